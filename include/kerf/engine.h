@@ -1,0 +1,139 @@
+/*
+ * engine.h - load a network, run it on memory that we own.
+ *
+ *     kerf_engine --load--> kerf_net --new request--> kerf_request
+ *
+ * An engine is a device with its settings; a net is a compiled network with
+ * static shapes; a request is one place to run it. Ports are addressed by
+ * index, in the model's order (identity ops lose names).
+ * Threads: an engine and a net may be used from any thread at once; a request
+ * belongs to one thread at a time.
+ */
+#ifndef KERF_ENGINE_H
+#define KERF_ENGINE_H
+
+#include "kerf/card.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KERF_PORTS_MAX 64 /* inputs or outputs of one network */
+#define KERF_MODEL_BYTES_MAX ((size_t)2 << 30)
+
+typedef struct kerf_engine kerf_engine;
+typedef struct kerf_net kerf_net;
+typedef struct kerf_request kerf_request;
+
+typedef enum kerf_precision {
+    KERF_PRECISION_F32 = 0, /* the default: equal results everywhere */
+    KERF_PRECISION_BF16 = 1,
+} kerf_precision;
+
+typedef struct kerf_engine_opts {
+    const char *kind;   /* "openvino" (NULL: the build's default), "fake" */
+    const char *device; /* "CPU" when NULL */
+    kerf_precision precision;
+    int threads; /* per inference; 0: 1 */
+} kerf_engine_opts;
+
+/* Errors: KERF_ENOTSUP (kind not in this build), KERF_EENGINE, KERF_ENOMEM. */
+KERF_API KERF_NODISCARD kerf_err kerf_engine_open(kerf_engine **out,
+                                                  const kerf_engine_opts *opts,
+                                                  kerf_detail *why);
+/* After all its nets are freed. Accepts NULL. */
+KERF_API void kerf_engine_close(kerf_engine *engine);
+KERF_API const char *kerf_engine_version(const kerf_engine *engine);
+
+typedef enum kerf_format {
+    KERF_FORMAT_PADDLE = 0, /* graph: .pdmodel, weights: .pdiparams or none */
+    KERF_FORMAT_ONNX = 1,   /* graph: .onnx */
+    KERF_FORMAT_IR = 2,     /* graph: .xml, weights: .bin */
+} kerf_format;
+
+/* A network as bytes. */
+typedef struct kerf_model_bytes {
+    kerf_format format;
+    const void *graph;
+    size_t graph_len;
+    const void *weights; /* NULL: none */
+    size_t weights_len;
+    const char *path; /* NULL, or the graph's file: needed for external data */
+} kerf_model_bytes;
+
+/* What kerf_engine_load() shall make static. */
+typedef struct kerf_load {
+    /* NULL: ports take and give tensors as the model has them. Else, settled
+     * by kerf_card_settle(): port `image_port` takes the u8 image
+     * [1,height,width,channels] in the card's colour order, and the engine
+     * does layout, scale, mean and std. */
+    const kerf_card *prep;
+    size_t image_port;
+    /* NULL, or one shape for each input (before prep): reshape to these.
+     * Without it a free batch becomes 1; other free dims are an error that
+     * names them, unless prep gives the size. */
+    const kerf_shape *shapes;
+    size_t shape_count;
+} kerf_load;
+
+typedef struct kerf_port {
+    char name[KERF_NAME_MAX]; /* may be empty */
+    kerf_dtype dtype;
+    kerf_shape shape; /* outputs: -1 where it depends on the data */
+} kerf_port;
+
+/*
+ * Reads and compiles. The bytes of m may go away after the call.
+ * how may be NULL (all defaults). *out is untouched on error.
+ * Errors: KERF_ECORRUPT, KERF_ENOTSUP (an op or format the engine lacks: *why
+ * names it), KERF_EINVAL (shapes), KERF_EENGINE, KERF_ENOMEM.
+ */
+KERF_API KERF_NODISCARD kerf_err
+kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
+                 const kerf_load *how, kerf_detail *why);
+KERF_API void kerf_net_free(kerf_net *net); /* after its requests; NULL is ok */
+
+/* The ports of a network before anything is made static or compiled; cheap.
+ * in and out hold KERF_PORTS_MAX each. */
+KERF_API KERF_NODISCARD kerf_err
+kerf_engine_inspect(kerf_engine *engine, const kerf_model_bytes *m,
+                    kerf_port *in, size_t *in_count, kerf_port *out,
+                    size_t *out_count, kerf_detail *why);
+
+KERF_API size_t kerf_net_in_count(const kerf_net *net);
+KERF_API size_t kerf_net_out_count(const kerf_net *net);
+KERF_API const kerf_port *kerf_net_in(const kerf_net *net, size_t i);
+KERF_API const kerf_port *kerf_net_out(const kerf_net *net, size_t i);
+/* All output shapes are static: outputs can be bound. */
+KERF_API bool kerf_net_is_static(const kerf_net *net);
+
+KERF_API KERF_NODISCARD kerf_err kerf_request_new(kerf_request **out,
+                                                  kerf_net *net,
+                                                  kerf_detail *why);
+KERF_API void kerf_request_free(kerf_request *request); /* accepts NULL */
+
+/* The engine reads from / writes to data (aligned to KERF_TENSOR_ALIGN, as
+ * long as the port's bytes) at every later run, until bound again. The memory
+ * stays the caller's. Binding the same pointer again costs nothing.
+ * Binding an output whose shape is not static: KERF_ENOTSUP. */
+KERF_API KERF_NODISCARD kerf_err kerf_request_bind_in(kerf_request *request,
+                                                      size_t i, void *data,
+                                                      kerf_detail *why);
+KERF_API KERF_NODISCARD kerf_err kerf_request_bind_out(kerf_request *request,
+                                                       size_t i, void *data,
+                                                       kerf_detail *why);
+
+/* Runs on the calling thread. Every input must be bound. */
+KERF_API KERF_NODISCARD kerf_err kerf_request_run(kerf_request *request,
+                                                  kerf_detail *why);
+
+/* Output i of the last run: the bound memory, or the engine's own, valid until
+ * the next run. */
+KERF_API KERF_NODISCARD kerf_err kerf_request_out(kerf_request *request,
+                                                  size_t i, kerf_tensor *out,
+                                                  kerf_detail *why);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,54 @@
+/*
+ * fs.h - files: read whole within a limit, write whole or not at all.
+ * Threads: any, on different paths.
+ */
+#ifndef KERF_BASE_FS_H
+#define KERF_BASE_FS_H
+
+#include "kerf/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KERF_PATH_MAX 1024
+
+/* "dir/name" into out[KERF_PATH_MAX]; KERF_ETOOBIG when it does not fit. */
+KERF_NODISCARD kerf_err kerf_path_join(char out[KERF_PATH_MAX], const char *dir,
+                                       const char *name);
+const char *kerf_path_base(const char *path); /* after the last '/' */
+bool kerf_path_ends(const char *path, const char *suffix);
+
+/* The bytes of a regular file into *data (free() it; a 0 byte follows them).
+ * Errors: KERF_ENOENT, KERF_ETOOBIG (over max_bytes), KERF_EIO, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_fs_read(const char *path, size_t max_bytes,
+                                     uint8_t **data, size_t *len,
+                                     kerf_detail *why);
+
+/* Writes a temporary file beside path, syncs it and renames it over path; on
+ * any failure the temporary file is gone and path is as it was.
+ * Errors: KERF_ENOSPC, KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_fs_write(const char *path, const void *data,
+                                      size_t len, kerf_detail *why);
+
+/* mkdir -p. */
+KERF_NODISCARD kerf_err kerf_fs_mkdirs(const char *path, kerf_detail *why);
+
+bool kerf_fs_exists(const char *path);
+bool kerf_fs_is_dir(const char *path);
+
+/* errno as kerf_err: ENOSPC, EDQUOT, EFBIG -> KERF_ENOSPC; ENOENT, ENOTDIR ->
+ * KERF_ENOENT; ENOMEM; EADDRINUSE; others KERF_EIO. */
+kerf_err kerf_err_from_errno(int code);
+
+typedef struct kerf_names {
+    char **name; /* sorted byte-wise */
+    size_t count;
+} kerf_names;
+
+/* Names in dir that do not start with a dot, at most `most`. */
+KERF_NODISCARD kerf_err kerf_fs_list(const char *dir, size_t most,
+                                     kerf_names *out, kerf_detail *why);
+void kerf_names_free(kerf_names *names);
+
+#endif

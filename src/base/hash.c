@@ -1,0 +1,93 @@
+#include "base/hash.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+struct kerf_sha256 {
+    EVP_MD_CTX *ctx;
+};
+
+kerf_err
+kerf_sha256_new(kerf_sha256 **out)
+{
+    kerf_sha256 *h = calloc(1, sizeof *h);
+
+    if (h == NULL)
+        return KERF_ENOMEM;
+    h->ctx = EVP_MD_CTX_new();
+    if (h->ctx == NULL || EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) != 1) {
+        kerf_sha256_free(h);
+        return KERF_ENOMEM;
+    }
+    *out = h;
+    return KERF_OK;
+}
+
+void
+kerf_sha256_add(kerf_sha256 *h, const void *data, size_t len)
+{
+    (void)EVP_DigestUpdate(h->ctx, data, len);
+}
+
+void
+kerf_sha256_end(kerf_sha256 *h, uint8_t out[KERF_SHA256_LEN])
+{
+    (void)EVP_DigestFinal_ex(h->ctx, out, NULL);
+    (void)EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL);
+}
+
+void
+kerf_sha256_free(kerf_sha256 *h)
+{
+    if (h == NULL)
+        return;
+    EVP_MD_CTX_free(h->ctx);
+    free(h);
+}
+
+void
+kerf_hex(char *out, const uint8_t *data, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[data[i] >> 4];
+        out[2 * i + 1] = digits[data[i] & 15];
+    }
+    out[2 * len] = '\0';
+}
+
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+int
+kerf_unhex(uint8_t *out, size_t len, const char *text)
+{
+    if (strlen(text) != 2 * len)
+        return 0;
+    for (size_t i = 0; i < len; i++) {
+        int hi = hex_digit(text[2 * i]);
+        int lo = hex_digit(text[2 * i + 1]);
+
+        if (hi < 0 || lo < 0)
+            return 0;
+        out[i] = (uint8_t)(hi << 4 | lo);
+    }
+    return 1;
+}
+
+uint64_t
+kerf_xxh3(const void *data, size_t len)
+{
+    return XXH3_64bits(data, len);
+}

@@ -1,0 +1,2 @@
+/* placeholder until the folder has its first source */
+typedef int kerf_edge_placeholder;

@@ -1,0 +1,74 @@
+#include "tensor/half.h"
+
+#include <string.h>
+
+static float
+from_bits(uint32_t bits)
+{
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t
+to_bits(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+float
+kerf_f16_to_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
+    uint32_t exponent = h >> 10 & 31u;
+    uint32_t mantissa = h & 0x3FFu;
+    float f;
+
+    if (exponent == 31)
+        return from_bits(sign | 0x7F800000u | mantissa << 13);
+    if (exponent != 0)
+        return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+    f = (float)mantissa * 0x1p-24f; /* zero and denormals */
+    return sign ? -f : f;
+}
+
+uint16_t
+kerf_f32_to_f16(float f)
+{
+    uint32_t bits = to_bits(f);
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    uint32_t mag = bits & 0x7FFFFFFFu;
+    uint32_t h;
+
+    if (mag > 0x7F800000u)
+        return sign | 0x7E00u;
+    if (mag >= 0x477FF000u) /* rounds to infinity */
+        return sign | 0x7C00u;
+    if (mag < 0x38800000u) { /* denormal: adding 0.5 rounds at 2^-24 */
+        float shifted = from_bits(mag) + 0.5f;
+
+        return sign | (uint16_t)(to_bits(shifted) - to_bits(0.5f));
+    }
+    h = mag + 0xFFFu + (mag >> 13 & 1u);
+    return sign | (uint16_t)((h - 0x38000000u) >> 13);
+}
+
+float
+kerf_bf16_to_f32(uint16_t h)
+{
+    return from_bits((uint32_t)h << 16);
+}
+
+uint16_t
+kerf_f32_to_bf16(float f)
+{
+    uint32_t bits = to_bits(f);
+
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
+}
