@@ -1,0 +1,99 @@
+/*
+ * bundle.h - what is deployed for one cut: card, head and tail; and the
+ * manifest that lists it for an edge. docs/PROTOCOL.md, "Manifest".
+ *
+ *     client_infer_NAME.pdmodel + .pdiparams | .onnx      the head
+ *     server_infer_NAME.pdmodel + .pdiparams | .onnx      the tail
+ *     NAME.kerf.json                                      the card, optional
+ *
+ * The bundle's id is SHA-256 over its parts' roles, names, sizes and hashes, so
+ * it names the content. Buffers, but for kerf_pair_read().
+ * Threads: values.
+ */
+#ifndef KERF_MODEL_BUNDLE_H
+#define KERF_MODEL_BUNDLE_H
+
+#include "base/fs.h"
+#include "base/hash.h"
+#include "kerf/engine.h"
+#include "proto/frame.h"
+
+typedef enum kerf_role {
+    KERF_ROLE_CARD = 0,
+    KERF_ROLE_HEAD_GRAPH = 1,
+    KERF_ROLE_HEAD_WEIGHTS = 2,
+    KERF_ROLE_TAIL_GRAPH = 3, /* stays on the cloud */
+    KERF_ROLE_TAIL_WEIGHTS = 4,
+    KERF_ROLE_COUNT
+} kerf_role;
+
+#define KERF_PARTS_MAX KERF_ROLE_COUNT
+
+typedef struct kerf_file { /* one part */
+    kerf_role role;
+    char name[256]; /* base name, kerf_text_is_name() */
+    uint64_t size;
+    uint8_t sha256[KERF_SHA256_LEN];
+} kerf_file;
+
+/* What the head must answer on the edge, computed on the cloud. */
+typedef struct kerf_manifest {
+    char name[KERF_NAME_MAX]; /* of the model: NAME */
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    kerf_format format;
+    size_t file_count;
+    kerf_file file[KERF_PARTS_MAX]; /* by role, tails included (never shipped) */
+    size_t probe_count;
+    kerf_probe *probe;       /* owned; of the head: seed -> sampled outputs */
+    double probe_tolerance;  /* of each output's range */
+} kerf_manifest;
+
+void kerf_manifest_fini(kerf_manifest *m);
+/* Sets id from the files. Canonical bytes: see PROTOCOL.md. */
+KERF_NODISCARD kerf_err kerf_manifest_seal(kerf_manifest *m);
+/* New JSON text -> free(). */
+KERF_NODISCARD kerf_err kerf_manifest_format(const kerf_manifest *m, char **out);
+/* From a peer or a file: every name, size (<= KERF_MODEL_BYTES_MAX), role and
+ * count is checked, names must be the pair pattern of m->name, and the id must
+ * be that of the files. *m is untouched on error.
+ * Errors: KERF_ECORRUPT, KERF_EMISMATCH (id), KERF_EVERSION, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_manifest_parse(kerf_manifest *m, const void *json,
+                                            size_t len, kerf_detail *why);
+/* The file of that role, or NULL. */
+const kerf_file *kerf_manifest_file(const kerf_manifest *m, kerf_role role);
+
+/* A pair in memory. */
+typedef struct kerf_pair {
+    kerf_manifest manifest; /* sealed; without probes */
+    kerf_card card;
+    bool has_card;
+    uint8_t *data[KERF_ROLE_COUNT]; /* owned; NULL: no such part */
+    size_t len[KERF_ROLE_COUNT];
+} kerf_pair;
+
+void kerf_pair_fini(kerf_pair *pair); /* accepts a zeroed one */
+void kerf_pair_drop(kerf_pair *pair, kerf_role role); /* frees one part's data */
+
+/* head: the head's bytes as the engine takes them; else the tail's. */
+kerf_model_bytes kerf_pair_bytes(const kerf_pair *pair, bool head);
+
+/* Names of the models in dir of which any part is there, sorted; most names
+ * bounded by KERF_MODELS_MAX. */
+#define KERF_MODELS_MAX 256
+KERF_NODISCARD kerf_err kerf_pair_names(const char *dir, kerf_names *out,
+                                        kerf_detail *why);
+/* Reads and hashes the pair NAME. KERF_ENOENT with "waiting for FILE" in *why
+ * when a file is missing (a .pdmodel needs its .pdiparams; an empty one is
+ * fine). Other errors: those of the files and of the card. */
+KERF_NODISCARD kerf_err kerf_pair_read(kerf_pair *pair, const char *dir,
+                                       const char *name, kerf_detail *why);
+
+/*
+ * Cheap identity of the pair's files as they are now (names, sizes, mtimes,
+ * inodes), to see whether anything changed; 0 when there are none. newest_ns:
+ * the latest mtime.
+ */
+uint64_t kerf_pair_stamp(const char *dir, const char *name,
+                         int64_t *newest_ns);
+
+#endif

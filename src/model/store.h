@@ -1,0 +1,55 @@
+/*
+ * store.h - the edge's folder of received models. Files appear whole, verified
+ * and under their name, or not at all; a crash leaves nothing to clean by hand.
+ *
+ * A part is written to `.kerf-PID-N.tmp`, hashed on the way, synced, and
+ * renamed. NAME.manifest.json is written last: it says that all are there.
+ * Threads: one owner; processes may share a folder.
+ */
+#ifndef KERF_MODEL_STORE_H
+#define KERF_MODEL_STORE_H
+
+#include "model/bundle.h"
+
+typedef struct kerf_store kerf_store;
+typedef struct kerf_incoming kerf_incoming;
+
+/* Makes the folder, removes temporary files of dead processes. */
+KERF_NODISCARD kerf_err kerf_store_open(kerf_store **out, const char *dir,
+                                        kerf_detail *why);
+void kerf_store_close(kerf_store *store); /* accepts NULL */
+
+/* Whether the part is there with its size and hash (reads the file). */
+bool kerf_store_has(kerf_store *store, const kerf_file *file);
+
+/* Ids of bundles whose manifest and shipped parts are there and verified, at
+ * most cap. Returns the count. */
+size_t kerf_store_bundles(kerf_store *store,
+                          uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t cap);
+
+/* One part coming in. Errors: KERF_ENOSPC, KERF_EIO (path and reason). */
+KERF_NODISCARD kerf_err kerf_incoming_open(kerf_incoming **out,
+                                           kerf_store *store,
+                                           const kerf_file *file,
+                                           kerf_detail *why);
+/* Bytes in order. KERF_ETOOBIG past the size, KERF_ENOSPC, KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_incoming_write(kerf_incoming *in, const void *data,
+                                            size_t len, kerf_detail *why);
+uint64_t kerf_incoming_got(const kerf_incoming *in); /* bytes so far */
+/* Checks size and hash, syncs and renames. KERF_ECORRUPT when they differ. The
+ * handle is gone in every case. */
+KERF_NODISCARD kerf_err kerf_incoming_commit(kerf_incoming *in,
+                                             kerf_detail *why);
+void kerf_incoming_abort(kerf_incoming *in); /* accepts NULL */
+
+/* After all shipped parts are committed: writes NAME.manifest.json. */
+KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
+                                          const kerf_manifest *m,
+                                          kerf_detail *why);
+/* Reads the shipped parts of a bundle (head, card) and verifies each hash.
+ * pair->manifest is a copy of m (probes left out). */
+KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
+                                        const kerf_manifest *m,
+                                        kerf_pair *pair, kerf_detail *why);
+
+#endif

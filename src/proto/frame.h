@@ -1,0 +1,207 @@
+/*
+ * frame.h - the wire v1: one message is one frame. docs/PROTOCOL.md.
+ *
+ *     0                 64              HEAD          HEAD + payload_len
+ *     | header          | meta ... 0 0 0 | payload ... |
+ *
+ * HEAD is 64 + meta_len rounded up to KERF_HEAD_STEP, so that one read of
+ * KERF_HEAD_STEP bytes gets the whole of a usual head and never a byte of
+ * payload. The payload is a list of pieces (tensors, file bytes), each starting
+ * at a multiple of 64 and padded with zeros to one; a piece is read straight
+ * into, and sent straight from, the memory where it is used.
+ * All numbers are little-endian. Buffers only: no sockets, files or threads.
+ * Threads: pure.
+ */
+#ifndef KERF_PROTO_FRAME_H
+#define KERF_PROTO_FRAME_H
+
+#include "kerf/engine.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KERF_WIRE_VERSION 1
+#define KERF_HEADER_LEN 64
+#define KERF_HEAD_STEP 256
+#define KERF_META_MAX ((size_t)16 << 10) /* enough for 64 tensors of rank 8 */
+#define KERF_HEAD_MAX ((size_t)16 << 10 | 256)
+#define KERF_PIECE_ALIGN 64
+#define KERF_PAYLOAD_MAX ((uint64_t)2 << 30)
+#define KERF_MANIFEST_MAX ((size_t)8 << 20)
+#define KERF_PART_CHUNK ((size_t)256 << 10) /* of a file, in one PART frame */
+#define KERF_TEXT_MAX 512                   /* reasons and names, with the end */
+#define KERF_BUNDLE_ID_LEN 32
+#define KERF_TOKEN_LEN 16
+
+/* Append, never renumber. Types from 128 on may be skipped by who does not
+ * know them; unknown types below end the connection. */
+typedef enum kerf_frame_type {
+    KERF_FRAME_HELLO = 1,    /* edge: control connection opens */
+    KERF_FRAME_WELCOME = 2,  /* cloud: session token, limits, window */
+    KERF_FRAME_ATTACH = 3,   /* edge: tensor connection opens, with the token */
+    KERF_FRAME_ATTACHED = 4, /* cloud */
+    KERF_FRAME_ERROR = 5,    /* either: why the connection ends; then it does */
+    KERF_FRAME_PING = 6,     /* either */
+    KERF_FRAME_PONG = 7,     /* either */
+    KERF_FRAME_OFFER = 8,    /* cloud: a manifest; payload: its JSON */
+    KERF_FRAME_FETCH = 9,    /* edge: send me this part */
+    KERF_FRAME_PART = 10,    /* cloud: bytes of a part; payload: the bytes */
+    KERF_FRAME_READY = 11,   /* edge: the bundle runs here, or why not */
+    KERF_FRAME_TENSOR = 12,  /* edge: a request; payload: the tensors */
+    KERF_FRAME_RESULT = 13,  /* cloud: its answer; payload: the tensors */
+    KERF_FRAME_BUSY = 14,    /* cloud: not taken; try again after retry_ms */
+    KERF_FRAME_FAILED = 15,  /* cloud: will never be answered, and why */
+    KERF_FRAME_BYE = 16,     /* either: no new requests; leaving */
+} kerf_frame_type;
+
+enum {
+    KERF_FLAG_BODY_HASH = 1, /* header.body_hash is set */
+    KERF_FLAG_TLS = 2,       /* reserved */
+};
+
+typedef enum kerf_codec_id { /* append, never renumber; 1.. are reserved */
+    KERF_CODEC_RAW = 0,
+} kerf_codec_id;
+
+typedef struct kerf_header {
+    uint8_t version;
+    uint8_t type;
+    uint16_t flags;
+    uint64_t id; /* of the request; 0 where there is none */
+    uint32_t meta_len;
+    uint64_t payload_len; /* with the pads; a multiple of 64 */
+    uint64_t sent_ns;     /* the sender's clock, just before sending */
+    uint64_t body_hash;
+} kerf_header;
+
+/* Head length for a meta of this length. */
+size_t kerf_head_len(size_t meta_len);
+
+/* Writes the 64 bytes, hash of the header included. */
+void kerf_header_put(uint8_t out[KERF_HEADER_LEN], const kerf_header *h);
+
+/* Errors: KERF_EPROTO (not a Kerf frame, damaged), KERF_EVERSION (*why has both
+ * versions; h->version is set), KERF_ETOOBIG (meta or payload over the limit).
+ * max_payload: bytes, what this side takes in its present state. */
+KERF_NODISCARD kerf_err kerf_header_get(kerf_header *h,
+                                        const uint8_t in[KERF_HEADER_LEN],
+                                        uint64_t max_payload, kerf_detail *why);
+
+/* Hash of a body: XXH3-64 of the meta (seed 0), then of each piece without its
+ * pad, each seeded with the hash so far. */
+uint64_t kerf_body_hash(uint64_t seed, const void *data, size_t len);
+
+/* Metas. Each has put (returns the length, 0 when out has no room) and get
+ * (KERF_ECORRUPT with *why; bytes after the known fields are ignored: later
+ * minor additions). Text from the peer is checked for length and 0 bytes only:
+ * show it through kerf_text_safe(). */
+
+typedef struct kerf_hello {
+    uint16_t version_min, version_max;
+    uint32_t codecs; /* bit per kerf_codec_id */
+    uint64_t payload_max;
+    char name[KERF_NAME_MAX]; /* of the edge, for people */
+    char want[KERF_NAME_MAX]; /* model name, or "": what the cloud says */
+    char engine[KERF_NAME_MAX];
+    uint16_t bundle_count; /* that the edge holds, verified; <= 64 */
+    uint8_t bundle[64][KERF_BUNDLE_ID_LEN];
+} kerf_hello;
+
+typedef struct kerf_welcome {
+    uint16_t version;
+    uint32_t codecs;
+    uint64_t payload_max;
+    uint8_t token[KERF_TOKEN_LEN];
+    uint32_t window;       /* requests in flight that the cloud takes, >= 1 */
+    uint32_t heartbeat_ms; /* the edge pings at least so often, >= 100 */
+    char name[KERF_NAME_MAX];
+} kerf_welcome;
+
+typedef struct kerf_offer {
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+    bool run; /* the one to run now; else only keep it */
+    uint32_t manifest_len;
+} kerf_offer;
+
+typedef struct kerf_part { /* FETCH (len 0: all from offset) and PART */
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+    uint16_t part; /* index in the manifest */
+    uint64_t offset;
+    uint32_t len;
+} kerf_part;
+
+typedef struct kerf_ready {
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+    uint16_t err; /* kerf_err: 0 it runs */
+    char reason[KERF_TEXT_MAX];
+} kerf_ready;
+
+typedef struct kerf_tensor_desc {
+    kerf_dtype dtype;
+    uint8_t codec;
+    kerf_shape shape;
+    uint64_t len; /* encoded bytes; raw: of the tensor */
+} kerf_tensor_desc;
+
+typedef struct kerf_tensors { /* TENSOR and RESULT */
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+    uint32_t deadline_ms; /* TENSOR: from arrival; 0: none */
+    /* RESULT: the request's sent_ns, then the cloud's clock when the last byte
+     * had arrived, then how long it waited, was decoded, and ran. */
+    uint64_t echo_ns, received_ns, queue_ns, decode_ns, tail_ns;
+    uint16_t count; /* 1..KERF_PORTS_MAX */
+    kerf_tensor_desc tensor[KERF_PORTS_MAX];
+} kerf_tensors;
+
+typedef struct kerf_notice { /* ERROR, BUSY, FAILED, BYE */
+    uint16_t err;            /* kerf_err */
+    uint32_t retry_ms;       /* BUSY, BYE */
+    char text[KERF_TEXT_MAX];
+} kerf_notice;
+
+typedef struct kerf_pong {
+    uint64_t echo_ns, received_ns; /* the ping's sent_ns; our clock at arrival */
+} kerf_pong;
+
+size_t kerf_hello_put(uint8_t *out, size_t cap, const kerf_hello *m);
+size_t kerf_welcome_put(uint8_t *out, size_t cap, const kerf_welcome *m);
+size_t kerf_token_put(uint8_t *out, size_t cap,
+                      const uint8_t token[KERF_TOKEN_LEN]);
+size_t kerf_offer_put(uint8_t *out, size_t cap, const kerf_offer *m);
+size_t kerf_part_put(uint8_t *out, size_t cap, const kerf_part *m);
+size_t kerf_ready_put(uint8_t *out, size_t cap, const kerf_ready *m);
+size_t kerf_tensors_put(uint8_t *out, size_t cap, const kerf_tensors *m);
+size_t kerf_notice_put(uint8_t *out, size_t cap, const kerf_notice *m);
+size_t kerf_pong_put(uint8_t *out, size_t cap, const kerf_pong *m);
+
+KERF_NODISCARD kerf_err kerf_hello_get(kerf_hello *m, const uint8_t *in,
+                                       size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_welcome_get(kerf_welcome *m, const uint8_t *in,
+                                         size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_token_get(uint8_t token[KERF_TOKEN_LEN],
+                                       const uint8_t *in, size_t len,
+                                       kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_offer_get(kerf_offer *m, const uint8_t *in,
+                                       size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_part_get(kerf_part *m, const uint8_t *in,
+                                      size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_ready_get(kerf_ready *m, const uint8_t *in,
+                                       size_t len, kerf_detail *why);
+/* Also checks each desc: dtype, rank, dims, that raw len is the tensor's, and
+ * that the padded lengths add up to payload_len. */
+KERF_NODISCARD kerf_err kerf_tensors_get(kerf_tensors *m, const uint8_t *in,
+                                         size_t len, uint64_t payload_len,
+                                         kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_notice_get(kerf_notice *m, const uint8_t *in,
+                                        size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_pong_get(kerf_pong *m, const uint8_t *in,
+                                      size_t len, kerf_detail *why);
+
+/* A complete head (header and meta) for frames built in one go: meta_len bytes
+ * of meta stand at head + KERF_HEADER_LEN already (see kerf_*_put). h->type, id,
+ * flags, payload_len and body_hash are the caller's; version and meta_len are
+ * set here. Returns the head's length. head has room for kerf_head_len(). */
+size_t kerf_head_seal(uint8_t *head, kerf_header *h, size_t meta_len);
+
+#endif
