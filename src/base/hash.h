@@ -27,5 +27,6 @@ void kerf_hex(char *out, const uint8_t *data, size_t len);
 int kerf_unhex(uint8_t *out, size_t len, const char *text);
 
 uint64_t kerf_xxh3(const void *data, size_t len);
+uint64_t kerf_xxh3_seed(const void *data, size_t len, uint64_t seed);
 
 #endif

@@ -33,6 +33,8 @@
 #define KERF_TEXT_MAX 512                   /* reasons and names, with the end */
 #define KERF_BUNDLE_ID_LEN 32
 #define KERF_TOKEN_LEN 16
+#define KERF_HELLO_BUNDLES 64
+#define KERF_HEARTBEAT_MIN_MS 100
 
 /* Append, never renumber. Types from 128 on may be skipped by who does not
  * know them; unknown types below end the connection. */
@@ -54,6 +56,8 @@ typedef enum kerf_frame_type {
     KERF_FRAME_FAILED = 15,  /* cloud: will never be answered, and why */
     KERF_FRAME_BYE = 16,     /* either: no new requests; leaving */
 } kerf_frame_type;
+
+const char *kerf_frame_name(uint8_t type); /* "HELLO"; "?" when unknown */
 
 enum {
     KERF_FLAG_BODY_HASH = 1, /* header.body_hash is set */
@@ -82,7 +86,8 @@ size_t kerf_head_len(size_t meta_len);
 void kerf_header_put(uint8_t out[KERF_HEADER_LEN], const kerf_header *h);
 
 /* Errors: KERF_EPROTO (not a Kerf frame, damaged), KERF_EVERSION (*why has both
- * versions; h->version is set), KERF_ETOOBIG (meta or payload over the limit).
+ * versions; h->version is set, and all of h when it is an ERROR frame, whose
+ * layout every version shares), KERF_ETOOBIG (meta or payload over the limit).
  * max_payload: bytes, what this side takes in its present state. */
 KERF_NODISCARD kerf_err kerf_header_get(kerf_header *h,
                                         const uint8_t in[KERF_HEADER_LEN],
@@ -104,8 +109,8 @@ typedef struct kerf_hello {
     char name[KERF_NAME_MAX]; /* of the edge, for people */
     char want[KERF_NAME_MAX]; /* model name, or "": what the cloud says */
     char engine[KERF_NAME_MAX];
-    uint16_t bundle_count; /* that the edge holds, verified; <= 64 */
-    uint8_t bundle[64][KERF_BUNDLE_ID_LEN];
+    uint16_t bundle_count; /* that the edge holds, verified */
+    uint8_t bundle[KERF_HELLO_BUNDLES][KERF_BUNDLE_ID_LEN];
 } kerf_hello;
 
 typedef struct kerf_welcome {
@@ -200,8 +205,9 @@ KERF_NODISCARD kerf_err kerf_pong_get(kerf_pong *m, const uint8_t *in,
 
 /* A complete head (header and meta) for frames built in one go: meta_len bytes
  * of meta stand at head + KERF_HEADER_LEN already (see kerf_*_put). h->type, id,
- * flags, payload_len and body_hash are the caller's; version and meta_len are
- * set here. Returns the head's length. head has room for kerf_head_len(). */
+ * flags, payload_len, sent_ns and body_hash are the caller's; version and
+ * meta_len are set here. Returns the head's length, kerf_head_len(meta_len);
+ * head has room for it. */
 size_t kerf_head_seal(uint8_t *head, kerf_header *h, size_t meta_len);
 
 #endif
