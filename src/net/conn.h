@@ -1,0 +1,106 @@
+/*
+ * conn.h - one connection that carries frames (proto/frame.h).
+ *
+ * Reading: the head goes into the connection's own small buffer; the owner then
+ * says where each piece of the payload belongs, and it is read straight into
+ * there. Sending: the pieces are sent straight from where they are. No payload
+ * byte is copied in user space.
+ *
+ * Threads: kerf_conn_send(), _ref() and _unref() from any thread: a send that
+ * finds nothing queued goes to the kernel at once, on the caller's thread,
+ * because a hand-over to the loop costs as much as sending. Everything else,
+ * and every kerf_conn_ops callback, on the loop's thread.
+ */
+#ifndef KERF_NET_CONN_H
+#define KERF_NET_CONN_H
+
+#include "net/loop.h"
+#include "proto/frame.h"
+
+typedef struct kerf_conn kerf_conn;
+
+typedef struct kerf_frame_in {
+    kerf_header header;
+    const uint8_t *meta;  /* header.meta_len bytes; for the call only */
+    uint64_t received_ns; /* our clock: when the last byte had arrived */
+} kerf_frame_in;
+
+/* Where a payload goes. Lengths are without the pads. */
+typedef struct kerf_sink {
+    bool discard; /* read and drop it; no other field counts */
+    size_t count;
+    void *piece[KERF_PORTS_MAX];
+    size_t len[KERF_PORTS_MAX];
+} kerf_sink;
+
+typedef struct kerf_conn_ops {
+    /* A head is complete and the payload is not read yet. *sink is zeroed.
+     * KERF_EAGAIN: not now; reading stops until kerf_conn_resume(), then this
+     * is called again. Any other error ends the connection, after an ERROR
+     * frame with *why. Not called for frames without payload. */
+    kerf_err (*on_head)(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                        kerf_sink *sink, kerf_detail *why);
+    /* The frame is complete and its hash is right. An error ends the
+     * connection, after an ERROR frame with *why. */
+    kerf_err (*on_frame)(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                         kerf_detail *why);
+    /* Once, when the connection is over for any reason but kerf_conn_close();
+     * call kerf_conn_close() from it or later. */
+    void (*on_close)(void *ctx, kerf_conn *conn, kerf_err err, const char *why);
+} kerf_conn_ops;
+
+/* Takes fd (connected, non-blocking), also on error. ops outlives it. */
+KERF_NODISCARD kerf_err kerf_conn_open(kerf_conn **out, kerf_loop *loop, int fd,
+                                       const kerf_conn_ops *ops, void *ctx);
+/* Ends it now; no callback follows. Queued sends are done with KERF_ECLOSED.
+ * Drops the owner's reference. */
+void kerf_conn_close(kerf_conn *conn);
+/* Sends what is queued, then ends it; the peer gets to read all of it (at most
+ * 1 s). No callback follows. Drops the owner's reference. */
+void kerf_conn_finish(kerf_conn *conn);
+
+void kerf_conn_ref(kerf_conn *conn);
+void kerf_conn_unref(kerf_conn *conn);
+
+/* Largest payload taken from now on; 0 at the start. */
+void kerf_conn_set_payload_max(kerf_conn *conn, uint64_t bytes);
+void kerf_conn_set_ctx(kerf_conn *conn, const kerf_conn_ops *ops, void *ctx);
+void kerf_conn_resume(kerf_conn *conn);
+const char *kerf_conn_peer(const kerf_conn *conn); /* "127.0.0.1:4242" */
+unsigned kerf_conn_number(const kerf_conn *conn);  /* for log lines */
+uint64_t kerf_conn_last_in_ns(const kerf_conn *conn); /* any byte */
+/* A frame that began takes longer than 10 s + its payload at 4 KB/s. */
+bool kerf_conn_is_stalled(const kerf_conn *conn, uint64_t now_ns);
+
+/* A frame to send. Belongs to the sender, together with all that it points to,
+ * until done() is called: exactly once, on any thread, with no lock held, when
+ * the kernel has taken the last byte (KERF_OK) or never will (KERF_ECLOSED). */
+typedef struct kerf_out {
+    const uint8_t *head; /* kerf_head_seal() */
+    size_t head_len;
+    size_t count;
+    const void *piece[KERF_PORTS_MAX];
+    size_t len[KERF_PORTS_MAX]; /* without the pads */
+    void (*done)(void *ctx, kerf_err err);
+    void *ctx;
+    struct kerf_out *next; /* private */
+    uint64_t at, total;    /* private */
+} kerf_out;
+
+void kerf_conn_send(kerf_conn *conn, kerf_out *out);
+
+/* A frame without payload, meta copied; for control messages. Errors:
+ * KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_conn_send_meta(kerf_conn *conn,
+                                            kerf_frame_type type, uint64_t id,
+                                            const uint8_t *meta, size_t len);
+/* ERROR, BUSY, FAILED or BYE. */
+KERF_NODISCARD kerf_err kerf_conn_send_notice(kerf_conn *conn,
+                                              kerf_frame_type type, uint64_t id,
+                                              kerf_err err, uint32_t retry_ms,
+                                              const char *text);
+
+/* Padded payload length of pieces. */
+uint64_t kerf_pieces_len(const size_t *len, size_t count);
+
+#endif

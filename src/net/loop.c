@@ -1,0 +1,275 @@
+/*
+ * Design. libuv owns the epoll set, timers and DNS. Other threads only post:
+ * an intrusive list under a mutex and one uv_async, so a post allocates
+ * nothing. Handles are freed in their close callbacks, as libuv demands;
+ * kerf_loop_free() walks and closes what the owners left.
+ */
+#include "net/loop.h"
+
+#include "net/loop_uv.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct kerf_loop {
+    uv_loop_t uv;
+    uv_async_t wake;
+    uv_signal_t signals[2];
+    kerf_signal_fn *on_signal;
+    void *signal_ctx;
+    int signal_count;
+    pthread_mutex_t lock;
+    kerf_post *first, *last; /* under lock */
+    bool stopping;           /* under lock */
+};
+
+uv_loop_t *
+kerf_loop_uv(kerf_loop *loop)
+{
+    return &loop->uv;
+}
+
+static kerf_post *
+take_posts(kerf_loop *loop, bool *stopping)
+{
+    kerf_post *list;
+
+    (void)pthread_mutex_lock(&loop->lock);
+    list = loop->first;
+    loop->first = loop->last = NULL;
+    *stopping = loop->stopping;
+    (void)pthread_mutex_unlock(&loop->lock);
+    return list;
+}
+
+static void
+on_wake(uv_async_t *async)
+{
+    kerf_loop *loop = async->data;
+    bool stopping = false;
+    kerf_post *post = take_posts(loop, &stopping);
+
+    while (post != NULL) {
+        kerf_post *next = post->next;
+
+        (void)pthread_mutex_lock(&loop->lock);
+        post->waiting = false;
+        (void)pthread_mutex_unlock(&loop->lock);
+        post->fn(post->ctx); /* may free or post it again */
+        post = next;
+    }
+    if (stopping)
+        uv_stop(&loop->uv);
+}
+
+kerf_err
+kerf_loop_new(kerf_loop **out)
+{
+    kerf_loop *loop = calloc(1, sizeof *loop);
+
+    if (loop == NULL)
+        return KERF_ENOMEM;
+    if (uv_loop_init(&loop->uv) != 0) {
+        free(loop);
+        return KERF_ENOMEM;
+    }
+    if (uv_async_init(&loop->uv, &loop->wake, on_wake) != 0) {
+        (void)uv_loop_close(&loop->uv);
+        free(loop);
+        return KERF_ENOMEM;
+    }
+    (void)pthread_mutex_init(&loop->lock, NULL);
+    loop->wake.data = loop;
+    *out = loop;
+    return KERF_OK;
+}
+
+void
+kerf_loop_run(kerf_loop *loop)
+{
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+void
+kerf_loop_stop(kerf_loop *loop)
+{
+    (void)pthread_mutex_lock(&loop->lock);
+    loop->stopping = true;
+    (void)pthread_mutex_unlock(&loop->lock);
+    (void)uv_async_send(&loop->wake);
+}
+
+static void
+close_left(uv_handle_t *handle, void *ctx)
+{
+    (void)ctx;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+void
+kerf_loop_free(kerf_loop *loop)
+{
+    if (loop == NULL)
+        return;
+    uv_walk(&loop->uv, close_left, NULL);
+    (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop->uv);
+    (void)pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}
+
+void
+kerf_loop_post(kerf_loop *loop, kerf_post *post)
+{
+    bool was_waiting;
+
+    (void)pthread_mutex_lock(&loop->lock);
+    was_waiting = post->waiting;
+    if (!was_waiting) {
+        post->waiting = true;
+        post->next = NULL;
+        if (loop->last != NULL)
+            loop->last->next = post;
+        else
+            loop->first = post;
+        loop->last = post;
+    }
+    (void)pthread_mutex_unlock(&loop->lock);
+    if (!was_waiting)
+        (void)uv_async_send(&loop->wake);
+}
+
+struct kerf_timer {
+    uv_timer_t uv;
+    kerf_loop_fn *fn;
+    void *ctx;
+};
+
+static void
+on_timer(uv_timer_t *uv)
+{
+    kerf_timer *timer = uv->data;
+
+    timer->fn(timer->ctx);
+}
+
+static void
+free_data(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+kerf_err
+kerf_timer_new(kerf_timer **out, kerf_loop *loop, kerf_loop_fn *fn, void *ctx)
+{
+    kerf_timer *timer = calloc(1, sizeof *timer);
+
+    if (timer == NULL)
+        return KERF_ENOMEM;
+    (void)uv_timer_init(&loop->uv, &timer->uv);
+    timer->uv.data = timer;
+    timer->fn = fn;
+    timer->ctx = ctx;
+    *out = timer;
+    return KERF_OK;
+}
+
+void
+kerf_timer_start(kerf_timer *timer, uint64_t in_ms, uint64_t repeat_ms)
+{
+    uv_update_time(timer->uv.loop);
+    (void)uv_timer_start(&timer->uv, on_timer, in_ms, repeat_ms);
+}
+
+void
+kerf_timer_stop(kerf_timer *timer)
+{
+    (void)uv_timer_stop(&timer->uv);
+}
+
+void
+kerf_timer_free(kerf_timer *timer)
+{
+    if (timer != NULL)
+        uv_close((uv_handle_t *)&timer->uv, free_data);
+}
+
+static void
+on_signal(uv_signal_t *uv, int number)
+{
+    kerf_loop *loop = uv->data;
+
+    (void)number;
+    loop->on_signal(loop->signal_ctx, ++loop->signal_count);
+}
+
+kerf_err
+kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn, void *ctx)
+{
+    static const int numbers[2] = {SIGINT, SIGTERM};
+
+    loop->on_signal = fn;
+    loop->signal_ctx = ctx;
+    for (int i = 0; i < 2; i++) {
+        (void)uv_signal_init(&loop->uv, &loop->signals[i]);
+        loop->signals[i].data = loop;
+        if (uv_signal_start(&loop->signals[i], on_signal, numbers[i]) != 0)
+            return KERF_EIO;
+    }
+    return KERF_OK;
+}
+
+struct kerf_watch {
+    uv_fs_event_t uv;
+    kerf_timer *quiet;
+    uint64_t quiet_ms;
+};
+
+static void
+on_change(uv_fs_event_t *uv, const char *name, int events, int status)
+{
+    kerf_watch *watch = uv->data;
+
+    (void)name;
+    (void)events;
+    (void)status;
+    kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
+}
+
+kerf_err
+kerf_watch_new(kerf_watch **out, kerf_loop *loop, const char *dir,
+               uint64_t quiet_ms, kerf_loop_fn *fn, void *ctx, kerf_detail *why)
+{
+    kerf_watch *watch = calloc(1, sizeof *watch);
+    int code;
+
+    if (watch == NULL)
+        return KERF_ENOMEM;
+    if (kerf_timer_new(&watch->quiet, loop, fn, ctx) != KERF_OK) {
+        free(watch);
+        return KERF_ENOMEM;
+    }
+    (void)uv_fs_event_init(&loop->uv, &watch->uv);
+    watch->uv.data = watch;
+    watch->quiet_ms = quiet_ms;
+    code = uv_fs_event_start(&watch->uv, on_change, dir, 0);
+    if (code != 0) {
+        kerf_watch_free(watch);
+        return kerf_fail(why, KERF_EIO, "cannot watch %s: %s", dir,
+                         uv_strerror(code));
+    }
+    *out = watch;
+    return KERF_OK;
+}
+
+void
+kerf_watch_free(kerf_watch *watch)
+{
+    if (watch == NULL)
+        return;
+    kerf_timer_free(watch->quiet);
+    uv_close((uv_handle_t *)&watch->uv, free_data);
+}

@@ -1,0 +1,83 @@
+/*
+ * loop.h - one thread's event loop (libuv): posts from other threads, timers,
+ * signals, folder watching, listening and dialling.
+ *
+ * Threads: kerf_loop_post() and kerf_loop_stop() from any thread; everything
+ * else, and every callback, on the thread that runs the loop (before it runs:
+ * the thread that made it).
+ */
+#ifndef KERF_NET_LOOP_H
+#define KERF_NET_LOOP_H
+
+#include "kerf/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct kerf_loop kerf_loop;
+typedef struct kerf_timer kerf_timer;
+typedef struct kerf_watch kerf_watch;
+typedef struct kerf_listener kerf_listener;
+typedef struct kerf_dial kerf_dial;
+typedef void kerf_loop_fn(void *ctx);
+
+KERF_NODISCARD kerf_err kerf_loop_new(kerf_loop **out);
+/* Runs until kerf_loop_stop(); callbacks posted before it have run. */
+void kerf_loop_run(kerf_loop *loop);
+void kerf_loop_stop(kerf_loop *loop);
+/* Closes what is still open. After run has returned. Accepts NULL. */
+void kerf_loop_free(kerf_loop *loop);
+
+/* A call to be made on the loop's thread. Lives in its owner until it ran;
+ * posting one that still waits does nothing (wake-ups coalesce). */
+typedef struct kerf_post {
+    kerf_loop_fn *fn;
+    void *ctx;
+    struct kerf_post *next; /* private */
+    bool waiting;           /* private */
+} kerf_post;
+
+void kerf_loop_post(kerf_loop *loop, kerf_post *post);
+
+KERF_NODISCARD kerf_err kerf_timer_new(kerf_timer **out, kerf_loop *loop,
+                                       kerf_loop_fn *fn, void *ctx);
+/* repeat_ms 0: once. Starting again restarts. */
+void kerf_timer_start(kerf_timer *timer, uint64_t in_ms, uint64_t repeat_ms);
+void kerf_timer_stop(kerf_timer *timer);
+void kerf_timer_free(kerf_timer *timer); /* accepts NULL */
+
+/* SIGINT and SIGTERM; nth counts from 1. */
+typedef void kerf_signal_fn(void *ctx, int nth);
+KERF_NODISCARD kerf_err kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn,
+                                            void *ctx);
+
+/* fn after something in dir changed and nothing has for quiet_ms. */
+KERF_NODISCARD kerf_err kerf_watch_new(kerf_watch **out, kerf_loop *loop,
+                                       const char *dir, uint64_t quiet_ms,
+                                       kerf_loop_fn *fn, void *ctx,
+                                       kerf_detail *why);
+void kerf_watch_free(kerf_watch *watch); /* accepts NULL */
+
+/* fd is a connected, non-blocking TCP socket that the callee owns. */
+typedef void kerf_accept_fn(void *ctx, int fd);
+/* Errors: KERF_EADDRINUSE, KERF_ENOENT (no such host), KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_listen(kerf_listener **out, kerf_loop *loop,
+                                    const char *host, int port,
+                                    kerf_accept_fn *fn, void *ctx,
+                                    kerf_detail *why);
+int kerf_listener_port(const kerf_listener *listener);
+void kerf_listener_free(kerf_listener *listener); /* accepts NULL */
+
+/* fd >= 0, or -1 with the reason. Called once, later; the handle is gone then.
+ */
+typedef void kerf_dial_fn(void *ctx, int fd, const char *why);
+KERF_NODISCARD kerf_err kerf_dial_start(kerf_dial **out, kerf_loop *loop,
+                                        const char *host, int port,
+                                        uint64_t timeout_ms, kerf_dial_fn *fn,
+                                        void *ctx);
+void kerf_dial_cancel(kerf_dial *dial); /* fn will not be called */
+
+/* "127.0.0.1:8080" of the peer of fd into out[64]. Returns out. */
+char *kerf_peer_text(char out[64], int fd);
+
+#endif
