@@ -18,6 +18,7 @@ extern "C" {
 #define KERF_CARD_BYTES_MAX ((size_t)4 << 20)
 #define KERF_CARD_LABELS_MAX 65536
 #define KERF_CARD_PROBES_MAX 16
+#define KERF_CARD_SIDE_MAX 16384 /* pixels, width and height */
 #define KERF_NAME_MAX 128 /* with the end */
 
 typedef enum kerf_task {
