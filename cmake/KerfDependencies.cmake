@@ -8,5 +8,10 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(GST REQUIRED IMPORTED_TARGET
   gstreamer-1.0 gstreamer-app-1.0 gstreamer-video-1.0)
 if(KERF_OPENVINO)
-  find_package(OpenVINO REQUIRED COMPONENTS Runtime)
+  # An OpenVINO_DIR given by the user or the environment wins; next comes the
+  # wheel that ./dev puts into .venv, then any install of the system.
+  file(GLOB kerf_openvino_wheel
+    ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/openvino/cmake)
+  find_package(OpenVINO REQUIRED COMPONENTS Runtime
+    HINTS ${kerf_openvino_wheel})
 endif()

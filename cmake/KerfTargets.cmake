@@ -16,6 +16,18 @@ target_compile_options(kerf_flags INTERFACE
   -Wno-format-truncation # lines for people are cut on purpose (kerf_detail)
   $<$<BOOL:${KERF_WERROR}>:-Werror>)
 
+if(KERF_SANITIZE)
+  target_compile_options(kerf_flags INTERFACE -fsanitize=${KERF_SANITIZE}
+    -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(kerf_flags INTERFACE -fsanitize=${KERF_SANITIZE})
+endif()
+if(KERF_FUZZERS)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "KERF_FUZZERS needs clang: cmake --preset fuzz")
+  endif()
+  target_compile_options(kerf_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # kerf_folder(NAME SOURCES file... DEPS target...): src/NAME as kerf_NAME.
 function(kerf_folder name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
