@@ -1,0 +1,420 @@
+#include "model/model_file.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILES_MAX 65536
+
+static const struct {
+    const char *ending;
+    const char *weights;
+    kerf_format format;
+} kinds[] = {
+    {".pdmodel", ".pdiparams", KERF_FORMAT_PADDLE},
+    {".onnx", NULL, KERF_FORMAT_ONNX},
+    {".xml", ".bin", KERF_FORMAT_IR},
+};
+#define KIND_COUNT (sizeof kinds / sizeof *kinds)
+
+/* Index into kinds, or KIND_COUNT. */
+static size_t
+find_kind(const char *path)
+{
+    size_t i = 0;
+
+    while (i < KIND_COUNT && !kerf_path_ends(path, kinds[i].ending))
+        i++;
+    return i;
+}
+
+static bool
+is_half(const char *name)
+{
+    return strncmp(name, "client_infer_", 13) == 0 ||
+           strncmp(name, "server_infer_", 13) == 0;
+}
+
+static kerf_err
+refuse_program(const char *path, kerf_detail *why)
+{
+    return kerf_fail(why, KERF_ENOTSUP,
+                     "%s: Paddle 3's .json programs cannot be read: export "
+                     "with FLAGS_enable_pir_api=0 to get a .pdmodel",
+                     path);
+}
+
+/* The one model among the names of a folder, as an index; count: how many. */
+static size_t
+pick_name(const kerf_names *names, size_t *count)
+{
+    size_t found = 0;
+
+    *count = 0;
+    for (size_t i = 0; i < names->count; i++) {
+        if (find_kind(names->name[i]) == KIND_COUNT || is_half(names->name[i]))
+            continue;
+        found = i;
+        ++*count;
+    }
+    return found;
+}
+
+static bool
+has_program(const kerf_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        const char *dot = strrchr(names->name[i], '.');
+
+        if (dot == NULL || strcmp(dot, ".json") != 0)
+            continue;
+        for (size_t k = 0; k < names->count; k++) {
+            size_t stem = (size_t)(dot - names->name[i]);
+
+            if (strncmp(names->name[i], names->name[k], stem) == 0 &&
+                strcmp(names->name[k] + stem, ".pdiparams") == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static kerf_err
+find_in_folder(char out[KERF_PATH_MAX], const char *dir, kerf_detail *why)
+{
+    kerf_names names = {0};
+    size_t count = 0;
+    size_t at;
+    kerf_err err = kerf_fs_list(dir, FILES_MAX, &names, why);
+
+    if (err != KERF_OK)
+        return err;
+    at = pick_name(&names, &count);
+    if (count == 1)
+        err = kerf_path_join(out, dir, names.name[at]);
+    else if (count > 1)
+        err = kerf_fail(why, KERF_EINVAL,
+                        "%s: holds %zu models: name one of their files", dir,
+                        count);
+    else if (has_program(&names))
+        err = refuse_program(dir, why);
+    else
+        err = kerf_fail(why, KERF_EINVAL,
+                        "%s: no .pdmodel, .onnx or .xml in this folder", dir);
+    kerf_names_free(&names);
+    return err;
+}
+
+/* "dir/name" without an ending: the first kind that exists. */
+static kerf_err
+find_by_prefix(char out[KERF_PATH_MAX], const char *path, kerf_detail *why)
+{
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        int n = snprintf(out, KERF_PATH_MAX, "%s%s", path, kinds[i].ending);
+
+        if (n > 0 && n < KERF_PATH_MAX && kerf_fs_exists(out))
+            return KERF_OK;
+    }
+    (void)snprintf(out, KERF_PATH_MAX, "%s.json", path);
+    if (kerf_fs_exists(out))
+        return refuse_program(out, why);
+    if (kerf_fs_exists(path))
+        return kerf_fail(why, KERF_EINVAL,
+                         "%s: not a model: expected .pdmodel, .onnx or .xml",
+                         path);
+    return kerf_fail(why, KERF_ENOENT,
+                     "%s: no such model (.pdmodel, .onnx, .xml or a folder)",
+                     path);
+}
+
+static kerf_err
+find_graph(char out[KERF_PATH_MAX], const char *path, kerf_detail *why)
+{
+    if (strlen(path) + 16 > KERF_PATH_MAX)
+        return kerf_fail(why, KERF_ETOOBIG, "model path too long");
+    if (kerf_fs_is_dir(path))
+        return find_in_folder(out, path, why);
+    if (kerf_path_ends(path, ".json"))
+        return refuse_program(path, why);
+    if (find_kind(path) != KIND_COUNT) {
+        (void)snprintf(out, KERF_PATH_MAX, "%s", path);
+        return KERF_OK;
+    }
+    if (kerf_path_ends(path, ".pdiparams")) {
+        (void)snprintf(out, KERF_PATH_MAX, "%.*s.pdmodel",
+                       (int)(strlen(path) - 10), path);
+        if (kerf_fs_exists(out))
+            return KERF_OK;
+        return kerf_fail(why, KERF_ENOENT,
+                         "%s: these are weights, and their "
+                         "program %s is missing",
+                         path, kerf_path_base(out));
+    }
+    return find_by_prefix(out, path, why);
+}
+
+/* The folder of path, "." when it has none. */
+static void
+copy_dir(char out[KERF_PATH_MAX], const char *path)
+{
+    size_t len = (size_t)(kerf_path_base(path) - path);
+
+    (void)snprintf(out, KERF_PATH_MAX, "%.*s", len == 0 ? 1 : (int)len,
+                   len == 0 ? "." : path);
+}
+
+/* "resnet20" of ".../resnet20.pdmodel"; files that are called inference.* or
+ * model.* by habit take their folder's name. */
+static void
+make_name(kerf_model_file *f)
+{
+    char dir[KERF_PATH_MAX];
+    const char *base = kerf_path_base(f->graph_path);
+    size_t len = strlen(base) - strlen(kinds[f->format].ending);
+
+    if ((len == 9 && strncmp(base, "inference", 9) == 0) ||
+        (len == 5 && strncmp(base, "model", 5) == 0)) {
+        copy_dir(dir, f->graph_path);
+        for (size_t end = strlen(dir); end > 1 && dir[end - 1] == '/'; end--)
+            dir[end - 1] = '\0';
+        if (kerf_text_is_name(kerf_path_base(dir)) &&
+            strlen(kerf_path_base(dir)) < sizeof f->name) {
+            (void)snprintf(f->name, sizeof f->name, "%s", kerf_path_base(dir));
+            return;
+        }
+    }
+    (void)snprintf(f->name, sizeof f->name, "%.*s", (int)len, base);
+}
+
+kerf_err
+kerf_model_file_card(const kerf_model_file *f, char out[KERF_PATH_MAX])
+{
+    char dir[KERF_PATH_MAX];
+    char name[KERF_NAME_MAX + 16];
+
+    copy_dir(dir, f->graph_path);
+    (void)snprintf(name, sizeof name, "%s.kerf.json", f->name);
+    if (strcmp(dir, ".") == 0) {
+        (void)snprintf(out, KERF_PATH_MAX, "%s", name);
+        return KERF_OK;
+    }
+    return kerf_path_join(out, dir, name);
+}
+
+/* NAME.kerf.json, else the graph's own STEM.kerf.json, else the only card. */
+static kerf_err
+find_card(kerf_model_file *f, kerf_detail *why)
+{
+    char dir[KERF_PATH_MAX];
+    kerf_names names = {0};
+    size_t stem = strlen(f->graph_path) - strlen(kinds[f->format].ending);
+    size_t found = 0;
+    size_t at = 0;
+    kerf_err err = kerf_model_file_card(f, f->card_path);
+    int n;
+
+    if (err != KERF_OK || kerf_fs_exists(f->card_path))
+        return err;
+    n = snprintf(f->card_path, KERF_PATH_MAX, "%.*s.kerf.json", (int)stem,
+                 f->graph_path);
+    if (n > 0 && n < KERF_PATH_MAX && kerf_fs_exists(f->card_path))
+        return KERF_OK;
+    f->card_path[0] = '\0';
+    copy_dir(dir, f->graph_path);
+    err = kerf_fs_list(dir, FILES_MAX, &names, why);
+    if (err != KERF_OK)
+        return err;
+    for (size_t i = 0; i < names.count; i++) {
+        if (!kerf_path_ends(names.name[i], ".kerf.json"))
+            continue;
+        found++;
+        at = i;
+    }
+    if (found == 1)
+        err = kerf_path_join(f->card_path, dir, names.name[at]);
+    kerf_names_free(&names);
+    return err;
+}
+
+static kerf_err
+find_weights(kerf_model_file *f)
+{
+    size_t stem = strlen(f->graph_path) - strlen(kinds[f->format].ending);
+    const char *ending = kinds[f->format].weights;
+    int n;
+
+    f->weights_path[0] = '\0';
+    if (ending == NULL)
+        return KERF_OK;
+    n = snprintf(f->weights_path, KERF_PATH_MAX, "%.*s%s", (int)stem,
+                 f->graph_path, ending);
+    if (n < 0 || n >= KERF_PATH_MAX)
+        return KERF_ETOOBIG;
+    if (!kerf_fs_exists(f->weights_path))
+        f->weights_path[0] = '\0';
+    return KERF_OK;
+}
+
+kerf_err
+kerf_model_file_open(kerf_model_file *f, const char *path, kerf_detail *why)
+{
+    kerf_model_file fresh = {0};
+    kerf_err err = find_graph(fresh.graph_path, path, why);
+
+    if (err != KERF_OK)
+        return err;
+    fresh.format = kinds[find_kind(fresh.graph_path)].format;
+    make_name(&fresh);
+    err = find_weights(&fresh);
+    if (err == KERF_OK)
+        err = find_card(&fresh, why);
+    if (err == KERF_OK)
+        err = kerf_fs_read(fresh.graph_path, KERF_MODEL_BYTES_MAX, &fresh.graph,
+                           &fresh.graph_len, why);
+    if (err == KERF_OK && fresh.graph_len == 0)
+        err = kerf_fail(why, KERF_ECORRUPT, "%s: empty file", fresh.graph_path);
+    if (err == KERF_OK && fresh.weights_path[0] != '\0')
+        err = kerf_fs_read(fresh.weights_path, KERF_MODEL_BYTES_MAX,
+                           &fresh.weights, &fresh.weights_len, why);
+    if (err != KERF_OK) {
+        kerf_model_file_close(&fresh);
+        return err;
+    }
+    *f = fresh;
+    return KERF_OK;
+}
+
+void
+kerf_model_file_close(kerf_model_file *f)
+{
+    free(f->graph);
+    free(f->weights);
+    *f = (kerf_model_file){0};
+}
+
+kerf_model_bytes
+kerf_model_file_bytes(const kerf_model_file *f)
+{
+    return (kerf_model_bytes){.format = f->format,
+                              .graph = f->graph,
+                              .graph_len = f->graph_len,
+                              .weights = f->weights,
+                              .weights_len = f->weights_len,
+                              .path = f->graph_path};
+}
+
+kerf_err
+kerf_card_read(kerf_card *card, const char *path, kerf_detail *why)
+{
+    uint8_t *json = NULL;
+    size_t len = 0;
+    kerf_err err = kerf_fs_read(path, KERF_CARD_BYTES_MAX, &json, &len, why);
+
+    if (err != KERF_OK)
+        return err;
+    err = kerf_card_parse(card, json, len, why);
+    free(json);
+    return err == KERF_OK ? err : kerf_fail_in(why, err, "%s", path);
+}
+
+static size_t
+count_lines(const char *text)
+{
+    size_t n = 0;
+
+    for (const char *at = text; *at != '\0'; n++) {
+        at += strcspn(at, "\n");
+        at += *at == '\n';
+    }
+    return n;
+}
+
+/* Splits text in place into lines; the last may lack its newline. */
+static void
+split_lines(char *text, char **line, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strcspn(text, "\n");
+        char *next = text + len + (text[len] == '\n');
+
+        text[len] = '\0';
+        while (len > 0 && (text[len - 1] == '\r' || text[len - 1] == ' '))
+            text[--len] = '\0';
+        line[i] = text;
+        text = next;
+    }
+}
+
+/* Length of "17 " when the line starts with its own number, else 0. */
+static size_t
+own_index(const char *line, size_t i)
+{
+    char number[32];
+    int n = snprintf(number, sizeof number, "%zu ", i);
+
+    return n > 0 && strncmp(line, number, (size_t)n) == 0 ? (size_t)n : 0;
+}
+
+static kerf_err
+copy_labels(kerf_card *card, char *const *line, size_t count)
+{
+    char **label = calloc(count == 0 ? 1 : count, sizeof *label);
+    bool numbered = count > 1;
+
+    if (label == NULL)
+        return KERF_ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        numbered = numbered && own_index(line[i], i) > 0;
+    for (size_t i = 0; i < count; i++) {
+        label[i] = strdup(line[i] + (numbered ? own_index(line[i], i) : 0));
+        if (label[i] != NULL)
+            continue;
+        while (i-- > 0)
+            free(label[i]);
+        free(label);
+        return KERF_ENOMEM;
+    }
+    for (size_t i = 0; i < card->label_count; i++)
+        free(card->label[i]);
+    free(card->label);
+    card->label = label;
+    card->label_count = count;
+    card->given |= KERF_GIVEN_LABELS;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_card_read_labels(kerf_card *card, const char *path, kerf_detail *why)
+{
+    uint8_t *text = NULL;
+    char **line = NULL;
+    size_t len = 0;
+    size_t count;
+    kerf_err err = kerf_fs_read(path, KERF_CARD_BYTES_MAX, &text, &len, why);
+
+    if (err != KERF_OK)
+        return err;
+    if (memchr(text, 0, len) != NULL) {
+        err = kerf_fail(why, KERF_ECORRUPT, "%s: not a text file", path);
+        goto out;
+    }
+    count = count_lines((char *)text);
+    if (count == 0 || count > KERF_CARD_LABELS_MAX) {
+        err = kerf_fail(why, KERF_EINVAL, "%s: %zu labels, expected 1..%d",
+                        path, count, KERF_CARD_LABELS_MAX);
+        goto out;
+    }
+    line = calloc(count, sizeof *line);
+    if (line == NULL) {
+        err = KERF_ENOMEM;
+        goto out;
+    }
+    split_lines((char *)text, line, count);
+    err = copy_labels(card, line, count);
+out:
+    free(line);
+    free(text);
+    return err;
+}

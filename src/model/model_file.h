@@ -1,0 +1,50 @@
+/*
+ * model_file.h - find the files of one model and read them.
+ *
+ * A model is named by its graph file (.pdmodel, .onnx, .xml), by the path
+ * without that ending, or by a folder that holds one model (halves of a cut,
+ * client_infer_* and server_infer_*, do not count there).
+ * Its card is NAME.kerf.json beside it, else the only *.kerf.json there.
+ * Threads: values.
+ */
+#ifndef KERF_MODEL_FILE_H
+#define KERF_MODEL_FILE_H
+
+#include "base/fs.h"
+#include "kerf/engine.h"
+
+typedef struct kerf_model_file {
+    char name[KERF_NAME_MAX]; /* "resnet20"; the folder's for inference.* */
+    char graph_path[KERF_PATH_MAX];
+    char weights_path[KERF_PATH_MAX]; /* "" when there is no such file */
+    char card_path[KERF_PATH_MAX];    /* "" when there is no such file */
+    kerf_format format;
+    uint8_t *graph, *weights; /* owned; weights may be NULL */
+    size_t graph_len, weights_len;
+} kerf_model_file;
+
+/* Where a card for this model is written: NAME.kerf.json beside the graph. */
+KERF_NODISCARD kerf_err kerf_model_file_card(const kerf_model_file *f,
+                                             char out[KERF_PATH_MAX]);
+
+/* Finds and reads. *f is untouched on error.
+ * Errors: KERF_ENOENT, KERF_ENOTSUP (a .json program), KERF_EINVAL (several
+ * models, or none of ours), KERF_ETOOBIG, KERF_EIO, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_model_file_open(kerf_model_file *f,
+                                             const char *path,
+                                             kerf_detail *why);
+void kerf_model_file_close(kerf_model_file *f); /* accepts a zeroed one */
+
+/* A view for the engine; f stays the owner. */
+kerf_model_bytes kerf_model_file_bytes(const kerf_model_file *f);
+
+/* Reads and parses a card file into *card (initialised). */
+KERF_NODISCARD kerf_err kerf_card_read(kerf_card *card, const char *path,
+                                       kerf_detail *why);
+
+/* One label per line into card->label (replaced); a leading index that equals
+ * the line's number on every line ("0 tench") is dropped. */
+KERF_NODISCARD kerf_err kerf_card_read_labels(kerf_card *card, const char *path,
+                                              kerf_detail *why);
+
+#endif
