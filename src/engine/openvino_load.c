@@ -1,0 +1,414 @@
+/*
+ * From bytes to a compiled network: read, reshape, prep, compile.
+ *
+ * Who keeps the bytes? The Paddle and ONNX frontends copy what they need while
+ * they read. An IR shares its weights with the tensor given, so those are
+ * copied into a tensor of OpenVINO's own, which lives as long as the constants.
+ */
+#include "engine/openvino.h"
+
+#include "base/text.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ov_preprocess_* objects of one image port. */
+struct prep {
+    ov_preprocess_prepostprocessor_t *ppp;
+    ov_preprocess_input_info_t *info;
+    ov_preprocess_input_tensor_info_t *tensor;
+    ov_preprocess_preprocess_steps_t *steps;
+    ov_preprocess_input_model_info_t *model;
+    ov_layout_t *tensor_layout, *model_layout;
+};
+
+static kerf_err check_json(const kerf_model_bytes *m, kerf_detail *why);
+static kerf_err read_model(struct ov_engine *e, const kerf_model_bytes *m,
+                           ov_model_t **out, kerf_detail *why);
+static kerf_err explain(const kerf_model_bytes *m, kerf_detail *why);
+static kerf_err read_port(const ov_output_const_port_t *port, const char *side,
+                          size_t i, kerf_port *out, ov_element_type_e *type,
+                          kerf_detail *why);
+static kerf_err read_ports(const ov_model_t *model, kerf_graph_read *read,
+                           kerf_detail *why);
+static kerf_err reshape(const ov_model_t *model, const kerf_ports *in,
+                        const kerf_shape *want, kerf_detail *why);
+static kerf_err add_prep(ov_model_t **model, const kerf_card *card, size_t port,
+                         ov_element_type_e type, kerf_detail *why);
+static ov_status_e describe(struct prep *p, const kerf_card *card);
+static ov_status_e add_steps(struct prep *p, const kerf_card *card,
+                             ov_element_type_e type);
+static kerf_err fill_net(struct ov_net *n, kerf_detail *why);
+
+kerf_err
+kerf_openvino_read(kerf_engine *engine, kerf_graph_read *read,
+                   const kerf_model_bytes *m, kerf_detail *why)
+{
+    struct ov_engine *e = (struct ov_engine *)engine;
+    ov_model_t *model = NULL;
+    kerf_err err = check_json(m, why);
+
+    if (err != KERF_OK)
+        return err;
+    err = read_model(e, m, &model, why);
+    if (err != KERF_OK)
+        return err;
+    read->own = model;
+    return read_ports(model, read, why);
+}
+
+void
+kerf_openvino_drop(kerf_graph_read *read)
+{
+    if (read->own != NULL)
+        ov_model_free(read->own);
+    read->own = NULL;
+}
+
+kerf_err
+kerf_openvino_compile(kerf_engine *engine, kerf_net **out,
+                      kerf_graph_read *read, const kerf_shape *want,
+                      const kerf_card *prep, size_t image_port,
+                      kerf_detail *why)
+{
+    struct ov_engine *e = (struct ov_engine *)engine;
+    struct ov_net *n = calloc(1, sizeof *n);
+    ov_model_t *model = read->own;
+    ov_status_e status;
+    kerf_err err;
+
+    if (n == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "no memory for a network");
+    err = reshape(model, &read->in, want, why);
+    if (err != KERF_OK)
+        goto out;
+    if (prep != NULL) {
+        kerf_dtype dtype = read->in.port[image_port].dtype;
+
+        err =
+            add_prep(&model, prep, image_port, kerf_openvino_type(dtype), why);
+        read->own = model;
+        if (err != KERF_OK)
+            goto out;
+    }
+    status = ov_core_compile_model(
+        e->core, model, e->device, 10, &n->compiled,
+        ov_property_key_hint_inference_precision, e->precision,
+        ov_property_key_hint_performance_mode, "LATENCY",
+        ov_property_key_num_streams, "1", ov_property_key_inference_num_threads,
+        e->threads, ov_property_key_hint_enable_cpu_pinning, "NO");
+    if (status != OK) {
+        err = kerf_openvino_fail(why, KERF_EENGINE, "compile");
+        goto out;
+    }
+    err = fill_net(n, why);
+    if (err != KERF_OK)
+        goto out;
+    *out = &n->base;
+    n = NULL;
+out:
+    if (n != NULL && n->compiled != NULL)
+        ov_compiled_model_free(n->compiled);
+    free(n);
+    return err;
+}
+
+/* Paddle 3's program is JSON; OpenVINO would only say "unable to read". */
+static kerf_err
+check_json(const kerf_model_bytes *m, kerf_detail *why)
+{
+    const char *at = m->graph;
+    size_t left = m->graph_len < 4096 ? m->graph_len : 4096;
+
+    while (left > 0 && isspace((unsigned char)*at)) {
+        at++;
+        left--;
+    }
+    if (left == 0 || *at != '{')
+        return KERF_OK;
+    if (memmem(at, left, "base_code", 9) != NULL ||
+        memmem(at, left, "\"program\"", 9) != NULL)
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "Paddle 3's .json program is not readable by the "
+                         "engine: export with FLAGS_enable_pir_api=0, which "
+                         "writes a .pdmodel");
+    return kerf_fail(why, KERF_ECORRUPT, "JSON text is not a network");
+}
+
+static kerf_err
+read_model(struct ov_engine *e, const kerf_model_bytes *m, ov_model_t **out,
+           kerf_detail *why)
+{
+    int64_t len = (int64_t)m->weights_len;
+    ov_shape_t shape = {.rank = 1, .dims = &len};
+    ov_tensor_t *weights = NULL;
+    ov_status_e status = OK;
+    void *copy = NULL;
+
+    if (m->format == KERF_FORMAT_ONNX && m->path != NULL) {
+        status = ov_core_read_model(e->core, m->path, NULL, out);
+        return status == OK ? KERF_OK : explain(m, why);
+    }
+    if (m->weights != NULL && m->weights_len > 0) {
+        if (m->format == KERF_FORMAT_IR) {
+            status = ov_tensor_create(U8, shape, &weights);
+            if (status == OK)
+                status = ov_tensor_data(weights, &copy);
+            if (status == OK)
+                memcpy(copy, m->weights, m->weights_len);
+        } else {
+            union { /* only read: the frontends copy */
+                const void *in;
+                void *out;
+            } borrowed = {.in = m->weights};
+
+            status = ov_tensor_create_from_host_ptr(U8, shape, borrowed.out,
+                                                    &weights);
+        }
+    }
+    if (status == OK)
+        status = ov_core_read_model_from_memory_buffer(
+            e->core, m->graph, m->graph_len, weights, out);
+    if (weights != NULL)
+        ov_tensor_free(weights);
+    return status == OK ? KERF_OK : explain(m, why);
+}
+
+/* Turns the frontends' ways of saying no into ours. */
+static kerf_err
+explain(const kerf_model_bytes *m, kerf_detail *why)
+{
+    kerf_detail said = {0};
+    kerf_err err = kerf_openvino_fail(&said, KERF_ECORRUPT, "read");
+    const char *op = strstr(said.text, "No creator found for ");
+
+    if (op != NULL) {
+        op += strlen("No creator found for ");
+        return kerf_fail(why, KERF_ENOTSUP, "unsupported op %.*s",
+                         (int)strcspn(op, " "), op);
+    }
+    if (strstr(said.text, "weight file doesn't exist") != NULL)
+        return kerf_fail(why, KERF_ECORRUPT,
+                         m->weights_len == 0
+                             ? "the weights are missing: this program has "
+                               "parameters, put its .pdiparams beside it"
+                             : "the .pdiparams ends before the last parameter");
+    if (why != NULL)
+        *why = said;
+    return err;
+}
+
+static kerf_err
+read_port(const ov_output_const_port_t *port, const char *side, size_t i,
+          kerf_port *out, ov_element_type_e *type, kerf_detail *why)
+{
+    ov_partial_shape_t shape = {0};
+    char *name = NULL;
+    char text[KERF_PORT_TEXT];
+    kerf_err err = KERF_OK;
+
+    *out = (kerf_port){0};
+    if (ov_port_get_any_name(port, &name) == OK) { /* it may have none */
+        (void)snprintf(out->name, sizeof out->name, "%s", name);
+        ov_free(name);
+    }
+    if (ov_port_get_element_type(port, type) != OK ||
+        ov_port_get_partial_shape(port, &shape) != OK)
+        return kerf_openvino_fail(why, KERF_EENGINE, "read a port");
+    if (!kerf_openvino_dtype(*type, &out->dtype)) {
+        err = kerf_fail(why, KERF_ENOTSUP,
+                        "%s has element type %d, which no tensor here has",
+                        kerf_port_text(text, side, i, out), (int)*type);
+        goto out;
+    }
+    if (shape.rank.min != shape.rank.max) { /* even the rank is free */
+        out->shape = (kerf_shape){.rank = 1, .dims = {-1}};
+        goto out;
+    }
+    if (shape.rank.min < 0 || shape.rank.min > KERF_RANK_MAX) {
+        err = kerf_fail(why, KERF_ENOTSUP, "%s has %lld dims; the limit is %d",
+                        kerf_port_text(text, side, i, out),
+                        (long long)shape.rank.min, KERF_RANK_MAX);
+        goto out;
+    }
+    out->shape.rank = (uint32_t)shape.rank.min;
+    for (uint32_t d = 0; d < out->shape.rank; d++) {
+        bool fixed = shape.dims[d].min == shape.dims[d].max;
+
+        out->shape.dims[d] = fixed ? shape.dims[d].min : -1;
+    }
+out:
+    ov_partial_shape_free(&shape);
+    return err;
+}
+
+static kerf_err
+read_ports(const ov_model_t *model, kerf_graph_read *read, kerf_detail *why)
+{
+    ov_output_const_port_t *port = NULL;
+    ov_element_type_e type;
+    kerf_err err = KERF_OK;
+
+    if (ov_model_inputs_size(model, &read->in.count) != OK ||
+        ov_model_outputs_size(model, &read->out.count) != OK)
+        return kerf_openvino_fail(why, KERF_EENGINE, "count the ports");
+    if (read->in.count > KERF_PORTS_MAX || read->out.count > KERF_PORTS_MAX)
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "%zu inputs and %zu outputs: the limit is %d each",
+                         read->in.count, read->out.count, KERF_PORTS_MAX);
+    for (size_t i = 0; err == KERF_OK && i < read->in.count; i++) {
+        if (ov_model_const_input_by_index(model, i, &port) != OK)
+            return kerf_openvino_fail(why, KERF_EENGINE, "read an input");
+        err = read_port(port, "input", i, &read->in.port[i], &type, why);
+        ov_output_const_port_free(port);
+    }
+    for (size_t i = 0; err == KERF_OK && i < read->out.count; i++) {
+        if (ov_model_const_output_by_index(model, i, &port) != OK)
+            return kerf_openvino_fail(why, KERF_EENGINE, "read an output");
+        err = read_port(port, "output", i, &read->out.port[i], &type, why);
+        ov_output_const_port_free(port);
+    }
+    return err;
+}
+
+static kerf_err
+reshape(const ov_model_t *model, const kerf_ports *in, const kerf_shape *want,
+        kerf_detail *why)
+{
+    ov_dimension_t dims[KERF_PORTS_MAX][KERF_RANK_MAX];
+    ov_partial_shape_t shapes[KERF_PORTS_MAX];
+    size_t ports[KERF_PORTS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < in->count; i++) {
+        int64_t rank = (int64_t)want[i].rank;
+
+        if (kerf_shape_equal(&want[i], &in->port[i].shape))
+            continue;
+        for (uint32_t d = 0; d < want[i].rank; d++)
+            dims[count][d] = (ov_dimension_t){want[i].dims[d], want[i].dims[d]};
+        shapes[count] =
+            (ov_partial_shape_t){.rank = {rank, rank}, .dims = dims[count]};
+        ports[count++] = i;
+    }
+    if (count > 0 &&
+        ov_model_reshape_by_port_indexes(model, ports, shapes, count) != OK)
+        return kerf_openvino_fail(why, KERF_EINVAL, "make the shapes static");
+    return KERF_OK;
+}
+
+/* Replaces *model by one whose port takes the u8 image. */
+static kerf_err
+add_prep(ov_model_t **model, const kerf_card *card, size_t port,
+         ov_element_type_e type, kerf_detail *why)
+{
+    struct prep p = {0};
+    ov_model_t *built = NULL;
+    ov_status_e status = ov_preprocess_prepostprocessor_create(*model, &p.ppp);
+
+    if (status == OK)
+        status = ov_preprocess_prepostprocessor_get_input_info_by_index(
+            p.ppp, port, &p.info);
+    if (status == OK)
+        status = describe(&p, card);
+    if (status == OK)
+        status = add_steps(&p, card, type);
+    if (status == OK)
+        status = ov_preprocess_prepostprocessor_build(p.ppp, &built);
+
+    ov_layout_free(p.tensor_layout);
+    ov_layout_free(p.model_layout);
+    ov_preprocess_input_model_info_free(p.model);
+    ov_preprocess_preprocess_steps_free(p.steps);
+    ov_preprocess_input_tensor_info_free(p.tensor);
+    ov_preprocess_input_info_free(p.info);
+    ov_preprocess_prepostprocessor_free(p.ppp);
+    if (status != OK)
+        return kerf_openvino_fail(why, KERF_EENGINE, "add the image rules");
+    ov_model_free(*model);
+    *model = built;
+    return KERF_OK;
+}
+
+static ov_status_e
+describe(struct prep *p, const kerf_card *card)
+{
+    const char *layout = card->layout == KERF_LAYOUT_NCHW ? "NCHW" : "NHWC";
+    ov_status_e status = ov_layout_create("NHWC", &p->tensor_layout);
+
+    if (status == OK)
+        status = ov_layout_create(layout, &p->model_layout);
+    if (status == OK)
+        status = ov_preprocess_input_info_get_tensor_info(p->info, &p->tensor);
+    if (status == OK)
+        status =
+            ov_preprocess_input_tensor_info_set_element_type(p->tensor, U8);
+    if (status == OK)
+        status = ov_preprocess_input_tensor_info_set_layout(p->tensor,
+                                                            p->tensor_layout);
+    if (status == OK)
+        status = ov_preprocess_input_info_get_model_info(p->info, &p->model);
+    if (status == OK)
+        status = ov_preprocess_input_model_info_set_layout(p->model,
+                                                           p->model_layout);
+    return status;
+}
+
+/* (pixel * scale - mean) / std, in this order; steps that change nothing are
+ * left out. OpenVINO's "scale" divides. */
+static ov_status_e
+add_steps(struct prep *p, const kerf_card *card, ov_element_type_e type)
+{
+    int channels = kerf_card_channels(card);
+    bool has_mean = false, has_std = false;
+    ov_status_e status =
+        ov_preprocess_input_info_get_preprocess_steps(p->info, &p->steps);
+
+    for (int c = 0; c < channels; c++) {
+        has_mean |= card->mean[c] != 0.0f;
+        has_std |= card->std[c] != 1.0f;
+    }
+    if (status == OK)
+        status =
+            ov_preprocess_preprocess_steps_convert_element_type(p->steps, F32);
+    if (status == OK && card->scale != 1.0f)
+        status =
+            ov_preprocess_preprocess_steps_scale(p->steps, 1.0f / card->scale);
+    if (status == OK && has_mean)
+        status = ov_preprocess_preprocess_steps_mean_multi_channels(
+            p->steps, card->mean, channels);
+    if (status == OK && has_std)
+        status = ov_preprocess_preprocess_steps_scale_multi_channels(
+            p->steps, card->std, channels);
+    if (status == OK && type != F32)
+        status =
+            ov_preprocess_preprocess_steps_convert_element_type(p->steps, type);
+    return status;
+}
+
+static kerf_err
+fill_net(struct ov_net *n, kerf_detail *why)
+{
+    kerf_ports *in = &n->base.in, *out = &n->base.out;
+    ov_output_const_port_t *port = NULL;
+    kerf_err err = KERF_OK;
+
+    if (ov_compiled_model_inputs_size(n->compiled, &in->count) != OK ||
+        ov_compiled_model_outputs_size(n->compiled, &out->count) != OK)
+        return kerf_openvino_fail(why, KERF_EENGINE, "count the ports");
+    for (size_t i = 0; err == KERF_OK && i < in->count; i++) {
+        if (ov_compiled_model_input_by_index(n->compiled, i, &port) != OK)
+            return kerf_openvino_fail(why, KERF_EENGINE, "read an input");
+        err = read_port(port, "input", i, &in->port[i], &n->in_type[i], why);
+        ov_output_const_port_free(port);
+    }
+    for (size_t i = 0; err == KERF_OK && i < out->count; i++) {
+        if (ov_compiled_model_output_by_index(n->compiled, i, &port) != OK)
+            return kerf_openvino_fail(why, KERF_EENGINE, "read an output");
+        err = read_port(port, "output", i, &out->port[i], &n->out_type[i], why);
+        ov_output_const_port_free(port);
+    }
+    return err;
+}

@@ -1,0 +1,415 @@
+/* The checks of engine.c and the fake engine that they are tried with. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "fake_models.h"
+#include "kerf/engine.h"
+
+struct fixture {
+    kerf_engine *engine;
+    kerf_net *net;
+    kerf_request *request;
+    kerf_detail why;
+};
+
+static kerf_model_bytes
+model(const char *json)
+{
+    return (kerf_model_bytes){
+        .format = KERF_FORMAT_PADDLE, .graph = json, .graph_len = strlen(json)};
+}
+
+static kerf_err
+load(struct fixture *f, const char *json, const kerf_load *how)
+{
+    const kerf_engine_opts opts = {.kind = "fake"};
+    kerf_model_bytes m = model(json);
+    kerf_err err;
+
+    *f = (struct fixture){0};
+    assert_int_equal(kerf_engine_open(&f->engine, &opts, &f->why), KERF_OK);
+    err = kerf_engine_load(f->engine, &f->net, &m, how, &f->why);
+    if (err != KERF_OK) {
+        assert_null(f->net);
+        return err;
+    }
+    return kerf_request_new(&f->request, f->net, &f->why);
+}
+
+static void
+unload(struct fixture *f)
+{
+    kerf_request_free(f->request);
+    kerf_net_free(f->net);
+    kerf_engine_close(f->engine);
+}
+
+/* Memory for a port, seeded. */
+static kerf_tensor
+tensor_for(const kerf_port *port, uint64_t seed)
+{
+    kerf_tensor t;
+
+    assert_int_equal(kerf_tensor_alloc(&t, port->dtype, &port->shape), KERF_OK);
+    kerf_tensor_fill_seeded(&t, &seed);
+    return t;
+}
+
+static void
+run_chain(const kerf_tensor *x, kerf_tensor *y)
+{
+    struct fixture head, tail;
+    kerf_tensor middle[2];
+
+    assert_int_equal(load(&head, FAKE_HEAD, NULL), KERF_OK);
+    assert_int_equal(load(&tail, FAKE_TAIL, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_in(head.request, 0, x->data, NULL),
+                     KERF_OK);
+    for (size_t i = 0; i < 2; i++) {
+        middle[i] = tensor_for(kerf_net_out(head.net, i), 0);
+        assert_int_equal(
+            kerf_request_bind_out(head.request, i, middle[i].data, NULL),
+            KERF_OK);
+        assert_int_equal(
+            kerf_request_bind_in(tail.request, i, middle[i].data, NULL),
+            KERF_OK);
+    }
+    assert_int_equal(kerf_request_bind_out(tail.request, 0, y->data, NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_request_run(head.request, &head.why), KERF_OK);
+    assert_int_equal(kerf_request_run(tail.request, &tail.why), KERF_OK);
+    for (size_t i = 0; i < 2; i++)
+        kerf_tensor_free(&middle[i]);
+    unload(&head);
+    unload(&tail);
+}
+
+static void
+fake__tail_of_head__is_the_whole_bit_for_bit(void **state)
+{
+    struct fixture whole;
+    kerf_tensor x, y, out;
+
+    (void)state;
+    assert_int_equal(load(&whole, FAKE_WHOLE, NULL), KERF_OK);
+    x = tensor_for(kerf_net_in(whole.net, 0), 5);
+    y = tensor_for(kerf_net_out(whole.net, 0), 0);
+    assert_int_equal(kerf_request_bind_in(whole.request, 0, x.data, NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_request_run(whole.request, &whole.why), KERF_OK);
+    assert_int_equal(kerf_request_out(whole.request, 0, &out, NULL), KERF_OK);
+    run_chain(&x, &y);
+    assert_int_equal(out.bytes, y.bytes);
+    assert_true(kerf_shape_equal(&out.shape, &y.shape));
+    assert_memory_equal(out.data, y.data, y.bytes);
+    kerf_tensor_free(&x);
+    kerf_tensor_free(&y);
+    unload(&whole);
+}
+
+static void
+fake__every_input_element__changes_an_output(void **state)
+{
+    struct fixture f;
+    kerf_tensor x, out;
+    float before[10];
+
+    (void)state;
+    assert_int_equal(load(&f, FAKE_CLASSES, NULL), KERF_OK);
+    x = tensor_for(kerf_net_in(f.net, 0), 5);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x.data, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_int_equal(kerf_request_out(f.request, 0, &out, NULL), KERF_OK);
+    assert_int_equal(out.bytes, sizeof before);
+    memcpy(before, out.data, sizeof before);
+    for (size_t i = 0; i < x.bytes / sizeof(float); i++) {
+        ((float *)x.data)[i] += 1.0f;
+        assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+        assert_int_equal(kerf_request_out(f.request, 0, &out, NULL), KERF_OK);
+        assert_memory_not_equal(before, out.data, sizeof before);
+        ((float *)x.data)[i] -= 1.0f;
+    }
+    kerf_tensor_free(&x);
+    unload(&f);
+}
+
+static void
+load__prep__takes_the_u8_image(void **state)
+{
+    struct fixture f;
+    kerf_card card;
+    kerf_load how = {.prep = &card};
+    kerf_tensor x, out;
+    const uint8_t *pixels;
+
+    (void)state;
+    kerf_card_init(&card);
+    card.is_image = true;
+    card.width = 3;
+    card.height = 2;
+    card.scale = 0.5f;
+    for (int c = 0; c < 3; c++) {
+        card.mean[c] = (float)c;
+        card.std[c] = 2.0f;
+    }
+    assert_int_equal(load(&f, FAKE_IMAGE, &how), KERF_OK);
+    assert_int_equal(kerf_net_in(f.net, 0)->dtype, KERF_U8);
+    x = tensor_for(kerf_net_in(f.net, 0), 5);
+    assert_int_equal(x.bytes, 2 * 3 * 3);
+    for (size_t i = 0; i < x.bytes; i++)
+        ((uint8_t *)x.data)[i] = (uint8_t)(i * 14);
+    pixels = x.data;
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x.data, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_int_equal(kerf_request_out(f.request, 0, &out, NULL), KERF_OK);
+    for (size_t c = 0; c < 3; c++) {
+        for (size_t p = 0; p < 6; p++) {
+            float v = ((float)pixels[p * 3 + c] * 0.5f - (float)c) / 2.0f;
+
+            assert_true(((float *)out.data)[c * 6 + p] == v);
+        }
+    }
+    card.width = 4; /* the model's own width is 3 */
+    unload(&f);
+    assert_int_equal(load(&f, FAKE_IMAGE, &how), KERF_EINVAL);
+    assert_non_null(strstr(f.why.text, "input 0 'x'"));
+    unload(&f);
+    kerf_tensor_free(&x);
+    kerf_card_fini(&card);
+}
+
+static void
+load__free_dims__are_settled_or_named(void **state)
+{
+    const kerf_shape given = {.rank = 4, .dims = {4, 3, 8, 8}};
+    const kerf_shape wrong = {.rank = 4, .dims = {4, 1, 8, 8}};
+    kerf_load how = {.shapes = &given, .shape_count = 1};
+    struct fixture f;
+
+    (void)state;
+    assert_int_equal(load(&f, FAKE_FREE, NULL), KERF_EINVAL);
+    assert_string_equal(
+        f.why.text, "input 0 'x' has free dims (1, 3, ?, ?): give --size HxW");
+    unload(&f);
+    assert_int_equal(load(&f, FAKE_FREE, &how), KERF_OK);
+    assert_int_equal(kerf_net_in(f.net, 0)->shape.dims[0], 4);
+    assert_int_equal(kerf_net_out(f.net, 0)->shape.dims[0], 4);
+    unload(&f);
+    how.shapes = &wrong;
+    assert_int_equal(load(&f, FAKE_FREE, &how), KERF_EINVAL);
+    assert_string_equal(f.why.text,
+                        "input 0 'x' is (?, 3, ?, ?), not (4, 1, 8, 8)");
+    unload(&f);
+    how.shape_count = 2;
+    assert_int_equal(load(&f, FAKE_FREE, &how), KERF_EINVAL);
+    unload(&f);
+}
+
+static void
+bind__wrong_port_or_memory__is_refused(void **state)
+{
+    struct fixture f;
+    kerf_tensor x, out;
+
+    (void)state;
+    assert_int_equal(load(&f, FAKE_CLASSES, NULL), KERF_OK);
+    x = tensor_for(kerf_net_in(f.net, 0), 1);
+    assert_int_equal(kerf_request_run(f.request, &f.why), KERF_EINVAL);
+    assert_string_equal(f.why.text, "input 0 'x' is not bound");
+    assert_int_equal(kerf_request_out(f.request, 0, &out, NULL), KERF_EINVAL);
+    assert_int_equal(kerf_request_bind_in(f.request, 1, x.data, NULL),
+                     KERF_EINVAL);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, NULL, NULL),
+                     KERF_EINVAL);
+    assert_int_equal(
+        kerf_request_bind_in(f.request, 0, (uint8_t *)x.data + 4, &f.why),
+        KERF_EINVAL);
+    assert_string_equal(f.why.text,
+                        "input 0 'x': memory must start at a multiple of 64");
+    assert_int_equal(kerf_request_bind_out(f.request, 1, x.data, NULL),
+                     KERF_EINVAL);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x.data, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x.data, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_int_equal(kerf_request_out(f.request, 1, &out, NULL), KERF_EINVAL);
+    kerf_tensor_free(&x);
+    unload(&f);
+}
+
+static void
+bind_out__rows_that_depend_on_the_data__is_refused(void **state)
+{
+    struct fixture f;
+    kerf_tensor x, out;
+
+    (void)state;
+    assert_int_equal(load(&f, FAKE_ROWS, NULL), KERF_OK);
+    assert_false(kerf_net_is_static(f.net));
+    x = tensor_for(kerf_net_in(f.net, 0), 1);
+    assert_int_equal(kerf_request_bind_out(f.request, 0, x.data, NULL),
+                     KERF_ENOTSUP);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x.data, NULL), KERF_OK);
+    for (size_t rows = 0; rows < 8; rows++) {
+        for (size_t i = 0; i < 16; i++)
+            ((float *)x.data)[i] = i < rows ? 1.0f : 0.0f;
+        assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+        assert_int_equal(kerf_request_out(f.request, 0, &out, NULL), KERF_OK);
+        assert_int_equal(out.shape.dims[0], rows);
+        assert_int_equal(out.bytes, rows * 6 * sizeof(float));
+    }
+    kerf_tensor_free(&x);
+    unload(&f);
+}
+
+static void
+fake__told_to_fail__fails(void **state)
+{
+    struct fixture f;
+    kerf_tensor x, out;
+
+    (void)state;
+    assert_int_equal(load(&f, FAKE_FAILS_LOAD, NULL), KERF_EENGINE);
+    unload(&f);
+    assert_int_equal(load(&f, FAKE_FAILS_RUN, NULL), KERF_OK);
+    x = tensor_for(kerf_net_in(f.net, 0), 1);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x.data, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_EENGINE);
+    assert_int_equal(kerf_request_out(f.request, 0, &out, NULL), KERF_EINVAL);
+    kerf_tensor_free(&x);
+    unload(&f);
+}
+
+static void
+load__every_truncation__is_corrupt(void **state)
+{
+    const kerf_engine_opts opts = {.kind = "fake"};
+    kerf_model_bytes m = model(FAKE_WHOLE);
+    kerf_engine *engine = NULL;
+    kerf_net *net = NULL;
+
+    (void)state;
+    assert_int_equal(kerf_engine_open(&engine, &opts, NULL), KERF_OK);
+    for (size_t len = 0; len < strlen(FAKE_WHOLE); len++) {
+        m.graph_len = len;
+        assert_int_equal(kerf_engine_load(engine, &net, &m, NULL, NULL),
+                         KERF_ECORRUPT);
+    }
+    kerf_engine_close(engine);
+}
+
+static void
+inspect__free_dims__are_shown_as_they_are(void **state)
+{
+    const kerf_engine_opts opts = {.kind = "fake"};
+    static kerf_port in[KERF_PORTS_MAX], out[KERF_PORTS_MAX];
+    kerf_model_bytes m = model(FAKE_FREE);
+    size_t in_count = 0, out_count = 0;
+    kerf_engine *engine = NULL;
+
+    (void)state;
+    assert_int_equal(kerf_engine_open(&engine, &opts, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_engine_inspect(engine, &m, in, &in_count, out, &out_count, NULL),
+        KERF_OK);
+    assert_int_equal(in_count, 1);
+    assert_int_equal(out_count, 1);
+    assert_string_equal(in[0].name, "x");
+    assert_int_equal(in[0].shape.dims[2], -1);
+    kerf_engine_close(engine);
+}
+
+static void
+open__unknown_kind__is_not_supported(void **state)
+{
+    const kerf_engine_opts unknown = {.kind = "abacus"};
+    const kerf_engine_opts threads = {.kind = "fake", .threads = -1};
+    kerf_engine *engine = NULL;
+    kerf_detail why;
+
+    (void)state;
+    assert_int_equal(kerf_engine_open(&engine, &unknown, &why), KERF_ENOTSUP);
+    assert_non_null(strstr(why.text, "abacus"));
+    assert_int_equal(kerf_engine_open(&engine, &threads, &why), KERF_EINVAL);
+    assert_null(engine);
+    kerf_engine_close(NULL);
+    kerf_net_free(NULL);
+    kerf_request_free(NULL);
+}
+
+struct worker {
+    kerf_net *net;
+    const kerf_tensor *x;
+    float first;
+};
+
+static void *
+work(void *arg)
+{
+    struct worker *w = arg;
+    kerf_request *request = NULL;
+    kerf_tensor out = {0};
+
+    if (kerf_request_new(&request, w->net, NULL) != KERF_OK)
+        return NULL;
+    if (kerf_request_bind_in(request, 0, w->x->data, NULL) == KERF_OK) {
+        for (int i = 0; i < 20; i++) {
+            if (kerf_request_run(request, NULL) == KERF_OK &&
+                kerf_request_out(request, 0, &out, NULL) == KERF_OK)
+                w->first = ((float *)out.data)[0];
+        }
+    }
+    kerf_request_free(request);
+    return NULL;
+}
+
+static void
+request__one_for_each_thread__agree(void **state)
+{
+    struct worker worker[4];
+    pthread_t thread[4];
+    struct fixture f;
+    kerf_tensor x;
+
+    (void)state;
+    assert_int_equal(load(&f, FAKE_CLASSES, NULL), KERF_OK);
+    x = tensor_for(kerf_net_in(f.net, 0), 1);
+    for (int i = 0; i < 4; i++) {
+        worker[i] = (struct worker){.net = f.net, .x = &x};
+        assert_int_equal(pthread_create(&thread[i], NULL, work, &worker[i]), 0);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    for (int i = 0; i < 4; i++) {
+        assert_true(worker[i].first != 0.0f);
+        assert_true(worker[i].first == worker[0].first);
+    }
+    kerf_tensor_free(&x);
+    unload(&f);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fake__tail_of_head__is_the_whole_bit_for_bit),
+        cmocka_unit_test(fake__every_input_element__changes_an_output),
+        cmocka_unit_test(load__prep__takes_the_u8_image),
+        cmocka_unit_test(load__free_dims__are_settled_or_named),
+        cmocka_unit_test(bind__wrong_port_or_memory__is_refused),
+        cmocka_unit_test(bind_out__rows_that_depend_on_the_data__is_refused),
+        cmocka_unit_test(fake__told_to_fail__fails),
+        cmocka_unit_test(load__every_truncation__is_corrupt),
+        cmocka_unit_test(inspect__free_dims__are_shown_as_they_are),
+        cmocka_unit_test(open__unknown_kind__is_not_supported),
+        cmocka_unit_test(request__one_for_each_thread__agree),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
