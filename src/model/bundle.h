@@ -28,10 +28,19 @@ typedef enum kerf_role {
 } kerf_role;
 
 #define KERF_PARTS_MAX KERF_ROLE_COUNT
+#define KERF_PART_NAME 256 /* of a file, with the end */
+#define KERF_PROBE_TOLERANCE 1e-3
+
+/* Whether the edge gets it: card and head; tails stay on the cloud. */
+bool kerf_role_is_shipped(kerf_role role);
+/* The only name that a model's file of this role may have. False, and "", when
+ * the format has no such role. name: kerf_text_is_name(), < KERF_NAME_MAX. */
+bool kerf_role_file(char out[KERF_PART_NAME], kerf_role role,
+                    kerf_format format, const char *name);
 
 typedef struct kerf_file { /* one part */
     kerf_role role;
-    char name[256]; /* base name, kerf_text_is_name() */
+    char name[KERF_PART_NAME]; /* base name, kerf_text_is_name() */
     uint64_t size;
     uint8_t sha256[KERF_SHA256_LEN];
 } kerf_file;
@@ -51,11 +60,13 @@ typedef struct kerf_manifest {
 void kerf_manifest_fini(kerf_manifest *m);
 /* Sets id from the files. Canonical bytes: see PROTOCOL.md. */
 KERF_NODISCARD kerf_err kerf_manifest_seal(kerf_manifest *m);
-/* New JSON text -> free(). */
+/* New JSON text -> free(). KERF_ENOMEM, also when a probe's value is not
+ * finite. */
 KERF_NODISCARD kerf_err kerf_manifest_format(const kerf_manifest *m, char **out);
 /* From a peer or a file: every name, size (<= KERF_MODEL_BYTES_MAX), role and
  * count is checked, names must be the pair pattern of m->name, and the id must
- * be that of the files. *m is untouched on error.
+ * be that of the files, which stand in order of role (the index of a part is
+ * the same on both sides). *m is overwritten; untouched on error.
  * Errors: KERF_ECORRUPT, KERF_EMISMATCH (id), KERF_EVERSION, KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_manifest_parse(kerf_manifest *m, const void *json,
                                             size_t len, kerf_detail *why);
@@ -77,14 +88,19 @@ void kerf_pair_drop(kerf_pair *pair, kerf_role role); /* frees one part's data *
 /* head: the head's bytes as the engine takes them; else the tail's. */
 kerf_model_bytes kerf_pair_bytes(const kerf_pair *pair, bool head);
 
-/* Names of the models in dir of which any part is there, sorted; most names
- * bounded by KERF_MODELS_MAX. */
+/* Parses the card's bytes, if there are any, into pair->card; else defaults.
+ * For who fills data[] himself. */
+KERF_NODISCARD kerf_err kerf_pair_card(kerf_pair *pair, kerf_detail *why);
+
+/* Names of the models in dir of which any half is there (a card alone is not
+ * one), sorted; KERF_ETOOBIG over KERF_MODELS_MAX. */
 #define KERF_MODELS_MAX 256
 KERF_NODISCARD kerf_err kerf_pair_names(const char *dir, kerf_names *out,
                                         kerf_detail *why);
 /* Reads and hashes the pair NAME. KERF_ENOENT with "waiting for FILE" in *why
  * when a file is missing (a .pdmodel needs its .pdiparams; an empty one is
- * fine). Other errors: those of the files and of the card. */
+ * fine), KERF_EAGAIN when files changed meanwhile, KERF_EMISMATCH for halves of
+ * different formats. Other errors: those of the files and of the card. */
 KERF_NODISCARD kerf_err kerf_pair_read(kerf_pair *pair, const char *dir,
                                        const char *name, kerf_detail *why);
 
