@@ -2,8 +2,8 @@
  * store.h - the edge's folder of received models. Files appear whole, verified
  * and under their name, or not at all; a crash leaves nothing to clean by hand.
  *
- * A part is written to `.kerf-PID-N.tmp`, hashed on the way, synced, and
- * renamed. NAME.manifest.json is written last: it says that all are there.
+ * A part is written to `.kerf-PID-N.tmp` (locked as long as its writer lives),
+ * hashed on the way, synced, and renamed. NAME.manifest.json is written last: it says that all are there.
  * Threads: one owner; processes may share a folder.
  */
 #ifndef KERF_MODEL_STORE_H
@@ -14,7 +14,8 @@
 typedef struct kerf_store kerf_store;
 typedef struct kerf_incoming kerf_incoming;
 
-/* Makes the folder, removes temporary files of dead processes. */
+/* Makes the folder, removes temporary files of dead processes. Who may run into
+ * a limit on file sizes ignores SIGXFSZ. */
 KERF_NODISCARD kerf_err kerf_store_open(kerf_store **out, const char *dir,
                                         kerf_detail *why);
 void kerf_store_close(kerf_store *store); /* accepts NULL */
@@ -27,7 +28,8 @@ bool kerf_store_has(kerf_store *store, const kerf_file *file);
 size_t kerf_store_bundles(kerf_store *store,
                           uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t cap);
 
-/* One part coming in. Errors: KERF_ENOSPC, KERF_EIO (path and reason). */
+/* One part coming in; room for all of it is taken now. store outlives it.
+ * Errors: KERF_EINVAL, KERF_ENOSPC, KERF_EIO (path and reason). */
 KERF_NODISCARD kerf_err kerf_incoming_open(kerf_incoming **out,
                                            kerf_store *store,
                                            const kerf_file *file,
