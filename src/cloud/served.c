@@ -1,0 +1,313 @@
+#include "cloud/served.h"
+
+#include "base/bytes.h"
+#include "engine/load_card.h"
+#include "engine/probe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_PROBES 2
+#define PROBE_TOLERANCE 1e-3 /* another CPU may sum in another order */
+
+static void
+free_slot(kerf_slot *slot)
+{
+    size_t in = kerf_net_in_count(slot->served->tail);
+    size_t out = kerf_net_out_count(slot->served->tail);
+
+    for (size_t i = 0; slot->in != NULL && i < in; i++)
+        kerf_tensor_free(&slot->in[i]);
+    for (size_t i = 0; slot->out != NULL && i < out; i++)
+        kerf_tensor_free(&slot->out[i]);
+    free(slot->in);
+    free(slot->out);
+    free(slot->out_room);
+    free(slot->head);
+    free(slot);
+}
+
+static kerf_err
+fill_slot(kerf_slot *slot)
+{
+    kerf_net *tail = slot->served->tail;
+    size_t in = kerf_net_in_count(tail);
+    size_t out = kerf_net_out_count(tail);
+    kerf_err err = KERF_OK;
+
+    slot->in = calloc(in, sizeof *slot->in);
+    slot->out = calloc(out, sizeof *slot->out);
+    slot->out_room = calloc(out, sizeof *slot->out_room);
+    slot->head_cap = kerf_head_len(128 + out * 80);
+    slot->head = malloc(slot->head_cap);
+    if (slot->in == NULL || slot->out == NULL || slot->out_room == NULL ||
+        slot->head == NULL)
+        return KERF_ENOMEM;
+    for (size_t i = 0; err == KERF_OK && i < in; i++) {
+        const kerf_port *port = kerf_net_in(tail, i);
+
+        err = kerf_tensor_alloc(&slot->in[i], port->dtype, &port->shape);
+    }
+    for (size_t i = 0; err == KERF_OK && i < out; i++) {
+        const kerf_port *port = kerf_net_out(tail, i);
+
+        if (kerf_shape_is_static(&port->shape))
+            err = kerf_tensor_alloc(&slot->out[i], port->dtype, &port->shape);
+    }
+    return err;
+}
+
+static kerf_slot *
+make_slot(kerf_served *s)
+{
+    kerf_slot *slot = calloc(1, sizeof *slot);
+
+    if (slot == NULL)
+        return NULL;
+    slot->served = s;
+    if (fill_slot(slot) == KERF_OK)
+        return slot;
+    free_slot(slot);
+    return NULL;
+}
+
+kerf_slot *
+kerf_slot_take(kerf_served *s)
+{
+    kerf_slot *slot;
+    bool may_grow = false;
+
+    (void)pthread_mutex_lock(&s->lock);
+    slot = s->free_slots;
+    if (slot != NULL) {
+        s->free_slots = slot->next;
+    } else if (s->slots < s->slots_max) {
+        s->slots++;
+        may_grow = true;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    if (may_grow) {
+        slot = make_slot(s);
+        if (slot == NULL) {
+            (void)pthread_mutex_lock(&s->lock);
+            s->slots--;
+            (void)pthread_mutex_unlock(&s->lock);
+        }
+    }
+    if (slot != NULL)
+        (void)kerf_served_ref(s);
+    return slot;
+}
+
+void
+kerf_slot_give(kerf_slot *slot)
+{
+    kerf_served *s = slot->served;
+
+    if (slot->conn != NULL)
+        kerf_conn_unref(slot->conn);
+    slot->conn = NULL;
+    (void)pthread_mutex_lock(&s->lock);
+    slot->next = s->free_slots;
+    s->free_slots = slot;
+    (void)pthread_mutex_unlock(&s->lock);
+    kerf_served_unref(s);
+}
+
+kerf_served *
+kerf_served_ref(kerf_served *s)
+{
+    (void)atomic_fetch_add(&s->refs, 1);
+    return s;
+}
+
+void
+kerf_served_unref(kerf_served *s)
+{
+    if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
+        return;
+    while (s->free_slots != NULL) {
+        kerf_slot *slot = s->free_slots;
+
+        s->free_slots = slot->next;
+        free_slot(slot);
+    }
+    for (size_t i = 0; s->request != NULL && i < s->workers; i++)
+        kerf_request_free(s->request[i]);
+    free(s->request);
+    kerf_net_free(s->tail);
+    kerf_manifest_fini(&s->manifest);
+    kerf_pair_fini(&s->pair);
+    free(s->manifest_json);
+    (void)pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+/* Head without preprocessing; the card's size settles free dims. */
+static kerf_err
+load_head(kerf_engine *engine, const kerf_pair *pair, kerf_net **out,
+          kerf_detail *why)
+{
+    kerf_model_bytes bytes = kerf_pair_bytes(pair, true);
+    kerf_err err;
+
+    err = kerf_engine_load_raw(engine, out, &bytes,
+                               pair->has_card ? &pair->card : NULL, why);
+    return err == KERF_OK ? err : kerf_fail_in(why, err, "head");
+}
+
+static kerf_err
+load_tail(kerf_engine *engine, const kerf_pair *pair, const kerf_net *head,
+          kerf_net **out, kerf_detail *why)
+{
+    kerf_model_bytes bytes = kerf_pair_bytes(pair, false);
+    kerf_shape shapes[KERF_PORTS_MAX];
+    kerf_load how = {.shapes = shapes,
+                     .shape_count = kerf_net_out_count(head)};
+    kerf_net *tail = NULL;
+    kerf_err err;
+
+    for (size_t i = 0; i < how.shape_count; i++)
+        shapes[i] = kerf_net_out(head, i)->shape;
+    if (!kerf_net_is_static(head))
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "head: the shape of what crosses depends on the data");
+    err = kerf_engine_load(engine, &tail, &bytes, &how, why);
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "tail");
+    for (size_t i = 0; i < kerf_net_in_count(tail); i++) {
+        const kerf_port *give = kerf_net_out(head, i);
+        const kerf_port *take = kerf_net_in(tail, i);
+
+        if (give->dtype == take->dtype)
+            continue;
+        err = kerf_fail(why, KERF_EMISMATCH,
+                        "head and tail do not fit: output %zu of the head is "
+                        "%s, the tail takes %s",
+                        i, kerf_dtype_name(give->dtype),
+                        kerf_dtype_name(take->dtype));
+        kerf_net_free(tail);
+        return err;
+    }
+    *out = tail;
+    return KERF_OK;
+}
+
+static void
+free_outputs(kerf_tensor *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        kerf_tensor_free(&out[i]);
+}
+
+/* One probe through head and tail; the head's answer joins the manifest. */
+static kerf_err
+prove(kerf_served *s, kerf_net *head, const kerf_probe *probe, kerf_detail *why)
+{
+    kerf_tensor cross[KERF_PORTS_MAX];
+    kerf_tensor out[KERF_PORTS_MAX];
+    kerf_manifest *m = &s->manifest;
+    size_t crossing = 0;
+    size_t outs = 0;
+    kerf_err err;
+
+    err = kerf_probe_run(head, probe->seed, cross, &crossing, why);
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "head");
+    err = kerf_probe_run_on(s->tail, cross, out, &outs, why);
+    if (err == KERF_OK)
+        err = kerf_probe_check(probe, out, outs, PROBE_TOLERANCE, why);
+    if (err == KERF_OK)
+        err = kerf_probe_sample(&m->probe[m->probe_count], probe->seed, cross,
+                                crossing);
+    if (err == KERF_OK)
+        m->probe_count++;
+    else
+        err = kerf_fail_in(why, err, "tail of head");
+    free_outputs(cross, crossing);
+    free_outputs(out, outs);
+    return err;
+}
+
+static kerf_err
+prove_all(kerf_served *s, kerf_net *head, kerf_detail *why)
+{
+    const kerf_card *card = &s->pair.card;
+    size_t n = s->pair.has_card ? card->probe_count : 0;
+    kerf_err err = KERF_OK;
+
+    s->manifest.probe_tolerance = PROBE_TOLERANCE;
+    s->manifest.probe =
+        calloc(n > 0 ? n : DEFAULT_PROBES, sizeof *s->manifest.probe);
+    if (s->manifest.probe == NULL)
+        return KERF_ENOMEM;
+    for (size_t i = 0; err == KERF_OK && i < n; i++)
+        err = prove(s, head, &card->probe[i], why);
+    for (size_t i = 0; err == KERF_OK && n == 0 && i < DEFAULT_PROBES; i++)
+        err = prove(s, head, &(kerf_probe){.seed = i + 1}, why);
+    return err;
+}
+
+/* A request for each worker, run once: the first run is the slow one. */
+static kerf_err
+warm(kerf_served *s, size_t workers, kerf_detail *why)
+{
+    kerf_slot *slot = kerf_slot_take(s);
+    kerf_err err = slot == NULL ? KERF_ENOMEM : KERF_OK;
+
+    s->request = calloc(workers, sizeof(kerf_request *));
+    if (s->request == NULL)
+        err = KERF_ENOMEM;
+    for (size_t w = 0; err == KERF_OK && w < workers; w++) {
+        err = kerf_request_new(&s->request[w], s->tail, why);
+        if (err == KERF_OK)
+            s->workers = w + 1;
+        for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(s->tail); i++)
+            err = kerf_request_bind_in(s->request[w], i, slot->in[i].data, why);
+        if (err == KERF_OK)
+            err = kerf_request_run(s->request[w], why);
+    }
+    if (slot != NULL)
+        kerf_slot_give(slot);
+    return err;
+}
+
+kerf_err
+kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
+                size_t workers, size_t slots_max, kerf_detail *why)
+{
+    kerf_served *s = calloc(1, sizeof *s);
+    kerf_net *head = NULL;
+    kerf_err err;
+
+    if (s == NULL)
+        return KERF_ENOMEM;
+    s->refs = 1;
+    s->slots_max = slots_max;
+    (void)pthread_mutex_init(&s->lock, NULL);
+    s->pair = *pair;
+    *pair = (kerf_pair){0};
+    s->manifest = s->pair.manifest;
+    s->pair.manifest = (kerf_manifest){0};
+    err = load_head(engine, &s->pair, &head, why);
+    if (err == KERF_OK)
+        err = load_tail(engine, &s->pair, head, &s->tail, why);
+    if (err == KERF_OK)
+        err = prove_all(s, head, why);
+    kerf_net_free(head);
+    kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_GRAPH);
+    kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_WEIGHTS);
+    if (err == KERF_OK)
+        err = warm(s, workers, why);
+    if (err == KERF_OK)
+        err = kerf_manifest_format(&s->manifest, &s->manifest_json);
+    if (err != KERF_OK) {
+        kerf_served_unref(s);
+        return err;
+    }
+    s->manifest_len = strlen(s->manifest_json);
+    kerf_hex(s->id, s->manifest.id, sizeof s->manifest.id);
+    *out = s;
+    return KERF_OK;
+}

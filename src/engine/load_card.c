@@ -1,0 +1,79 @@
+#include "engine/load_card.h"
+
+size_t
+kerf_image_port(const kerf_port *in, size_t count)
+{
+    size_t found = KERF_PORTS_MAX;
+
+    for (size_t i = 0; i < count; i++) {
+        if (in[i].shape.rank != 4)
+            continue;
+        if (found != KERF_PORTS_MAX)
+            return KERF_PORTS_MAX;
+        found = i;
+    }
+    return found;
+}
+
+kerf_err
+kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
+                     const kerf_model_bytes *m, const kerf_card *card,
+                     kerf_detail *why)
+{
+    kerf_port in[KERF_PORTS_MAX];
+    kerf_port outs[KERF_PORTS_MAX];
+    kerf_shape shapes[KERF_PORTS_MAX];
+    kerf_load how = {.shapes = shapes};
+    kerf_card settled;
+    size_t out_count = 0;
+    size_t image;
+    kerf_err err;
+
+    if (card == NULL || !card->is_image)
+        return kerf_engine_load(engine, out, m, NULL, why);
+    err = kerf_engine_inspect(engine, m, in, &how.shape_count, outs, &out_count,
+                              why);
+    if (err != KERF_OK)
+        return err;
+    image = kerf_image_port(in, how.shape_count);
+    for (size_t i = 0; i < how.shape_count; i++) {
+        shapes[i] = in[i].shape;
+        if (shapes[i].rank > 0 && shapes[i].dims[0] < 0)
+            shapes[i].dims[0] = 1;
+    }
+    if (image < how.shape_count) {
+        settled = *card; /* only the size is looked at; nothing is owned */
+        err = kerf_card_settle(&settled, &shapes[image], why);
+        if (err != KERF_OK)
+            return err;
+    }
+    return kerf_engine_load(engine, out, m, &how, why);
+}
+
+kerf_err
+kerf_engine_load_image(kerf_engine *engine, kerf_net **out,
+                       const kerf_model_bytes *m, kerf_card *card,
+                       size_t *image_port, kerf_detail *why)
+{
+    kerf_port in[KERF_PORTS_MAX];
+    kerf_port outs[KERF_PORTS_MAX];
+    kerf_load how = {.prep = card};
+    size_t in_count = 0;
+    size_t out_count = 0;
+    kerf_shape shape;
+    kerf_err err;
+
+    err = kerf_engine_inspect(engine, m, in, &in_count, outs, &out_count, why);
+    if (err != KERF_OK)
+        return err;
+    how.image_port = kerf_image_port(in, in_count);
+    if (how.image_port >= in_count)
+        return kerf_fail(why, KERF_EINVAL,
+                         "no single input of rank 4 to take an image");
+    shape = in[how.image_port].shape;
+    err = kerf_card_settle(card, &shape, why);
+    if (err != KERF_OK)
+        return err;
+    *image_port = how.image_port;
+    return kerf_engine_load(engine, out, m, &how, why);
+}
