@@ -29,6 +29,7 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 # Paddle and its maths libraries read these once, when they are imported.
@@ -174,6 +175,7 @@ def jitter(image, rng):
 
 def train(images, labels, mean, std, epochs):
     """Returns a trained Net, in evaluation mode."""
+    warnings.filterwarnings("ignore", message="When training, we now always")
     paddle.seed(SEED)
     rng = np.random.default_rng(SEED)
     net = Net()
@@ -238,8 +240,9 @@ def export(weights, folder):
 
 
 def strip_program(path):
-    """Drops what only names the exporter's own files and scopes."""
+    """Drops attributes that no runtime needs; some name the exporter's files."""
     program = paddle.static.Program.parse_from_string(path.read_bytes())
+    program = program._remove_training_info(clip_extra=True)
     for op in program.global_block().ops:
         for attribute in ("op_callstack", "op_namescope", "op_role_var"):
             if op.has_attr(attribute):
