@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static size_t files_run;
 static size_t inputs_run;
 
-static uint64_t next_random(uint64_t *state)
+static uint64_t
+next_random(uint64_t *state)
 {
     uint64_t x = *state;
 
@@ -34,7 +35,8 @@ static uint64_t next_random(uint64_t *state)
 }
 
 /* Runs a copy of exactly len bytes, so that ASan sees any read past it. */
-static int run_copy(const uint8_t *data, size_t len)
+static int
+run_copy(const uint8_t *data, size_t len)
 {
     uint8_t *copy = malloc(len > 0 ? len : 1);
 
@@ -50,7 +52,8 @@ static int run_copy(const uint8_t *data, size_t len)
     return 0;
 }
 
-static int run_cuts(const uint8_t *data, size_t len)
+static int
+run_cuts(const uint8_t *data, size_t len)
 {
     size_t step = len / CUTS + 1;
     size_t at;
@@ -62,9 +65,10 @@ static int run_cuts(const uint8_t *data, size_t len)
 }
 
 /* Length and count fields break first on these values. */
-static void change_byte(uint8_t *at, uint64_t r)
+static void
+change_byte(uint8_t *at, uint64_t r)
 {
-    static const uint8_t edges[] = { 0x00, 0x01, 0x7f, 0x80, 0xff };
+    static const uint8_t edges[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
 
     if ((r & 1) != 0)
         *at ^= (uint8_t)(1U << ((r >> 1) & 7));
@@ -72,7 +76,8 @@ static void change_byte(uint8_t *at, uint64_t r)
         *at = edges[(r >> 1) % sizeof edges];
 }
 
-static int run_mutations(const uint8_t *data, size_t len)
+static int
+run_mutations(const uint8_t *data, size_t len)
 {
     uint64_t seed = 0x9e3779b97f4a7c15U ^ len;
     uint8_t *work = NULL;
@@ -102,7 +107,8 @@ static int run_mutations(const uint8_t *data, size_t len)
     return rc;
 }
 
-static int run_file(const char *path)
+static int
+run_file(const char *path)
 {
     uint8_t *data = malloc(MAX_FILE);
     FILE *file = fopen(path, "rb");
@@ -133,12 +139,14 @@ out:
     return rc;
 }
 
-static int skip_hidden(const struct dirent *entry)
+static int
+skip_hidden(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
 }
 
-static int run_folder(const char *path)
+static int
+run_folder(const char *path)
 {
     struct dirent **names = NULL;
     int count = scandir(path, &names, skip_hidden, alphasort);
@@ -161,7 +169,8 @@ static int run_folder(const char *path)
     return rc;
 }
 
-int main(int argc, char **argv)
+int
+main(int argc, char **argv)
 {
     int i;
 
