@@ -9,6 +9,7 @@
 #ifndef KERF_CARD_H
 #define KERF_CARD_H
 
+#include "kerf/limits.h"
 #include "kerf/tensor.h"
 
 #ifdef __cplusplus
@@ -19,7 +20,6 @@ extern "C" {
 #define KERF_CARD_LABELS_MAX 65536
 #define KERF_CARD_PROBES_MAX 16
 #define KERF_CARD_SIDE_MAX 16384 /* pixels, width and height */
-#define KERF_NAME_MAX 128 /* with the end */
 
 typedef enum kerf_task {
     KERF_TASK_RAW = 0,      /* shape and statistics of each output */

@@ -13,13 +13,12 @@
 #define KERF_ENGINE_H
 
 #include "kerf/card.h"
+#include "kerf/limits.h"
+#include "kerf/model.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define KERF_PORTS_MAX 64 /* inputs or outputs of one network */
-#define KERF_MODEL_BYTES_MAX ((size_t)2 << 30)
 
 typedef struct kerf_engine kerf_engine;
 typedef struct kerf_net kerf_net;
@@ -44,22 +43,6 @@ KERF_API KERF_NODISCARD kerf_err kerf_engine_open(kerf_engine **out,
 /* After all its nets are freed. Accepts NULL. */
 KERF_API void kerf_engine_close(kerf_engine *engine);
 KERF_API const char *kerf_engine_version(const kerf_engine *engine);
-
-typedef enum kerf_format {
-    KERF_FORMAT_PADDLE = 0, /* graph: .pdmodel, weights: .pdiparams or none */
-    KERF_FORMAT_ONNX = 1,   /* graph: .onnx */
-    KERF_FORMAT_IR = 2,     /* graph: .xml, weights: .bin */
-} kerf_format;
-
-/* A network as bytes. */
-typedef struct kerf_model_bytes {
-    kerf_format format;
-    const void *graph;
-    size_t graph_len;
-    const void *weights; /* NULL: none */
-    size_t weights_len;
-    const char *path; /* NULL, or the graph's file: needed for external data */
-} kerf_model_bytes;
 
 /* What kerf_engine_load() shall make static. */
 typedef struct kerf_load {

@@ -15,7 +15,8 @@
 
 #include "base/fs.h"
 #include "base/hash.h"
-#include "kerf/engine.h"
+#include "kerf/card.h"
+#include "kerf/model.h"
 #include "proto/frame.h"
 
 typedef enum kerf_role {

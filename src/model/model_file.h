@@ -11,7 +11,8 @@
 #define KERF_MODEL_FILE_H
 
 #include "base/fs.h"
-#include "kerf/engine.h"
+#include "kerf/card.h"
+#include "kerf/model.h"
 
 typedef struct kerf_model_file {
     char name[KERF_NAME_MAX]; /* "resnet20"; the folder's for inference.* */

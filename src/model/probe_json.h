@@ -9,7 +9,7 @@
 #ifndef KERF_MODEL_PROBE_JSON_H
 #define KERF_MODEL_PROBE_JSON_H
 
-#include "kerf/engine.h"
+#include "kerf/card.h"
 
 #include <jansson.h>
 

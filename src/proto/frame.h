@@ -15,7 +15,8 @@
 #ifndef KERF_PROTO_FRAME_H
 #define KERF_PROTO_FRAME_H
 
-#include "kerf/engine.h"
+#include "kerf/limits.h"
+#include "kerf/tensor.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -22,7 +22,7 @@ ROWS = [
 
 # The folder that a public header include/kerf/<noun>.h belongs to, where the
 # noun is not itself the name of a folder.
-PUBLIC = {"err": "base", "card": "model"}
+PUBLIC = {"err": "base", "limits": "base", "stage": "tensor", "card": "model"}
 
 # Include prefix -> the only files that may have it.
 SOLE = {
