@@ -14,6 +14,9 @@ target_compile_options(kerf_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes
   -Wmissing-prototypes -Wvla -Wformat=2 -Wcast-qual -Wundef
   -Wno-format-truncation # lines for people are cut on purpose (kerf_detail)
+  # What C17 forbids and gcc 12 only warns of is an error in every build.
+  -Werror=implicit-function-declaration -Werror=implicit-int
+  -Werror=incompatible-pointer-types -Werror=int-conversion
   $<$<BOOL:${KERF_WERROR}>:-Werror>)
 
 if(KERF_SANITIZE)
