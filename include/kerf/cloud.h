@@ -27,19 +27,19 @@ typedef struct kerf_cloud_opts {
     bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */
 } kerf_cloud_opts;
 
-/* One answered request. */
+/* One answered request. Its outputs come beside it in the event. */
 typedef struct kerf_cloud_answer {
     const char *edge;  /* its name, made safe to print */
     const char *model;
     uint64_t id;       /* the edge's request id */
     uint64_t queue_ns, tail_ns;
     size_t bytes_in, bytes_out; /* payload */
-    size_t count;
-    const kerf_tensor *output; /* for the call only */
+    size_t count;               /* outputs */
 } kerf_cloud_answer;
 
-/* Any may be NULL. Text is safe to print. On the loop's thread, but answered:
- * on a worker's, after the answer has been sent. */
+/* Any may be NULL. Text is safe to print. On the loop's thread, but answered
+ * and refused: on any, several at a time, right after the answer was sent:
+ * that worker takes no other request until it returns. */
 typedef struct kerf_cloud_events {
     void *ctx;
     void (*listening)(void *ctx, const char *host, int port);
@@ -51,7 +51,8 @@ typedef struct kerf_cloud_events {
     /* The edge runs the model's head (KERF_OK), or could not and why. */
     void (*shipped)(void *ctx, const char *edge, const char *model,
                     uint64_t bytes, kerf_err err, const char *why);
-    void (*answered)(void *ctx, const kerf_cloud_answer *answer);
+    void (*answered)(void *ctx, const kerf_cloud_answer *answer,
+                     const kerf_tensor *output);
     void (*refused)(void *ctx, const char *edge, uint64_t id, kerf_err err,
                     const char *why);
 } kerf_cloud_events;

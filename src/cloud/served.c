@@ -4,7 +4,7 @@
 #include "engine/load_card.h"
 #include "engine/probe.h"
 
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 

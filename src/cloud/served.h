@@ -29,7 +29,8 @@ typedef struct kerf_slot {
     char edge[KERF_NAME_MAX];
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
     size_t bytes_in;
-    uint8_t *head; /* of the RESULT frame */
+    _Atomic int holds; /* sender and event: the last one gives it back */
+    uint8_t *head;     /* of the RESULT frame */
     size_t head_cap;
     kerf_out send;
 } kerf_slot;

@@ -1,0 +1,202 @@
+#include "cloud/cloud.h"
+
+#include "base/fs.h"
+#include "base/log.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DRAIN_MS 5000
+
+static void
+fill_defaults(kerf_cloud_opts *o)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    o->workers = o->workers > 0 ? o->workers : cores > 0 ? (int)cores : 1;
+    o->window = o->window > 0 ? o->window : 16;
+    o->queue = o->queue > 0 ? o->queue : 64;
+    o->heartbeat_ms = o->heartbeat_ms > 0 ? o->heartbeat_ms : 2000;
+    o->edges_max = o->edges_max > 0 ? o->edges_max : 4096;
+}
+
+static void
+on_changed(void *ctx, kerf_served *s, kerf_served *old)
+{
+    kerf_cloud *cloud = ctx;
+
+    if (cloud->events.model != NULL)
+        cloud->events.model(cloud->events.ctx,
+                            (s != NULL ? s : old)->manifest.name,
+                            s != NULL ? s->id : "",
+                            s != NULL ? KERF_OK : KERF_ENOENT,
+                            s != NULL ? NULL : "removed from the folder");
+    kerf_sessions_offer(cloud, s, old);
+}
+
+static void
+on_failed(void *ctx, const char *name, kerf_err err, const char *why)
+{
+    kerf_cloud *cloud = ctx;
+
+    if (cloud->events.model != NULL)
+        cloud->events.model(cloud->events.ctx, name, "", err, why);
+}
+
+static void
+on_accept(void *ctx, int fd)
+{
+    kerf_session_accept(ctx, fd);
+}
+
+static void
+on_sweep(void *ctx)
+{
+    kerf_sessions_sweep(ctx);
+}
+
+static void
+on_drained(void *ctx)
+{
+    kerf_cloud *cloud = ctx;
+
+    if (atomic_load(&cloud->in_flight) == 0)
+        kerf_loop_stop(cloud->loop);
+}
+
+static void
+on_drain_timeout(void *ctx)
+{
+    kerf_cloud *cloud = ctx;
+
+    kerf_log(KERF_LOG_WARN, "cloud.drain_timeout", "in_flight=%zu",
+             (size_t)atomic_load(&cloud->in_flight));
+    kerf_loop_stop(cloud->loop);
+}
+
+static void
+start_drain(kerf_cloud *cloud)
+{
+    if (atomic_exchange(&cloud->draining, true))
+        return;
+    kerf_listener_free(cloud->listener);
+    cloud->listener = NULL;
+    kerf_sessions_bye(cloud, "the cloud is stopping");
+    kerf_timer_start(cloud->drain_timeout, DRAIN_MS, 0);
+    kerf_loop_post(cloud->loop, &cloud->drained);
+}
+
+static void
+on_stop(void *ctx)
+{
+    start_drain(ctx);
+}
+
+static void
+on_signal(void *ctx, int nth)
+{
+    if (nth > 1)
+        _exit(1);
+    start_drain(ctx);
+}
+
+static kerf_err
+check_folder(const char *dir, kerf_detail *why)
+{
+    if (kerf_fs_is_dir(dir))
+        return KERF_OK;
+    return kerf_fs_mkdirs(dir, why);
+}
+
+static kerf_err
+open_parts(kerf_cloud *cloud, kerf_detail *why)
+{
+    kerf_registry_opts ro = {.dir = cloud->opts.models,
+                             .workers = (size_t)cloud->opts.workers,
+                             .slots_max = (size_t)cloud->opts.queue,
+                             .ctx = cloud,
+                             .changed = on_changed,
+                             .failed = on_failed};
+    kerf_err err = kerf_loop_new(&cloud->loop);
+
+    if (err == KERF_OK)
+        err = kerf_timer_new(&cloud->sweep, cloud->loop, on_sweep, cloud);
+    if (err == KERF_OK)
+        err = kerf_timer_new(&cloud->drain_timeout, cloud->loop,
+                             on_drain_timeout, cloud);
+    if (err == KERF_OK)
+        err = kerf_listen(&cloud->listener, cloud->loop, cloud->opts.host,
+                          cloud->opts.port, on_accept, cloud, why);
+    if (err == KERF_OK)
+        err = check_folder(cloud->opts.models, why);
+    if (err == KERF_OK)
+        err = kerf_engine_open(&cloud->engine, &cloud->opts.engine, why);
+    ro.engine = cloud->engine;
+    if (err == KERF_OK)
+        err = kerf_registry_new(&cloud->registry, cloud->loop, &ro, why);
+    if (err == KERF_OK)
+        err = kerf_workers_start(cloud, why);
+    if (err == KERF_OK && cloud->opts.handle_signals)
+        err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
+    return err;
+}
+
+kerf_err
+kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
+                const kerf_cloud_events *events, kerf_detail *why)
+{
+    kerf_cloud *cloud = calloc(1, sizeof *cloud);
+    kerf_err err;
+
+    if (cloud == NULL)
+        return KERF_ENOMEM;
+    cloud->opts = *opts;
+    cloud->events = *events;
+    fill_defaults(&cloud->opts);
+    cloud->stop = (kerf_post){.fn = on_stop, .ctx = cloud};
+    cloud->drained = (kerf_post){.fn = on_drained, .ctx = cloud};
+    if (gethostname(cloud->name, sizeof cloud->name - 1) != 0)
+        (void)snprintf(cloud->name, sizeof cloud->name, "cloud");
+    err = open_parts(cloud, why);
+    if (err != KERF_OK) {
+        kerf_cloud_close(cloud);
+        return err;
+    }
+    *out = cloud;
+    return KERF_OK;
+}
+
+void
+kerf_cloud_run(kerf_cloud *cloud)
+{
+    kerf_registry_start(cloud->registry);
+    if (cloud->events.listening != NULL)
+        cloud->events.listening(cloud->events.ctx, cloud->opts.host,
+                                kerf_listener_port(cloud->listener));
+    kerf_loop_run(cloud->loop);
+}
+
+void
+kerf_cloud_stop(kerf_cloud *cloud)
+{
+    kerf_loop_post(cloud->loop, &cloud->stop);
+}
+
+void
+kerf_cloud_close(kerf_cloud *cloud)
+{
+    if (cloud == NULL)
+        return;
+    kerf_workers_stop(cloud);
+    kerf_sessions_close(cloud);
+    kerf_registry_free(cloud->registry);
+    kerf_listener_free(cloud->listener);
+    kerf_timer_free(cloud->sweep);
+    kerf_timer_free(cloud->drain_timeout);
+    kerf_loop_free(cloud->loop);
+    kerf_engine_close(cloud->engine);
+    free(cloud);
+}

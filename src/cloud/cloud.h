@@ -1,0 +1,57 @@
+/*
+ * cloud.h (internal) - the cloud's parts and how they hang together.
+ *
+ *     loop thread:  listener -> sessions -> job queue
+ *     workers:      job queue -> tail -> RESULT straight to the socket
+ *     loader:       folder -> registry (registry.h)
+ */
+#ifndef KERF_CLOUD_CLOUD_H
+#define KERF_CLOUD_CLOUD_H
+
+#include "base/queue.h"
+#include "cloud/registry.h"
+#include "kerf/cloud.h"
+
+typedef struct kerf_session kerf_session;
+
+struct kerf_cloud {
+    kerf_cloud_opts opts; /* defaults filled */
+    kerf_cloud_events events;
+    char name[KERF_NAME_MAX];
+    kerf_loop *loop;
+    kerf_engine *engine;
+    kerf_listener *listener;
+    kerf_registry *registry;
+    kerf_queue *jobs; /* of kerf_slot */
+    pthread_t *worker;
+    size_t workers;
+    _Atomic unsigned next_worker; /* which request is mine? */
+    _Atomic size_t in_flight;     /* slots between arrival and answer sent */
+    _Atomic bool draining;
+    kerf_post stop;
+    kerf_post drained; /* posted by the worker that sent the last answer */
+    kerf_timer *drain_timeout;
+    kerf_timer *sweep; /* runs while there are sessions */
+    kerf_session *sessions; /* list; loop thread */
+    size_t session_count;
+    kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
+};
+
+/* session.c */
+void kerf_session_accept(kerf_cloud *cloud, int fd);
+/* A model came, changed (old) or went (s NULL): tell every edge. */
+void kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old);
+void kerf_sessions_sweep(kerf_cloud *cloud);
+void kerf_sessions_bye(kerf_cloud *cloud, const char *text);
+void kerf_sessions_close(kerf_cloud *cloud);
+
+/* worker.c */
+KERF_NODISCARD kerf_err kerf_workers_start(kerf_cloud *cloud,
+                                           kerf_detail *why);
+void kerf_workers_stop(kerf_cloud *cloud); /* finishes what is queued */
+/* Hands a filled slot over; on a full queue the slot is not consumed. */
+KERF_NODISCARD kerf_err kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot);
+/* How long a request that comes now would wait, for BUSY. */
+uint32_t kerf_workers_retry_ms(kerf_cloud *cloud, const kerf_served *s);
+
+#endif

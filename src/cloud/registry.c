@@ -1,0 +1,336 @@
+#include "cloud/registry.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUIET_MS 200 /* after the last change in the folder */
+
+/* What the loader found about one name. */
+struct finding {
+    struct finding *next;
+    char name[KERF_NAME_MAX];
+    kerf_served *served; /* counted; NULL: failed or removed */
+    kerf_err err;
+    kerf_detail why;
+};
+
+struct known { /* the loader's memory of the folder */
+    char name[KERF_NAME_MAX];
+    uint64_t stamp;
+};
+
+struct kerf_registry {
+    kerf_registry_opts opts;
+    kerf_watch *watch;
+    kerf_loop *loop;
+    kerf_post deliver;
+    kerf_served *served[KERF_MODELS_MAX]; /* counted; the loop's */
+    size_t count;
+
+    struct known known[KERF_MODELS_MAX]; /* the loader's */
+    size_t known_count;
+    pthread_t loader;
+    bool loader_runs;
+    pthread_mutex_t lock;
+    pthread_cond_t wanted;
+    bool scan_wanted, stopping; /* under lock */
+    struct finding *found;      /* under lock, newest first */
+};
+
+static void
+add_finding(kerf_registry *r, const char *name, kerf_served *served,
+            kerf_err err, const kerf_detail *why)
+{
+    struct finding *f = calloc(1, sizeof *f);
+
+    if (f == NULL) {
+        kerf_served_unref(served);
+        return;
+    }
+    (void)strncpy(f->name, name, sizeof f->name - 1);
+    f->served = served;
+    f->err = err;
+    f->why = *why;
+    (void)pthread_mutex_lock(&r->lock);
+    f->next = r->found;
+    r->found = f;
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+static void
+load_one(kerf_registry *r, const char *name, uint64_t stamp, int64_t newest_ns)
+{
+    kerf_pair pair = {0};
+    kerf_served *served = NULL;
+    kerf_detail why = {{0}};
+    kerf_err err = kerf_pair_read(&pair, r->opts.dir, name, &why);
+
+    if (err == KERF_OK)
+        err = kerf_served_new(&served, r->opts.engine, &pair, r->opts.workers,
+                              r->opts.slots_max, &why);
+    if (err == KERF_OK) {
+        served->stamp = stamp;
+        served->newest_ns = newest_ns;
+    } else if (why.text[0] == '\0') {
+        (void)kerf_fail(&why, err, "%s", kerf_err_text(err));
+    }
+    kerf_pair_fini(&pair);
+    add_finding(r, name, served, err, &why);
+}
+
+static struct known *
+find_known(kerf_registry *r, const char *name)
+{
+    for (size_t i = 0; i < r->known_count; i++) {
+        if (strcmp(r->known[i].name, name) == 0)
+            return &r->known[i];
+    }
+    return NULL;
+}
+
+static void
+forget_removed(kerf_registry *r, const kerf_names *names)
+{
+    static const kerf_detail none;
+
+    for (size_t i = 0; i < r->known_count;) {
+        bool there = false;
+
+        for (size_t n = 0; n < names->count && !there; n++)
+            there = strcmp(names->name[n], r->known[i].name) == 0;
+        if (there) {
+            i++;
+            continue;
+        }
+        add_finding(r, r->known[i].name, NULL, KERF_OK, &none);
+        r->known[i] = r->known[--r->known_count];
+    }
+}
+
+static bool
+is_stopping(kerf_registry *r)
+{
+    bool stopping;
+
+    (void)pthread_mutex_lock(&r->lock);
+    stopping = r->stopping;
+    (void)pthread_mutex_unlock(&r->lock);
+    return stopping;
+}
+
+static kerf_err
+scan(kerf_registry *r, kerf_detail *why)
+{
+    kerf_names names = {0};
+    kerf_err err = kerf_pair_names(r->opts.dir, &names, why);
+
+    if (err != KERF_OK)
+        return err;
+    forget_removed(r, &names);
+    for (size_t i = 0; i < names.count && !is_stopping(r); i++) {
+        struct known *k = find_known(r, names.name[i]);
+        int64_t newest_ns = 0;
+        uint64_t stamp =
+            kerf_pair_stamp(r->opts.dir, names.name[i], &newest_ns);
+
+        if (k != NULL && k->stamp == stamp)
+            continue;
+        if (k == NULL) {
+            k = &r->known[r->known_count++]; /* names are KERF_MODELS_MAX */
+            *k = (struct known){0};
+            (void)strncpy(k->name, names.name[i], sizeof k->name - 1);
+        }
+        k->stamp = stamp;
+        load_one(r, names.name[i], stamp, newest_ns);
+    }
+    kerf_names_free(&names);
+    return KERF_OK;
+}
+
+static void *
+run_loader(void *ctx)
+{
+    kerf_registry *r = ctx;
+
+    (void)pthread_mutex_lock(&r->lock);
+    while (!r->stopping) {
+        if (!r->scan_wanted) {
+            (void)pthread_cond_wait(&r->wanted, &r->lock);
+            continue;
+        }
+        r->scan_wanted = false;
+        (void)pthread_mutex_unlock(&r->lock);
+        kerf_detail why = {{0}};
+        if (scan(r, &why) != KERF_OK)
+            kerf_log(KERF_LOG_WARN, "cloud.scan_failed", "why=\"%s\"",
+                     why.text);
+        kerf_loop_post(r->loop, &r->deliver);
+        (void)pthread_mutex_lock(&r->lock);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+static void
+ask_scan(void *ctx)
+{
+    kerf_registry *r = ctx;
+
+    (void)pthread_mutex_lock(&r->lock);
+    r->scan_wanted = true;
+    (void)pthread_mutex_unlock(&r->lock);
+    (void)pthread_cond_signal(&r->wanted);
+}
+
+static size_t
+find_served(const kerf_registry *r, const char *name)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->served[i]->manifest.name, name) == 0)
+            return i;
+    }
+    return KERF_MODELS_MAX;
+}
+
+static void
+apply(kerf_registry *r, struct finding *f)
+{
+    size_t at = find_served(r, f->name);
+    kerf_served *old = at < r->count ? r->served[at] : NULL;
+
+    if (f->err != KERF_OK) {
+        r->opts.failed(r->opts.ctx, f->name, f->err, f->why.text);
+        return;
+    }
+    if (f->served == NULL && old == NULL)
+        return;
+    if (f->served == NULL)
+        r->served[at] = r->served[--r->count];
+    else if (old != NULL)
+        r->served[at] = f->served;
+    else
+        r->served[r->count++] = f->served; /* as many names as known at most */
+    r->opts.changed(r->opts.ctx, f->served, old);
+    kerf_served_unref(old);
+}
+
+static void
+deliver(void *ctx)
+{
+    kerf_registry *r = ctx;
+    struct finding *list;
+    struct finding *in_order = NULL;
+
+    (void)pthread_mutex_lock(&r->lock);
+    list = r->found;
+    r->found = NULL;
+    (void)pthread_mutex_unlock(&r->lock);
+    while (list != NULL) {
+        struct finding *next = list->next;
+
+        list->next = in_order;
+        in_order = list;
+        list = next;
+    }
+    while (in_order != NULL) {
+        struct finding *next = in_order->next;
+
+        apply(r, in_order);
+        free(in_order);
+        in_order = next;
+    }
+}
+
+kerf_err
+kerf_registry_new(kerf_registry **out, kerf_loop *loop,
+                  const kerf_registry_opts *opts, kerf_detail *why)
+{
+    kerf_registry *r = calloc(1, sizeof *r);
+    kerf_err err;
+
+    if (r == NULL)
+        return KERF_ENOMEM;
+    r->opts = *opts;
+    r->loop = loop;
+    r->deliver = (kerf_post){.fn = deliver, .ctx = r};
+    (void)pthread_mutex_init(&r->lock, NULL);
+    (void)pthread_cond_init(&r->wanted, NULL);
+    /* Watch first: a change during the scan must not be missed. */
+    err = kerf_watch_new(&r->watch, loop, opts->dir, QUIET_MS, ask_scan, r, why);
+    if (err == KERF_OK)
+        err = scan(r, why);
+    if (err == KERF_OK &&
+        pthread_create(&r->loader, NULL, run_loader, r) != 0)
+        err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+    if (err != KERF_OK) {
+        kerf_registry_free(r);
+        return err;
+    }
+    r->loader_runs = true;
+    *out = r;
+    return KERF_OK;
+}
+
+void
+kerf_registry_start(kerf_registry *r)
+{
+    deliver(r);
+}
+
+void
+kerf_registry_free(kerf_registry *r)
+{
+    if (r == NULL)
+        return;
+    if (r->loader_runs) {
+        (void)pthread_mutex_lock(&r->lock);
+        r->stopping = true;
+        (void)pthread_mutex_unlock(&r->lock);
+        (void)pthread_cond_signal(&r->wanted);
+        (void)pthread_join(r->loader, NULL);
+    }
+    kerf_watch_free(r->watch);
+    while (r->found != NULL) {
+        struct finding *next = r->found->next;
+
+        kerf_served_unref(r->found->served);
+        free(r->found);
+        r->found = next;
+    }
+    for (size_t i = 0; i < r->count; i++)
+        kerf_served_unref(r->served[i]);
+    (void)pthread_cond_destroy(&r->wanted);
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+size_t
+kerf_registry_count(const kerf_registry *r)
+{
+    return r->count;
+}
+
+kerf_served *
+kerf_registry_at(const kerf_registry *r, size_t i)
+{
+    return r->served[i];
+}
+
+kerf_served *
+kerf_registry_pick(const kerf_registry *r, const char *want)
+{
+    kerf_served *best = NULL;
+
+    for (size_t i = 0; i < r->count; i++) {
+        kerf_served *s = r->served[i];
+
+        if (want[0] != '\0' && strcmp(s->manifest.name, want) != 0)
+            continue;
+        if (best == NULL || s->newest_ns > best->newest_ns)
+            best = s;
+    }
+    return best;
+}

@@ -1,0 +1,41 @@
+/*
+ * registry.h - the models that the cloud serves, kept in step with a folder.
+ *
+ * A loader thread reads, compiles and proves new and changed pairs; the old one
+ * serves until the new one does. What it found is handed to the loop's thread.
+ * Threads: every call on the loop's thread; the first scan, before the loop
+ * runs, is done in kerf_registry_new().
+ */
+#ifndef KERF_CLOUD_REGISTRY_H
+#define KERF_CLOUD_REGISTRY_H
+
+#include "cloud/served.h"
+#include "net/loop.h"
+
+typedef struct kerf_registry kerf_registry;
+
+typedef struct kerf_registry_opts {
+    const char *dir;
+    kerf_engine *engine;
+    size_t workers, slots_max;
+    void *ctx;
+    /* s: now served in place of old (either may be NULL: new, removed). */
+    void (*changed)(void *ctx, kerf_served *s, kerf_served *old);
+    /* A pair that cannot be served, and why; once for each change of it. */
+    void (*failed)(void *ctx, const char *name, kerf_err err, const char *why);
+} kerf_registry_opts;
+
+KERF_NODISCARD kerf_err kerf_registry_new(kerf_registry **out, kerf_loop *loop,
+                                          const kerf_registry_opts *opts,
+                                          kerf_detail *why);
+/* Calls changed and failed for the first scan's findings. */
+void kerf_registry_start(kerf_registry *r);
+void kerf_registry_free(kerf_registry *r); /* accepts NULL */
+
+size_t kerf_registry_count(const kerf_registry *r);
+kerf_served *kerf_registry_at(const kerf_registry *r, size_t i); /* borrowed */
+/* The one that an edge is told to run: `want` by name, else the one whose files
+ * changed last; NULL when there is none. Borrowed. */
+kerf_served *kerf_registry_pick(const kerf_registry *r, const char *want);
+
+#endif

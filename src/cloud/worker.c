@@ -1,0 +1,267 @@
+/*
+ * Workers. A job is a slot whose tensors have arrived. The worker runs the tail
+ * on the slot's memory and sends the answer from it, on its own thread: giving
+ * it back to the loop would cost another wake-up (docs/BENCHMARKS.md).
+ */
+#include "cloud/cloud.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JOBS_MAX 16384
+#define MEAN_SHIFT 4 /* running mean over about 16 runs */
+
+static void
+job_over(kerf_cloud *cloud, kerf_slot *slot)
+{
+    if (atomic_fetch_sub(&slot->holds, 1) != 1)
+        return;
+    kerf_slot_give(slot);
+    if (atomic_fetch_sub(&cloud->in_flight, 1) == 1 &&
+        atomic_load(&cloud->draining))
+        kerf_loop_post(cloud->loop, &cloud->drained);
+}
+
+static void
+on_answer_sent(void *ctx, kerf_err err)
+{
+    kerf_slot *slot = ctx;
+
+    (void)err; /* a lost edge asks again when it is back */
+    job_over(slot->owner, slot);
+}
+
+static void
+refuse(kerf_cloud *cloud, kerf_slot *slot, kerf_err err, const char *text)
+{
+    (void)!kerf_conn_send_notice(slot->conn, KERF_FRAME_FAILED, slot->id, err,
+                                 0, text);
+    if (cloud->events.refused != NULL)
+        cloud->events.refused(cloud->events.ctx, slot->edge, slot->id, err,
+                              text);
+    job_over(cloud, slot);
+}
+
+/* Where the shape depends on the data the engine owns the output: copy it out,
+ * the next run would overwrite it. */
+static kerf_err
+keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
+{
+    kerf_tensor *out = &slot->out[i];
+    void *data = out->data;
+
+    if (view->bytes > slot->out_room[i] || data == NULL) {
+        kerf_tensor bigger;
+        kerf_err err = kerf_tensor_alloc(&bigger, view->dtype, &view->shape);
+
+        if (err != KERF_OK)
+            return err;
+        kerf_tensor_free(out);
+        data = bigger.data;
+        slot->out_room[i] = bigger.bytes;
+    }
+    *out = *view;
+    out->data = data;
+    if (view->bytes > 0)
+        memcpy(data, view->data, view->bytes);
+    return KERF_OK;
+}
+
+static kerf_err
+run_tail(kerf_slot *slot, kerf_request *request, kerf_detail *why)
+{
+    kerf_net *tail = slot->served->tail;
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(tail); i++)
+        err = kerf_request_bind_in(request, i, slot->in[i].data, why);
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_out_count(tail); i++) {
+        if (kerf_shape_is_static(&kerf_net_out(tail, i)->shape))
+            err = kerf_request_bind_out(request, i, slot->out[i].data, why);
+    }
+    if (err == KERF_OK)
+        err = kerf_request_run(request, why);
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_out_count(tail); i++) {
+        kerf_tensor view;
+
+        if (kerf_shape_is_static(&kerf_net_out(tail, i)->shape))
+            continue;
+        err = kerf_request_out(request, i, &view, why);
+        if (err == KERF_OK)
+            err = keep_output(slot, i, &view);
+    }
+    return err;
+}
+
+static void
+fill_send(kerf_slot *slot, kerf_tensors *m)
+{
+    size_t count = kerf_net_out_count(slot->served->tail);
+    uint64_t hash;
+    kerf_header h = {.type = KERF_FRAME_RESULT,
+                     .flags = KERF_FLAG_BODY_HASH,
+                     .id = slot->id};
+    size_t len;
+
+    memcpy(m->bundle, slot->served->manifest.id, sizeof m->bundle);
+    m->deadline_ms = 0;
+    m->echo_ns = slot->echo_ns;
+    m->received_ns = slot->received_ns;
+    m->count = (uint16_t)count;
+    slot->send.count = count;
+    for (size_t i = 0; i < count; i++) {
+        const kerf_tensor *t = &slot->out[i];
+
+        m->tensor[i] = (kerf_tensor_desc){.dtype = t->dtype,
+                                          .codec = KERF_CODEC_RAW,
+                                          .shape = t->shape,
+                                          .len = t->bytes};
+        slot->send.piece[i] = t->data;
+        slot->send.len[i] = t->bytes;
+    }
+    len = kerf_tensors_put(slot->head + KERF_HEADER_LEN,
+                           slot->head_cap - KERF_HEADER_LEN, m);
+    hash = kerf_body_hash(0, slot->head + KERF_HEADER_LEN, len);
+    for (size_t i = 0; i < count; i++)
+        hash = kerf_body_hash(hash, slot->send.piece[i], slot->send.len[i]);
+    h.body_hash = hash;
+    h.payload_len = kerf_pieces_len(slot->send.len, count);
+    h.sent_ns = kerf_now_ns();
+    slot->send.head = slot->head;
+    slot->send.head_len = kerf_head_seal(slot->head, &h, len);
+    slot->send.done = on_answer_sent;
+    slot->send.ctx = slot;
+}
+
+static void
+tell_answered(kerf_cloud *cloud, const kerf_slot *slot, const kerf_tensors *m)
+{
+    kerf_cloud_answer a = {.edge = slot->edge,
+                           .model = slot->served->manifest.name,
+                           .id = slot->id,
+                           .queue_ns = m->queue_ns,
+                           .tail_ns = m->tail_ns,
+                           .bytes_in = slot->bytes_in,
+                           .count = slot->send.count};
+
+    for (size_t i = 0; i < slot->send.count; i++)
+        a.bytes_out += slot->send.len[i];
+    cloud->events.answered(cloud->events.ctx, &a, slot->out);
+}
+
+static void
+do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
+{
+    kerf_served *served = slot->served;
+    uint64_t start_ns = kerf_now_ns();
+    uint64_t mean;
+    kerf_detail why = {{0}};
+    kerf_err err;
+
+    slot->holds = 1;
+    if (slot->deadline_ns != 0 && start_ns > slot->deadline_ns) {
+        refuse(cloud, slot, KERF_EDEADLINE,
+               "deadline passed while waiting for a worker");
+        return;
+    }
+    err = run_tail(slot, served->request[me], &why);
+    if (err != KERF_OK) {
+        refuse(cloud, slot, err, why.text[0] ? why.text : kerf_err_text(err));
+        return;
+    }
+    m->queue_ns = start_ns - slot->received_ns;
+    m->decode_ns = 0;
+    m->tail_ns = kerf_now_ns() - start_ns;
+    mean = atomic_load(&served->tail_ns);
+    atomic_store(&served->tail_ns,
+                 mean == 0 ? m->tail_ns
+                           : mean - (mean >> MEAN_SHIFT) +
+                                 (m->tail_ns >> MEAN_SHIFT));
+    fill_send(slot, m);
+    if (cloud->events.answered != NULL) {
+        slot->holds = 2;
+        kerf_conn_send(slot->conn, &slot->send);
+        tell_answered(cloud, slot, m);
+        job_over(cloud, slot);
+    } else {
+        kerf_conn_send(slot->conn, &slot->send);
+    }
+}
+
+static void *
+run_worker(void *ctx)
+{
+    kerf_cloud *cloud = ctx;
+    size_t me = atomic_fetch_add(&cloud->next_worker, 1);
+    kerf_tensors *m = malloc(sizeof *m);
+    kerf_slot *slot;
+
+    while ((slot = kerf_queue_pop(cloud->jobs)) != NULL) {
+        if (m != NULL)
+            do_job(cloud, slot, me, m);
+        else
+            refuse(cloud, slot, KERF_ENOMEM, "the cloud is out of memory");
+    }
+    free(m);
+    return NULL;
+}
+
+kerf_err
+kerf_workers_start(kerf_cloud *cloud, kerf_detail *why)
+{
+    size_t want = (size_t)cloud->opts.workers;
+    kerf_err err = kerf_queue_new(&cloud->jobs, JOBS_MAX);
+
+    if (err != KERF_OK)
+        return err;
+    cloud->worker = calloc(want, sizeof *cloud->worker);
+    if (cloud->worker == NULL)
+        return KERF_ENOMEM;
+    for (size_t i = 0; i < want; i++) {
+        if (pthread_create(&cloud->worker[i], NULL, run_worker, cloud) != 0)
+            return kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+        cloud->workers++;
+    }
+    return KERF_OK;
+}
+
+void
+kerf_workers_stop(kerf_cloud *cloud)
+{
+    if (cloud->jobs != NULL)
+        kerf_queue_close(cloud->jobs);
+    for (size_t i = 0; i < cloud->workers; i++)
+        (void)pthread_join(cloud->worker[i], NULL);
+    kerf_queue_free(cloud->jobs);
+    free(cloud->worker);
+    cloud->jobs = NULL;
+    cloud->worker = NULL;
+    cloud->workers = 0;
+}
+
+kerf_err
+kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot)
+{
+    kerf_err err;
+
+    slot->owner = cloud;
+    (void)atomic_fetch_add(&cloud->in_flight, 1);
+    err = kerf_queue_push(cloud->jobs, slot);
+    if (err != KERF_OK)
+        (void)atomic_fetch_sub(&cloud->in_flight, 1);
+    return err;
+}
+
+uint32_t
+kerf_workers_retry_ms(kerf_cloud *cloud, const kerf_served *s)
+{
+    uint64_t waiting = kerf_queue_count(cloud->jobs) + 1;
+    uint64_t ms = waiting * atomic_load(&s->tail_ns) / cloud->workers / 1000000;
+
+    return ms < 1 ? 1 : ms > 5000 ? 5000 : (uint32_t)ms;
+}
