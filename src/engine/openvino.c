@@ -143,10 +143,12 @@ kerf_openvino_fail(kerf_detail *why, kerf_err err, const char *doing)
     reason[0] = '\0';
     if (message != NULL) {
         shorten(reason, sizeof reason, message);
-        if (reason[0] == '\0')
-            shorten(reason, sizeof reason, "no reason given");
+        if (reason[0] ==
+            '\0') /* only a check that failed: better than nothing */
+            (void)snprintf(reason, sizeof reason, "%s", message);
         if (strstr(message, "bad_alloc") != NULL)
             err = KERF_ENOMEM;
+        ov_free(message); /* a copy */
     }
     kerf_text_safe(safe, sizeof safe, reason);
     return kerf_fail(why, err, "%s: %s", doing,

@@ -7,9 +7,9 @@
  */
 #include "engine/openvino.h"
 
-#include "base/text.h"
+#include "engine/openvino_check.h"
 
-#include <ctype.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,6 @@ struct prep {
     ov_layout_t *tensor_layout, *model_layout;
 };
 
-static kerf_err check_json(const kerf_model_bytes *m, kerf_detail *why);
 static kerf_err read_model(struct ov_engine *e, const kerf_model_bytes *m,
                            ov_model_t **out, kerf_detail *why);
 static kerf_err explain(const kerf_model_bytes *m, kerf_detail *why);
@@ -42,17 +41,23 @@ static ov_status_e add_steps(struct prep *p, const kerf_card *card,
                              ov_element_type_e type);
 static kerf_err fill_net(struct ov_net *n, kerf_detail *why);
 
+/* OpenVINO keeps one last message for all threads, and reading a model decides
+ * by its text: one reader at a time. */
+static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
+
 kerf_err
 kerf_openvino_read(kerf_engine *engine, kerf_graph_read *read,
                    const kerf_model_bytes *m, kerf_detail *why)
 {
     struct ov_engine *e = (struct ov_engine *)engine;
     ov_model_t *model = NULL;
-    kerf_err err = check_json(m, why);
+    kerf_err err = kerf_openvino_check(m, why);
 
     if (err != KERF_OK)
         return err;
+    (void)pthread_mutex_lock(&reading);
     err = read_model(e, m, &model, why);
+    (void)pthread_mutex_unlock(&reading);
     if (err != KERF_OK)
         return err;
     read->own = model;
@@ -115,28 +120,6 @@ out:
     return err;
 }
 
-/* Paddle 3's program is JSON; OpenVINO would only say "unable to read". */
-static kerf_err
-check_json(const kerf_model_bytes *m, kerf_detail *why)
-{
-    const char *at = m->graph;
-    size_t left = m->graph_len < 4096 ? m->graph_len : 4096;
-
-    while (left > 0 && isspace((unsigned char)*at)) {
-        at++;
-        left--;
-    }
-    if (left == 0 || *at != '{')
-        return KERF_OK;
-    if (memmem(at, left, "base_code", 9) != NULL ||
-        memmem(at, left, "\"program\"", 9) != NULL)
-        return kerf_fail(why, KERF_ENOTSUP,
-                         "Paddle 3's .json program is not readable by the "
-                         "engine: export with FLAGS_enable_pir_api=0, which "
-                         "writes a .pdmodel");
-    return kerf_fail(why, KERF_ECORRUPT, "JSON text is not a network");
-}
-
 static kerf_err
 read_model(struct ov_engine *e, const kerf_model_bytes *m, ov_model_t **out,
            kerf_detail *why)
@@ -176,28 +159,14 @@ read_model(struct ov_engine *e, const kerf_model_bytes *m, ov_model_t **out,
     return status == OK ? KERF_OK : explain(m, why);
 }
 
-/* Turns the frontends' ways of saying no into ours. */
+/* In our words. */
 static kerf_err
 explain(const kerf_model_bytes *m, kerf_detail *why)
 {
     kerf_detail said = {0};
     kerf_err err = kerf_openvino_fail(&said, KERF_ECORRUPT, "read");
-    const char *op = strstr(said.text, "No creator found for ");
 
-    if (op != NULL) {
-        op += strlen("No creator found for ");
-        return kerf_fail(why, KERF_ENOTSUP, "unsupported op %.*s",
-                         (int)strcspn(op, " "), op);
-    }
-    if (strstr(said.text, "weight file doesn't exist") != NULL)
-        return kerf_fail(why, KERF_ECORRUPT,
-                         m->weights_len == 0
-                             ? "the weights are missing: this program has "
-                               "parameters, put its .pdiparams beside it"
-                             : "the .pdiparams ends before the last parameter");
-    if (why != NULL)
-        *why = said;
-    return err;
+    return kerf_openvino_explain(m, err, &said, why);
 }
 
 static kerf_err
