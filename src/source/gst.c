@@ -1,0 +1,348 @@
+#include "source/gst.h"
+
+#include "base/text.h"
+
+#include <gst/gst.h>
+#include <gst/video/video.h>
+#include <stdlib.h>
+
+/* One decoder element between two pads of ours. */
+typedef struct decoder {
+    GstElement *element;
+    GstBus *bus;
+    GstPad *in, *out;
+    GstCaps *caps; /* of its output */
+    GstBuffer *frame;
+    guint64 count; /* images pushed */
+} decoder;
+
+struct kerf_gst {
+    decoder by_format[KERF_IMAGE_FORMAT_COUNT];
+    GstVideoFrame mapped; /* what *out of the last call points into */
+    bool is_mapped;
+    GstVideoConverter *convert;
+    GstVideoInfo from, to; /* of convert */
+    GstBuffer *rgb;        /* target of convert */
+};
+
+/* Without a template a pad accepts only the caps that it already has. */
+static GstStaticPadTemplate any_sink = GST_STATIC_PAD_TEMPLATE(
+    "out", GST_PAD_SINK, GST_PAD_ALWAYS, GST_STATIC_CAPS_ANY);
+
+static kerf_err
+start_gstreamer(kerf_detail *why)
+{
+    GError *error = NULL;
+    char text[256];
+
+    if (gst_is_initialized())
+        return KERF_OK;
+    if (gst_init_check(NULL, NULL, &error))
+        return KERF_OK;
+    (void)kerf_fail(why, KERF_ENOTSUP, "GStreamer does not start: %s",
+                    kerf_text_safe(text, sizeof text,
+                                   error == NULL ? "?" : error->message));
+    g_clear_error(&error);
+    return KERF_ENOTSUP;
+}
+
+kerf_err
+kerf_gst_new(kerf_gst **out, kerf_detail *why)
+{
+    kerf_gst *gst;
+    kerf_err err = start_gstreamer(why);
+
+    if (err != KERF_OK)
+        return err;
+    gst = calloc(1, sizeof *gst);
+    if (gst == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "no memory for a decoder");
+    gst_video_info_init(&gst->from);
+    gst_video_info_init(&gst->to);
+    *out = gst;
+    return KERF_OK;
+}
+
+/* The first frame is kept; later ones (animations) are dropped. */
+static GstFlowReturn
+on_frame(GstPad *pad, GstObject *parent, GstBuffer *buffer)
+{
+    decoder *d = gst_pad_get_element_private(pad);
+
+    (void)parent;
+    if (d->frame == NULL)
+        d->frame = buffer;
+    else
+        gst_buffer_unref(buffer);
+    return GST_FLOW_OK;
+}
+
+static gboolean
+on_event(GstPad *pad, GstObject *parent, GstEvent *event)
+{
+    decoder *d = gst_pad_get_element_private(pad);
+    GstCaps *caps;
+
+    (void)parent;
+    if (GST_EVENT_TYPE(event) == GST_EVENT_CAPS) {
+        gst_event_parse_caps(event, &caps);
+        gst_caps_replace(&d->caps, caps);
+    }
+    gst_event_unref(event);
+    return TRUE;
+}
+
+static void
+drop_decoder(decoder *d)
+{
+    if (d->element != NULL) {
+        (void)gst_element_set_state(d->element, GST_STATE_NULL);
+        gst_element_set_bus(d->element, NULL);
+    }
+    if (d->in != NULL)
+        (void)gst_pad_set_active(d->in, FALSE);
+    if (d->out != NULL)
+        (void)gst_pad_set_active(d->out, FALSE);
+    gst_clear_object(&d->in);
+    gst_clear_object(&d->out);
+    gst_clear_object(&d->element);
+    gst_clear_object(&d->bus);
+    gst_clear_caps(&d->caps);
+    gst_clear_buffer(&d->frame);
+    *d = (decoder){0};
+}
+
+static void
+unmap(kerf_gst *gst)
+{
+    if (gst->is_mapped)
+        gst_video_frame_unmap(&gst->mapped);
+    gst->is_mapped = false;
+}
+
+void
+kerf_gst_free(kerf_gst *gst)
+{
+    if (gst == NULL)
+        return;
+    unmap(gst);
+    for (int i = 0; i < KERF_IMAGE_FORMAT_COUNT; i++)
+        drop_decoder(&gst->by_format[i]);
+    if (gst->convert != NULL)
+        gst_video_converter_free(gst->convert);
+    gst_clear_buffer(&gst->rgb);
+    free(gst);
+}
+
+/* The best ranked image decoder that takes caps; NULL when there is none. */
+static GstElement *
+make_element(const GstCaps *caps)
+{
+    GList *all = gst_element_factory_list_get_elements(
+        GST_ELEMENT_FACTORY_TYPE_DECODER | GST_ELEMENT_FACTORY_TYPE_MEDIA_IMAGE,
+        GST_RANK_MARGINAL);
+    GList *fit =
+        gst_element_factory_list_filter(all, caps, GST_PAD_SINK, FALSE);
+    GstElement *element = NULL;
+
+    fit = g_list_sort(fit, gst_plugin_feature_rank_compare_func);
+    for (GList *at = fit; at != NULL && element == NULL; at = at->next)
+        element = gst_element_factory_create(at->data, NULL);
+    gst_plugin_feature_list_free(fit);
+    gst_plugin_feature_list_free(all);
+    return element == NULL ? NULL : gst_object_ref_sink(element);
+}
+
+static bool
+link_pads(decoder *d)
+{
+    GstPad *sink = gst_element_get_static_pad(d->element, "sink");
+    GstPad *src = gst_element_get_static_pad(d->element, "src");
+    bool good = sink != NULL && src != NULL;
+
+    d->in = gst_object_ref_sink(gst_pad_new("in", GST_PAD_SRC));
+    d->out =
+        gst_object_ref_sink(gst_pad_new_from_static_template(&any_sink, "out"));
+    gst_pad_set_element_private(d->out, d);
+    gst_pad_set_chain_function(d->out, on_frame);
+    gst_pad_set_event_function(d->out, on_event);
+    good = good && gst_pad_set_active(d->in, TRUE) &&
+           gst_pad_set_active(d->out, TRUE) &&
+           gst_pad_link(d->in, sink) == GST_PAD_LINK_OK &&
+           gst_pad_link(src, d->out) == GST_PAD_LINK_OK;
+    gst_clear_object(&sink);
+    gst_clear_object(&src);
+    return good;
+}
+
+/* Time segments tell the decoders that each buffer is one whole image. */
+static bool
+start_stream(decoder *d, GstCaps *caps)
+{
+    GstSegment segment;
+
+    gst_segment_init(&segment, GST_FORMAT_TIME);
+    return gst_element_set_state(d->element, GST_STATE_PLAYING) !=
+               GST_STATE_CHANGE_FAILURE &&
+           gst_pad_push_event(d->in, gst_event_new_stream_start("kerf")) &&
+           gst_pad_push_event(d->in, gst_event_new_caps(caps)) &&
+           gst_pad_push_event(d->in, gst_event_new_segment(&segment));
+}
+
+static kerf_err
+open_decoder(decoder *d, kerf_image_format format, kerf_detail *why)
+{
+    GstCaps *caps =
+        gst_caps_new_simple(kerf_image_format_mime(format), "framerate",
+                            GST_TYPE_FRACTION, 1, 1, NULL);
+    kerf_err err = KERF_OK;
+
+    d->element = make_element(caps);
+    if (d->element == NULL) {
+        err = kerf_fail(why, KERF_ENOTSUP,
+                        "no GStreamer decoder for %s is installed",
+                        kerf_image_format_name(format));
+        goto out;
+    }
+    d->bus = gst_bus_new();
+    gst_element_set_bus(d->element, d->bus);
+    if (!link_pads(d) || !start_stream(d, caps))
+        err = kerf_fail(why, KERF_ENOTSUP,
+                        "the GStreamer decoder for %s does not start",
+                        kerf_image_format_name(format));
+out:
+    gst_caps_unref(caps);
+    if (err != KERF_OK)
+        drop_decoder(d);
+    return err;
+}
+
+/* True when the element complained; its words go to text. */
+static bool
+take_complaint(decoder *d, char *text, size_t cap)
+{
+    bool found = false;
+    GstMessage *m;
+
+    while ((m = gst_bus_pop(d->bus)) != NULL) {
+        GError *error = NULL;
+
+        if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_ERROR)
+            gst_message_parse_error(m, &error, NULL);
+        else if (GST_MESSAGE_TYPE(m) == GST_MESSAGE_WARNING)
+            gst_message_parse_warning(m, &error, NULL);
+        if (error != NULL && !found) {
+            (void)kerf_text_safe(text, cap, error->message);
+            found = true;
+        }
+        g_clear_error(&error);
+        gst_message_unref(m);
+    }
+    return found;
+}
+
+static kerf_err
+run_decoder(decoder *d, const kerf_image_head *head, const uint8_t *data,
+            size_t len, kerf_detail *why)
+{
+    char text[256] = "it cannot be decoded";
+    GstBuffer *buffer;
+    GstFlowReturn flow;
+    bool complained;
+
+    gst_clear_buffer(&d->frame);
+    /* Borrowed bytes; the decoder is done with them when push returns. */
+    buffer = gst_buffer_new_wrapped_full(GST_MEMORY_FLAG_READONLY,
+                                         (void *)(uintptr_t)data, len, 0, len,
+                                         NULL, NULL);
+    GST_BUFFER_PTS(buffer) = d->count++ * GST_SECOND;
+    GST_BUFFER_DURATION(buffer) = GST_SECOND;
+    flow = gst_pad_push(d->in, buffer);
+    complained = take_complaint(d, text, sizeof text);
+    if (flow == GST_FLOW_OK && !complained && d->frame != NULL &&
+        d->caps != NULL)
+        return KERF_OK;
+    drop_decoder(d); /* its state is unknown now */
+    return kerf_fail(why, KERF_ECORRUPT, "broken %s: %s",
+                     kerf_image_format_name(head->format), text);
+}
+
+/* Makes gst->convert go from `from` to packed RGB. */
+static bool
+prepare_convert(kerf_gst *gst, const GstVideoInfo *from)
+{
+    GstStructure *config;
+
+    if (gst->convert != NULL && gst_video_info_is_equal(from, &gst->from))
+        return true;
+    if (gst->convert != NULL)
+        gst_video_converter_free(gst->convert);
+    gst->convert = NULL;
+    gst_clear_buffer(&gst->rgb);
+    gst->from = *from;
+    gst_video_info_set_format(&gst->to, GST_VIDEO_FORMAT_RGB,
+                              (guint)GST_VIDEO_INFO_WIDTH(from),
+                              (guint)GST_VIDEO_INFO_HEIGHT(from));
+    gst->to.fps_n = from->fps_n; /* the converter insists */
+    gst->to.fps_d = from->fps_d;
+    config = gst_structure_new("convert", GST_VIDEO_CONVERTER_OPT_DITHER_METHOD,
+                               GST_TYPE_VIDEO_DITHER_METHOD,
+                               GST_VIDEO_DITHER_NONE, NULL);
+    gst->convert = gst_video_converter_new(&gst->from, &gst->to, config);
+    gst->rgb =
+        gst_buffer_new_allocate(NULL, GST_VIDEO_INFO_SIZE(&gst->to), NULL);
+    return gst->convert != NULL && gst->rgb != NULL;
+}
+
+/* The frame as RGB, mapped in gst->mapped. */
+static bool
+map_rgb(kerf_gst *gst, const GstVideoInfo *info, GstBuffer *frame)
+{
+    GstVideoFrame from;
+    bool good;
+
+    if (GST_VIDEO_INFO_FORMAT(info) == GST_VIDEO_FORMAT_RGB) {
+        gst->is_mapped =
+            gst_video_frame_map(&gst->mapped, info, frame, GST_MAP_READ);
+        return gst->is_mapped;
+    }
+    if (!prepare_convert(gst, info) ||
+        !gst_video_frame_map(&from, info, frame, GST_MAP_READ))
+        return false;
+    good = gst_video_frame_map(&gst->mapped, &gst->to, gst->rgb,
+                               GST_MAP_READWRITE);
+    gst->is_mapped = good;
+    if (good)
+        gst_video_converter_frame(gst->convert, &from, &gst->mapped);
+    gst_video_frame_unmap(&from);
+    return good;
+}
+
+kerf_err
+kerf_gst_decode(kerf_gst *gst, const kerf_image_head *head, const uint8_t *data,
+                size_t len, kerf_picture *out, kerf_detail *why)
+{
+    decoder *d = &gst->by_format[head->format];
+    GstVideoInfo info;
+    kerf_err err = KERF_OK;
+
+    unmap(gst);
+    if (d->element == NULL)
+        err = open_decoder(d, head->format, why);
+    if (err == KERF_OK)
+        err = run_decoder(d, head, data, len, why);
+    if (err != KERF_OK)
+        return err;
+    if (!gst_video_info_from_caps(&info, d->caps) ||
+        !map_rgb(gst, &info, d->frame))
+        return kerf_fail(why, KERF_ECORRUPT,
+                         "%s decodes to a form that cannot be converted",
+                         kerf_image_format_name(head->format));
+    *out = (kerf_picture){
+        .rgb = GST_VIDEO_FRAME_PLANE_DATA(&gst->mapped, 0),
+        .width = GST_VIDEO_FRAME_WIDTH(&gst->mapped),
+        .height = GST_VIDEO_FRAME_HEIGHT(&gst->mapped),
+        .stride = (size_t)GST_VIDEO_FRAME_PLANE_STRIDE(&gst->mapped, 0),
+    };
+    return KERF_OK;
+}
