@@ -47,6 +47,7 @@ kerf_openvino_explain(const kerf_model_bytes *m, kerf_err err,
                       const kerf_detail *said, kerf_detail *why)
 {
     static const char no_creator[] = "No creator found for ";
+    static const char no_rule[] = "No conversion rule found for operations: ";
     const char *op = strstr(said->text, no_creator);
     char first[64];
 
@@ -55,11 +56,12 @@ kerf_openvino_explain(const kerf_model_bytes *m, kerf_err err,
         (void)snprintf(first, sizeof first, "%.*s", (int)strcspn(op, " "), op);
         return name_ops(m, first, why);
     }
-    /* ONNX: "No conversion rule found for operations: X" and the like. */
-    if (strstr(said->text, "OpConversionFailure") != NULL ||
-        strstr(said->text, "onversion is not supported") != NULL ||
-        strstr(said->text, "No conversion rule") != NULL)
-        err = KERF_ENOTSUP;
+    op = strstr(said->text, no_rule);
+    if (op != NULL) { /* ONNX: "Conv-17, Relu-17; To facilitate ..." */
+        op += sizeof no_rule - 1;
+        return kerf_fail(why, KERF_ENOTSUP, "the engine lacks the ops %.*s",
+                         (int)strcspn(op, ";"), op);
+    }
     if (why != NULL)
         *why = *said;
     return err;

@@ -105,7 +105,8 @@ kerf_openvino_compile(kerf_engine *engine, kerf_net **out,
         ov_property_key_num_streams, "1", ov_property_key_inference_num_threads,
         e->threads, ov_property_key_hint_enable_cpu_pinning, "NO");
     if (status != OK) {
-        err = kerf_openvino_fail(why, KERF_EENGINE, "compile");
+        err = kerf_openvino_fail(why, KERF_EENGINE,
+                                 "OpenVINO cannot compile the model");
         goto out;
     }
     err = fill_net(n, why);
@@ -164,7 +165,8 @@ static kerf_err
 explain(const kerf_model_bytes *m, kerf_detail *why)
 {
     kerf_detail said = {0};
-    kerf_err err = kerf_openvino_fail(&said, KERF_ECORRUPT, "read");
+    kerf_err err = kerf_openvino_fail(&said, KERF_ECORRUPT,
+                                      "OpenVINO cannot read the model");
 
     return kerf_openvino_explain(m, err, &said, why);
 }

@@ -371,6 +371,16 @@ load__ops_that_the_engine_lacks__are_all_named(void **state)
           "rexu");
     expect(&m.bytes, KERF_ENOTSUP, "the engine lacks the ops cony2d, rexu");
     free_model(&m);
+    if (!read_model(&m, KERF_FORMAT_ONNX, SHARED "resnet20_cifar10_onnx/model",
+                    ".onnx", NULL))
+        return;
+    patch(m.graph, m.bytes.graph_len,
+          "\x22\x04"
+          "Relu",
+          "\x22\x04"
+          "Relx");
+    expect(&m.bytes, KERF_ENOTSUP, "the engine lacks the ops Relx");
+    free_model(&m);
 }
 
 static void
