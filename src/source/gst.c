@@ -267,6 +267,50 @@ run_decoder(decoder *d, const kerf_image_head *head, const uint8_t *data,
                      kerf_image_format_name(head->format), text);
 }
 
+/* Packed formats with 8 or 16 bits are copied by us: GstVideoConverter turns
+ * grey into RGB that is off by one. */
+static bool
+is_packed(const GstVideoInfo *info)
+{
+    const GstVideoFormatInfo *f = info->finfo;
+
+    return (GST_VIDEO_FORMAT_INFO_IS_RGB(f) ||
+            GST_VIDEO_FORMAT_INFO_IS_GRAY(f)) &&
+           GST_VIDEO_FORMAT_INFO_N_PLANES(f) == 1 &&
+           !GST_VIDEO_FORMAT_INFO_HAS_PALETTE(f) &&
+           (GST_VIDEO_FORMAT_INFO_DEPTH(f, 0) == 8 ||
+            GST_VIDEO_FORMAT_INFO_DEPTH(f, 0) == 16);
+}
+
+static void
+unpack(GstVideoFrame *from, GstVideoFrame *to)
+{
+    const GstVideoFormatInfo *f = from->info.finfo;
+    bool grey = GST_VIDEO_FORMAT_INFO_IS_GRAY(f);
+    bool argb64 = GST_VIDEO_FORMAT_INFO_FORMAT(f) == GST_VIDEO_FORMAT_ARGB64;
+    bool wide = GST_VIDEO_FORMAT_INFO_DEPTH(f, 0) == 16;
+    size_t high = wide && GST_VIDEO_FORMAT_INFO_IS_LE(f) ? 1 : 0;
+    size_t step = (size_t)GST_VIDEO_FORMAT_INFO_PSTRIDE(f, 0);
+
+    for (int y = 0; y < GST_VIDEO_FRAME_HEIGHT(from); y++) {
+        uint8_t *dst = (uint8_t *)GST_VIDEO_FRAME_PLANE_DATA(to, 0) +
+                       y * GST_VIDEO_FRAME_PLANE_STRIDE(to, 0);
+
+        for (unsigned c = 0; c < 3; c++) {
+            unsigned k = grey ? 0 : c;
+            /* Of its own unpacked form GStreamer says no offsets. */
+            size_t at = argb64 ? 2 * (size_t)(c + 1)
+                               : (size_t)GST_VIDEO_FORMAT_INFO_POFFSET(f, k);
+            const uint8_t *src =
+                (const uint8_t *)GST_VIDEO_FRAME_PLANE_DATA(from, 0) +
+                y * GST_VIDEO_FRAME_PLANE_STRIDE(from, 0) + at + high;
+
+            for (int x = 0; x < GST_VIDEO_FRAME_WIDTH(from); x++)
+                dst[(size_t)x * 3 + c] = src[(size_t)x * step];
+        }
+    }
+}
+
 /* Makes gst->convert go from `from` to packed RGB. */
 static bool
 prepare_convert(kerf_gst *gst, const GstVideoInfo *from)
@@ -312,7 +356,9 @@ map_rgb(kerf_gst *gst, const GstVideoInfo *info, GstBuffer *frame)
     good = gst_video_frame_map(&gst->mapped, &gst->to, gst->rgb,
                                GST_MAP_READWRITE);
     gst->is_mapped = good;
-    if (good)
+    if (good && is_packed(info))
+        unpack(&from, &gst->mapped);
+    else if (good)
         gst_video_converter_frame(gst->convert, &from, &gst->mapped);
     gst_video_frame_unmap(&from);
     return good;

@@ -119,17 +119,25 @@ start_watch(kerf_source *s, kerf_detail *why)
 }
 
 kerf_err
+kerf_source_check(const char *const *spec, size_t spec_count, kerf_detail *why)
+{
+    kerf_err err = KERF_OK;
+
+    if (spec_count == 0)
+        return kerf_fail(why, KERF_EINVAL,
+                         "no input: --input FILE, FOLDER or random");
+    for (size_t i = 0; i < spec_count && err == KERF_OK; i++)
+        err = check_spec(spec[i], why);
+    return err;
+}
+
+kerf_err
 kerf_source_new(kerf_source **out, const kerf_source_opts *opts,
                 kerf_detail *why)
 {
     kerf_source *s;
-    kerf_err err = KERF_OK;
+    kerf_err err = kerf_source_check(opts->spec, opts->spec_count, why);
 
-    if (opts->spec_count == 0)
-        return kerf_fail(why, KERF_EINVAL,
-                         "no input: --input FILE, FOLDER or random");
-    for (size_t i = 0; i < opts->spec_count && err == KERF_OK; i++)
-        err = check_spec(opts->spec[i], why);
     if (err != KERF_OK)
         return err;
     s = calloc(1, sizeof *s);
@@ -147,6 +155,23 @@ kerf_source_new(kerf_source **out, const kerf_source_opts *opts,
         return err;
     }
     *out = s;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_source_refit(kerf_source *s, const kerf_source_opts *opts,
+                  kerf_detail *why)
+{
+    kerf_port *port = calloc(opts->port_count + 1, sizeof *port);
+
+    if (port == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "no memory");
+    memcpy(port, opts->port, opts->port_count * sizeof *port);
+    free((void *)(uintptr_t)s->opts.port);
+    s->opts.port = s->load.port = port;
+    s->opts.port_count = s->load.port_count = opts->port_count;
+    s->opts.card = s->load.card = opts->card;
+    s->opts.image_port = s->load.image_port = opts->image_port;
     return KERF_OK;
 }
 

@@ -53,12 +53,23 @@ typedef struct kerf_item {
  * or .npy files that are not u8. Then load the network without prep. */
 bool kerf_source_is_raw(const char *const *spec, size_t spec_count);
 
+/* Whether every spec is well formed and every file and folder named is there:
+ * what kerf_source_new() checks first. Errors: KERF_ENOENT, KERF_EINVAL. */
+KERF_NODISCARD kerf_err kerf_source_check(const char *const *spec,
+                                          size_t spec_count, kerf_detail *why);
+
 /* Checks that every file and folder named is there.
  * Errors: KERF_ENOENT, KERF_EINVAL, KERF_ENOMEM, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_source_new(kerf_source **out,
                                         const kerf_source_opts *opts,
                                         kerf_detail *why);
 void kerf_source_free(kerf_source *source); /* accepts NULL */
+
+/* Between two kerf_source_next(): from now on for another network. Only ports,
+ * card and image port of opts count; the place in the inputs stays. */
+KERF_NODISCARD kerf_err kerf_source_refit(kerf_source *source,
+                                          const kerf_source_opts *opts,
+                                          kerf_detail *why);
 
 /*
  * Waits for the next item and writes it into dest: one tensor for each port,
