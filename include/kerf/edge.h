@@ -35,7 +35,7 @@ typedef struct kerf_edge_opts {
     bool handle_signals;
 } kerf_edge_opts;
 
-typedef struct kerf_edge_answer {
+typedef struct kerf_edge_result {
     uint64_t index;    /* 0, 1, ... in the order of the inputs */
     const char *name;  /* of the input, as given; not safe to print */
     const kerf_card *card; /* NULL: the model has none */
@@ -47,7 +47,7 @@ typedef struct kerf_edge_answer {
     const kerf_port *sent;             /* what the head gave: dtype and shape */
     size_t count;
     const kerf_tensor *output; /* for the call only */
-} kerf_edge_answer;
+} kerf_edge_result;
 
 /* Any may be NULL. why and name texts are safe to print, unless said. */
 typedef struct kerf_edge_events {
@@ -59,7 +59,7 @@ typedef struct kerf_edge_events {
     /* Loaded, tested on its probes, in use; or why it cannot be. */
     void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
                   const char *why);
-    void (*answer)(void *ctx, const kerf_edge_answer *answer);
+    void (*answer)(void *ctx, const kerf_edge_result *result);
     /* An input that could not be read; the run goes on. */
     void (*skipped)(void *ctx, uint64_t index, const char *name, kerf_err err,
                     const char *why);

@@ -24,7 +24,7 @@ struct known { /* the loader's memory of the folder */
 
 struct kerf_registry {
     kerf_registry_opts opts;
-    kerf_watch *watch;
+    kerf_folder_watch *watch;
     kerf_loop *loop;
     kerf_post deliver;
     kerf_served *served[KERF_MODELS_MAX]; /* counted; the loop's */
@@ -259,7 +259,7 @@ kerf_registry_new(kerf_registry **out, kerf_loop *loop,
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->wanted, NULL);
     /* Watch first: a change during the scan must not be missed. */
-    err = kerf_watch_new(&r->watch, loop, opts->dir, QUIET_MS, ask_scan, r, why);
+    err = kerf_folder_watch_new(&r->watch, loop, opts->dir, QUIET_MS, ask_scan, r, why);
     if (err == KERF_OK)
         err = scan(r, why);
     if (err == KERF_OK &&
@@ -292,7 +292,7 @@ kerf_registry_free(kerf_registry *r)
         (void)pthread_cond_signal(&r->wanted);
         (void)pthread_join(r->loader, NULL);
     }
-    kerf_watch_free(r->watch);
+    kerf_folder_watch_free(r->watch);
     while (r->found != NULL) {
         struct finding *next = r->found->next;
 

@@ -222,7 +222,7 @@ kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn, void *ctx)
     return KERF_OK;
 }
 
-struct kerf_watch {
+struct kerf_folder_watch {
     uv_fs_event_t uv;
     kerf_timer *quiet;
     uint64_t quiet_ms;
@@ -231,7 +231,7 @@ struct kerf_watch {
 static void
 on_change(uv_fs_event_t *uv, const char *name, int events, int status)
 {
-    kerf_watch *watch = uv->data;
+    kerf_folder_watch *watch = uv->data;
 
     (void)name;
     (void)events;
@@ -240,10 +240,10 @@ on_change(uv_fs_event_t *uv, const char *name, int events, int status)
 }
 
 kerf_err
-kerf_watch_new(kerf_watch **out, kerf_loop *loop, const char *dir,
+kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
                uint64_t quiet_ms, kerf_loop_fn *fn, void *ctx, kerf_detail *why)
 {
-    kerf_watch *watch = calloc(1, sizeof *watch);
+    kerf_folder_watch *watch = calloc(1, sizeof *watch);
     int code;
 
     if (watch == NULL)
@@ -257,7 +257,7 @@ kerf_watch_new(kerf_watch **out, kerf_loop *loop, const char *dir,
     watch->quiet_ms = quiet_ms;
     code = uv_fs_event_start(&watch->uv, on_change, dir, 0);
     if (code != 0) {
-        kerf_watch_free(watch);
+        kerf_folder_watch_free(watch);
         return kerf_fail(why, KERF_EIO, "cannot watch %s: %s", dir,
                          uv_strerror(code));
     }
@@ -266,7 +266,7 @@ kerf_watch_new(kerf_watch **out, kerf_loop *loop, const char *dir,
 }
 
 void
-kerf_watch_free(kerf_watch *watch)
+kerf_folder_watch_free(kerf_folder_watch *watch)
 {
     if (watch == NULL)
         return;

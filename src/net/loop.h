@@ -16,7 +16,7 @@
 
 typedef struct kerf_loop kerf_loop;
 typedef struct kerf_timer kerf_timer;
-typedef struct kerf_watch kerf_watch;
+typedef struct kerf_folder_watch kerf_folder_watch;
 typedef struct kerf_listener kerf_listener;
 typedef struct kerf_dial kerf_dial;
 typedef void kerf_loop_fn(void *ctx);
@@ -52,11 +52,11 @@ KERF_NODISCARD kerf_err kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn,
                                             void *ctx);
 
 /* fn after something in dir changed and nothing has for quiet_ms. */
-KERF_NODISCARD kerf_err kerf_watch_new(kerf_watch **out, kerf_loop *loop,
+KERF_NODISCARD kerf_err kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop,
                                        const char *dir, uint64_t quiet_ms,
                                        kerf_loop_fn *fn, void *ctx,
                                        kerf_detail *why);
-void kerf_watch_free(kerf_watch *watch); /* accepts NULL */
+void kerf_folder_watch_free(kerf_folder_watch *watch); /* accepts NULL */
 
 /* fd is a connected, non-blocking TCP socket that the callee owns. */
 typedef void kerf_accept_fn(void *ctx, int fd);

@@ -1,0 +1,391 @@
+#include "edge/edge.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define QUEUE_LEN 4096 /* flights are 128 at most; the rest is for notes */
+#define WINDOW_MAX 64
+
+kerf_note *
+kerf_note_new(kerf_note_kind kind)
+{
+    kerf_note *note = calloc(1, sizeof *note);
+
+    if (note != NULL) {
+        note->event.note = note;
+        note->kind = kind;
+    }
+    return note;
+}
+
+void
+kerf_edge_tell(kerf_edge *edge, kerf_note *note)
+{
+    if (kerf_queue_push(edge->queue, &note->event) != KERF_OK)
+        free(note); /* closing, or thousands wait to be shown */
+}
+
+void
+kerf_edge_tell_state(kerf_edge *edge, bool connected, const char *fmt, ...)
+{
+    kerf_note *note = kerf_note_new(KERF_NOTE_STATE);
+    va_list args;
+
+    if (note == NULL)
+        return;
+    note->connected = connected;
+    va_start(args, fmt);
+    (void)vsnprintf(note->text, sizeof note->text, fmt, args);
+    va_end(args);
+    kerf_edge_tell(edge, note);
+}
+
+void
+kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
+                     kerf_err err, const char *why)
+{
+    kerf_note *note = kerf_note_new(KERF_NOTE_MODEL);
+
+    if (note == NULL)
+        return;
+    note->err = err;
+    (void)snprintf(note->name, sizeof note->name, "%s", name);
+    (void)snprintf(note->id, sizeof note->id, "%s", id);
+    (void)snprintf(note->text, sizeof note->text, "%s", why);
+    kerf_edge_tell(edge, note);
+}
+
+void
+kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
+{
+    f->state = KERF_FLIGHT_ANSWERED;
+    f->err = err;
+    (void)kerf_fail(&f->why, err, "%s", why);
+    if (err == KERF_OK)
+        edge->total.answered++;
+    else
+        edge->total.failed++;
+    f->event.flight = f;
+    if (kerf_queue_push(edge->queue, &f->event) != KERF_OK)
+        f->state = KERF_FLIGHT_FREE; /* nobody listens any more */
+}
+
+void
+kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why)
+{
+    kerf_note *note = &edge->done_note;
+    bool first;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    first = !edge->ended;
+    edge->ended = true;
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (!first)
+        return;
+    note->event.note = note;
+    note->kind = KERF_NOTE_DONE;
+    note->err = err;
+    (void)snprintf(note->text, sizeof note->text, "%s", why);
+    while (kerf_queue_push(edge->queue, &note->event) == KERF_EBUSY)
+        (void)usleep(1000); /* the caller drains it */
+}
+
+/* Switches to the next program when nothing of the current one is in flight.
+ * A flight that waits for its input does not count: the worker moves it. */
+void
+kerf_edge_switch(kerf_edge *edge)
+{
+    kerf_program *old = NULL;
+    bool idle = true;
+    bool filling = false;
+    bool switched = false;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    for (size_t i = 0; edge->current != NULL && i < edge->current->flights;
+         i++) {
+        kerf_flight_state state = edge->current->flight[i].state;
+
+        filling |= state == KERF_FLIGHT_FILLING;
+        idle &= state == KERF_FLIGHT_FREE || state == KERF_FLIGHT_FILLING;
+    }
+    if (edge->next != NULL && idle) {
+        old = edge->current;
+        edge->current = edge->next;
+        edge->next = NULL;
+        switched = true;
+        if (filling) {
+            edge->leaving = old;
+            old = NULL;
+        }
+    }
+    (void)pthread_cond_broadcast(&edge->changed);
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_program_free(old);
+    if (switched)
+        kerf_loop_post(edge->loop, &edge->switched);
+}
+
+void
+kerf_edge_drop_leaving(kerf_edge *edge)
+{
+    kerf_program *old;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    old = edge->leaving;
+    edge->leaving = NULL;
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_program_free(old);
+}
+
+static void
+on_signal(void *ctx, int nth)
+{
+    if (nth > 1)
+        _exit(1);
+    kerf_edge_stop(ctx);
+}
+
+static void *
+run_loop(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    kerf_link_start(edge);
+    kerf_loop_run(edge->loop);
+    return NULL;
+}
+
+static void
+fill_defaults(kerf_edge *edge, const kerf_edge_opts *opts)
+{
+    static const char *const random_input[] = {"random"};
+    kerf_edge_opts *o = &edge->opts;
+
+    *o = *opts;
+    o->window = o->window <= 0 ? 8
+                : o->window > WINDOW_MAX ? WINDOW_MAX
+                                         : o->window;
+    if (o->input_count == 0) { /* as the reference does */
+        o->inputs = random_input;
+        o->input_count = 1;
+    }
+    if (o->name != NULL) {
+        (void)snprintf(edge->name, sizeof edge->name, "%s", o->name);
+    } else {
+        char host[64] = "edge";
+
+        (void)gethostname(host, sizeof host - 1);
+        (void)snprintf(edge->name, sizeof edge->name, "%s-%d", host,
+                       (int)getpid());
+    }
+    edge->raw = kerf_source_is_raw(o->inputs, o->input_count);
+}
+
+kerf_err
+kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
+               const kerf_edge_events *events, kerf_detail *why)
+{
+    kerf_edge *edge = calloc(1, sizeof *edge);
+    kerf_err err;
+
+    if (edge == NULL)
+        return KERF_ENOMEM;
+    fill_defaults(edge, opts);
+    edge->events = *events;
+    (void)pthread_mutex_init(&edge->lock, NULL);
+    (void)pthread_cond_init(&edge->changed, NULL);
+    err = kerf_source_check(edge->opts.inputs, edge->opts.input_count, why);
+    if (err == KERF_OK)
+        err = kerf_store_open(&edge->store, edge->opts.store, why);
+    if (err == KERF_OK)
+        err = kerf_engine_open(&edge->engine, &edge->opts.engine, why);
+    if (err == KERF_OK)
+        err = kerf_queue_new(&edge->queue, QUEUE_LEN);
+    if (err == KERF_OK)
+        err = kerf_queue_new(&edge->loads, 4);
+    if (err == KERF_OK)
+        err = kerf_loop_new(&edge->loop);
+    if (err == KERF_OK)
+        err = kerf_link_init(edge);
+    if (err == KERF_OK && edge->opts.handle_signals)
+        err = kerf_loop_on_signal(edge->loop, on_signal, edge);
+    if (err != KERF_OK) {
+        kerf_edge_close(edge);
+        return err;
+    }
+    *out = edge;
+    return KERF_OK;
+}
+
+static void
+show_note(kerf_edge *edge, const kerf_note *n)
+{
+    const kerf_edge_events *e = &edge->events;
+
+    switch (n->kind) {
+    case KERF_NOTE_STATE:
+        if (e->state != NULL)
+            e->state(e->ctx, n->connected, n->text);
+        break;
+    case KERF_NOTE_PROGRESS:
+        if (e->progress != NULL)
+            e->progress(e->ctx, n->name, n->got, n->size);
+        break;
+    case KERF_NOTE_RECEIVED:
+        if (e->received != NULL)
+            e->received(e->ctx, n->name, n->size, n->ns);
+        break;
+    case KERF_NOTE_MODEL:
+        if (e->model != NULL)
+            e->model(e->ctx, n->name, n->id, n->err, n->text);
+        break;
+    case KERF_NOTE_SKIPPED:
+        if (e->skipped != NULL)
+            e->skipped(e->ctx, n->index, n->name, n->err, n->text);
+        break;
+    case KERF_NOTE_DONE:
+        break;
+    }
+}
+
+static void
+show_answer(kerf_edge *edge, kerf_flight *f)
+{
+    const kerf_program *p = f->program;
+    kerf_edge_result a = {.index = f->index,
+                               .name = f->item.name,
+                               .card = p->has_card ? &p->card : NULL,
+                               .err = f->err,
+                               .why = f->why.text,
+                               .stages = f->stages,
+                               .bytes_sent = f->bytes_sent,
+                               .bytes_received = f->bytes_received,
+                               .sent_count = p->sent_count,
+                               .sent = p->sent,
+                               .count = f->err == KERF_OK ? f->result_count : 0,
+                               .output = f->result};
+
+    if (edge->events.answer != NULL)
+        edge->events.answer(edge->events.ctx, &a);
+    (void)pthread_mutex_lock(&edge->lock);
+    f->state = KERF_FLIGHT_FREE;
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_edge_switch(edge);
+}
+
+static kerf_err
+start_threads(kerf_edge *edge, kerf_detail *why)
+{
+    edge->loader_runs = pthread_create(&edge->loader_thread, NULL,
+                                       kerf_loader_run, edge) == 0;
+    edge->loop_runs =
+        edge->loader_runs &&
+        pthread_create(&edge->loop_thread, NULL, run_loop, edge) == 0;
+    edge->worker_runs =
+        edge->loop_runs && pthread_create(&edge->worker_thread, NULL,
+                                          kerf_worker_run, edge) == 0;
+    if (edge->worker_runs)
+        return KERF_OK;
+    return kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+}
+
+kerf_err
+kerf_edge_run(kerf_edge *edge, kerf_edge_total *total, kerf_detail *why)
+{
+    kerf_err err = start_threads(edge, why);
+    bool over = err != KERF_OK;
+
+    while (!over) {
+        kerf_event *event = kerf_queue_pop(edge->queue);
+
+        if (event->flight != NULL) {
+            show_answer(edge, event->flight);
+        } else if (event->note->kind == KERF_NOTE_DONE) {
+            over = true;
+            err = event->note->err;
+            if (err != KERF_OK)
+                (void)kerf_fail(why, err, "%s", event->note->text);
+        } else {
+            show_note(edge, event->note);
+            free(event->note);
+        }
+    }
+    (void)pthread_mutex_lock(&edge->lock);
+    *total = edge->total;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return err;
+}
+
+void
+kerf_edge_stop(kerf_edge *edge)
+{
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->stopping = true;
+    if (edge->source != NULL)
+        kerf_source_stop(edge->source);
+    (void)pthread_cond_broadcast(&edge->changed);
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_loop_post(edge->loop, &edge->stop);
+}
+
+/* Events that nobody will see. */
+static void
+drop_events(kerf_edge *edge)
+{
+    kerf_event *event;
+
+    kerf_queue_close(edge->queue);
+    while ((event = kerf_queue_try_pop(edge->queue)) != NULL) {
+        if (event->flight != NULL) {
+            (void)pthread_mutex_lock(&edge->lock);
+            event->flight->state = KERF_FLIGHT_FREE;
+            (void)pthread_cond_broadcast(&edge->changed);
+            (void)pthread_mutex_unlock(&edge->lock);
+        } else if (event->note != &edge->done_note) {
+            free(event->note);
+        }
+    }
+}
+
+void
+kerf_edge_close(kerf_edge *edge)
+{
+    if (edge == NULL)
+        return;
+    if (edge->worker_runs) {
+        kerf_edge_stop(edge);
+        drop_events(edge);
+        (void)pthread_join(edge->worker_thread, NULL);
+    }
+    if (edge->loads != NULL)
+        kerf_queue_close(edge->loads);
+    if (edge->loader_runs)
+        (void)pthread_join(edge->loader_thread, NULL);
+    if (edge->loop_runs) {
+        kerf_loop_stop(edge->loop);
+        (void)pthread_join(edge->loop_thread, NULL);
+    }
+    if (edge->loop != NULL)
+        kerf_link_close(edge);
+    kerf_loop_free(edge->loop);
+    if (edge->queue != NULL)
+        drop_events(edge);
+    kerf_source_free(edge->source);
+    kerf_program_free(edge->current);
+    kerf_program_free(edge->next);
+    kerf_program_free(edge->leaving);
+    kerf_program_free(edge->fetch.program);
+    free(edge->fetch.chunk);
+    kerf_engine_close(edge->engine);
+    kerf_store_close(edge->store);
+    kerf_queue_free(edge->queue);
+    kerf_queue_free(edge->loads);
+    (void)pthread_cond_destroy(&edge->changed);
+    (void)pthread_mutex_destroy(&edge->lock);
+    free(edge);
+}

@@ -1,0 +1,179 @@
+/*
+ * edge.h (internal) - the edge's parts and how they hang together.
+ *
+ *     worker:  source -> head -> TENSOR straight to the socket
+ *     loop:    sessions with the cloud; RESULT -> event queue
+ *     loader:  store checks, compiling, self-tests
+ *     caller:  event queue -> the events of kerf/edge.h
+ *
+ * One lock guards what worker and loop share: flight states, the connection to
+ * send on, and the program in use. It is held for a send at most.
+ */
+#ifndef KERF_EDGE_EDGE_H
+#define KERF_EDGE_EDGE_H
+
+#include "base/queue.h"
+#include "edge/program.h"
+#include "proto/clock_sync.h"
+#include "source/source.h"
+
+#include <pthread.h>
+
+/* What the caller is told. */
+typedef enum kerf_note_kind {
+    KERF_NOTE_STATE,
+    KERF_NOTE_PROGRESS,
+    KERF_NOTE_RECEIVED,
+    KERF_NOTE_MODEL,
+    KERF_NOTE_SKIPPED,
+    KERF_NOTE_DONE, /* the run is over: err and text say how */
+} kerf_note_kind;
+
+typedef struct kerf_note { /* heap, but for the last */
+    kerf_event event;
+    kerf_note_kind kind;
+    bool connected;
+    uint64_t index, got, size, ns;
+    kerf_err err;
+    char name[256];
+    char id[KERF_SHA256_HEX];
+    char text[KERF_TEXT_MAX];
+} kerf_note;
+
+typedef enum kerf_link_state {
+    KERF_LINK_DOWN = 0, /* waiting to dial */
+    KERF_LINK_DIAL,     /* control connection */
+    KERF_LINK_HELLO,    /* waiting for WELCOME */
+    KERF_LINK_DIAL2,    /* tensor connection */
+    KERF_LINK_ATTACH,   /* waiting for ATTACHED */
+    KERF_LINK_UP,
+} kerf_link_state;
+
+/* fetch.c: one bundle at a time comes in. */
+typedef enum kerf_fetch_state {
+    KERF_FETCH_IDLE = 0,
+    KERF_FETCH_CHECK,   /* loader: which parts are missing? */
+    KERF_FETCH_RECEIVE, /* PART frames */
+    KERF_FETCH_COMMIT,  /* loader: sync, rename */
+    KERF_FETCH_LOAD,    /* loader: compile, test */
+} kerf_fetch_state;
+
+#define KERF_OFFERS_MAX 64
+
+typedef struct kerf_wanted {
+    kerf_manifest manifest;
+    bool run;
+} kerf_wanted;
+
+typedef struct kerf_fetcher {
+    kerf_fetch_state state;
+    kerf_wanted wanted[KERF_OFFERS_MAX]; /* [0] is the one under way */
+    size_t count;
+    unsigned missing; /* bit per index in the manifest's files */
+    size_t part;      /* index that comes in */
+    kerf_incoming *incoming;
+    uint8_t *chunk; /* KERF_PART_CHUNK */
+    uint64_t part_since_ns;
+    char *manifest_json; /* being received */
+    kerf_offer offer;
+    /* The loader's answer. */
+    kerf_post done;
+    kerf_program *program;
+    kerf_err err;
+    kerf_detail why;
+} kerf_fetcher;
+
+struct kerf_edge {
+    kerf_edge_opts opts;
+    kerf_edge_events events;
+    char name[KERF_NAME_MAX];
+    bool raw; /* every input is a tensor as the network takes it */
+    kerf_engine *engine;
+    kerf_store *store;
+    kerf_source *source; /* under lock: made with the first program */
+    kerf_loop *loop;
+    kerf_queue *queue; /* of kerf_event */
+    kerf_note done_note;
+    pthread_t loop_thread, worker_thread, loader_thread;
+    bool loop_runs, worker_runs, loader_runs;
+
+    /* Shared by worker and loop, under lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    kerf_program *current, *next; /* next takes over when current is idle */
+    kerf_program *leaving; /* replaced while the worker waits for an input */
+    kerf_conn *tensors;           /* NULL: not connected */
+    size_t window;                /* granted by the cloud; flights at most */
+    size_t in_flight;
+    uint64_t next_id;
+    bool stopping, ended; /* asked to stop; nothing more will come */
+    kerf_edge_total total;
+
+    /* The worker's own. */
+    const kerf_program *source_for; /* whose inputs the source gives */
+    kerf_card source_card;
+    kerf_tensors encoded;
+
+    /* The loop's own. */
+    kerf_link_state link;
+    kerf_dial *dial;
+    kerf_conn *control, *attaching;
+    kerf_welcome welcome;
+    kerf_timer *backoff, *heartbeat, *wake, *give_up;
+    uint64_t backoff_ms, jitter;
+    kerf_sync sync;
+    kerf_tensors parsed;
+    kerf_flight *receiving;
+    kerf_fetcher fetch;
+    kerf_queue *loads; /* jobs for the loader */
+    kerf_post switched, arm, stop;
+    bool said_waiting;
+};
+
+/* edge.c: for the caller's thread; safe from any. */
+void kerf_edge_tell(kerf_edge *edge, kerf_note *note); /* consumed */
+kerf_note *kerf_note_new(kerf_note_kind kind);         /* NULL: no memory */
+void kerf_edge_tell_state(kerf_edge *edge, bool connected, const char *fmt, ...)
+    KERF_PRINTF(3, 4);
+void kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
+                          kerf_err err, const char *why);
+/* Under the lock: the flight is answered (or failed) and goes to the caller. */
+void kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err,
+                      const char *why);
+/* The run is over; the first call counts. */
+void kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why);
+/* The next program takes over when nothing of the current one is in flight. */
+void kerf_edge_switch(kerf_edge *edge);
+void kerf_edge_drop_leaving(kerf_edge *edge);
+
+/* link.c: sessions with the cloud. */
+KERF_NODISCARD kerf_err kerf_link_init(kerf_edge *edge);
+void kerf_link_start(kerf_edge *edge);
+void kerf_link_close(kerf_edge *edge);
+/* Under the lock: sends the flight if there is a connection. */
+void kerf_link_send(kerf_edge *edge, kerf_flight *f);
+void kerf_link_on_switched(void *ctx);
+void kerf_link_arm(void *ctx); /* deadlines and retries */
+
+/* fetch.c */
+KERF_NODISCARD kerf_err kerf_fetch_offer_head(kerf_edge *edge,
+                                              const kerf_frame_in *frame,
+                                              kerf_sink *sink,
+                                              kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_fetch_offer(kerf_edge *edge, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_fetch_part_head(kerf_edge *edge,
+                                             const kerf_frame_in *frame,
+                                             kerf_sink *sink,
+                                             kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_fetch_part(kerf_edge *edge,
+                                        const kerf_frame_in *frame,
+                                        kerf_detail *why);
+void kerf_fetch_cut(kerf_edge *edge); /* the connection is gone */
+void kerf_fetch_ready(kerf_edge *edge, const uint8_t *bundle, kerf_err err,
+                      const char *why);
+void *kerf_loader_run(void *edge);
+
+/* worker.c */
+void *kerf_worker_run(void *edge);
+
+#endif

@@ -1,0 +1,416 @@
+/*
+ * Models coming in. Offers wait in a short list; the first is worked on:
+ *
+ *     IDLE -> CHECK -> RECEIVE -> COMMIT -> RECEIVE ... -> LOAD -> IDLE
+ *
+ * CHECK, COMMIT and LOAD touch the disk or compile, so they are done by the
+ * loader thread, one at a time, while the loop does other things.
+ */
+#include "edge/edge.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void work_on_first(kerf_edge *edge);
+
+static bool
+is_shipped(const kerf_file *file)
+{
+    return file->role < KERF_ROLE_TAIL_GRAPH;
+}
+
+void
+kerf_fetch_ready(kerf_edge *edge, const uint8_t *bundle, kerf_err err,
+                 const char *why)
+{
+    kerf_ready m = {.err = (uint16_t)err};
+    uint8_t meta[KERF_TEXT_MAX + 64];
+
+    if (edge->control == NULL || edge->link < KERF_LINK_DIAL2)
+        return;
+    memcpy(m.bundle, bundle, sizeof m.bundle);
+    (void)snprintf(m.reason, sizeof m.reason, "%s", why);
+    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_READY, 0, meta,
+                               kerf_ready_put(meta, sizeof meta, &m));
+}
+
+/* Offers. */
+
+kerf_err
+kerf_fetch_offer_head(kerf_edge *edge, const kerf_frame_in *frame,
+                      kerf_sink *sink, kerf_detail *why)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_err err =
+        kerf_offer_get(&f->offer, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    if (f->offer.manifest_len > KERF_MANIFEST_MAX)
+        return kerf_fail(why, KERF_ETOOBIG, "a manifest of %u bytes",
+                         f->offer.manifest_len);
+    free(f->manifest_json);
+    f->manifest_json = malloc((size_t)f->offer.manifest_len + 1);
+    if (f->manifest_json == NULL)
+        return KERF_ENOMEM;
+    sink->count = 1;
+    sink->piece[0] = f->manifest_json;
+    sink->len[0] = f->offer.manifest_len;
+    return KERF_OK;
+}
+
+static void
+drop_first(kerf_fetcher *f)
+{
+    kerf_manifest_fini(&f->wanted[0].manifest);
+    f->count--;
+    memmove(&f->wanted[0], &f->wanted[1], f->count * sizeof f->wanted[0]);
+    f->state = KERF_FETCH_IDLE;
+}
+
+static void
+drop_waiting(kerf_fetcher *f)
+{
+    size_t keep = f->state == KERF_FETCH_IDLE ? 0 : 1;
+
+    while (f->count > keep)
+        kerf_manifest_fini(&f->wanted[--f->count].manifest);
+}
+
+kerf_err
+kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_wanted w = {.run = f->offer.run};
+    kerf_err err = kerf_manifest_parse(&w.manifest, f->manifest_json,
+                                       f->offer.manifest_len, why);
+
+    free(f->manifest_json);
+    f->manifest_json = NULL;
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "manifest from the cloud");
+    if (memcmp(w.manifest.id, f->offer.bundle, sizeof w.manifest.id) != 0) {
+        kerf_manifest_fini(&w.manifest);
+        return kerf_fail(why, KERF_EMISMATCH,
+                         "the manifest is of another bundle than its OFFER");
+    }
+    if (!w.run && edge->opts.model != NULL && edge->current == NULL &&
+        f->count == 0)
+        kerf_edge_tell_state(edge, true,
+                             "connected; the cloud has %s, waiting for %s",
+                             w.manifest.name, edge->opts.model);
+    if (f->count == KERF_OFFERS_MAX) {
+        kerf_manifest_fini(&w.manifest);
+        kerf_log(KERF_LOG_WARN, "edge.too_many_offers", "most=%d",
+                 KERF_OFFERS_MAX);
+        return KERF_OK;
+    }
+    f->wanted[f->count++] = w;
+    work_on_first(edge);
+    return KERF_OK;
+}
+
+/* Parts. */
+
+kerf_err
+kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
+                     kerf_sink *sink, kerf_detail *why)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_part m;
+    kerf_err err =
+        kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    if (f->state != KERF_FETCH_RECEIVE || f->incoming == NULL ||
+        memcmp(m.bundle, f->wanted[0].manifest.id, sizeof m.bundle) != 0) {
+        sink->discard = true; /* of a bundle that we gave up */
+        return KERF_OK;
+    }
+    if (m.part != f->part || m.offset != kerf_incoming_got(f->incoming) ||
+        m.len > KERF_PART_CHUNK || m.len == 0)
+        return kerf_fail(why, KERF_EPROTO,
+                         "PART %u at %llu was not asked for", m.part,
+                         (unsigned long long)m.offset);
+    if (f->chunk == NULL)
+        f->chunk = malloc(KERF_PART_CHUNK);
+    if (f->chunk == NULL)
+        return KERF_ENOMEM;
+    sink->count = 1;
+    sink->piece[0] = f->chunk;
+    sink->len[0] = m.len;
+    return KERF_OK;
+}
+
+static void
+give_up_first(kerf_edge *edge, kerf_err err, const char *why)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_manifest *m = &f->wanted[0].manifest;
+    bool fatal;
+
+    kerf_incoming_abort(f->incoming);
+    f->incoming = NULL;
+    kerf_fetch_ready(edge, m->id, err, why);
+    kerf_edge_tell_model(edge, m->name, "", err, why);
+    (void)pthread_mutex_lock(&edge->lock);
+    fatal = f->wanted[0].run && edge->current == NULL && edge->next == NULL;
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (fatal) {
+        kerf_detail line;
+
+        (void)kerf_fail(&line, err, "model %s: %s", m->name, why);
+        kerf_edge_finish(edge, err, line.text);
+    }
+    drop_first(f);
+}
+
+static void
+tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got)
+{
+    kerf_note *note;
+
+    if (kerf_queue_count(edge->queue) > 64 && got < file->size)
+        return; /* the caller is slow: it may miss some of these */
+    note = kerf_note_new(KERF_NOTE_PROGRESS);
+    if (note == NULL)
+        return;
+    (void)snprintf(note->name, sizeof note->name, "%s", file->name);
+    note->got = got;
+    note->size = file->size;
+    kerf_edge_tell(edge, note);
+}
+
+static void
+to_loader(kerf_edge *edge, kerf_fetch_state state)
+{
+    edge->fetch.state = state;
+    if (kerf_queue_push(edge->loads, &edge->fetch) != KERF_OK)
+        edge->fetch.state = KERF_FETCH_IDLE; /* stopping */
+}
+
+kerf_err
+kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_fetcher *f = &edge->fetch;
+    const kerf_file *file;
+    kerf_part m;
+    kerf_err err =
+        kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK || f->state != KERF_FETCH_RECEIVE)
+        return err;
+    file = &f->wanted[0].manifest.file[f->part];
+    err = kerf_incoming_write(f->incoming, f->chunk, m.len, why);
+    if (err != KERF_OK) {
+        give_up_first(edge, err, why->text);
+        work_on_first(edge);
+        return KERF_OK; /* the connection is fine */
+    }
+    tell_progress(edge, file, kerf_incoming_got(f->incoming));
+    if (kerf_incoming_got(f->incoming) == file->size)
+        to_loader(edge, KERF_FETCH_COMMIT);
+    return KERF_OK;
+}
+
+/* Asks for the next missing part, or loads when there is none. */
+static void
+next_part(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_manifest *m = &f->wanted[0].manifest;
+    kerf_detail why = {{0}};
+    kerf_part ask = {0};
+    uint8_t meta[64];
+    kerf_err err;
+
+    while (f->part < m->file_count && !(f->missing >> f->part & 1))
+        f->part++;
+    if (f->part >= m->file_count) {
+        to_loader(edge, KERF_FETCH_LOAD);
+        return;
+    }
+    if (edge->control == NULL) { /* the offer will come again */
+        drop_first(f);
+        return;
+    }
+    err = kerf_incoming_open(&f->incoming, edge->store, &m->file[f->part],
+                             &why);
+    if (err != KERF_OK) {
+        give_up_first(edge, err, why.text);
+        return;
+    }
+    f->state = KERF_FETCH_RECEIVE;
+    f->part_since_ns = kerf_now_ns();
+    if (m->file[f->part].size == 0) {
+        to_loader(edge, KERF_FETCH_COMMIT);
+        return;
+    }
+    memcpy(ask.bundle, m->id, sizeof ask.bundle);
+    ask.part = (uint16_t)f->part;
+    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
+                               kerf_part_put(meta, sizeof meta, &ask));
+}
+
+/* The current program is this bundle already: after a reconnect, mostly. */
+static bool
+is_running(kerf_edge *edge, const uint8_t *id)
+{
+    const kerf_program *p;
+    bool same;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    p = edge->next != NULL ? edge->next : edge->current;
+    same = p != NULL && memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return same;
+}
+
+static void
+work_on_first(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    while (f->state == KERF_FETCH_IDLE && f->count > 0) {
+        const kerf_manifest *m = &f->wanted[0].manifest;
+
+        if (is_running(edge, m->id)) {
+            kerf_fetch_ready(edge, m->id, KERF_OK, "");
+            drop_first(f);
+            continue;
+        }
+        f->missing = 0;
+        f->part = 0;
+        to_loader(edge, KERF_FETCH_CHECK);
+    }
+}
+
+static void
+tell_received(kerf_edge *edge, const kerf_file *file, uint64_t ns)
+{
+    kerf_note *note = kerf_note_new(KERF_NOTE_RECEIVED);
+
+    if (note == NULL)
+        return;
+    (void)snprintf(note->name, sizeof note->name, "%s", file->name);
+    note->size = file->size;
+    note->ns = ns;
+    kerf_edge_tell(edge, note);
+}
+
+static void
+take_program(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_program *replaced;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    replaced = edge->next;
+    edge->next = f->program;
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_program_free(replaced);
+    f->program = NULL;
+    kerf_edge_switch(edge);
+}
+
+static void
+on_loader_done(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_fetcher *f = &edge->fetch;
+    const kerf_manifest *m = &f->wanted[0].manifest;
+
+    if (f->err != KERF_OK) {
+        give_up_first(edge, f->err,
+                      f->why.text[0] ? f->why.text : kerf_err_text(f->err));
+    } else if (f->state == KERF_FETCH_CHECK) {
+        next_part(edge);
+    } else if (f->state == KERF_FETCH_COMMIT) {
+        f->incoming = NULL;
+        tell_received(edge, &m->file[f->part],
+                      kerf_now_ns() - f->part_since_ns);
+        f->missing &= ~(1u << f->part);
+        next_part(edge);
+    } else {
+        if (f->program != NULL)
+            take_program(edge);
+        else
+            kerf_fetch_ready(edge, m->id, KERF_OK, "kept");
+        drop_first(f);
+    }
+    work_on_first(edge);
+}
+
+void
+kerf_fetch_cut(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    if (f->state == KERF_FETCH_RECEIVE) {
+        kerf_incoming_abort(f->incoming);
+        f->incoming = NULL;
+        drop_first(f);
+    }
+    drop_waiting(f);
+    free(f->manifest_json);
+    f->manifest_json = NULL;
+}
+
+/* The loader's thread. f is the loop's, but not while the loader has it. */
+
+static void
+check_parts(kerf_edge *edge, kerf_fetcher *f)
+{
+    const kerf_manifest *m = &f->wanted[0].manifest;
+
+    for (size_t i = 0; i < m->file_count; i++) {
+        if (is_shipped(&m->file[i]) &&
+            !kerf_store_has(edge->store, &m->file[i]))
+            f->missing |= 1u << i;
+    }
+}
+
+static void
+load(kerf_edge *edge, kerf_fetcher *f)
+{
+    const kerf_manifest *m = &f->wanted[0].manifest;
+
+    f->err = kerf_store_finish(edge->store, m, &f->why);
+    if (f->err == KERF_OK && f->wanted[0].run)
+        f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
+                                   edge->raw, (size_t)edge->opts.window,
+                                   &f->why);
+}
+
+void *
+kerf_loader_run(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_fetcher *f;
+
+    while ((f = kerf_queue_pop(edge->loads)) != NULL) {
+        f->err = KERF_OK;
+        f->why.text[0] = '\0';
+        f->program = NULL;
+        switch (f->state) {
+        case KERF_FETCH_CHECK:
+            check_parts(edge, f);
+            break;
+        case KERF_FETCH_COMMIT:
+            f->err = kerf_incoming_commit(f->incoming, &f->why);
+            f->incoming = NULL;
+            break;
+        default:
+            load(edge, f);
+            break;
+        }
+        f->done = (kerf_post){.fn = on_loader_done, .ctx = edge};
+        kerf_loop_post(edge->loop, &f->done);
+    }
+    return NULL;
+}

@@ -1,0 +1,656 @@
+/*
+ * The link to the cloud: two connections, made one after the other, and made
+ * again with growing pauses whenever they break.
+ *
+ *     DOWN -> DIAL -> HELLO -> DIAL2 -> ATTACH -> UP
+ *       ^________|______|________|________|_______|   any failure
+ *
+ * What was not answered before a break is sent again, under the same id, as
+ * soon as the link is up. Everything here is on the loop's thread, but for
+ * kerf_link_send().
+ */
+#include "edge/edge.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIAL_MS 10000
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+#define GIVE_UP_MS 5000 /* when stopping, for what is in flight */
+
+static const kerf_conn_ops control_ops, tensor_ops;
+
+static void
+set_tensors(kerf_edge *edge, kerf_conn *conn)
+{
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->tensors = conn;
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+static void
+drop_connections(kerf_edge *edge)
+{
+    kerf_conn *tensors = edge->tensors;
+
+    set_tensors(edge, NULL); /* the worker sends on it no more */
+    if (edge->dial != NULL)
+        kerf_dial_cancel(edge->dial);
+    if (tensors != NULL)
+        kerf_conn_close(tensors);
+    if (edge->attaching != NULL)
+        kerf_conn_close(edge->attaching);
+    if (edge->control != NULL)
+        kerf_conn_close(edge->control);
+    edge->dial = NULL;
+    edge->attaching = edge->control = NULL;
+    edge->receiving = NULL;
+    kerf_timer_stop(edge->heartbeat);
+}
+
+static void
+go_down(kerf_edge *edge, const char *why)
+{
+    char shown[KERF_TEXT_MAX];
+    bool was_up = edge->link == KERF_LINK_UP;
+    uint64_t wait_ms;
+
+    drop_connections(edge);
+    kerf_fetch_cut(edge);
+    edge->link = KERF_LINK_DOWN;
+    if (was_up)
+        edge->backoff_ms = BACKOFF_MIN_MS;
+    wait_ms = edge->backoff_ms / 2 +
+              kerf_rng_next(&edge->jitter) % (edge->backoff_ms / 2 + 1);
+    edge->backoff_ms = edge->backoff_ms * 2 > BACKOFF_MAX_MS
+                           ? BACKOFF_MAX_MS
+                           : edge->backoff_ms * 2;
+    if (was_up || !edge->said_waiting)
+        kerf_edge_tell_state(edge, false, "%s %s:%d (%s), trying again",
+                             was_up ? "lost the cloud at"
+                                    : "waiting for the cloud at",
+                             edge->opts.host, edge->opts.port,
+                             kerf_text_safe(shown, sizeof shown, why));
+    edge->said_waiting = true;
+    kerf_timer_start(edge->backoff, wait_ms, 0);
+}
+
+static void
+on_conn_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
+{
+    (void)conn;
+    (void)err;
+    go_down(ctx, why);
+}
+
+/* Dialling. */
+
+static void
+say_hello(kerf_edge *edge)
+{
+    kerf_hello *m = calloc(1, sizeof *m);
+    uint8_t *meta = malloc(KERF_META_MAX);
+    kerf_err err = KERF_ENOMEM;
+
+    if (m != NULL && meta != NULL) {
+        m->version_min = m->version_max = KERF_WIRE_VERSION;
+        m->codecs = 1u << KERF_CODEC_RAW;
+        m->payload_max = KERF_PAYLOAD_MAX;
+        (void)snprintf(m->name, sizeof m->name, "%s", edge->name);
+        (void)snprintf(m->want, sizeof m->want, "%s",
+                       edge->opts.model != NULL ? edge->opts.model : "");
+        (void)snprintf(m->engine, sizeof m->engine, "%s",
+                       kerf_engine_version(edge->engine));
+        if (edge->current != NULL) { /* a hint; only the worker changes it */
+            m->bundle_count = 1;
+            memcpy(m->bundle[0], edge->current->manifest.id,
+                   sizeof m->bundle[0]);
+        }
+        err = kerf_conn_send_meta(edge->control, KERF_FRAME_HELLO, 0, meta,
+                                  kerf_hello_put(meta, KERF_META_MAX, m));
+    }
+    free(m);
+    free(meta);
+    if (err != KERF_OK)
+        go_down(edge, kerf_err_text(err));
+}
+
+static void
+on_dialled(void *ctx, int fd, const char *why)
+{
+    kerf_edge *edge = ctx;
+    bool second = edge->link == KERF_LINK_DIAL2;
+    kerf_conn **conn = second ? &edge->attaching : &edge->control;
+    uint8_t meta[KERF_TOKEN_LEN + 16];
+
+    edge->dial = NULL;
+    if (fd < 0) {
+        go_down(edge, why);
+        return;
+    }
+    if (kerf_conn_open(conn, edge->loop, fd,
+                       second ? &tensor_ops : &control_ops, edge) != KERF_OK) {
+        go_down(edge, "out of memory");
+        return;
+    }
+    if (!second) {
+        edge->link = KERF_LINK_HELLO;
+        say_hello(edge);
+        return;
+    }
+    edge->link = KERF_LINK_ATTACH;
+    kerf_conn_set_payload_max(*conn, KERF_PAYLOAD_MAX);
+    if (kerf_conn_send_meta(*conn, KERF_FRAME_ATTACH, 0, meta,
+                            kerf_token_put(meta, sizeof meta,
+                                           edge->welcome.token)) != KERF_OK)
+        go_down(edge, "out of memory");
+}
+
+static void
+dial(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    if (kerf_dial_start(&edge->dial, edge->loop, edge->opts.host,
+                        edge->opts.port, DIAL_MS, on_dialled, edge) != KERF_OK)
+        go_down(edge, "cannot dial");
+}
+
+static void
+on_backoff(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    edge->link = KERF_LINK_DIAL;
+    dial(edge);
+}
+
+/* Control. */
+
+static kerf_err
+on_welcome(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_welcome *w = &edge->welcome;
+    kerf_err err =
+        kerf_welcome_get(w, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    if (w->version != KERF_WIRE_VERSION)
+        return kerf_fail(why, KERF_EVERSION,
+                         "the cloud chose wire version %u, this edge speaks %d",
+                         w->version, KERF_WIRE_VERSION);
+    if (w->window < 1 || w->heartbeat_ms < 100)
+        return kerf_fail(why, KERF_EPROTO, "WELCOME grants no window");
+    kerf_conn_set_payload_max(edge->control, KERF_MANIFEST_MAX);
+    edge->link = KERF_LINK_DIAL2;
+    edge->sync = (kerf_sync){0};
+    dial(edge);
+    return KERF_OK;
+}
+
+static kerf_err
+on_error_frame(const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_notice n;
+    char text[KERF_TEXT_MAX];
+    kerf_err err =
+        kerf_notice_get(&n, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    return kerf_fail(why, KERF_ECLOSED, "the cloud ended it: %s",
+                     kerf_text_safe(text, sizeof text, n.text));
+}
+
+static kerf_err
+on_pong(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_pong m;
+    kerf_err err =
+        kerf_pong_get(&m, frame->meta, frame->header.meta_len, why);
+
+    if (err == KERF_OK)
+        (void)kerf_sync_add(&edge->sync, m.echo_ns, m.received_ns,
+                            frame->header.sent_ns, frame->received_ns);
+    return err;
+}
+
+static kerf_err
+answer_ping(kerf_conn *conn, const kerf_frame_in *frame)
+{
+    kerf_pong m = {.echo_ns = frame->header.sent_ns,
+                   .received_ns = frame->received_ns};
+    uint8_t meta[32];
+
+    return kerf_conn_send_meta(conn, KERF_FRAME_PONG, frame->header.id, meta,
+                               kerf_pong_put(meta, sizeof meta, &m));
+}
+
+static kerf_err
+on_common_frame(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
+                kerf_detail *why)
+{
+    if (frame->header.type >= 128) /* by rule: later additions */
+        return KERF_OK;
+    switch (frame->header.type) {
+    case KERF_FRAME_ERROR:
+        return on_error_frame(frame, why);
+    case KERF_FRAME_PING:
+        return answer_ping(conn, frame);
+    case KERF_FRAME_PONG:
+        return on_pong(edge, frame, why);
+    case KERF_FRAME_BYE: /* it answers what it has, then closes */
+        kerf_edge_tell_state(edge, true, "the cloud is stopping");
+        return KERF_OK;
+    default:
+        return kerf_fail(why, KERF_EPROTO, "frame type %u is not allowed here",
+                         frame->header.type);
+    }
+}
+
+static kerf_err
+on_control_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                kerf_sink *sink, kerf_detail *why)
+{
+    kerf_edge *edge = ctx;
+
+    (void)conn;
+    switch (frame->header.type) {
+    case KERF_FRAME_OFFER:
+        return kerf_fetch_offer_head(edge, frame, sink, why);
+    case KERF_FRAME_PART:
+        return kerf_fetch_part_head(edge, frame, sink, why);
+    default:
+        sink->discard = frame->header.type >= 128;
+        return sink->discard ? KERF_OK
+                             : kerf_fail(why, KERF_EPROTO,
+                                         "frame type %u carries no payload",
+                                         frame->header.type);
+    }
+}
+
+static kerf_err
+on_control_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                 kerf_detail *why)
+{
+    kerf_edge *edge = ctx;
+    uint8_t type = frame->header.type;
+
+    if (edge->link == KERF_LINK_HELLO && type == KERF_FRAME_WELCOME)
+        return on_welcome(edge, frame, why);
+    if (edge->link >= KERF_LINK_DIAL2 && type == KERF_FRAME_OFFER &&
+        frame->header.payload_len > 0)
+        return kerf_fetch_offer(edge, why);
+    if (edge->link >= KERF_LINK_DIAL2 && type == KERF_FRAME_PART &&
+        frame->header.payload_len > 0)
+        return kerf_fetch_part(edge, frame, why);
+    return on_common_frame(edge, conn, frame, why);
+}
+
+static const kerf_conn_ops control_ops = {.on_head = on_control_head,
+                                          .on_frame = on_control_frame,
+                                          .on_close = on_conn_close};
+
+/* Tensors. */
+
+void
+kerf_link_send(kerf_edge *edge, kerf_flight *f)
+{
+    if (edge->tensors == NULL || atomic_load(&f->sending))
+        return;
+    f->state = KERF_FLIGHT_SENT;
+    f->sent_ns = f->header.sent_ns = kerf_now_ns();
+    f->send.head = f->head;
+    f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
+    f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
+    atomic_store(&f->sending, true);
+    kerf_conn_send(edge->tensors, &f->send);
+}
+
+/* Flights that are on their way, in the order of their ids. Under the lock. */
+static size_t
+list_flights(kerf_edge *edge, kerf_flight *list[64])
+{
+    kerf_program *p = edge->current;
+    size_t n = 0;
+
+    for (size_t i = 0; p != NULL && i < p->flights && n < 64; i++) {
+        kerf_flight *f = &p->flight[i];
+        size_t at = n;
+
+        if (f->state != KERF_FLIGHT_WAITING && f->state != KERF_FLIGHT_SENT)
+            continue;
+        for (; at > 0 && list[at - 1]->id > f->id; at--)
+            list[at] = list[at - 1];
+        list[at] = f;
+        n++;
+    }
+    return n;
+}
+
+static kerf_err
+on_attached(kerf_edge *edge)
+{
+    kerf_flight *list[64];
+    size_t n;
+
+    edge->link = KERF_LINK_UP;
+    edge->backoff_ms = BACKOFF_MIN_MS;
+    edge->said_waiting = false;
+    kerf_timer_start(edge->heartbeat, edge->welcome.heartbeat_ms,
+                     edge->welcome.heartbeat_ms);
+    kerf_edge_tell_state(edge, true, "connected to %s:%d", edge->opts.host,
+                         edge->opts.port);
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->tensors = edge->attaching;
+    edge->attaching = NULL;
+    edge->window = edge->welcome.window;
+    n = list_flights(edge, list);
+    for (size_t i = 0; i < n; i++) {
+        list[i]->retry_ns = 0;
+        kerf_link_send(edge, list[i]);
+    }
+    (void)pthread_cond_broadcast(&edge->changed);
+    (void)pthread_mutex_unlock(&edge->lock);
+    return KERF_OK;
+}
+
+/* The flight that waits for the answer to this id. Under the lock. */
+static kerf_flight *
+find_flight(kerf_edge *edge, uint64_t id)
+{
+    kerf_flight *list[64];
+    size_t n = list_flights(edge, list);
+
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->id == id)
+            return list[i];
+    }
+    return NULL;
+}
+
+static kerf_err
+on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+               kerf_sink *sink, kerf_detail *why)
+{
+    kerf_edge *edge = ctx;
+    kerf_tensors *m = &edge->parsed;
+    kerf_flight *f;
+    kerf_err err;
+
+    (void)conn;
+    edge->receiving = NULL;
+    sink->discard = true;
+    if (frame->header.type >= 128)
+        return KERF_OK;
+    if (frame->header.type != KERF_FRAME_RESULT)
+        return kerf_fail(why, KERF_EPROTO, "frame type %u carries no payload",
+                         frame->header.type);
+    err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
+                           frame->header.payload_len, why);
+    if (err != KERF_OK)
+        return err;
+    (void)pthread_mutex_lock(&edge->lock);
+    f = find_flight(edge, frame->header.id);
+    if (f != NULL)
+        f->receiving = true;
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (f == NULL) /* answered before, or given up */
+        return KERF_OK;
+    sink->discard = false;
+    sink->count = m->count;
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->tensor[i].codec != KERF_CODEC_RAW)
+            return kerf_fail(why, KERF_ENOTSUP, "tensor codec %u is not known",
+                             m->tensor[i].codec);
+        err = kerf_flight_result(f, i, &m->tensor[i]);
+        if (err != KERF_OK)
+            return err;
+        sink->piece[i] = f->result[i].data;
+        sink->len[i] = f->result[i].bytes;
+    }
+    f->result_count = m->count;
+    edge->receiving = f;
+    return KERF_OK;
+}
+
+/* The stages that only both ends together know. They add up to the whole. */
+static void
+take_times(kerf_edge *edge, kerf_flight *f, const kerf_frame_in *frame)
+{
+    const kerf_tensors *m = &edge->parsed;
+    uint64_t *ns = f->stages.ns;
+    uint64_t up = 0;
+    uint64_t down = 0;
+    uint64_t known;
+    uint64_t whole = frame->received_ns - f->start_ns;
+
+    (void)kerf_sync_add(&edge->sync, m->echo_ns, m->received_ns,
+                        frame->header.sent_ns, frame->received_ns);
+    kerf_sync_split(&edge->sync, m->echo_ns, m->received_ns,
+                    frame->header.sent_ns, frame->received_ns, &up, &down);
+    ns[KERF_STAGE_QUEUE] = m->queue_ns;
+    ns[KERF_STAGE_DECODE] = m->decode_ns;
+    ns[KERF_STAGE_TAIL] = m->tail_ns;
+    ns[KERF_STAGE_DOWNLINK] = down;
+    ns[KERF_STAGE_UPLINK] = 0;
+    known = kerf_stages_total(&f->stages);
+    /* Waiting for a connection, resends, BUSY: all of that is the uplink. */
+    ns[KERF_STAGE_UPLINK] = whole > known ? whole - known : up;
+}
+
+static kerf_err
+on_result(kerf_edge *edge, const kerf_frame_in *frame)
+{
+    kerf_flight *f = edge->receiving;
+
+    edge->receiving = NULL;
+    if (f == NULL)
+        return KERF_OK;
+    take_times(edge, f, frame);
+    f->bytes_received = kerf_head_len(frame->header.meta_len) +
+                        (size_t)frame->header.payload_len;
+    (void)pthread_mutex_lock(&edge->lock);
+    f->receiving = false;
+    kerf_edge_answer(edge, f, KERF_OK, "");
+    (void)pthread_mutex_unlock(&edge->lock);
+    return KERF_OK;
+}
+
+static kerf_err
+on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_notice n;
+    kerf_flight *f;
+    char text[KERF_TEXT_MAX];
+    bool busy = frame->header.type == KERF_FRAME_BUSY;
+    kerf_err err =
+        kerf_notice_get(&n, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    (void)pthread_mutex_lock(&edge->lock);
+    f = find_flight(edge, frame->header.id);
+    if (f != NULL && busy) {
+        uint64_t wait_ms = n.retry_ms < 1 ? 1 : n.retry_ms;
+
+        wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
+        f->state = KERF_FLIGHT_WAITING;
+        f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
+    } else if (f != NULL) {
+        kerf_edge_answer(edge, f,
+                         n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
+                         kerf_text_safe(text, sizeof text, n.text));
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (busy)
+        kerf_link_arm(edge);
+    return KERF_OK;
+}
+
+static kerf_err
+on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                kerf_detail *why)
+{
+    kerf_edge *edge = ctx;
+    uint8_t type = frame->header.type;
+
+    if (edge->link == KERF_LINK_ATTACH && type == KERF_FRAME_ATTACHED)
+        return on_attached(edge);
+    if (edge->link == KERF_LINK_UP && type == KERF_FRAME_RESULT &&
+        frame->header.payload_len > 0)
+        return on_result(edge, frame);
+    if (edge->link == KERF_LINK_UP &&
+        (type == KERF_FRAME_BUSY || type == KERF_FRAME_FAILED))
+        return on_turned_away(edge, frame, why);
+    return on_common_frame(edge, conn, frame, why);
+}
+
+static const kerf_conn_ops tensor_ops = {.on_head = on_tensor_head,
+                                         .on_frame = on_tensor_frame,
+                                         .on_close = on_conn_close};
+
+/* Timers. */
+
+static void
+on_heartbeat(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    uint64_t silence_ns = (uint64_t)edge->welcome.heartbeat_ms * 3000000u;
+    uint64_t now_ns = kerf_now_ns();
+
+    if (now_ns > kerf_conn_last_in_ns(edge->control) + silence_ns) {
+        go_down(edge, "the cloud is silent");
+        return;
+    }
+    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_PING, 0, NULL, 0);
+}
+
+/* Sends what may be tried again, gives up what is too late, and sets the timer
+ * for the next. */
+void
+kerf_link_arm(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    uint64_t now_ns = kerf_now_ns();
+    uint64_t soonest_ns = UINT64_MAX;
+    kerf_flight *list[64];
+    size_t n;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    n = list_flights(edge, list);
+    for (size_t i = 0; i < n; i++) {
+        kerf_flight *f = list[i];
+
+        if (f->deadline_ns != 0 && now_ns >= f->deadline_ns && !f->receiving &&
+            !atomic_load(&f->sending)) {
+            kerf_edge_answer(edge, f, KERF_EDEADLINE,
+                             "no answer within the deadline");
+            continue;
+        }
+        if (f->retry_ns != 0 && now_ns >= f->retry_ns) {
+            f->retry_ns = 0;
+            kerf_link_send(edge, f);
+        }
+        if (f->deadline_ns != 0 && f->deadline_ns < soonest_ns)
+            soonest_ns = f->deadline_ns;
+        if (f->retry_ns != 0 && f->retry_ns < soonest_ns)
+            soonest_ns = f->retry_ns;
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (soonest_ns != UINT64_MAX) {
+        uint64_t left_ns = soonest_ns > now_ns ? soonest_ns - now_ns : 0;
+
+        kerf_timer_start(edge->wake, left_ns / 1000000u + 1, 0);
+    }
+}
+
+/* Stopping, and the cloud does not answer: say so instead of waiting. */
+static void
+on_give_up(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_flight *list[64];
+    size_t n;
+
+    drop_connections(edge);
+    (void)pthread_mutex_lock(&edge->lock);
+    n = list_flights(edge, list);
+    for (size_t i = 0; i < n; i++)
+        kerf_edge_answer(edge, list[i], KERF_EINTR,
+                         "stopped before the cloud answered");
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+static void
+on_stop(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    kerf_timer_start(edge->give_up,
+                     edge->link == KERF_LINK_UP ? GIVE_UP_MS : 0, 0);
+}
+
+/* The worker has taken the next program: nothing of an older one is in flight.
+ */
+void
+kerf_link_on_switched(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    char name[KERF_NAME_MAX];
+    char hex[KERF_SHA256_HEX];
+
+    (void)pthread_mutex_lock(&edge->lock);
+    memcpy(id, edge->current->manifest.id, sizeof id);
+    memcpy(name, edge->current->manifest.name, sizeof name);
+    memcpy(hex, edge->current->id, sizeof hex);
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_edge_tell_model(edge, name, hex, KERF_OK, "");
+    kerf_fetch_ready(edge, id, KERF_OK, "");
+}
+
+void
+kerf_link_start(kerf_edge *edge)
+{
+    edge->backoff_ms = BACKOFF_MIN_MS;
+    edge->jitter = kerf_now_ns();
+    edge->switched = (kerf_post){.fn = kerf_link_on_switched, .ctx = edge};
+    edge->arm = (kerf_post){.fn = kerf_link_arm, .ctx = edge};
+    edge->stop = (kerf_post){.fn = on_stop, .ctx = edge};
+    kerf_timer_start(edge->backoff, 0, 0);
+}
+
+kerf_err
+kerf_link_init(kerf_edge *edge)
+{
+    kerf_err err =
+        kerf_timer_new(&edge->backoff, edge->loop, on_backoff, edge);
+
+    if (err == KERF_OK)
+        err = kerf_timer_new(&edge->heartbeat, edge->loop, on_heartbeat, edge);
+    if (err == KERF_OK)
+        err = kerf_timer_new(&edge->wake, edge->loop, kerf_link_arm, edge);
+    if (err == KERF_OK)
+        err = kerf_timer_new(&edge->give_up, edge->loop, on_give_up, edge);
+    return err;
+}
+
+void
+kerf_link_close(kerf_edge *edge)
+{
+    drop_connections(edge);
+    kerf_fetch_cut(edge);
+    kerf_timer_free(edge->backoff);
+    kerf_timer_free(edge->heartbeat);
+    kerf_timer_free(edge->wake);
+    kerf_timer_free(edge->give_up);
+}

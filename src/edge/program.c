@@ -1,0 +1,227 @@
+#include "edge/program.h"
+
+#include "base/bytes.h"
+#include "engine/load_card.h"
+#include "engine/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void
+free_tensors(kerf_tensor *tensor, size_t count)
+{
+    for (size_t i = 0; tensor != NULL && i < count; i++)
+        kerf_tensor_free(&tensor[i]);
+}
+
+static void
+fini_flight(kerf_flight *f, size_t in_count, size_t out_count)
+{
+    free_tensors(f->in, in_count);
+    free_tensors(f->out, out_count);
+    free(f->in);
+    free(f->out);
+    free(f->head);
+    for (size_t i = 0; i < KERF_PORTS_MAX; i++)
+        free(f->result[i].data);
+}
+
+void
+kerf_program_free(kerf_program *p)
+{
+    if (p == NULL)
+        return;
+    for (size_t i = 0; i < p->flights; i++)
+        fini_flight(&p->flight[i], kerf_net_in_count(p->net), p->sent_count);
+    free(p->flight);
+    kerf_request_free(p->request);
+    kerf_net_free(p->net);
+    kerf_card_fini(&p->card);
+    kerf_manifest_fini(&p->manifest);
+    free(p);
+}
+
+static kerf_err
+init_flight(kerf_program *p, kerf_flight *f)
+{
+    size_t in_count = kerf_net_in_count(p->net);
+    kerf_err err = KERF_OK;
+
+    f->program = p;
+    f->head = calloc(1, kerf_head_len(128 + p->sent_count * 80));
+    f->in = calloc(in_count, sizeof *f->in);
+    f->out = calloc(p->sent_count, sizeof *f->out);
+    if (f->head == NULL || f->in == NULL || f->out == NULL)
+        return KERF_ENOMEM;
+    for (size_t i = 0; err == KERF_OK && i < in_count; i++) {
+        const kerf_port *port = kerf_net_in(p->net, i);
+
+        err = kerf_tensor_alloc(&f->in[i], port->dtype, &port->shape);
+    }
+    for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++)
+        err = kerf_tensor_alloc(&f->out[i], p->sent[i].dtype,
+                                &p->sent[i].shape);
+    return err;
+}
+
+static kerf_err
+make_flights(kerf_program *p, size_t flights)
+{
+    kerf_err err = KERF_OK;
+
+    p->flight = calloc(flights, sizeof *p->flight);
+    if (p->flight == NULL)
+        return KERF_ENOMEM;
+    p->flights = flights;
+    for (size_t i = 0; err == KERF_OK && i < flights; i++)
+        err = init_flight(p, &p->flight[i]);
+    return err;
+}
+
+static kerf_err
+run_probes(const kerf_program *p, kerf_net *net, kerf_detail *why)
+{
+    for (size_t i = 0; i < p->manifest.probe_count; i++) {
+        const kerf_probe *probe = &p->manifest.probe[i];
+        kerf_tensor out[KERF_PORTS_MAX];
+        size_t count = 0;
+        kerf_err err = kerf_probe_run(net, probe->seed, out, &count, why);
+
+        if (err != KERF_OK)
+            return err;
+        err = kerf_probe_check(probe, out, count, p->manifest.probe_tolerance,
+                               why);
+        free_tensors(out, count);
+        if (err != KERF_OK)
+            return err;
+    }
+    return KERF_OK;
+}
+
+static kerf_err
+warm(kerf_program *p, kerf_detail *why)
+{
+    kerf_flight *f = &p->flight[0];
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(p->net); i++)
+        err = kerf_request_bind_in(p->request, i, f->in[i].data, why);
+    for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++)
+        err = kerf_request_bind_out(p->request, i, f->out[i].data, why);
+    if (err == KERF_OK)
+        err = kerf_request_run(p->request, why);
+    return err;
+}
+
+/* Probes go straight into the model's inputs, so they need the network without
+ * preprocessing, also where images will be used. */
+static kerf_err
+load_nets(kerf_program *p, kerf_engine *engine, const kerf_model_bytes *bytes,
+          kerf_detail *why)
+{
+    kerf_net *raw = NULL;
+    kerf_err err = kerf_engine_load_raw(engine, &raw, bytes,
+                                        p->has_card ? &p->card : NULL, why);
+
+    if (err != KERF_OK)
+        return err;
+    err = run_probes(p, raw, why);
+    if (p->raw || err != KERF_OK) {
+        p->net = raw;
+    } else {
+        kerf_net_free(raw);
+        err = kerf_engine_load_image(engine, &p->net, bytes, &p->card,
+                                     &p->image_port, why);
+    }
+    if (err == KERF_OK && !kerf_net_is_static(p->net))
+        err = kerf_fail(why, KERF_ENOTSUP,
+                        "the shape of what the head gives depends on the data");
+    if (err == KERF_OK)
+        err = kerf_request_new(&p->request, p->net, why);
+    if (err != KERF_OK)
+        return err;
+    p->sent_count = kerf_net_out_count(p->net);
+    for (size_t i = 0; i < p->sent_count; i++)
+        p->sent[i] = *kerf_net_out(p->net, i);
+    return KERF_OK;
+}
+
+static kerf_err
+copy_manifest(kerf_manifest *to, const kerf_manifest *from, kerf_detail *why)
+{
+    char *json = NULL;
+    kerf_err err = kerf_manifest_format(from, &json);
+
+    if (err == KERF_OK)
+        err = kerf_manifest_parse(to, json, strlen(json), why);
+    free(json);
+    return err;
+}
+
+kerf_err
+kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
+                  const kerf_manifest *m, bool raw, size_t flights,
+                  kerf_detail *why)
+{
+    kerf_program *p = calloc(1, sizeof *p);
+    kerf_pair pair = {0};
+    kerf_model_bytes bytes;
+    kerf_err err;
+
+    if (p == NULL)
+        return KERF_ENOMEM;
+    kerf_card_init(&p->card);
+    err = copy_manifest(&p->manifest, m, why);
+    if (err == KERF_OK)
+        err = kerf_store_load(store, m, &pair, why);
+    if (err == KERF_OK) {
+        p->has_card = pair.has_card;
+        if (pair.has_card) {
+            p->card = pair.card; /* moved */
+            kerf_card_init(&pair.card);
+        }
+        bytes = kerf_pair_bytes(&pair, true);
+        p->raw = raw;
+        if (!raw && (!p->has_card || !p->card.is_image))
+            err = kerf_fail(why, KERF_EINVAL,
+                            "no card says how an image becomes its input: put "
+                            "%s.kerf.json beside the pair on the cloud (see "
+                            "`kerf card`), or give .npy inputs",
+                            m->name);
+    }
+    if (err == KERF_OK)
+        err = load_nets(p, engine, &bytes, why);
+    if (err == KERF_OK)
+        err = make_flights(p, flights);
+    if (err == KERF_OK)
+        err = warm(p, why);
+    kerf_pair_fini(&pair);
+    if (err != KERF_OK) {
+        kerf_program_free(p);
+        return err;
+    }
+    kerf_hex(p->id, p->manifest.id, sizeof p->manifest.id);
+    *out = p;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_flight_result(kerf_flight *f, size_t i, const kerf_tensor_desc *desc)
+{
+    kerf_tensor *t = &f->result[i];
+
+    if (t->data == NULL || desc->len > f->result_room[i]) {
+        kerf_tensor bigger;
+        kerf_err err = kerf_tensor_alloc(&bigger, desc->dtype, &desc->shape);
+
+        if (err != KERF_OK)
+            return err;
+        free(t->data);
+        t->data = bigger.data;
+        f->result_room[i] = bigger.bytes;
+    }
+    t->dtype = desc->dtype;
+    t->shape = desc->shape;
+    t->bytes = (size_t)desc->len;
+    return KERF_OK;
+}

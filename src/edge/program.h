@@ -1,0 +1,93 @@
+/*
+ * program.h - a bundle that the edge runs: the head compiled, tested and warm,
+ * and a slot for each request in flight.
+ * Threads: loading on the loader's; then see each field.
+ */
+#ifndef KERF_EDGE_PROGRAM_H
+#define KERF_EDGE_PROGRAM_H
+
+#include "kerf/edge.h"
+#include "model/store.h"
+#include "net/conn.h"
+#include "source/source.h"
+
+#include <stdatomic.h>
+
+typedef struct kerf_program kerf_program;
+
+/* An entry of the queue to the caller: one of the two. */
+typedef struct kerf_event {
+    struct kerf_note *note;
+    struct kerf_flight *flight;
+} kerf_event;
+
+typedef enum kerf_flight_state {
+    KERF_FLIGHT_FREE = 0,
+    KERF_FLIGHT_FILLING,  /* the worker's: input, head */
+    KERF_FLIGHT_WAITING,  /* to be sent: no connection, or BUSY */
+    KERF_FLIGHT_SENT,     /* no answer yet */
+    KERF_FLIGHT_ANSWERED, /* being shown; then free */
+} kerf_flight_state;
+
+/* One request, from its input to its answer. state is under the edge's lock;
+ * the rest belongs to whom the state says. */
+typedef struct kerf_flight {
+    kerf_event event;
+    kerf_program *program;
+    kerf_flight_state state;
+    uint64_t id; /* from 1 */
+    uint64_t index;
+    kerf_item item;
+    kerf_tensor *in;  /* what the head takes, one per port */
+    kerf_tensor *out; /* what the head gives */
+    uint8_t *head;      /* of the TENSOR frame */
+    size_t meta_len;
+    kerf_header header;
+    kerf_out send;
+    _Atomic bool sending; /* memory is in use by the connection */
+    uint64_t start_ns, encoded_ns, sent_ns, deadline_ns, retry_ns; /* or 0 */
+    kerf_stages stages;
+    size_t bytes_sent, bytes_received;
+
+    bool receiving; /* the loop's: its answer is being read */
+    uint16_t result_count;
+    kerf_tensor result[KERF_PORTS_MAX]; /* data owned, room beside it */
+    size_t result_room[KERF_PORTS_MAX];
+    kerf_err err;
+    kerf_detail why;
+} kerf_flight;
+
+struct kerf_program {
+    kerf_manifest manifest;
+    char id[KERF_SHA256_HEX];
+    kerf_card card; /* settled, when has_card */
+    bool has_card;
+    kerf_net *net;
+    kerf_request *request; /* the worker's */
+    bool raw;              /* takes tensors as they are; else images */
+    size_t image_port;
+    kerf_port sent[KERF_PORTS_MAX]; /* what crosses */
+    size_t sent_count;
+    size_t flights;
+    kerf_flight *flight;
+};
+
+/*
+ * Reads the bundle from the store, compiles, tests it on the manifest's probes
+ * and warms it up. m is copied. raw: for tensors as they are, else for images,
+ * which takes a card. Errors: the store's and the engine's, KERF_EMISMATCH when
+ * a probe fails.
+ */
+KERF_NODISCARD kerf_err kerf_program_load(kerf_program **out,
+                                          kerf_engine *engine,
+                                          kerf_store *store,
+                                          const kerf_manifest *m,
+                                          bool raw, size_t flights,
+                                          kerf_detail *why);
+void kerf_program_free(kerf_program *p); /* accepts NULL */
+
+/* Memory for one result tensor of this flight, kept between requests. */
+KERF_NODISCARD kerf_err kerf_flight_result(kerf_flight *f, size_t i,
+                                           const kerf_tensor_desc *desc);
+
+#endif

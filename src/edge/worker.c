@@ -1,0 +1,312 @@
+/*
+ * The worker: takes inputs from the source, runs the head on them, and sends
+ * what crosses straight from the head's output memory, on its own thread.
+ */
+#include "edge/edge.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Waits for a program and a free flight. NULL: stopping. */
+static kerf_flight *
+take_flight(kerf_edge *edge)
+{
+    kerf_flight *f = NULL;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    while (!edge->stopping && f == NULL) {
+        kerf_program *p = edge->current;
+        size_t most = p == NULL ? 0 : p->flights;
+
+        if (edge->window > 0 && edge->window < most)
+            most = edge->window;
+        for (size_t i = 0; edge->next == NULL && i < most && f == NULL; i++) {
+            if (p->flight[i].state == KERF_FLIGHT_FREE)
+                f = &p->flight[i];
+        }
+        if (f == NULL)
+            (void)pthread_cond_wait(&edge->changed, &edge->lock);
+    }
+    if (f != NULL)
+        f->state = KERF_FLIGHT_FILLING;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return f;
+}
+
+static void
+give_back(kerf_edge *edge, kerf_flight *f)
+{
+    (void)pthread_mutex_lock(&edge->lock);
+    f->state = KERF_FLIGHT_FREE;
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_edge_switch(edge);
+}
+
+/* The source for this program's inputs: made once, told when they change. */
+static kerf_err
+fit_source(kerf_edge *edge, const kerf_program *p, kerf_detail *why)
+{
+    kerf_port port[KERF_PORTS_MAX];
+    size_t count = kerf_net_in_count(p->net);
+    kerf_source_opts o = {.spec = edge->opts.inputs,
+                          .spec_count = edge->opts.input_count,
+                          .port = port,
+                          .port_count = count,
+                          .card = p->raw ? NULL : &edge->source_card,
+                          .image_port = p->image_port,
+                          .repeat = edge->opts.repeat,
+                          .rate_hz = edge->opts.rate_hz,
+                          .random_period_ms = KERF_RANDOM_PERIOD_MS,
+                          .watch = edge->opts.watch};
+    kerf_source *source = NULL;
+    kerf_err err;
+
+    if (edge->source_for == p)
+        return KERF_OK;
+    for (size_t i = 0; i < count; i++)
+        port[i] = *kerf_net_in(p->net, i);
+    edge->source_card = p->card; /* only its numbers are used */
+    edge->source_for = p;
+    if (edge->source != NULL)
+        return kerf_source_refit(edge->source, &o, why);
+    err = kerf_source_new(&source, &o, why);
+    if (err != KERF_OK)
+        return err;
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->source = source;
+    if (edge->stopping)
+        kerf_source_stop(source);
+    (void)pthread_mutex_unlock(&edge->lock);
+    return KERF_OK;
+}
+
+static void
+tell_skipped(kerf_edge *edge, const kerf_item *item)
+{
+    kerf_note *note = kerf_note_new(KERF_NOTE_SKIPPED);
+
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->total.asked++;
+    edge->total.skipped++;
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (note == NULL)
+        return;
+    note->index = item->index;
+    note->err = item->err;
+    (void)snprintf(note->name, sizeof note->name, "%s", item->name);
+    (void)snprintf(note->text, sizeof note->text, "%s", item->why.text);
+    kerf_edge_tell(edge, note);
+}
+
+static kerf_err
+run_head(kerf_flight *f, kerf_detail *why)
+{
+    kerf_request *request = f->program->request;
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(f->program->net);
+         i++)
+        err = kerf_request_bind_in(request, i, f->in[i].data, why);
+    for (size_t i = 0; err == KERF_OK && i < f->program->sent_count; i++)
+        err = kerf_request_bind_out(request, i, f->out[i].data, why);
+    if (err == KERF_OK)
+        err = kerf_request_run(request, why);
+    return err;
+}
+
+static void
+on_sent(void *ctx, kerf_err err)
+{
+    kerf_flight *f = ctx;
+
+    (void)err; /* a broken connection is the loop's to notice */
+    atomic_store(&f->sending, false);
+}
+
+/* Head of the TENSOR frame; the time is put in when it is sent. */
+static void
+encode(kerf_edge *edge, kerf_flight *f)
+{
+    kerf_tensors *m = &edge->encoded;
+    uint8_t *meta = f->head + KERF_HEADER_LEN;
+    uint64_t hash;
+
+    memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
+    m->deadline_ms = (uint32_t)edge->opts.deadline_ms;
+    m->echo_ns = m->received_ns = m->queue_ns = m->decode_ns = m->tail_ns = 0;
+    m->count = (uint16_t)f->program->sent_count;
+    f->send.count = f->program->sent_count;
+    for (size_t i = 0; i < f->send.count; i++) {
+        m->tensor[i] = (kerf_tensor_desc){.dtype = f->out[i].dtype,
+                                          .codec = KERF_CODEC_RAW,
+                                          .shape = f->out[i].shape,
+                                          .len = f->out[i].bytes};
+        f->send.piece[i] = f->out[i].data;
+        f->send.len[i] = f->out[i].bytes;
+    }
+    f->meta_len = kerf_tensors_put(meta, 128 + f->send.count * 80, m);
+    hash = kerf_body_hash(0, meta, f->meta_len);
+    for (size_t i = 0; i < f->send.count; i++)
+        hash = kerf_body_hash(hash, f->out[i].data, f->out[i].bytes);
+    f->header = (kerf_header){.type = KERF_FRAME_TENSOR,
+                              .flags = KERF_FLAG_BODY_HASH,
+                              .id = f->id,
+                              .body_hash = hash,
+                              .payload_len =
+                                  kerf_pieces_len(f->send.len, f->send.count)};
+    f->send.done = on_sent;
+    f->send.ctx = f;
+}
+
+static void
+submit(kerf_edge *edge, kerf_flight *f, kerf_err err, const kerf_detail *why)
+{
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->total.asked++;
+    if (edge->opts.deadline_ms > 0)
+        f->deadline_ns =
+            f->encoded_ns + (uint64_t)edge->opts.deadline_ms * 1000000u;
+    f->state = KERF_FLIGHT_WAITING;
+    if (err != KERF_OK)
+        kerf_edge_answer(edge, f, err, why->text);
+    else
+        kerf_link_send(edge, f);
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (edge->opts.deadline_ms > 0)
+        kerf_loop_post(edge->loop, &edge->arm);
+}
+
+static void
+start_flight(kerf_edge *edge, kerf_flight *f)
+{
+    kerf_detail why = {{0}};
+    uint64_t taken_ns = kerf_now_ns();
+    uint64_t head_ns;
+    kerf_err err;
+
+    f->index = f->item.index;
+    f->id = ++edge->next_id;
+    f->stages = (kerf_stages){0};
+    f->stages.ns[KERF_STAGE_CAPTURE] = f->item.capture_ns;
+    f->stages.ns[KERF_STAGE_PREPROCESS] = f->item.preprocess_ns;
+    f->start_ns = taken_ns - f->item.capture_ns - f->item.preprocess_ns;
+    f->deadline_ns = f->retry_ns = 0;
+    f->bytes_sent = f->bytes_received = 0;
+    f->result_count = 0;
+    err = run_head(f, &why);
+    head_ns = kerf_now_ns();
+    f->stages.ns[KERF_STAGE_HEAD] = head_ns - taken_ns;
+    if (err == KERF_OK)
+        encode(edge, f);
+    f->encoded_ns = kerf_now_ns();
+    f->stages.ns[KERF_STAGE_ENCODE] = f->encoded_ns - head_ns;
+    submit(edge, f, err, &why);
+}
+
+/* The program changed while this flight waited for its input: the item moves
+ * to a flight of the new one. NULL: it takes other inputs, or stopping. */
+static kerf_flight *
+move_flight(kerf_edge *edge, kerf_flight *from)
+{
+    kerf_flight *to = take_flight(edge);
+    size_t n;
+
+    if (to == NULL)
+        return NULL;
+    n = kerf_net_in_count(to->program->net);
+    if (n == kerf_net_in_count(from->program->net)) {
+        size_t i = 0;
+
+        while (i < n && to->in[i].dtype == from->in[i].dtype &&
+               kerf_shape_equal(&to->in[i].shape, &from->in[i].shape)) {
+            memcpy(to->in[i].data, from->in[i].data, to->in[i].bytes);
+            i++;
+        }
+        if (i == n) {
+            to->item = from->item;
+            return to;
+        }
+    }
+    from->item.err = KERF_EMISMATCH;
+    (void)kerf_fail(&from->item.why, KERF_EMISMATCH,
+                    "the model was replaced by one with other inputs");
+    tell_skipped(edge, &from->item);
+    give_back(edge, to);
+    return NULL;
+}
+
+/* False: the source has ended, or the run is over. */
+static bool
+do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
+{
+    bool left;
+
+    *err = fit_source(edge, f->program, why);
+    if (*err == KERF_OK)
+        *err = kerf_source_next(edge->source, f->in, &f->item, why);
+    if (*err != KERF_OK) {
+        give_back(edge, f);
+        return false;
+    }
+    (void)pthread_mutex_lock(&edge->lock);
+    left = f->program == edge->leaving;
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (left) {
+        kerf_flight *to =
+            f->item.err == KERF_OK ? move_flight(edge, f) : NULL;
+
+        if (f->item.err != KERF_OK && to == NULL &&
+            f->item.err != KERF_EMISMATCH)
+            tell_skipped(edge, &f->item);
+        kerf_edge_drop_leaving(edge);
+        if (to != NULL)
+            start_flight(edge, to);
+        return true;
+    }
+    if (f->item.err != KERF_OK) {
+        tell_skipped(edge, &f->item);
+        give_back(edge, f);
+    } else {
+        start_flight(edge, f);
+    }
+    return true;
+}
+
+static void
+wait_for_answers(kerf_edge *edge)
+{
+    bool idle = false;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    while (!idle) {
+        const kerf_program *p = edge->current;
+
+        idle = true;
+        for (size_t i = 0; p != NULL && i < p->flights; i++)
+            idle &= p->flight[i].state == KERF_FLIGHT_FREE;
+        if (!idle)
+            (void)pthread_cond_wait(&edge->changed, &edge->lock);
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+void *
+kerf_worker_run(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_detail why = {{0}};
+    kerf_err err = KERF_ECLOSED;
+    kerf_flight *f;
+
+    while ((f = take_flight(edge)) != NULL && do_one(edge, f, &why, &err))
+        continue;
+    wait_for_answers(edge);
+    if (err == KERF_ECLOSED || err == KERF_OK)
+        kerf_edge_finish(edge, KERF_OK, "");
+    else
+        kerf_edge_finish(edge, err, why.text);
+    return NULL;
+}
