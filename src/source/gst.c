@@ -140,7 +140,7 @@ make_element(const GstCaps *caps)
 {
     GList *all = gst_element_factory_list_get_elements(
         GST_ELEMENT_FACTORY_TYPE_DECODER | GST_ELEMENT_FACTORY_TYPE_MEDIA_IMAGE,
-        GST_RANK_MARGINAL);
+        GST_RANK_NONE); /* gdkpixbufdec has no rank: BMP, TIFF, PNM */
     GList *fit =
         gst_element_factory_list_filter(all, caps, GST_PAD_SINK, FALSE);
     GstElement *element = NULL;
@@ -287,7 +287,6 @@ unpack(GstVideoFrame *from, GstVideoFrame *to)
 {
     const GstVideoFormatInfo *f = from->info.finfo;
     bool grey = GST_VIDEO_FORMAT_INFO_IS_GRAY(f);
-    bool argb64 = GST_VIDEO_FORMAT_INFO_FORMAT(f) == GST_VIDEO_FORMAT_ARGB64;
     bool wide = GST_VIDEO_FORMAT_INFO_DEPTH(f, 0) == 16;
     size_t high = wide && GST_VIDEO_FORMAT_INFO_IS_LE(f) ? 1 : 0;
     size_t step = (size_t)GST_VIDEO_FORMAT_INFO_PSTRIDE(f, 0);
@@ -298,12 +297,10 @@ unpack(GstVideoFrame *from, GstVideoFrame *to)
 
         for (unsigned c = 0; c < 3; c++) {
             unsigned k = grey ? 0 : c;
-            /* Of its own unpacked form GStreamer says no offsets. */
-            size_t at = argb64 ? 2 * (size_t)(c + 1)
-                               : (size_t)GST_VIDEO_FORMAT_INFO_POFFSET(f, k);
             const uint8_t *src =
                 (const uint8_t *)GST_VIDEO_FRAME_PLANE_DATA(from, 0) +
-                y * GST_VIDEO_FRAME_PLANE_STRIDE(from, 0) + at + high;
+                y * GST_VIDEO_FRAME_PLANE_STRIDE(from, 0) +
+                GST_VIDEO_FORMAT_INFO_POFFSET(f, k) + high;
 
             for (int x = 0; x < GST_VIDEO_FRAME_WIDTH(from); x++)
                 dst[(size_t)x * 3 + c] = src[(size_t)x * step];

@@ -127,10 +127,18 @@ read_tiff(const uint8_t *data, size_t len, uint32_t *width, uint32_t *height,
 static kerf_err
 read_png(kerf_image_head *h, cursor c, kerf_detail *why)
 {
+    uint32_t depth;
+    uint32_t colour;
+
     c.big = true;
     skip(&c, 16);
     h->width = take(&c, 4);
     h->height = take(&c, 4);
+    depth = take(&c, 1);
+    colour = take(&c, 1);
+    if (depth == 16 && colour != 0) /* pngdec 1.22 writes past its rows */
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "PNG with 16 bits per colour: save it with 8");
     seek(&c, 8);
     for (;;) {
         uint32_t len = take(&c, 4);
