@@ -8,6 +8,8 @@
  * index, in the model's order (identity ops lose names).
  * Threads: an engine and a net may be used from any thread at once; a request
  * belongs to one thread at a time.
+ * Requests of one net take turns (OpenVINO compiles one stream): for runs that
+ * overlap, load one net for each worker.
  */
 #ifndef KERF_ENGINE_H
 #define KERF_ENGINE_H
