@@ -43,15 +43,16 @@ kerf_role_file(char out[KERF_PART_NAME], kerf_role role, kerf_format format,
         return false;
     if (role == KERF_ROLE_CARD)
         (void)snprintf(out, KERF_PART_NAME, "%s.kerf.json", name);
-    else if (graph)
+    else if (graph) {
         (void)snprintf(out, KERF_PART_NAME, "%s_infer_%s.%s",
                        tail ? "server" : "client", name,
                        onnx ? "onnx" : "pdmodel");
-    else if (onnx)
+    } else if (onnx) {
         return false;
-    else
+    } else {
         (void)snprintf(out, KERF_PART_NAME, "%s_infer_%s.pdiparams",
                        tail ? "server" : "client", name);
+    }
     return true;
 }
 
@@ -261,11 +262,12 @@ read_head(kerf_manifest *m, const json_t *root, kerf_detail *why)
                          "manifest of version %lld, this kerf reads version %d",
                          (long long)json_integer_value(form), MANIFEST_FORM);
     if (name == NULL || !kerf_text_is_name(name) ||
-        strlen(name) >= sizeof m->name)
+        strlen(name) >= sizeof m->name) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "manifest: \"name\": expected 1 to %zu of "
                          "A-Z a-z 0-9 . _ -, no dot first",
                          sizeof m->name - 1);
+    }
     (void)snprintf(m->name, sizeof m->name, "%s", name);
     if (format != NULL && strcmp(format, "paddle") == 0)
         m->format = KERF_FORMAT_PADDLE;

@@ -52,10 +52,11 @@ typedef struct kerf_manifest {
     uint8_t id[KERF_BUNDLE_ID_LEN];
     kerf_format format;
     size_t file_count;
-    kerf_file file[KERF_PARTS_MAX]; /* by role, tails included (never shipped) */
+    kerf_file
+        file[KERF_PARTS_MAX]; /* by role, tails included (never shipped) */
     size_t probe_count;
-    kerf_probe *probe;       /* owned; of the head: seed -> sampled outputs */
-    double probe_tolerance;  /* of each output's range */
+    kerf_probe *probe;      /* owned; of the head: seed -> sampled outputs */
+    double probe_tolerance; /* of each output's range */
 } kerf_manifest;
 
 void kerf_manifest_fini(kerf_manifest *m);
@@ -63,7 +64,8 @@ void kerf_manifest_fini(kerf_manifest *m);
 KERF_NODISCARD kerf_err kerf_manifest_seal(kerf_manifest *m);
 /* New JSON text -> free(). KERF_ENOMEM, also when a probe's value is not
  * finite. */
-KERF_NODISCARD kerf_err kerf_manifest_format(const kerf_manifest *m, char **out);
+KERF_NODISCARD kerf_err kerf_manifest_format(const kerf_manifest *m,
+                                             char **out);
 /* From a peer or a file: every name, size (<= KERF_MODEL_BYTES_MAX), role and
  * count is checked, names must be the pair pattern of m->name, and the id must
  * be that of the files, which stand in order of role (the index of a part is
@@ -84,7 +86,8 @@ typedef struct kerf_pair {
 } kerf_pair;
 
 void kerf_pair_fini(kerf_pair *pair); /* accepts a zeroed one */
-void kerf_pair_drop(kerf_pair *pair, kerf_role role); /* frees one part's data */
+void kerf_pair_drop(kerf_pair *pair,
+                    kerf_role role); /* frees one part's data */
 
 /* head: the head's bytes as the engine takes them; else the tail's. */
 kerf_model_bytes kerf_pair_bytes(const kerf_pair *pair, bool head);
@@ -110,7 +113,6 @@ KERF_NODISCARD kerf_err kerf_pair_read(kerf_pair *pair, const char *dir,
  * inodes), to see whether anything changed; 0 when there are none. newest_ns:
  * the latest mtime.
  */
-uint64_t kerf_pair_stamp(const char *dir, const char *name,
-                         int64_t *newest_ns);
+uint64_t kerf_pair_stamp(const char *dir, const char *name, int64_t *newest_ns);
 
 #endif

@@ -199,21 +199,24 @@ find_format(kerf_format *format, const char *dir, const char *name,
                        : tail_pd && tail_onnx ? "server"
                                               : NULL;
 
-    if (both != NULL)
+    if (both != NULL) {
         return kerf_fail(why, KERF_EMISMATCH,
                          "%s: both %s_infer_%s.pdmodel and .onnx in %s: remove "
                          "one",
                          name, both, name, dir);
-    if ((head_pd && tail_onnx) || (head_onnx && tail_pd))
+    }
+    if ((head_pd && tail_onnx) || (head_onnx && tail_pd)) {
         return kerf_fail(why, KERF_EMISMATCH,
                          "%s: head and tail in %s are of different formats "
                          "(.pdmodel and .onnx)",
                          name, dir);
-    if (!head_pd && !head_onnx && !tail_pd && !tail_onnx)
+    }
+    if (!head_pd && !head_onnx && !tail_pd && !tail_onnx) {
         return kerf_fail(why, KERF_ENOENT,
                          "%s: waiting for client_infer_%s.pdmodel or .onnx "
                          "in %s",
                          name, name, dir);
+    }
     *format = head_onnx || tail_onnx ? KERF_FORMAT_ONNX : KERF_FORMAT_PADDLE;
     return KERF_OK;
 }

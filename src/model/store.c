@@ -1,5 +1,6 @@
 #include "model/store.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -50,11 +51,12 @@ fail_errno(const kerf_store *store, const char *name, int code,
 {
     kerf_err err = kerf_err_from_errno(code);
 
-    if (err == KERF_ENOSPC)
+    if (err == KERF_ENOSPC) {
         return kerf_fail(why, err,
                          "%s: no room for %s (%s): free some space or use "
                          "another folder",
                          store->path, name, strerror(code));
+    }
     return kerf_fail(why, err == KERF_ENOMEM ? err : KERF_EIO, "%s/%s: %s",
                      store->path, name, strerror(code));
 }
@@ -369,11 +371,15 @@ kerf_incoming_open(kerf_incoming **out, kerf_store *store,
     kerf_err err = KERF_OK;
     int code;
 
-    if (!kerf_text_is_name(file->name) || file->size > KERF_MODEL_BYTES_MAX)
-        return kerf_fail(why, KERF_EINVAL, "not a part's name or size");
+    if (!kerf_text_is_name(file->name) || file->size > KERF_MODEL_BYTES_MAX) {
+        (void)kerf_fail(why, KERF_EINVAL, "not a part's name or size");
+        return KERF_EINVAL;
+    }
     in = calloc(1, sizeof *in);
-    if (in == NULL)
-        return kerf_fail(why, KERF_ENOMEM, "%s: no memory", file->name);
+    if (in == NULL) {
+        (void)kerf_fail(why, KERF_ENOMEM, "%s: no memory", file->name);
+        return KERF_ENOMEM;
+    }
     in->fd = -1;
     in->store = store;
     in->file = *file;
@@ -444,17 +450,19 @@ check_whole(kerf_incoming *in, kerf_detail *why)
 {
     uint8_t sum[KERF_SHA256_LEN];
 
-    if (in->got != in->file.size)
+    if (in->got != in->file.size) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "%s: %llu bytes came, the manifest says %llu",
                          in->file.name, (unsigned long long)in->got,
                          (unsigned long long)in->file.size);
+    }
     kerf_sha256_end(in->hash, sum);
-    if (memcmp(sum, in->file.sha256, sizeof sum) != 0)
+    if (memcmp(sum, in->file.sha256, sizeof sum) != 0) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "%s: its bytes are not those of the manifest "
                          "(SHA-256 differs)",
                          in->file.name);
+    }
     return KERF_OK;
 }
 
@@ -507,6 +515,7 @@ kerf_store_finish(kerf_store *store, const kerf_manifest *m, kerf_detail *why)
     err = kerf_incoming_open(&in, store, &file, why);
     if (err != KERF_OK)
         goto out;
+    assert(in != NULL);
     err = kerf_incoming_write(in, json, (size_t)file.size, why);
     if (err != KERF_OK)
         goto out;
@@ -524,22 +533,25 @@ load_part(kerf_store *store, kerf_pair *pair, const kerf_file *file,
           kerf_sha256 *hash, kerf_detail *why)
 {
     uint8_t sum[KERF_SHA256_LEN];
-    kerf_err err =
-        read_whole(store, file->name, file->size, &pair->data[file->role],
-                   &pair->len[file->role], why);
+    uint8_t *data = NULL;
+    size_t len = 0;
+    kerf_err err = read_whole(store, file->name, file->size, &data, &len, why);
 
+    kerf_pair_drop(pair, file->role);
+    pair->data[file->role] = data; /* frees it, whatever comes */
+    pair->len[file->role] = len;
     if (err == KERF_ETOOBIG)
         err = KERF_ECORRUPT;
     if (err != KERF_OK)
         return err;
-    kerf_sha256_add(hash, pair->data[file->role], pair->len[file->role]);
+    kerf_sha256_add(hash, data, len);
     kerf_sha256_end(hash, sum);
-    if (pair->len[file->role] != file->size ||
-        memcmp(sum, file->sha256, sizeof sum) != 0)
+    if (len != file->size || memcmp(sum, file->sha256, sizeof sum) != 0) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "%s/%s: not the bytes of the manifest (SHA-256 "
                          "differs)",
                          store->path, file->name);
+    }
     return KERF_OK;
 }
 

@@ -3,8 +3,8 @@
  * and under their name, or not at all; a crash leaves nothing to clean by hand.
  *
  * A part is written to `.kerf-PID-N.tmp` (locked as long as its writer lives),
- * hashed on the way, synced, and renamed. NAME.manifest.json is written last: it says that all are there.
- * Threads: one owner; processes may share a folder.
+ * hashed on the way, synced, and renamed. NAME.manifest.json is written last:
+ * it says that all are there. Threads: one owner; processes may share a folder.
  */
 #ifndef KERF_MODEL_STORE_H
 #define KERF_MODEL_STORE_H
@@ -25,8 +25,8 @@ bool kerf_store_has(kerf_store *store, const kerf_file *file);
 
 /* Ids of bundles whose manifest and shipped parts are there and verified, at
  * most cap. Returns the count. */
-size_t kerf_store_bundles(kerf_store *store,
-                          uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t cap);
+size_t kerf_store_bundles(kerf_store *store, uint8_t (*id)[KERF_BUNDLE_ID_LEN],
+                          size_t cap);
 
 /* One part coming in; room for all of it is taken now. store outlives it.
  * Errors: KERF_EINVAL, KERF_ENOSPC, KERF_EIO (path and reason). */
@@ -51,7 +51,7 @@ KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
 /* Reads the shipped parts of a bundle (head, card) and verifies each hash.
  * pair->manifest is a copy of m (probes left out). */
 KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
-                                        const kerf_manifest *m,
-                                        kerf_pair *pair, kerf_detail *why);
+                                        const kerf_manifest *m, kerf_pair *pair,
+                                        kerf_detail *why);
 
 #endif

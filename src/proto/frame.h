@@ -31,7 +31,7 @@
 #define KERF_PAYLOAD_MAX ((uint64_t)2 << 30)
 #define KERF_MANIFEST_MAX ((size_t)8 << 20)
 #define KERF_PART_CHUNK ((size_t)256 << 10) /* of a file, in one PART frame */
-#define KERF_TEXT_MAX 512                   /* reasons and names, with the end */
+#define KERF_TEXT_MAX 512 /* reasons and names, with the end */
 #define KERF_BUNDLE_ID_LEN 32
 #define KERF_TOKEN_LEN 16
 #define KERF_HELLO_BUNDLES 64
@@ -66,7 +66,7 @@ enum {
 };
 
 typedef enum kerf_codec_id { /* append, never renumber; 1.. are reserved */
-    KERF_CODEC_RAW = 0,
+                             KERF_CODEC_RAW = 0,
 } kerf_codec_id;
 
 typedef struct kerf_header {
@@ -167,7 +167,8 @@ typedef struct kerf_notice { /* ERROR, BUSY, FAILED, BYE */
 } kerf_notice;
 
 typedef struct kerf_pong {
-    uint64_t echo_ns, received_ns; /* the ping's sent_ns; our clock at arrival */
+    uint64_t echo_ns,
+        received_ns; /* the ping's sent_ns; our clock at arrival */
 } kerf_pong;
 
 size_t kerf_hello_put(uint8_t *out, size_t cap, const kerf_hello *m);
@@ -205,8 +206,8 @@ KERF_NODISCARD kerf_err kerf_pong_get(kerf_pong *m, const uint8_t *in,
                                       size_t len, kerf_detail *why);
 
 /* A complete head (header and meta) for frames built in one go: meta_len bytes
- * of meta stand at head + KERF_HEADER_LEN already (see kerf_*_put). h->type, id,
- * flags, payload_len, sent_ns and body_hash are the caller's; version and
+ * of meta stand at head + KERF_HEADER_LEN already (see kerf_*_put). h->type,
+ * id, flags, payload_len, sent_ns and body_hash are the caller's; version and
  * meta_len are set here. Returns the head's length, kerf_head_len(meta_len);
  * head has room for it. */
 size_t kerf_head_seal(uint8_t *head, kerf_header *h, size_t meta_len);

@@ -106,12 +106,13 @@ kerf_header_get(kerf_header *h, const uint8_t in[KERF_HEADER_LEN],
         return refuse_version(h, whole, why);
     if (!whole)
         return kerf_fail(why, KERF_EPROTO, "damaged frame header (hash)");
-    if (h->meta_len > KERF_META_MAX)
+    if (h->meta_len > KERF_META_MAX) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "%s frame: meta of %lu bytes, the limit is %zu",
                          kerf_frame_name(h->type), (unsigned long)h->meta_len,
                          KERF_META_MAX);
-    if (h->payload_len > max_payload || h->payload_len > KERF_PAYLOAD_MAX)
+    }
+    if (h->payload_len > max_payload || h->payload_len > KERF_PAYLOAD_MAX) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "%s frame: payload of %llu bytes, the limit is %llu",
                          kerf_frame_name(h->type),
@@ -119,11 +120,13 @@ kerf_header_get(kerf_header *h, const uint8_t in[KERF_HEADER_LEN],
                          (unsigned long long)(max_payload < KERF_PAYLOAD_MAX
                                                   ? max_payload
                                                   : KERF_PAYLOAD_MAX));
-    if (h->payload_len % KERF_PIECE_ALIGN != 0)
+    }
+    if (h->payload_len % KERF_PIECE_ALIGN != 0) {
         return kerf_fail(why, KERF_EPROTO,
                          "%s frame: payload of %llu bytes is not padded to %d",
                          kerf_frame_name(h->type),
                          (unsigned long long)h->payload_len, KERF_PIECE_ALIGN);
+    }
     return KERF_OK;
 }
 

@@ -94,11 +94,12 @@ read_file(kerf_legacy_message *m, const json_t *root, uint64_t most,
                          kerf_text_safe(safe, sizeof safe, path));
     }
     (void)snprintf(m->name, sizeof m->name, "%s", kerf_path_base(path));
-    if (bytes < 0)
+    if (bytes < 0) {
         return kerf_fail(why, KERF_EPROTO,
                          "legacy file %s: \"filesize\": expected a whole "
                          "number from 0",
                          m->name);
+    }
     if ((uint64_t)bytes > most)
         return kerf_fail(why, KERF_ETOOBIG,
                          "legacy file %s: %lld bytes, the limit is %llu",
@@ -121,11 +122,12 @@ read_tensor(kerf_legacy_message *m, const json_t *root, uint64_t most,
         return kerf_fail(why, KERF_EPROTO,
                          "legacy tensor: \"filename\": expected its number");
     m->index = (uint64_t)json_integer_value(index);
-    if (!json_is_array(dims) || rank > KERF_RANK_MAX)
+    if (!json_is_array(dims) || rank > KERF_RANK_MAX) {
         return kerf_fail(why, KERF_EPROTO,
                          "legacy tensor %" PRIu64
                          ": \"tensorshape\": expected at most %d numbers",
                          m->index, KERF_RANK_MAX);
+    }
     m->shape.rank = (uint32_t)rank;
     for (size_t i = 0; i < rank; i++) {
         const json_t *dim = json_array_get(dims, i);
@@ -144,11 +146,12 @@ read_tensor(kerf_legacy_message *m, const json_t *root, uint64_t most,
                          ": \"tensorshape\": expected whole numbers from 0",
                          m->index);
     }
-    if (bytes > most)
+    if (bytes > most) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "legacy tensor %" PRIu64
                          ": its shape has more than the limit of %llu bytes",
                          m->index, (unsigned long long)most);
+    }
     m->len = bytes;
     return KERF_OK;
 }
@@ -179,11 +182,12 @@ begin_json(kerf_legacy_reader *r, kerf_detail *why)
     kerf_rd rd = {.at = r->start, .left = sizeof r->start};
     uint32_t n = kerf_rd_u32(&rd);
 
-    if (n < 1 || n > KERF_LEGACY_JSON_MAX)
+    if (n < 1 || n > KERF_LEGACY_JSON_MAX) {
         return kerf_fail(why, KERF_EPROTO,
                          "legacy header: length %" PRId32
                          ", expected 1 to %zu: not this wire",
                          (int32_t)n, KERF_LEGACY_JSON_MAX);
+    }
     r->json = malloc(n);
     if (r->json == NULL)
         return kerf_fail(why, KERF_ENOMEM, "legacy header: no memory");

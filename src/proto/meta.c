@@ -195,11 +195,12 @@ kerf_part_get(kerf_part *m, const uint8_t *in, size_t len, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     if (m->offset > KERF_MODEL_BYTES_MAX ||
-        m->len > KERF_MODEL_BYTES_MAX - m->offset)
+        m->len > KERF_MODEL_BYTES_MAX - m->offset) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "part %u: %lu bytes at %llu, the limit is %zu",
                          m->part, (unsigned long)m->len,
                          (unsigned long long)m->offset, KERF_MODEL_BYTES_MAX);
+    }
     return KERF_OK;
 }
 
@@ -322,11 +323,12 @@ kerf_tensors_get(kerf_tensors *m, const uint8_t *in, size_t len,
             return err;
         sum += kerf_align_up((size_t)m->tensor[i].len, KERF_PIECE_ALIGN);
     }
-    if (sum != payload_len)
+    if (sum != payload_len) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensors of %llu padded bytes in a payload of %llu",
                          (unsigned long long)sum,
                          (unsigned long long)payload_len);
+    }
     return KERF_OK;
 }
 

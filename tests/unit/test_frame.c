@@ -551,11 +551,12 @@ tensors__most_and_largest__fit_into_a_meta(void **state)
 
     (void)state;
     m = (kerf_tensors){.count = KERF_PORTS_MAX};
-    for (size_t i = 0; i < KERF_PORTS_MAX; i++)
+    for (size_t i = 0; i < KERF_PORTS_MAX; i++) {
         m.tensor[i] = (kerf_tensor_desc){
             .dtype = KERF_U8,
             .shape = {.rank = 8, .dims = {1, 1, 1, 1, 1, 1, 1, 65}},
             .len = 65};
+    }
     len = kerf_tensors_put(bytes, sizeof bytes, &m);
     assert_true(len > 0);
     assert_int_equal(kerf_tensors_get(&back, bytes, len,

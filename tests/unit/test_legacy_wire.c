@@ -225,7 +225,7 @@ feed__header_of_the_greatest_length__is_read(void **state)
     (void)state;
     memset(bytes, ' ', sizeof bytes);
     (void)kerf_legacy_put_tensor(bytes, sizeof bytes, 3, &shape);
-    memcpy(bytes, "\0\0\1\0", 4); /* 65536 */
+    memcpy(bytes, (const uint8_t[]){0, 0, 1, 0}, 4); /* 65536 */
     kerf_legacy_init(&r, KERF_LEGACY_TENSOR, MB);
     assert_int_equal(
         kerf_legacy_feed(&r, bytes, sizeof bytes, &used, &ready, &m, NULL),
@@ -302,50 +302,50 @@ feed__wrong_members__are_errors_that_say_which(void **state)
 {
     static const struct {
         kerf_legacy_kind kind;
-        const char *json;
         kerf_err err;
+        const char *json;
         const char *says;
     } cases[] = {
-        {KERF_LEGACY_FILE, "[]", KERF_EPROTO, "filename"},
-        {KERF_LEGACY_FILE, "{\"filename\": 0}", KERF_EPROTO, "filename"},
-        {KERF_LEGACY_FILE, "{\"filename\": \"client_infer_x.pdmodel\"}",
-         KERF_EPROTO, "filesize"},
-        {KERF_LEGACY_FILE,
+        {KERF_LEGACY_FILE, KERF_EPROTO, "[]", "filename"},
+        {KERF_LEGACY_FILE, KERF_EPROTO, "{\"filename\": 0}", "filename"},
+        {KERF_LEGACY_FILE, KERF_EPROTO,
+         "{\"filename\": \"client_infer_x.pdmodel\"}", "filesize"},
+        {KERF_LEGACY_FILE, KERF_EPROTO,
          "{\"filename\": \"client_infer_x.pdmodel\", \"filesize\": -1}",
-         KERF_EPROTO, "filesize"},
-        {KERF_LEGACY_FILE,
+         "filesize"},
+        {KERF_LEGACY_FILE, KERF_EPROTO,
          "{\"filename\": \"client_infer_x.pdmodel\", \"filesize\": 1.5}",
-         KERF_EPROTO, "filesize"},
-        {KERF_LEGACY_FILE,
+         "filesize"},
+        {KERF_LEGACY_FILE, KERF_ETOOBIG,
          "{\"filename\": \"client_infer_x.pdmodel\", \"filesize\": 1048577}",
-         KERF_ETOOBIG, "limit"},
-        {KERF_LEGACY_FILE,
+         "limit"},
+        {KERF_LEGACY_FILE, KERF_ETOOBIG,
          "{\"filename\": \"client_infer_x.pdmodel\", "
          "\"filesize\": 9223372036854775807}",
-         KERF_ETOOBIG, "limit"},
-        {KERF_LEGACY_FILE,
+         "limit"},
+        {KERF_LEGACY_FILE, KERF_EPROTO,
          "{\"filename\": \"client_infer_x.pdmodel\", "
          "\"filesize\": 9223372036854775808}",
-         KERF_EPROTO, "JSON"},
-        {KERF_LEGACY_FILE, "{\"filename\": ", KERF_EPROTO, "JSON"},
-        {KERF_LEGACY_TENSOR, "{\"filename\": \"x\", \"tensorshape\": [1]}",
-         KERF_EPROTO, "filename"},
-        {KERF_LEGACY_TENSOR, "{\"filename\": -1, \"tensorshape\": [1]}",
-         KERF_EPROTO, "filename"},
-        {KERF_LEGACY_TENSOR, "{\"filename\": 0}", KERF_EPROTO, "tensorshape"},
-        {KERF_LEGACY_TENSOR, "{\"filename\": 0, \"tensorshape\": [1.0]}",
-         KERF_EPROTO, "tensorshape"},
-        {KERF_LEGACY_TENSOR, "{\"filename\": 0, \"tensorshape\": [-1]}",
-         KERF_EPROTO, "tensorshape"},
-        {KERF_LEGACY_TENSOR,
-         "{\"filename\": 0, \"tensorshape\": [1,1,1,1,1,1,1,1,1]}", KERF_EPROTO,
+         "JSON"},
+        {KERF_LEGACY_FILE, KERF_EPROTO, "{\"filename\": ", "JSON"},
+        {KERF_LEGACY_TENSOR, KERF_EPROTO,
+         "{\"filename\": \"x\", \"tensorshape\": [1]}", "filename"},
+        {KERF_LEGACY_TENSOR, KERF_EPROTO,
+         "{\"filename\": -1, \"tensorshape\": [1]}", "filename"},
+        {KERF_LEGACY_TENSOR, KERF_EPROTO, "{\"filename\": 0}", "tensorshape"},
+        {KERF_LEGACY_TENSOR, KERF_EPROTO,
+         "{\"filename\": 0, \"tensorshape\": [1.0]}", "tensorshape"},
+        {KERF_LEGACY_TENSOR, KERF_EPROTO,
+         "{\"filename\": 0, \"tensorshape\": [-1]}", "tensorshape"},
+        {KERF_LEGACY_TENSOR, KERF_EPROTO,
+         "{\"filename\": 0, \"tensorshape\": [1,1,1,1,1,1,1,1,1]}",
          "tensorshape"},
-        {KERF_LEGACY_TENSOR, "{\"filename\": 0, \"tensorshape\": [262145]}",
-         KERF_ETOOBIG, "limit"},
-        {KERF_LEGACY_TENSOR,
+        {KERF_LEGACY_TENSOR, KERF_ETOOBIG,
+         "{\"filename\": 0, \"tensorshape\": [262145]}", "limit"},
+        {KERF_LEGACY_TENSOR, KERF_ETOOBIG,
          "{\"filename\": 0, \"tensorshape\": "
          "[9223372036854775807, 9223372036854775807]}",
-         KERF_ETOOBIG, "limit"},
+         "limit"},
     };
 
     (void)state;
