@@ -19,7 +19,7 @@ typedef struct kerf_cloud_opts {
     int port;         /* 0: any free one; see the listening event */
     const char *models; /* folder of client_infer_* and server_infer_* */
     kerf_engine_opts engine;
-    int workers;      /* engine threads; 0: one per core */
+    int workers;      /* engine threads; 0: one per core, 4 at most */
     int window;       /* requests in flight per edge; 0: 16 */
     int queue;        /* requests waiting per model; 0: 64 */
     int heartbeat_ms; /* 0: 2000 */

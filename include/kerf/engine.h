@@ -61,12 +61,6 @@ typedef struct kerf_load {
     size_t shape_count;
 } kerf_load;
 
-typedef struct kerf_port {
-    char name[KERF_NAME_MAX]; /* may be empty */
-    kerf_dtype dtype;
-    kerf_shape shape; /* outputs: -1 where it depends on the data */
-} kerf_port;
-
 /*
  * Reads and compiles. The bytes of m may go away after the call.
  * how may be NULL (all defaults). *out is untouched on error.

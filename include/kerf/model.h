@@ -1,9 +1,12 @@
 /*
- * model.h - a network as bytes, as they stand in its files.
+ * model.h - a network as bytes, as they stand in its files, and its ports.
  * Threads: values.
  */
 #ifndef KERF_MODEL_H
 #define KERF_MODEL_H
+
+#include "kerf/limits.h"
+#include "kerf/tensor.h"
 
 #include <stddef.h>
 
@@ -25,6 +28,13 @@ typedef struct kerf_model_bytes {
     size_t weights_len;
     const char *path; /* NULL, or the graph's file: needed for external data */
 } kerf_model_bytes;
+
+/* An input or output of a network. */
+typedef struct kerf_port {
+    char name[KERF_NAME_MAX]; /* may be empty */
+    kerf_dtype dtype;
+    kerf_shape shape; /* outputs: -1 where it depends on the data */
+} kerf_port;
 
 #ifdef __cplusplus
 }

@@ -10,13 +10,16 @@
 #include <unistd.h>
 
 #define DRAIN_MS 5000
+#define WORKERS_MOST 4 /* unless more are asked for */
 
 static void
 fill_defaults(kerf_cloud_opts *o)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-    o->workers = o->workers > 0 ? o->workers : cores > 0 ? (int)cores : 1;
+    if (o->workers <= 0) /* each costs a network per model in memory */
+        o->workers = cores < 1 ? 1 : cores > WORKERS_MOST ? WORKERS_MOST
+                                                          : (int)cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
     o->heartbeat_ms = o->heartbeat_ms > 0 ? o->heartbeat_ms : 2000;

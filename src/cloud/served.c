@@ -135,8 +135,10 @@ kerf_served_unref(kerf_served *s)
     }
     for (size_t i = 0; s->request != NULL && i < s->workers; i++)
         kerf_request_free(s->request[i]);
+    for (size_t i = 0; s->nets != NULL && i < s->workers; i++)
+        kerf_net_free(s->nets[i]);
     free(s->request);
-    kerf_net_free(s->tail);
+    free(s->nets);
     kerf_manifest_fini(&s->manifest);
     kerf_pair_fini(&s->pair);
     free(s->manifest_json);
@@ -249,20 +251,34 @@ prove_all(kerf_served *s, kerf_net *head, kerf_detail *why)
     return err;
 }
 
-/* A request for each worker, run once: the first run is the slow one. */
 static kerf_err
-warm(kerf_served *s, size_t workers, kerf_detail *why)
+load_tails(kerf_served *s, kerf_engine *engine, const kerf_net *head,
+           size_t workers, kerf_detail *why)
+{
+    kerf_err err = KERF_OK;
+
+    s->nets = calloc(workers, sizeof(kerf_net *));
+    s->request = calloc(workers, sizeof(kerf_request *));
+    if (s->nets == NULL || s->request == NULL)
+        return KERF_ENOMEM;
+    s->workers = workers;
+    for (size_t w = 0; err == KERF_OK && w < workers; w++) {
+        err = load_tail(engine, &s->pair, head, &s->nets[w], why);
+        if (err == KERF_OK)
+            err = kerf_request_new(&s->request[w], s->nets[w], why);
+    }
+    s->tail = s->nets[0];
+    return err;
+}
+
+/* Each request runs once: the first run is the slow one. */
+static kerf_err
+warm(kerf_served *s, kerf_detail *why)
 {
     kerf_slot *slot = kerf_slot_take(s);
     kerf_err err = slot == NULL ? KERF_ENOMEM : KERF_OK;
 
-    s->request = calloc(workers, sizeof(kerf_request *));
-    if (s->request == NULL)
-        err = KERF_ENOMEM;
-    for (size_t w = 0; err == KERF_OK && w < workers; w++) {
-        err = kerf_request_new(&s->request[w], s->tail, why);
-        if (err == KERF_OK)
-            s->workers = w + 1;
+    for (size_t w = 0; err == KERF_OK && w < s->workers; w++) {
         for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(s->tail); i++)
             err = kerf_request_bind_in(s->request[w], i, slot->in[i].data, why);
         if (err == KERF_OK)
@@ -292,14 +308,14 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
     s->pair.manifest = (kerf_manifest){0};
     err = load_head(engine, &s->pair, &head, why);
     if (err == KERF_OK)
-        err = load_tail(engine, &s->pair, head, &s->tail, why);
+        err = load_tails(s, engine, head, workers, why);
     if (err == KERF_OK)
         err = prove_all(s, head, why);
     kerf_net_free(head);
     kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_GRAPH);
     kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_WEIGHTS);
     if (err == KERF_OK)
-        err = warm(s, workers, why);
+        err = warm(s, why);
     if (err == KERF_OK)
         err = kerf_manifest_format(&s->manifest, &s->manifest_json);
     if (err != KERF_OK) {

@@ -44,8 +44,11 @@ struct kerf_served {
     size_t manifest_len;
     uint64_t stamp;    /* kerf_pair_stamp() when it was read */
     int64_t newest_ns; /* latest change of a file */
-    kerf_net *tail;
-    kerf_request **request; /* one per worker */
+    /* One network per worker: runs of one network take turns in OpenVINO, and
+     * a network of several streams is slower for a lone request. */
+    kerf_net **nets;
+    kerf_net *tail; /* nets[0]: for its ports */
+    kerf_request **request;
     size_t workers;
     _Atomic uint64_t tail_ns; /* running mean, for retry times */
     pthread_mutex_t lock;

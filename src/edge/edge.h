@@ -76,6 +76,7 @@ typedef struct kerf_fetcher {
     uint64_t part_since_ns;
     char *manifest_json; /* being received */
     kerf_offer offer;
+    bool dropping; /* the PART being read is of a bundle that we gave up */
     /* The loader's answer. */
     kerf_post done;
     kerf_program *program;

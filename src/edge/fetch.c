@@ -129,9 +129,10 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
         return err;
     if (f->state != KERF_FETCH_RECEIVE || f->incoming == NULL ||
         memcmp(m.bundle, f->wanted[0].manifest.id, sizeof m.bundle) != 0) {
-        sink->discard = true; /* of a bundle that we gave up */
+        f->dropping = sink->discard = true; /* of a bundle that we gave up */
         return KERF_OK;
     }
+    f->dropping = false;
     if (m.part != f->part || m.offset != kerf_incoming_got(f->incoming) ||
         m.len > KERF_PART_CHUNK || m.len == 0)
         return kerf_fail(why, KERF_EPROTO,
@@ -203,7 +204,7 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     kerf_err err =
         kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
 
-    if (err != KERF_OK || f->state != KERF_FETCH_RECEIVE)
+    if (err != KERF_OK || f->dropping)
         return err;
     file = &f->wanted[0].manifest.file[f->part];
     err = kerf_incoming_write(f->incoming, f->chunk, m.len, why);

@@ -108,11 +108,13 @@ say_hello(kerf_edge *edge)
                        edge->opts.model != NULL ? edge->opts.model : "");
         (void)snprintf(m->engine, sizeof m->engine, "%s",
                        kerf_engine_version(edge->engine));
-        if (edge->current != NULL) { /* a hint; only the worker changes it */
+        (void)pthread_mutex_lock(&edge->lock);
+        if (edge->current != NULL) {
             m->bundle_count = 1;
             memcpy(m->bundle[0], edge->current->manifest.id,
                    sizeof m->bundle[0]);
         }
+        (void)pthread_mutex_unlock(&edge->lock);
         err = kerf_conn_send_meta(edge->control, KERF_FRAME_HELLO, 0, meta,
                                   kerf_hello_put(meta, KERF_META_MAX, m));
     }

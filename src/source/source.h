@@ -13,7 +13,8 @@
 #define KERF_SOURCE_SOURCE_H
 
 #include "base/fs.h"
-#include "kerf/engine.h"
+#include "kerf/card.h"
+#include "kerf/model.h"
 
 #define KERF_RANDOM_PERIOD_MS 5000 /* the reference's pace */
 #define KERF_SOURCE_FILES_MAX 1000000
