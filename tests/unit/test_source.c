@@ -201,6 +201,7 @@ next__bad_files__one_error_each_and_goes_on(void **state)
                           "takes u8",
                           "not an .npy file",
                           "not an image",
+                          "16 bits",
                           NULL};
     static const float wrong[6] = {0};
     kerf_tensor t = {.dtype = KERF_F32,

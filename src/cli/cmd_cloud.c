@@ -1,0 +1,352 @@
+/*
+ * cmd_cloud.c - `kerf cloud`: serve tails, ship heads.
+ */
+#include "cli/cmd.h"
+
+#include "base/log.h"
+#include "cli/opts.h"
+#include "cli/term.h"
+#include "kerf/cloud.h"
+#include "kerf/legacy.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_MODELS "data/send/model"
+
+struct cloud_ui {
+    pthread_mutex_t lock; /* answers come on several threads */
+    kerf_term term;
+    bool json, quiet;
+    const char *models;
+    size_t edges;
+};
+
+static void
+print_json(struct cloud_ui *ui, json_t *object)
+{
+    char *text =
+        object == NULL
+            ? NULL
+            : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+
+    if (text != NULL) {
+        (void)pthread_mutex_lock(&ui->lock);
+        (void)puts(text);
+        (void)fflush(stdout);
+        (void)pthread_mutex_unlock(&ui->lock);
+    }
+    free(text);
+    json_decref(object);
+}
+
+static void
+on_listening(void *ctx, const char *host, int port)
+{
+    struct cloud_ui *ui = ctx;
+
+    if (ui->json) {
+        print_json(ui, json_pack("{s:s, s:s, s:i}", "event", "listening",
+                                 "host", host, "port", port));
+        return;
+    }
+    (void)printf("Listening on %s:%d, models from %s\n", host, port,
+                 ui->models);
+    (void)fflush(stdout);
+}
+
+static void
+on_model(void *ctx, const char *name, const char *id, kerf_err err,
+         const char *why)
+{
+    struct cloud_ui *ui = ctx;
+
+    if (ui->json) {
+        print_json(ui, json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "model",
+                                 "name", name, "bundle", id, "ok",
+                                 err == KERF_OK, "why", why ? why : ""));
+    } else if (err == KERF_OK) {
+        (void)printf("Model %s is ready (bundle %.12s)\n", name, id);
+    } else {
+        (void)printf("%sModel %s is not served: %s%s\n",
+                     kerf_term_red(&ui->term), name, why,
+                     kerf_term_plain(&ui->term));
+    }
+    (void)fflush(stdout);
+}
+
+static void
+on_edge(void *ctx, const char *edge, const char *peer, bool joined,
+        const char *why)
+{
+    struct cloud_ui *ui = ctx;
+
+    ui->edges += joined ? 1 : (size_t)-1;
+    if (ui->json)
+        print_json(ui, json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "edge",
+                                 "edge", edge, "peer", peer, "joined", joined,
+                                 "why", why ? why : ""));
+    else if (joined)
+        (void)printf("Edge %s connected from %s\n", edge, peer);
+    else
+        (void)printf("Edge %s is gone: %s\n", edge, why);
+    (void)fflush(stdout);
+}
+
+static void
+on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
+           kerf_err err, const char *why)
+{
+    struct cloud_ui *ui = ctx;
+
+    if (ui->json)
+        print_json(ui, json_pack("{s:s, s:s, s:s, s:I, s:b, s:s}", "event",
+                                 "shipped", "edge", edge, "model", model,
+                                 "bytes", (json_int_t)bytes, "ok",
+                                 err == KERF_OK, "why", why ? why : ""));
+    else if (err == KERF_OK)
+        (void)printf("Edge %s runs the head of %s (%.2f MB sent)\n", edge,
+                     model, (double)bytes / 1e6);
+    else
+        (void)printf("%sEdge %s cannot run the head of %s: %s%s\n",
+                     kerf_term_red(&ui->term), edge, model, why,
+                     kerf_term_plain(&ui->term));
+    (void)fflush(stdout);
+}
+
+/* `[3]`: the best class of each row, as the reference prints it; or the shape.
+ */
+static void
+print_best(const kerf_tensor *t)
+{
+    int64_t rows = t->shape.rank == 2 ? t->shape.dims[0] : 0;
+    int64_t classes = t->shape.rank == 2 ? t->shape.dims[1] : 0;
+    char shape[KERF_SHAPE_TEXT];
+
+    if (rows < 1 || rows > 64 || classes < 2) {
+        (void)printf(" %s %s", kerf_dtype_name(t->dtype),
+                     kerf_shape_text(shape, &t->shape));
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        size_t start = (size_t)(r * classes);
+        size_t best = 0;
+
+        for (size_t c = 1; c < (size_t)classes; c++) {
+            if (kerf_tensor_at(t, start + c) > kerf_tensor_at(t, start + best))
+                best = c;
+        }
+        (void)printf("%s%zu", r == 0 ? "[" : ", ", best);
+    }
+    (void)printf("]");
+}
+
+static void
+on_answered(void *ctx, const kerf_cloud_answer *a, const kerf_tensor *output)
+{
+    struct cloud_ui *ui = ctx;
+
+    if (ui->quiet)
+        return;
+    if (ui->json) {
+        print_json(ui, json_pack("{s:s, s:s, s:s, s:I, s:f, s:f, s:I, s:I}",
+                                 "event", "answer", "edge", a->edge, "model",
+                                 a->model, "id", (json_int_t)a->id, "queue_us",
+                                 (double)a->queue_ns / 1e3, "tail_us",
+                                 (double)a->tail_ns / 1e3, "bytes_in",
+                                 (json_int_t)a->bytes_in, "bytes_out",
+                                 (json_int_t)a->bytes_out));
+        return;
+    }
+    (void)pthread_mutex_lock(&ui->lock);
+    if (ui->edges > 1)
+        (void)printf("%s: ", a->edge);
+    (void)printf("Cloud cost %.4fs infer Tensor %llu\n",
+                 (double)a->tail_ns / 1e9, (unsigned long long)a->id);
+    for (size_t i = 0; i < a->count; i++) {
+        if (ui->edges > 1)
+            (void)printf("%s: ", a->edge);
+        (void)printf("Tensor %llu Result:", (unsigned long long)a->id);
+        print_best(&output[i]);
+        (void)printf("\n");
+    }
+    (void)fflush(stdout);
+    (void)pthread_mutex_unlock(&ui->lock);
+}
+
+static void
+on_refused(void *ctx, const char *edge, uint64_t id, kerf_err err,
+           const char *why)
+{
+    struct cloud_ui *ui = ctx;
+
+    if (ui->json) {
+        print_json(ui, json_pack("{s:s, s:s, s:I, s:s, s:s}", "event",
+                                 "refused", "edge", edge, "id", (json_int_t)id,
+                                 "err", kerf_err_name(err), "why", why));
+        return;
+    }
+    (void)pthread_mutex_lock(&ui->lock);
+    (void)printf("%sTensor %llu of %s refused: %s%s\n",
+                 kerf_term_red(&ui->term), (unsigned long long)id, edge, why,
+                 kerf_term_plain(&ui->term));
+    (void)fflush(stdout);
+    (void)pthread_mutex_unlock(&ui->lock);
+}
+
+static int
+serve(const kerf_cloud_opts *opts, const kerf_cloud_events *events)
+{
+    kerf_detail why = {{0}};
+    kerf_cloud *cloud = NULL;
+    kerf_err err = kerf_cloud_open(&cloud, opts, events, &why);
+
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
+    kerf_cloud_run(cloud);
+    kerf_cloud_close(cloud);
+    return 0;
+}
+
+static int
+serve_legacy(const kerf_cloud_opts *opts, const char *edge_host, int edge_port,
+             const kerf_cloud_events *events)
+{
+    kerf_detail why = {{0}};
+    kerf_err err =
+        kerf_legacy_cloud_run(opts, edge_host, edge_port, events, &why);
+
+    return err == KERF_OK ? 0 : kerf_cmd_failed(err, &why);
+}
+
+int
+kerf_cmd_cloud(int argc, char **argv)
+{
+    struct cloud_ui ui = {.models = DEFAULT_MODELS};
+    kerf_cloud_opts o = {.host = "127.0.0.1",
+                         .port = 8080,
+                         .models = DEFAULT_MODELS,
+                         .handle_signals = true};
+    const char *edge_host = "127.0.0.1";
+    int edge_port = 8081;
+    bool legacy = false;
+    bool models_given = false;
+    bool edge_given = false;
+    kerf_cmd_common common = {0};
+    const kerf_opt table[] = {
+        {.name = "cloud-host",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.host,
+         .value = "HOST",
+         .help = "address to listen on; 0.0.0.0: all"},
+        {.name = "cloud-port",
+         .kind = KERF_OPT_INT,
+         .to = &o.port,
+         .min = 0,
+         .max = 65535,
+         .help = "port to listen on; 0: any free one"},
+        {.name = "models",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.models,
+         .given = &models_given,
+         .value = "DIR",
+         .help = "folder of client_infer_* and server_infer_*, watched"},
+        {.kind = KERF_OPT_GROUP, .help = "Capacity"},
+        {.name = "workers",
+         .kind = KERF_OPT_INT,
+         .to = &o.workers,
+         .min = 0,
+         .max = 256,
+         .help = "engine threads; 0: one per core, 4 at most"},
+        {.name = "window",
+         .kind = KERF_OPT_INT,
+         .to = &o.window,
+         .min = 0,
+         .max = 64,
+         .help = "requests in flight per edge; 0: 16"},
+        {.name = "queue",
+         .kind = KERF_OPT_INT,
+         .to = &o.queue,
+         .min = 0,
+         .max = 4096,
+         .help = "requests held per model; 0: 64"},
+        {.name = "max-edges",
+         .kind = KERF_OPT_INT,
+         .to = &o.edges_max,
+         .min = 0,
+         .max = 100000,
+         .help = "edges at a time; 0: 4096"},
+        {.name = "heartbeat",
+         .kind = KERF_OPT_INT,
+         .to = &o.heartbeat_ms,
+         .min = 0,
+         .max = 600000,
+         .value = "MS",
+         .help = "edges ping this often, and are dropped after three times "
+                 "it; 0: 2000"},
+        KERF_CMD_ENGINE_OPTS(&o.engine, &common),
+        {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
+        {.name = "legacy",
+         .kind = KERF_OPT_FLAG,
+         .to = &legacy,
+         .help = "speak it: send heads on the cloud's port, fetch tensors from "
+                 "the edge's"},
+        {.name = "edge-host",
+         .kind = KERF_OPT_TEXT,
+         .to = &edge_host,
+         .given = &edge_given,
+         .value = "HOST",
+         .help = "with --legacy"},
+        {.name = "edge-port",
+         .kind = KERF_OPT_INT,
+         .to = &edge_port,
+         .min = 1,
+         .max = 65535,
+         .help = "with --legacy"},
+        {.kind = KERF_OPT_GROUP, .help = "Output"},
+        {.name = "json",
+         .kind = KERF_OPT_FLAG,
+         .to = &ui.json,
+         .help = "one JSON object per line on stdout"},
+        {.name = "quiet",
+         .kind = KERF_OPT_FLAG,
+         .to = &ui.quiet,
+         .help = "no line per answer"},
+        KERF_CMD_LOG_OPT(&common),
+    };
+    const kerf_command command = {.name = "cloud",
+                                  .usage = "[flags]",
+                                  .about =
+                                      "Serves tails and ships heads to edges.",
+                                  .opt = table,
+                                  .opt_count = sizeof table / sizeof *table};
+    kerf_cloud_events events = {.ctx = &ui,
+                                .listening = on_listening,
+                                .model = on_model,
+                                .edge = on_edge,
+                                .shipped = on_shipped,
+                                .answered = ui.quiet ? NULL : on_answered,
+                                .refused = on_refused};
+    int status = kerf_opts_parse(&command, argc, argv);
+
+    if (status >= 0)
+        return status;
+    kerf_cmd_apply(&common, &o.engine);
+    if (models_given && !kerf_cmd_is_dir(o.models))
+        return kerf_usage_error("cloud",
+                                "--models %s: no such folder; make it, or "
+                                "leave the flag out for " DEFAULT_MODELS,
+                                o.models);
+    ui.models = o.models;
+    kerf_term_init(&ui.term, stdout);
+    (void)pthread_mutex_init(&ui.lock, NULL);
+    if (ui.quiet)
+        events.answered = NULL;
+    status = legacy ? serve_legacy(&o, edge_host, edge_port, &events)
+                    : serve(&o, &events);
+    (void)pthread_mutex_destroy(&ui.lock);
+    return status;
+}

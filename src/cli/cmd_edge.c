@@ -1,0 +1,384 @@
+/*
+ * cmd_edge.c - `kerf edge`: get heads from a cloud, run them on inputs, show
+ * the answers.
+ */
+#include "cli/cmd.h"
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "cli/save.h"
+#include "cli/show.h"
+#include "kerf/edge.h"
+#include "kerf/legacy.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_STORE "data/receive/model"
+
+struct edge_ui {
+    kerf_show show;
+    kerf_term term; /* stderr: states and progress, beside JSON or a table */
+    bool quiet, summary;
+    const char *save;
+    kerf_detail save_why; /* the first failure */
+    kerf_err save_err;
+    kerf_edge *edge; /* NULL: the reference's wire */
+    char bundle[80];
+};
+
+static void
+print_event(json_t *object)
+{
+    char *text =
+        object == NULL
+            ? NULL
+            : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+
+    if (text != NULL)
+        (void)puts(text);
+    (void)fflush(stdout);
+    free(text);
+    json_decref(object);
+}
+
+static void
+on_state(void *ctx, bool connected, const char *text)
+{
+    struct edge_ui *ui = ctx;
+
+    if (ui->show.mode == KERF_SHOW_JSON)
+        print_event(json_pack("{s:s, s:b, s:s}", "event", "state", "connected",
+                              connected, "text", text));
+    else
+        (void)printf("%s%c%s\n", kerf_term_dim(&ui->show.term),
+                     text[0] >= 'a' ? text[0] - 'a' + 'A' : text[0], text + 1);
+    (void)fputs(
+        ui->show.mode == KERF_SHOW_JSON ? "" : kerf_term_plain(&ui->show.term),
+        stdout);
+    (void)fflush(stdout);
+}
+
+static void
+on_progress(void *ctx, const char *file, uint64_t got, uint64_t size)
+{
+    struct edge_ui *ui = ctx;
+
+    if (ui->show.mode != KERF_SHOW_JSON)
+        kerf_term_progress(&ui->show.term, file, got, size);
+}
+
+static void
+on_received(void *ctx, const char *file, uint64_t size, uint64_t ns)
+{
+    struct edge_ui *ui = ctx;
+    double seconds = ns == 0 ? 1e-9 : (double)ns / 1e9;
+
+    if (ui->show.mode == KERF_SHOW_JSON) {
+        print_event(json_pack("{s:s, s:s, s:I, s:f}", "event", "received",
+                              "file", file, "bytes", (json_int_t)size, "us",
+                              (double)ns / 1e3));
+        return;
+    }
+    (void)printf(
+        "%s(%lluMB) received correctly! Time: %.2fs Speed: %.2f MB/s\n", file,
+        (unsigned long long)(size / 1000000), seconds,
+        (double)size / 1e6 / seconds);
+    (void)fflush(stdout);
+}
+
+static void
+on_model(void *ctx, const char *name, const char *id, kerf_err err,
+         const char *why)
+{
+    struct edge_ui *ui = ctx;
+
+    if (ui->show.mode == KERF_SHOW_JSON) {
+        print_event(json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "model",
+                              "name", name, "bundle", id, "ok", err == KERF_OK,
+                              "why", why));
+        return;
+    }
+    if (err == KERF_OK)
+        (void)printf("Head of %s is ready: loaded, tested, warm (bundle "
+                     "%.12s)\n",
+                     name, id);
+    else
+        (void)printf("%sHead of %s cannot be used: %s%s\n",
+                     kerf_term_red(&ui->show.term), name, why,
+                     kerf_term_plain(&ui->show.term));
+    (void)fflush(stdout);
+}
+
+/* The reference's two lines, before the answer's own. */
+static void
+print_reference_lines(const kerf_edge_result *r)
+{
+    unsigned long long n = (unsigned long long)r->index + 1;
+    char shape[KERF_SHAPE_TEXT];
+
+    (void)printf("Edge cost %.4fs infer Tensor %llu\n",
+                 (double)r->stages.ns[KERF_STAGE_HEAD] / 1e9, n);
+    for (size_t i = 0; i < r->sent_count; i++) {
+        size_t bytes = 0;
+
+        (void)!kerf_shape_bytes(&r->sent[i].shape, r->sent[i].dtype, &bytes);
+        (void)printf("Tensor %llu (%.2f KB) send finish. Shape: %s\n", n,
+                     (double)bytes / 1024.0,
+                     kerf_shape_text(shape, &r->sent[i].shape));
+    }
+}
+
+static void
+on_answer(void *ctx, const kerf_edge_result *r)
+{
+    struct edge_ui *ui = ctx;
+    kerf_answer a = {.index = r->index,
+                     .input = r->name,
+                     .err = r->err,
+                     .why = r->why,
+                     .card = r->card,
+                     .out = r->output,
+                     .out_count = r->count,
+                     .stages = r->stages,
+                     .bytes_sent = r->bytes_sent};
+
+    if (ui->show.mode == KERF_SHOW_LINES && !ui->show.quiet &&
+        r->stages.ns[KERF_STAGE_HEAD] > 0)
+        print_reference_lines(r);
+    if (ui->edge != NULL || r->err != KERF_OK || r->count > 0)
+        kerf_show_answer(&ui->show, &a);
+    if (ui->save == NULL || r->err != KERF_OK || ui->save_err != KERF_OK)
+        return;
+    ui->save_err = kerf_save_outputs(ui->save, r->index, r->output, r->count,
+                                     &ui->save_why);
+    if (ui->save_err != KERF_OK && ui->edge != NULL)
+        kerf_edge_stop(ui->edge);
+}
+
+static void
+on_skipped(void *ctx, uint64_t index, const char *name, kerf_err err,
+           const char *why)
+{
+    struct edge_ui *ui = ctx;
+
+    (void)err;
+    kerf_show_skipped(&ui->show, index, name, why);
+}
+
+static int
+conclude(struct edge_ui *ui, kerf_err err, const kerf_detail *why,
+         const kerf_edge_total *total)
+{
+    if (ui->summary || ui->show.mode != KERF_SHOW_LINES ||
+        total->answered + total->failed + total->skipped > 1)
+        kerf_show_summary(&ui->show);
+    if (ui->save_err != KERF_OK)
+        return kerf_cmd_failed(ui->save_err, &ui->save_why);
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, why);
+    return total->failed + total->skipped > 0 ? 1 : 0;
+}
+
+static int
+run_edge(struct edge_ui *ui, const kerf_edge_opts *o,
+         const kerf_edge_events *events)
+{
+    kerf_edge_total total = {0};
+    kerf_detail why = {{0}};
+    kerf_err err = kerf_edge_open(&ui->edge, o, events, &why);
+    int status;
+
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
+    err = kerf_edge_run(ui->edge, &total, &why);
+    status = conclude(ui, err, &why, &total);
+    kerf_edge_close(ui->edge);
+    return status;
+}
+
+static int
+run_legacy(struct edge_ui *ui, const kerf_edge_opts *o, const char *edge_host,
+           int edge_port, const kerf_edge_events *events)
+{
+    kerf_edge_total total = {0};
+    kerf_detail why = {{0}};
+    kerf_err err =
+        kerf_legacy_edge_run(o, edge_host, edge_port, events, &total, &why);
+
+    return conclude(ui, err, &why, &total);
+}
+
+/* Folders are watched unless --once; other inputs end. */
+static bool
+has_folder(const kerf_edge_opts *o)
+{
+    for (size_t i = 0; i < o->input_count; i++) {
+        if (kerf_cmd_is_dir(o->inputs[i]))
+            return true;
+    }
+    return false;
+}
+
+int
+kerf_cmd_edge(int argc, char **argv)
+{
+    static kerf_list inputs;
+    struct edge_ui ui = {.show = KERF_SHOW_DEFAULTS};
+    kerf_edge_opts o = {.host = "127.0.0.1",
+                        .port = 8080,
+                        .store = DEFAULT_STORE,
+                        .window = 8,
+                        .handle_signals = true};
+    const char *edge_host = "127.0.0.1";
+    int edge_port = 8081;
+    int repeat = 1;
+    bool legacy = false;
+    bool once = false;
+    bool repeat_given = false;
+    kerf_cmd_common common = {0};
+    const kerf_opt table[] = {
+        {.name = "cloud-host",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.host,
+         .value = "HOST",
+         .help = "where the cloud is"},
+        {.name = "cloud-port",
+         .kind = KERF_OPT_INT,
+         .to = &o.port,
+         .min = 1,
+         .max = 65535,
+         .help = "its port"},
+        {.name = "store",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.store,
+         .value = "DIR",
+         .help = "folder for received models"},
+        {.name = "model",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.model,
+         .value = "NAME",
+         .no_default = true,
+         .help = "run this one; default: the one that changed last"},
+        {.name = "name",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.name,
+         .value = "NAME",
+         .no_default = true,
+         .help = "of this edge, shown by the cloud; default: host and process"},
+        {.kind = KERF_OPT_GROUP, .help = "Inputs"},
+        {.name = "input",
+         .kind = KERF_OPT_LIST,
+         .to = &inputs,
+         .value = "SRC",
+         .no_default = true,
+         .help = "image, folder, .npy, random[:SEED]; default: random every "
+                 "5 s"},
+        {.name = "once",
+         .kind = KERF_OPT_FLAG,
+         .to = &once,
+         .help = "end after the inputs; default: watch folders for more"},
+        {.name = "repeat",
+         .kind = KERF_OPT_INT,
+         .to = &repeat,
+         .given = &repeat_given,
+         .min = 0,
+         .max = 1e9,
+         .help = "times over the inputs; 0: for ever"},
+        {.name = "rate",
+         .kind = KERF_OPT_REAL,
+         .to = &o.rate_hz,
+         .min = 0,
+         .max = 1e6,
+         .value = "HZ",
+         .help = "inputs per second; 0: no limit"},
+        {.kind = KERF_OPT_GROUP, .help = "Requests"},
+        {.name = "window",
+         .kind = KERF_OPT_INT,
+         .to = &o.window,
+         .min = 1,
+         .max = 64,
+         .help = "in flight at a time, if the cloud grants it"},
+        {.name = "deadline",
+         .kind = KERF_OPT_INT,
+         .to = &o.deadline_ms,
+         .min = 0,
+         .max = 3600000,
+         .value = "MS",
+         .help = "give a request up after this; 0: never"},
+        KERF_CMD_ENGINE_OPTS(&o.engine, &common),
+        {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
+        {.name = "legacy",
+         .kind = KERF_OPT_FLAG,
+         .to = &legacy,
+         .help = "speak it: results stay on the cloud"},
+        {.name = "edge-host",
+         .kind = KERF_OPT_TEXT,
+         .to = &edge_host,
+         .value = "HOST",
+         .help = "with --legacy: address to listen on"},
+        {.name = "edge-port",
+         .kind = KERF_OPT_INT,
+         .to = &edge_port,
+         .min = 0,
+         .max = 65535,
+         .help = "with --legacy: port to listen on"},
+        {.kind = KERF_OPT_GROUP, .help = "Output"},
+        KERF_SHOW_ROWS(&ui.show),
+        {.name = "summary",
+         .kind = KERF_OPT_FLAG,
+         .to = &ui.summary,
+         .help = "always end with a summary"},
+        {.name = "quiet",
+         .kind = KERF_OPT_FLAG,
+         .to = &ui.quiet,
+         .help = "no line per answer"},
+        {.name = "save",
+         .kind = KERF_OPT_TEXT,
+         .to = &ui.save,
+         .value = "DIR",
+         .no_default = true,
+         .help = "outputs as DIR/000000.0.npy ..."},
+        KERF_CMD_LOG_OPT(&common),
+    };
+    const kerf_command command = {
+        .name = "edge",
+        .usage = "--input SRC... [flags]",
+        .about = "Gets heads from a cloud, runs them on inputs, shows the "
+                 "answers.",
+        .opt = table,
+        .opt_count = sizeof table / sizeof *table};
+    const kerf_edge_events events = {.ctx = &ui,
+                                     .state = on_state,
+                                     .progress = on_progress,
+                                     .received = on_received,
+                                     .model = on_model,
+                                     .answer = on_answer,
+                                     .skipped = on_skipped};
+    kerf_detail why = {{0}};
+    kerf_err err;
+    int status = kerf_opts_parse(&command, argc, argv);
+
+    if (status >= 0)
+        return status;
+    kerf_cmd_apply(&common, &o.engine);
+    o.inputs = inputs.item;
+    o.input_count = inputs.count;
+    o.repeat =
+        inputs.count == 0 && !repeat_given ? (once ? 1 : 0) : (uint64_t)repeat;
+    o.watch = !once && o.repeat != 0 && has_folder(&o);
+    ui.show.quiet = ui.quiet;
+    err = kerf_show_init(&ui.show);
+    if (err == KERF_OK && ui.save != NULL)
+        err = kerf_fs_mkdirs(ui.save, &why);
+    if (err != KERF_OK)
+        status = kerf_cmd_failed(err, &why);
+    else if (legacy)
+        status = run_legacy(&ui, &o, edge_host, edge_port, &events);
+    else
+        status = run_edge(&ui, &o, &events);
+    kerf_show_fini(&ui.show);
+    return status;
+}

@@ -1,0 +1,443 @@
+#include "cli/opts.h"
+
+#include "base/text.h"
+#include "cli/term.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_MAX_LEN 64
+
+int
+kerf_usage_error(const char *command, const char *fmt, ...)
+{
+    char text[1024];
+    char safe[2048];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    (void)fprintf(stderr, "kerf: error: %s (see kerf %s%s--help)\n",
+                  kerf_text_safe(safe, sizeof safe, text),
+                  command == NULL ? "" : command, command == NULL ? "" : " ");
+    return 2;
+}
+
+int
+kerf_say_error(const kerf_detail *why)
+{
+    char safe[2048];
+
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "kerf: error: %s\n",
+                  kerf_text_safe(safe, sizeof safe, why->text));
+    return 1;
+}
+
+static char
+fold(char c)
+{
+    return c == '_' ? '-' : c;
+}
+
+static bool
+same_name(const char *a, const char *b)
+{
+    while (*a != '\0' && fold(*a) == fold(*b)) {
+        a++;
+        b++;
+    }
+    return *a == '\0' && *b == '\0';
+}
+
+size_t
+kerf_text_distance(const char *a, const char *b)
+{
+    size_t d[NAME_MAX_LEN + 1][NAME_MAX_LEN + 1];
+    size_t la = strlen(a);
+    size_t lb = strlen(b);
+
+    if (la > NAME_MAX_LEN || lb > NAME_MAX_LEN)
+        return NAME_MAX_LEN;
+    for (size_t i = 0; i <= la; i++)
+        d[i][0] = i;
+    for (size_t k = 0; k <= lb; k++)
+        d[0][k] = k;
+    for (size_t i = 1; i <= la; i++) {
+        for (size_t k = 1; k <= lb; k++) {
+            size_t change =
+                d[i - 1][k - 1] + (fold(a[i - 1]) != fold(b[k - 1]));
+            size_t drop = d[i - 1][k] + 1;
+            size_t add = d[i][k - 1] + 1;
+
+            d[i][k] = change < drop ? change : drop;
+            d[i][k] = d[i][k] < add ? d[i][k] : add;
+            if (i > 1 && k > 1 && fold(a[i - 1]) == fold(b[k - 2]) &&
+                fold(a[i - 2]) == fold(b[k - 1]) && d[i - 2][k - 2] < d[i][k])
+                d[i][k] = d[i - 2][k - 2] + 1;
+        }
+    }
+    return d[la][lb];
+}
+
+static const kerf_opt *
+find_opt(const kerf_command *c, const char *name)
+{
+    for (size_t i = 0; i < c->opt_count; i++) {
+        const kerf_opt *o = &c->opt[i];
+
+        if (o->kind != KERF_OPT_GROUP &&
+            (same_name(o->name, name) ||
+             (o->also != NULL && same_name(o->also, name))))
+            return o;
+    }
+    return NULL;
+}
+
+static int
+fail_unknown(const kerf_command *c, const char *name)
+{
+    const char *nearest = "help";
+    size_t best = kerf_text_distance(name, nearest);
+
+    for (size_t i = 0; i < c->opt_count; i++) {
+        size_t d;
+
+        if (c->opt[i].kind == KERF_OPT_GROUP)
+            continue;
+        d = kerf_text_distance(name, c->opt[i].name);
+        if (d < best) {
+            best = d;
+            nearest = c->opt[i].name;
+        }
+    }
+    if (best <= strlen(name) / 2 && best <= 4)
+        return kerf_usage_error(
+            c->name, "unknown flag --%s: did you mean --%s?", name, nearest);
+    return kerf_usage_error(c->name, "unknown flag --%s", name);
+}
+
+static bool
+read_int(const char *text, const kerf_opt *o, int *out)
+{
+    char *end = NULL;
+    long v;
+
+    errno = 0;
+    v = strtol(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || (double)v < o->min ||
+        (double)v > o->max)
+        return false;
+    *out = (int)v;
+    return true;
+}
+
+/* A number or a fraction; *end is left after it. */
+static bool
+read_real(const char *text, double *out, char **end)
+{
+    double v = strtod(text, end);
+
+    if (*end == text || !isfinite(v))
+        return false;
+    if (**end == '/') {
+        const char *under = *end + 1;
+        double d = strtod(under, end);
+
+        if (*end == under || d == 0.0 || !isfinite(d))
+            return false;
+        v /= d;
+    }
+    *out = v;
+    return true;
+}
+
+static bool
+read_reals(const char *text, kerf_reals *out)
+{
+    kerf_reals r = {0};
+    char *end = NULL;
+
+    do {
+        if (r.count == 3 || !read_real(text, &r.v[r.count], &end))
+            return false;
+        r.count++;
+        text = end + 1;
+    } while (*end == ',');
+    if (*end != '\0' || r.count == 2)
+        return false;
+    if (r.count == 1)
+        r.v[1] = r.v[2] = r.v[0];
+    *out = r;
+    return true;
+}
+
+static bool
+read_size(const char *text, int out[2])
+{
+    char *end = NULL;
+    long h = strtol(text, &end, 10);
+    long w = h;
+
+    if (end == text)
+        return false;
+    if (*end == 'x' || *end == 'X') {
+        const char *second = end + 1;
+
+        w = strtol(second, &end, 10);
+        if (end == second)
+            return false;
+    }
+    if (*end != '\0' || h < 1 || w < 1 || h > 16384 || w > 16384)
+        return false;
+    out[0] = (int)h;
+    out[1] = (int)w;
+    return true;
+}
+
+/* Index of text in "a|b|c", or -1. */
+static int
+find_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+    int n = 0;
+
+    for (const char *at = choices;; n++) {
+        size_t part = strcspn(at, "|");
+
+        if (part == len && strncasecmp(at, text, len) == 0)
+            return n;
+        if (at[part] == '\0')
+            return -1;
+        at += part + 1;
+    }
+}
+
+static int
+fail_value(const kerf_command *c, const kerf_opt *o, const char *text)
+{
+    switch (o->kind) {
+    case KERF_OPT_INT:
+        return kerf_usage_error(
+            c->name, "--%s %s: expected a whole number, %.0f to %.0f", o->name,
+            text, o->min, o->max);
+    case KERF_OPT_REAL:
+        return kerf_usage_error(c->name, "--%s %s: expected a number, %g to %g",
+                                o->name, text, o->min, o->max);
+    case KERF_OPT_REALS:
+        return kerf_usage_error(c->name,
+                                "--%s %s: expected 1 or 3 numbers with commas, "
+                                "as 0.485,0.456,0.406 or 1/255",
+                                o->name, text);
+    case KERF_OPT_SIZE:
+        return kerf_usage_error(
+            c->name, "--%s %s: expected HEIGHTxWIDTH in pixels, as 224x224",
+            o->name, text);
+    default:
+        return kerf_usage_error(c->name, "--%s %s: expected %s", o->name, text,
+                                o->choices);
+    }
+}
+
+/* -1: taken. */
+static int
+take_value(const kerf_command *c, const kerf_opt *o, const char *text)
+{
+    double real = 0.0;
+    char *end = NULL;
+    bool good = true;
+    int choice;
+
+    switch (o->kind) {
+    case KERF_OPT_INT:
+        good = read_int(text, o, o->to);
+        break;
+    case KERF_OPT_REAL:
+        good = read_real(text, &real, &end) && *end == '\0' && real >= o->min &&
+               real <= o->max;
+        if (good)
+            *(double *)o->to = real;
+        break;
+    case KERF_OPT_REALS:
+        good = read_reals(text, o->to);
+        break;
+    case KERF_OPT_SIZE:
+        good = read_size(text, o->to);
+        break;
+    case KERF_OPT_CHOICE:
+        choice = find_choice(o->choices, text);
+        good = choice >= 0;
+        if (good)
+            *(int *)o->to = choice;
+        break;
+    case KERF_OPT_TEXT:
+        *(const char **)o->to = text;
+        break;
+    case KERF_OPT_LIST: {
+        kerf_list *list = o->to;
+
+        if (list->count == KERF_LIST_MAX)
+            return kerf_usage_error(c->name, "--%s: more than %d", o->name,
+                                    KERF_LIST_MAX);
+        list->item[list->count++] = text;
+        break;
+    }
+    case KERF_OPT_FLAG:
+    case KERF_OPT_GROUP:
+        break;
+    }
+    if (!good)
+        return fail_value(c, o, text);
+    if (o->given != NULL)
+        *o->given = true;
+    return -1;
+}
+
+/* Handles argv[*at], which starts with "--"; *at ends on the last word used. */
+static int
+take_flag(const kerf_command *c, int argc, char **argv, int *at)
+{
+    const char *word = argv[*at] + 2;
+    const char *equals = strchr(word, '=');
+    char name[NAME_MAX_LEN + 1];
+    const kerf_opt *o;
+    int rc;
+
+    (void)snprintf(name, sizeof name, "%.*s",
+                   equals == NULL ? (int)strlen(word) : (int)(equals - word),
+                   word);
+    o = find_opt(c, name);
+    if (o == NULL)
+        return fail_unknown(c, name);
+    if (o->kind == KERF_OPT_FLAG) {
+        if (equals != NULL)
+            return kerf_usage_error(c->name, "--%s takes no value", o->name);
+        *(bool *)o->to = true;
+        if (o->given != NULL)
+            *o->given = true;
+        return -1;
+    }
+    if (equals != NULL)
+        return take_value(c, o, equals + 1);
+    if (*at + 1 >= argc || strncmp(argv[*at + 1], "--", 2) == 0)
+        return kerf_usage_error(c->name, "--%s needs a value", o->name);
+    do {
+        rc = take_value(c, o, argv[++*at]);
+    } while (rc < 0 && o->kind == KERF_OPT_LIST && *at + 1 < argc &&
+             argv[*at + 1][0] != '-');
+    return rc;
+}
+
+static const char *
+value_name(const kerf_opt *o)
+{
+    if (o->value != NULL)
+        return o->value;
+    switch (o->kind) {
+    case KERF_OPT_FLAG:
+    case KERF_OPT_GROUP:
+        return "";
+    case KERF_OPT_INT:
+        return "N";
+    case KERF_OPT_REAL:
+        return "X";
+    case KERF_OPT_REALS:
+        return "X[,X,X]";
+    case KERF_OPT_SIZE:
+        return "HxW";
+    case KERF_OPT_CHOICE:
+        return o->choices;
+    case KERF_OPT_TEXT:
+        return "TEXT";
+    case KERF_OPT_LIST:
+        return "SRC...";
+    }
+    return "";
+}
+
+/* " (default 8080)", or nothing. */
+static void
+print_default(const kerf_opt *o)
+{
+    const char *at = o->choices;
+
+    if (o->no_default)
+        return;
+    if (o->kind == KERF_OPT_INT)
+        (void)printf(" (default %d)", *(int *)o->to);
+    else if (o->kind == KERF_OPT_REAL)
+        (void)printf(" (default %g)", *(double *)o->to);
+    else if (o->kind == KERF_OPT_TEXT && *(const char **)o->to != NULL)
+        (void)printf(" (default %s)", *(const char **)o->to);
+    else if (o->kind == KERF_OPT_CHOICE) {
+        for (int i = *(int *)o->to; i > 0; i--)
+            at = strchr(at, '|') + 1;
+        (void)printf(" (default %.*s)", (int)strcspn(at, "|"), at);
+    }
+}
+
+static void
+print_help(const kerf_command *c)
+{
+    (void)printf("usage: kerf %s%s%s\n\n%s\n", c->name,
+                 c->usage[0] == '\0' ? "" : " ", c->usage, c->about);
+    for (size_t i = 0; i < c->opt_count; i++) {
+        const kerf_opt *o = &c->opt[i];
+        char left[128];
+
+        if (o->kind == KERF_OPT_GROUP) {
+            (void)printf("\n%s\n", o->help);
+            continue;
+        }
+        (void)snprintf(left, sizeof left, "--%s %s", o->name, value_name(o));
+        if (strlen(left) > 30)
+            (void)printf("  %s\n  %-30s", left, "");
+        else
+            (void)printf("  %-30s", left);
+        (void)printf(" %s", o->help);
+        print_default(o);
+        (void)printf("\n");
+    }
+    (void)printf("  %-30s this text\n", "--help");
+}
+
+int
+kerf_opts_parse(const kerf_command *c, int argc, char **argv)
+{
+    size_t args = 0;
+    bool only_args = false;
+
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        int rc = -1;
+
+        if (!only_args && strcmp(word, "--") == 0) {
+            only_args = true;
+        } else if (!only_args &&
+                   (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)) {
+            print_help(c);
+            return 0;
+        } else if (!only_args && strncmp(word, "--", 2) == 0) {
+            rc = take_flag(c, argc, argv, &i);
+        } else if (!only_args && word[0] == '-' && word[1] != '\0') {
+            rc = kerf_usage_error(c->name,
+                                  "unknown flag %s: flags are long, "
+                                  "--name",
+                                  word);
+        } else if (args == c->arg_most) {
+            rc = kerf_usage_error(c->name, "%s: unexpected word", word);
+        } else {
+            c->arg[args++] = word;
+        }
+        if (rc >= 0)
+            return rc;
+    }
+    if (args < c->arg_least)
+        return kerf_usage_error(c->name, "%s is missing", c->arg_name);
+    return -1;
+}

@@ -1,0 +1,40 @@
+/*
+ * save.h - outputs as .npy files, DIR/000000.0.npy (item, output), and the
+ * comparison with those that another run saved. run and edge use it.
+ * Threads: one.
+ */
+#ifndef KERF_CLI_SAVE_H
+#define KERF_CLI_SAVE_H
+
+#include "cli/show.h"
+
+typedef struct kerf_save {
+    const char *save;                  /* folder; NULL: not */
+    const char *against;               /* folder; NULL: not */
+    uint64_t compared, classed, equal; /* items; with labels; of those equal */
+    double max_diff;                   /* absolute, over all outputs */
+    bool differs; /* an output is missing, or of another shape */
+} kerf_save;
+
+/* clang-format off */
+#define KERF_SAVE_ROWS(s) \
+    {.name = "save", .kind = KERF_OPT_TEXT, .to = &(s)->save, .value = "DIR", \
+        .help = "write outputs as DIR/000000.0.npy (item, output)"}, \
+    {.name = "against", .kind = KERF_OPT_TEXT, .to = &(s)->against, \
+        .value = "DIR", \
+        .help = "compare with outputs that another run saved; 1 if they differ"}
+/* clang-format on */
+
+/* Makes the folder for --save, looks for the one of --against. */
+KERF_NODISCARD kerf_err kerf_save_start(const kerf_save *save,
+                                        kerf_detail *why);
+/* Saves and compares what was asked for. An output that cannot be compared is
+ * said once on stderr and counts as a difference. */
+KERF_NODISCARD kerf_err kerf_save_answer(kerf_save *save,
+                                         const kerf_answer *answer,
+                                         kerf_detail *why);
+/* "equal labels: 20 of 20, max abs difference 1.2e-07". False when they
+ * differ: another label, or shape, or a missing output. */
+bool kerf_save_finish(const kerf_save *save, bool json);
+
+#endif

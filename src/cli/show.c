@@ -1,0 +1,487 @@
+#include "cli/show.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "cli/show_json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_COLUMNS_MIN 16
+#define NAME_COLUMNS_MAX 32
+
+kerf_err
+kerf_show_init(kerf_show *show)
+{
+    show->mode = show->json    ? KERF_SHOW_JSON
+                 : show->table ? KERF_SHOW_TABLE
+                               : KERF_SHOW_LINES;
+    show->name_columns = NAME_COLUMNS_MIN;
+    show->started_ns = kerf_now_ns();
+    kerf_term_init(&show->term, stdout);
+    return kerf_stats_init(&show->total_us, 65536);
+}
+
+void
+kerf_show_fini(kerf_show *show)
+{
+    kerf_stats_fini(&show->total_us);
+}
+
+static size_t
+count_of(const kerf_tensor *t)
+{
+    size_t size = kerf_dtype_size(t->dtype);
+
+    return size == 0 ? 0 : t->bytes / size;
+}
+
+/* Values that lie in 0..1 and add up to 1. */
+static bool
+is_distribution(const kerf_tensor *t)
+{
+    double sum = 0.0;
+    size_t n = count_of(t);
+
+    for (size_t i = 0; i < n; i++) {
+        double v = kerf_tensor_at(t, i);
+
+        if (!(v >= 0.0 && v <= 1.0 + 1e-3))
+            return false;
+        sum += v;
+    }
+    return fabs(sum - 1.0) < 1e-2;
+}
+
+static bool
+wants_softmax(const kerf_card *card, const kerf_tensor *t)
+{
+    if (card != NULL && card->scores_given)
+        return card->scores_are_logits;
+    return !is_distribution(t);
+}
+
+/* Puts (index, score) into the k best, ordered; false when it is none. */
+static size_t
+insert(kerf_top *top, size_t used, size_t most, kerf_top one)
+{
+    size_t at = used;
+
+    while (at > 0 && top[at - 1].score < one.score)
+        at--;
+    if (at >= most)
+        return used;
+    used = used < most ? used + 1 : used;
+    memmove(top + at + 1, top + at, (used - at - 1) * sizeof *top);
+    top[at] = one;
+    return used;
+}
+
+size_t
+kerf_show_top(const kerf_card *card, const kerf_tensor *scores, kerf_top *top,
+              size_t most)
+{
+    size_t n = count_of(scores);
+    size_t used = 0;
+    double sum = 0.0;
+
+    for (size_t i = 0; i < n && most > 0; i++)
+        used =
+            insert(top, used, most,
+                   (kerf_top){.index = i, .score = kerf_tensor_at(scores, i)});
+    if (used == 0 || !wants_softmax(card, scores))
+        return used;
+    for (size_t i = 0; i < n; i++)
+        sum += exp(kerf_tensor_at(scores, i) - top[0].score);
+    for (size_t i = used; i-- > 0;)
+        top[i].score = exp(top[i].score - top[0].score) / sum;
+    return used;
+}
+
+char *
+kerf_show_label(char *out, size_t cap, const kerf_card *card, size_t index)
+{
+    if (card != NULL && index < card->label_count)
+        (void)kerf_text_safe(out, cap, card->label[index]);
+    else
+        (void)snprintf(out, cap, "%zu", index);
+    return out;
+}
+
+bool
+kerf_show_is_classes(const kerf_answer *a)
+{
+    size_t n;
+
+    if (a->card == NULL || a->card->task != KERF_TASK_CLASSIFY ||
+        a->out_count == 0)
+        return false;
+    n = count_of(&a->out[0]);
+    /* A batch of one row; 1x1 maps behind it are fine. */
+    return n > 0 && (a->out[0].shape.rank < 2 || a->out[0].shape.dims[0] == 1);
+}
+
+char *
+kerf_show_argmax(char *out, size_t cap, const kerf_tensor *t)
+{
+    size_t n = count_of(t);
+    size_t rows = t->shape.rank > 1 && t->shape.dims[0] > 0
+                      ? (size_t)t->shape.dims[0]
+                      : 1;
+    size_t used = 0;
+
+    (void)snprintf(out, cap, "[]");
+    for (size_t r = 0; r < rows && n > 0 && used + 24 < cap; r++) {
+        size_t best = 0;
+        int len;
+
+        for (size_t i = 1; i < n / rows; i++) {
+            if (kerf_tensor_at(t, r * (n / rows) + i) >
+                kerf_tensor_at(t, r * (n / rows) + best))
+                best = i;
+        }
+        len = snprintf(out + used, cap - used, "%s%zu]", r == 0 ? "[" : ", ",
+                       best);
+        used += len < 1 ? 0 : (size_t)len - 1; /* over the bracket */
+    }
+    return out;
+}
+
+/* The right label by --truth, "" when there is none. */
+static void
+find_truth(const kerf_show *show, const char *input, char *out, size_t cap)
+{
+    const char *base = strrchr(input, '/');
+    const char *start = base == NULL ? input : base + 1;
+    size_t len = strcspn(start, "_.");
+
+    if (show->truth == KERF_TRUTH_FOLDER && base != NULL) {
+        start = base;
+        while (start > input && start[-1] != '/')
+            start--;
+        len = (size_t)(base - start);
+    } else if (show->truth == KERF_TRUTH_FOLDER) {
+        len = 0;
+    }
+    (void)snprintf(out, cap, "%.*s", (int)len, start);
+}
+
+static bool
+is_right(const kerf_card *card, size_t index, const char *truth)
+{
+    char number[24];
+
+    if (card != NULL && index < card->label_count &&
+        strcasecmp(card->label[index], truth) == 0)
+        return true;
+    (void)snprintf(number, sizeof number, "%zu", index);
+    return strcmp(number, truth) == 0;
+}
+
+static void
+judge(kerf_show *show, const kerf_answer *a, kerf_judged *j)
+{
+    kerf_top best;
+
+    *j = (kerf_judged){0};
+    if (!kerf_show_is_classes(a))
+        return;
+    j->top_count =
+        kerf_show_top(a->card, &a->out[0], j->top, (size_t)show->top_k);
+    if (show->truth == KERF_TRUTH_NONE ||
+        kerf_show_top(a->card, &a->out[0], &best, 1) == 0)
+        return;
+    find_truth(show, a->input, j->truth, sizeof j->truth);
+    j->has_truth = j->truth[0] != '\0';
+    j->right = j->has_truth && is_right(a->card, best.index, j->truth);
+    show->judged += j->has_truth;
+    show->right += j->right;
+}
+
+static void
+print_name(kerf_show *show, const char *input)
+{
+    const char *base = strrchr(input, '/');
+    const char *name = base == NULL ? input : base + 1;
+    int has = (int)kerf_term_columns(name);
+
+    if (has > show->name_columns)
+        show->name_columns = has < NAME_COLUMNS_MAX ? has : NAME_COLUMNS_MAX;
+    kerf_term_cell(&show->term, name, show->name_columns, false);
+}
+
+static void
+print_mark(const kerf_show *show, const kerf_judged *j)
+{
+    char safe[256];
+    const kerf_term *t = &show->term;
+
+    if (!j->has_truth)
+        return;
+    if (j->right)
+        (void)fprintf(t->out, "  %sright%s", kerf_term_green(t),
+                      kerf_term_plain(t));
+    else
+        (void)fprintf(t->out, "  %swrong, is %s%s", kerf_term_red(t),
+                      kerf_text_safe(safe, sizeof safe, j->truth),
+                      kerf_term_plain(t));
+}
+
+/* "cat 98.70 %" */
+static void
+print_top(const kerf_show *show, const kerf_answer *a, const kerf_top *top,
+          int columns, bool bold)
+{
+    char label[256];
+    const kerf_term *t = &show->term;
+
+    (void)fprintf(t->out, "%s", bold ? kerf_term_bold(t) : kerf_term_dim(t));
+    kerf_term_cell(t, kerf_show_label(label, sizeof label, a->card, top->index),
+                   columns, false);
+    (void)fprintf(t->out, " %6.2f %%%s", top->score * 100.0,
+                  kerf_term_plain(t));
+}
+
+/* Columns for labels: the longest, within reason. */
+static int
+label_columns(const kerf_card *card)
+{
+    size_t most = 4;
+
+    for (size_t i = 0; card != NULL && i < card->label_count; i++) {
+        size_t has = kerf_term_columns(card->label[i]);
+
+        most = has > most ? has : most;
+    }
+    return most > 24 ? 24 : (int)most;
+}
+
+static void
+print_output(const kerf_show *show, const kerf_answer *a, size_t i)
+{
+    const kerf_tensor *t = &a->out[i];
+    char shape[KERF_SHAPE_TEXT];
+    char name[KERF_NAME_MAX * 4] = "";
+    kerf_values v;
+
+    kerf_values_of(&v, t);
+    if (a->port != NULL)
+        (void)kerf_text_safe(name, sizeof name, a->port[i].name);
+    (void)fprintf(show->term.out,
+                  "    output %zu %-16s %s %-20s min %10.4g  max %10.4g  "
+                  "mean %10.4g  std %10.4g\n",
+                  i, name, kerf_dtype_name(t->dtype),
+                  kerf_shape_text(shape, &t->shape), v.min, v.max, v.mean,
+                  v.std);
+}
+
+static void
+print_cost(const kerf_show *show, const kerf_answer *a)
+{
+    char ns[32];
+    char bytes[32];
+    const kerf_term *t = &show->term;
+
+    (void)fprintf(t->out, "  %9s",
+                  kerf_text_ns(ns, sizeof ns, kerf_stages_total(&a->stages)));
+    if (a->bytes_sent > 0)
+        (void)fprintf(t->out, "  %10s sent",
+                      kerf_text_bytes(bytes, sizeof bytes, a->bytes_sent));
+}
+
+static void
+show_lines(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
+{
+    char number[24];
+    const kerf_term *t = &show->term;
+    int columns = label_columns(a->card);
+
+    (void)snprintf(number, sizeof number, "Tensor %llu",
+                   (unsigned long long)a->index);
+    (void)fprintf(t->out, "%-11s ", number);
+    print_name(show, a->input);
+    if (j->top_count > 0) {
+        char argmax[64];
+
+        (void)fprintf(t->out, "  Result:%-6s ",
+                      kerf_show_argmax(argmax, sizeof argmax, &a->out[0]));
+        for (size_t i = 0; i < j->top_count; i++) {
+            (void)fprintf(t->out, i == 0 ? "" : "  ");
+            print_top(show, a, &j->top[i], columns, i == 0);
+        }
+        print_cost(show, a);
+        print_mark(show, j);
+        (void)fputc('\n', t->out);
+        return;
+    }
+    print_cost(show, a);
+    (void)fputc('\n', t->out);
+    for (size_t i = 0; i < a->out_count; i++)
+        print_output(show, a, i);
+}
+
+/* A stage that this kind of run has: something was measured in it. */
+static bool
+is_used(const kerf_show *show, int stage)
+{
+    return show->bytes_sent > 0 || stage <= KERF_STAGE_HEAD;
+}
+
+static void
+show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
+{
+    const kerf_term *t = &show->term;
+    int columns = label_columns(a->card);
+
+    if (!show->has_header) {
+        (void)fprintf(t->out, "%s%5s  ", kerf_term_bold(t), "#");
+        kerf_term_cell(t, "input", show->name_columns, false);
+        if (j->top_count > 0) {
+            (void)fputs("  ", t->out);
+            kerf_term_cell(t, "label", columns, false);
+            (void)fprintf(t->out, " %8s", "score");
+        }
+        for (int i = 0; i < KERF_STAGE_COUNT; i++) {
+            if (is_used(show, i))
+                (void)fprintf(t->out, " %10s", kerf_stage_name((kerf_stage)i));
+        }
+        (void)fprintf(t->out, " %10s us%s\n", "total", kerf_term_plain(t));
+        show->has_header = true;
+    }
+    (void)fprintf(t->out, "%5llu  ", (unsigned long long)a->index);
+    kerf_term_cell(t,
+                   strrchr(a->input, '/') == NULL ? a->input
+                                                  : strrchr(a->input, '/') + 1,
+                   show->name_columns, false);
+    if (j->top_count > 0) {
+        (void)fputs("  ", t->out);
+        print_top(show, a, &j->top[0], columns, false);
+    }
+    for (int i = 0; i < KERF_STAGE_COUNT; i++) {
+        if (is_used(show, i))
+            (void)fprintf(t->out, " %10.1f", (double)a->stages.ns[i] / 1e3);
+    }
+    (void)fprintf(t->out, " %10.1f",
+                  (double)kerf_stages_total(&a->stages) / 1e3);
+    print_mark(show, j);
+    (void)fputc('\n', t->out);
+}
+
+void
+kerf_show_answer(kerf_show *show, const kerf_answer *a)
+{
+    kerf_judged *j;
+
+    if (a->err != KERF_OK) {
+        show->failed++;
+        if (show->mode == KERF_SHOW_JSON) {
+            kerf_show_json_error("error", a->index, a->input, a->why);
+        } else {
+            (void)fprintf(show->term.out, "Tensor %-4llu ",
+                          (unsigned long long)a->index);
+            print_name(show, a->input);
+            (void)fprintf(show->term.out, "  %sno answer: %s%s\n",
+                          kerf_term_red(&show->term), a->why,
+                          kerf_term_plain(&show->term));
+        }
+        return;
+    }
+    j = calloc(1, sizeof *j);
+    if (j == NULL)
+        return;
+    show->answered++;
+    show->bytes_sent += a->bytes_sent;
+    kerf_stats_add(&show->total_us,
+                   (double)kerf_stages_total(&a->stages) / 1e3);
+    for (int i = 0; i < KERF_STAGE_COUNT; i++)
+        show->stage_sum[i] += (double)a->stages.ns[i];
+    judge(show, a, j);
+    if (show->mode == KERF_SHOW_JSON)
+        kerf_show_json_answer(a, j);
+    else if (show->mode == KERF_SHOW_TABLE)
+        show_row(show, a, j);
+    else
+        show_lines(show, a, j);
+    (void)fflush(stdout);
+    free(j);
+}
+
+void
+kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
+                  const char *why)
+{
+    char safe[2048];
+
+    show->skipped++;
+    if (show->mode == KERF_SHOW_JSON)
+        kerf_show_json_error("skipped", index, input, why);
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "kerf: skipped: %s\n",
+                  kerf_text_safe(safe, sizeof safe, why));
+}
+
+static void
+print_stages(const kerf_show *show, double total)
+{
+    const kerf_term *t = &show->term;
+
+    (void)fprintf(t->out, "where the time went, mean\n");
+    for (int i = 0; i < KERF_STAGE_COUNT; i++) {
+        double mean = show->stage_sum[i] / (double)show->answered;
+        double share = total > 0.0 ? show->stage_sum[i] / total : 0.0;
+        char ns[32];
+
+        if (!is_used(show, i))
+            continue;
+        (void)fprintf(t->out, "  %-11s %10s %5.1f %%  %s",
+                      kerf_stage_name((kerf_stage)i),
+                      kerf_text_ns(ns, sizeof ns, (unsigned long long)mean),
+                      share * 100.0, kerf_term_dim(t));
+        for (int k = 0; k < (int)(share * 30.0 + 0.5); k++)
+            (void)fputc('#', t->out);
+        (void)fprintf(t->out, "%s\n", kerf_term_plain(t));
+    }
+}
+
+void
+kerf_show_summary(kerf_show *show)
+{
+    uint64_t asked = show->answered + show->failed + show->skipped;
+    const kerf_term *t = &show->term;
+    double total = 0.0;
+    char a[32], b[32], c[32];
+
+    if (show->mode == KERF_SHOW_JSON) {
+        kerf_show_json_summary(show);
+        return;
+    }
+    for (int i = 0; i < KERF_STAGE_COUNT; i++)
+        total += show->stage_sum[i];
+    (void)fprintf(t->out, "\n%s%llu of %llu answered%s", kerf_term_bold(t),
+                  (unsigned long long)show->answered, (unsigned long long)asked,
+                  kerf_term_plain(t));
+    if (show->judged > 0)
+        (void)fprintf(t->out, ", %llu of %llu right",
+                      (unsigned long long)show->right,
+                      (unsigned long long)show->judged);
+    (void)fputc('\n', t->out);
+    if (show->answered == 0)
+        return;
+    (void)fprintf(
+        t->out, "end to end p50 %s, p99 %s",
+        kerf_text_ns(
+            a, sizeof a,
+            (unsigned long long)(kerf_stats_quantile(&show->total_us, 0.5) *
+                                 1e3)),
+        kerf_text_ns(
+            b, sizeof b,
+            (unsigned long long)(kerf_stats_quantile(&show->total_us, 0.99) *
+                                 1e3)));
+    if (show->bytes_sent > 0)
+        (void)fprintf(t->out, ", %s sent",
+                      kerf_text_bytes(c, sizeof c, show->bytes_sent));
+    (void)fputc('\n', t->out);
+    print_stages(show, total);
+}

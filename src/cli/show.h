@@ -1,0 +1,121 @@
+/*
+ * show.h - what an answer looks like: lines for a person, a table, or one JSON
+ * object per line; and the summary at the end. `kerf run` and `kerf edge` show
+ * the same.
+ * Threads: one owner.
+ */
+#ifndef KERF_CLI_SHOW_H
+#define KERF_CLI_SHOW_H
+
+#include "base/stats.h"
+#include "cli/opts.h"
+#include "cli/term.h"
+#include "kerf/engine.h"
+#include "kerf/stage.h"
+
+#define KERF_SHOW_VALUES_MAX 1000 /* elements of an output in JSON */
+
+typedef enum kerf_show_mode {
+    KERF_SHOW_LINES = 0,
+    KERF_SHOW_TABLE,
+    KERF_SHOW_JSON,
+} kerf_show_mode;
+
+typedef enum kerf_truth {
+    KERF_TRUTH_NONE = 0,
+    KERF_TRUTH_NAME,   /* file name up to its first '_' */
+    KERF_TRUTH_FOLDER, /* name of the parent folder */
+} kerf_truth;
+
+typedef struct kerf_answer {
+    uint64_t index;
+    const char *input; /* path or name; need not be safe to print */
+    kerf_err err;      /* not KERF_OK: no outputs, and why */
+    const char *why;
+    const kerf_card *card;  /* NULL: raw outputs */
+    const kerf_tensor *out; /* borrowed */
+    const kerf_port *port;  /* names of the outputs; NULL: none */
+    size_t out_count;
+    kerf_stages stages;
+    size_t bytes_sent; /* 0: nothing was sent */
+} kerf_answer;
+
+/* One of the best classes of an answer. */
+typedef struct kerf_top {
+    size_t index;
+    double score; /* a probability when the scores can be read as such */
+} kerf_top;
+
+typedef struct kerf_show {
+    /* Set by kerf_show_opt rows: */
+    bool json, table;
+    int top_k;
+    int truth; /* kerf_truth */
+    /* Set by kerf_show_init: */
+    kerf_show_mode mode;
+    kerf_term term;
+    kerf_stats total_us;
+    double stage_sum[KERF_STAGE_COUNT]; /* ns */
+    uint64_t answered, failed, skipped, judged, right, bytes_sent;
+    uint64_t started_ns;
+    bool has_header;
+    int name_columns;
+} kerf_show;
+
+/* Rows for an option table. */
+#define KERF_SHOW_ROWS(show)                                            \
+    {.name = "top-k",                                                   \
+     .also = "top",                                                     \
+     .kind = KERF_OPT_INT,                                              \
+     .to = &(show)->top_k,                                              \
+     .min = 1,                                                          \
+     .max = 1000,                                                       \
+     .help = "classes shown per answer"},                               \
+        {.name = "truth",                                               \
+         .kind = KERF_OPT_CHOICE,                                       \
+         .to = &(show)->truth,                                          \
+         .choices = "none|name|folder",                                 \
+         .help = "right label: file name up to '_', or parent folder"}, \
+        {.name = "table",                                               \
+         .kind = KERF_OPT_FLAG,                                         \
+         .to = &(show)->table,                                          \
+         .help = "one row per answer with the times by stage"},         \
+    {                                                                   \
+        .name = "json", .kind = KERF_OPT_FLAG, .to = &(show)->json,     \
+        .help = "one JSON object per line on stdout, logs on stderr"    \
+    }
+
+/* Before parsing: top_k 3. */
+#define KERF_SHOW_DEFAULTS \
+    {                      \
+        .top_k = 3         \
+    }
+
+/* After parsing. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_show_init(kerf_show *show);
+void kerf_show_fini(kerf_show *show);
+
+void kerf_show_answer(kerf_show *show, const kerf_answer *answer);
+/* An input that could not be read. */
+void kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
+                       const char *why);
+/* N of N answered, right ones, p50 and p99, bytes, shares of the stages. */
+void kerf_show_summary(kerf_show *show);
+
+/* The best k classes of a [1, n] or [n] score tensor, best first, at most
+ * `most`; softmax where the card says or the values show that they are not
+ * probabilities. Returns how many. */
+size_t kerf_show_top(const kerf_card *card, const kerf_tensor *scores,
+                     kerf_top *top, size_t most);
+
+/* "cat", or the index when there is no label; into out[cap]. Returns out. */
+char *kerf_show_label(char *out, size_t cap, const kerf_card *card,
+                      size_t index);
+
+/* Is output 0 of this answer a score per class? */
+bool kerf_show_is_classes(const kerf_answer *answer);
+
+/* The reference's "[3]" or "[3, 5]": argmax of each batch row of a tensor. */
+char *kerf_show_argmax(char *out, size_t cap, const kerf_tensor *t);
+
+#endif

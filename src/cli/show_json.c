@@ -1,0 +1,191 @@
+#include "cli/show_json.h"
+
+#include "base/text.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+kerf_values_of(kerf_values *v, const kerf_tensor *t)
+{
+    size_t size = kerf_dtype_size(t->dtype);
+    size_t n = size == 0 ? 0 : t->bytes / size;
+    size_t good = 0;
+    double sum = 0.0;
+    double squares = 0.0;
+
+    *v = (kerf_values){0};
+    for (size_t i = 0; i < n; i++) {
+        double x = kerf_tensor_at(t, i);
+
+        if (!isfinite(x)) {
+            v->odd++;
+            continue;
+        }
+        v->min = good == 0 || x < v->min ? x : v->min;
+        v->max = good == 0 || x > v->max ? x : v->max;
+        sum += x;
+        squares += x * x;
+        good++;
+    }
+    if (good == 0)
+        return;
+    v->mean = sum / (double)good;
+    v->std = sqrt(fmax(0.0, squares / (double)good - v->mean * v->mean));
+}
+
+/* JSON knows only UTF-8; what is not becomes \xNN. */
+static json_t *
+text_json(const char *text)
+{
+    char safe[4096];
+
+    return json_string(kerf_text_safe(safe, sizeof safe, text));
+}
+
+static void
+print_line(json_t *object)
+{
+    char *line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+
+    json_decref(object);
+    if (line == NULL)
+        return;
+    (void)puts(line);
+    (void)fflush(stdout);
+    free(line);
+}
+
+static json_t *
+number(double v)
+{
+    return isfinite(v) ? json_real(v) : json_null();
+}
+
+static json_t *
+output_json(const kerf_tensor *t, const kerf_port *port)
+{
+    json_t *o = json_object();
+    json_t *shape = json_array();
+    size_t size = kerf_dtype_size(t->dtype);
+    size_t n = size == 0 ? 0 : t->bytes / size;
+    kerf_values v;
+
+    kerf_values_of(&v, t);
+    for (uint32_t i = 0; i < t->shape.rank; i++)
+        (void)json_array_append_new(shape, json_integer(t->shape.dims[i]));
+    if (port != NULL)
+        (void)json_object_set_new(o, "name", text_json(port->name));
+    (void)json_object_set_new(o, "dtype",
+                              json_string(kerf_dtype_name(t->dtype)));
+    (void)json_object_set_new(o, "shape", shape);
+    (void)json_object_set_new(o, "min", number(v.min));
+    (void)json_object_set_new(o, "max", number(v.max));
+    (void)json_object_set_new(o, "mean", number(v.mean));
+    (void)json_object_set_new(o, "std", number(v.std));
+    if (n <= KERF_SHOW_VALUES_MAX) {
+        json_t *values = json_array();
+
+        for (size_t i = 0; i < n; i++)
+            (void)json_array_append_new(values, number(kerf_tensor_at(t, i)));
+        (void)json_object_set_new(o, "values", values);
+    }
+    return o;
+}
+
+void
+kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
+{
+    json_t *o = json_object();
+    json_t *top = json_array();
+    json_t *outputs = json_array();
+    json_t *stages = json_object();
+
+    for (size_t i = 0; i < j->top_count; i++) {
+        json_t *one = json_object();
+        char label[4096];
+
+        (void)json_object_set_new(one, "index",
+                                  json_integer((json_int_t)j->top[i].index));
+        (void)json_object_set_new(
+            one, "label",
+            json_string(kerf_show_label(label, sizeof label, a->card,
+                                        j->top[i].index)));
+        (void)json_object_set_new(one, "score", number(j->top[i].score));
+        (void)json_array_append_new(top, one);
+    }
+    for (size_t i = 0; i < a->out_count; i++)
+        (void)json_array_append_new(
+            outputs,
+            output_json(&a->out[i], a->port == NULL ? NULL : &a->port[i]));
+    for (int i = 0; i < KERF_STAGE_COUNT; i++)
+        (void)json_object_set_new(stages, kerf_stage_name((kerf_stage)i),
+                                  json_real((double)a->stages.ns[i] / 1e3));
+    (void)json_object_set_new(o, "event", json_string("result"));
+    (void)json_object_set_new(o, "index", json_integer((json_int_t)a->index));
+    (void)json_object_set_new(o, "input", text_json(a->input));
+    (void)json_object_set_new(o, "top", top);
+    (void)json_object_set_new(o, "outputs", outputs);
+    (void)json_object_set_new(o, "bytes_sent",
+                              json_integer((json_int_t)a->bytes_sent));
+    (void)json_object_set_new(o, "stages_us", stages);
+    (void)json_object_set_new(
+        o, "total_us", json_real((double)kerf_stages_total(&a->stages) / 1e3));
+    if (j->has_truth) {
+        (void)json_object_set_new(o, "truth", text_json(j->truth));
+        (void)json_object_set_new(o, "right", json_boolean(j->right));
+    }
+    print_line(o);
+}
+
+void
+kerf_show_json_error(const char *event, uint64_t index, const char *input,
+                     const char *why)
+{
+    json_t *o = json_object();
+
+    (void)json_object_set_new(o, "event", json_string(event));
+    (void)json_object_set_new(o, "index", json_integer((json_int_t)index));
+    (void)json_object_set_new(o, "input", text_json(input));
+    (void)json_object_set_new(o, "why", text_json(why));
+    print_line(o);
+}
+
+void
+kerf_show_json_summary(kerf_show *show)
+{
+    json_t *o = json_object();
+    json_t *stages = json_object();
+    double n = show->answered == 0 ? 1.0 : (double)show->answered;
+
+    for (int i = 0; i < KERF_STAGE_COUNT; i++)
+        (void)json_object_set_new(stages, kerf_stage_name((kerf_stage)i),
+                                  json_real(show->stage_sum[i] / n / 1e3));
+    (void)json_object_set_new(o, "event", json_string("summary"));
+    (void)json_object_set_new(
+        o, "asked",
+        json_integer(
+            (json_int_t)(show->answered + show->failed + show->skipped)));
+    (void)json_object_set_new(o, "answered",
+                              json_integer((json_int_t)show->answered));
+    (void)json_object_set_new(o, "failed",
+                              json_integer((json_int_t)show->failed));
+    (void)json_object_set_new(o, "skipped",
+                              json_integer((json_int_t)show->skipped));
+    if (show->judged > 0) {
+        (void)json_object_set_new(o, "judged",
+                                  json_integer((json_int_t)show->judged));
+        (void)json_object_set_new(o, "right",
+                                  json_integer((json_int_t)show->right));
+    }
+    (void)json_object_set_new(
+        o, "p50_us", json_real(kerf_stats_quantile(&show->total_us, 0.5)));
+    (void)json_object_set_new(
+        o, "p99_us", json_real(kerf_stats_quantile(&show->total_us, 0.99)));
+    (void)json_object_set_new(o, "bytes_sent",
+                              json_integer((json_int_t)show->bytes_sent));
+    (void)json_object_set_new(o, "stages_us", stages);
+    print_line(o);
+}
