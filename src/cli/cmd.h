@@ -1,12 +1,54 @@
 /*
- * cmd.h - the commands: one cmd_<name>.c each, and a row in main.c.
- * argv[0] is the command's name. Returns the exit status: 0 ok, 1 failed,
- * 2 usage.
+ * cmd.h - the commands, and what several of them share.
+ * Threads: one.
  */
 #ifndef KERF_CLI_CMD_H
 #define KERF_CLI_CMD_H
 
+#include "cli/opts.h"
+#include "kerf/engine.h"
+
+/* Each takes its own argv (argv[0] is the command's name) and returns the exit
+ * status: 0 ok, 1 failed, 2 usage. */
+int kerf_cmd_cloud(int argc, char **argv);
+int kerf_cmd_edge(int argc, char **argv);
 int kerf_cmd_card(int argc, char **argv);
 int kerf_cmd_run(int argc, char **argv);
+
+/* Flags that every command with an engine has. */
+typedef struct kerf_cmd_common {
+    int engine, precision, log;
+} kerf_cmd_common;
+
+#define KERF_CMD_ENGINE_OPTS(engine_opts, common)                              \
+    {.kind = KERF_OPT_GROUP, .help = "Engine"},                                \
+        {.name = "engine",                                                     \
+         .kind = KERF_OPT_CHOICE,                                              \
+         .to = &(common)->engine,                                              \
+         .choices = "openvino|fake",                                           \
+         .help = "fake: deterministic, for tests"},                            \
+        {.name = "precision",                                                  \
+         .kind = KERF_OPT_CHOICE,                                              \
+         .to = &(common)->precision,                                           \
+         .choices = "f32|bf16",                                                \
+         .help = "bf16: faster where the CPU has it, less exact"},             \
+    {                                                                          \
+        .name = "threads", .kind = KERF_OPT_INT,                               \
+        .to = &(engine_opts)->threads, .min = 0, .max = 256,                   \
+        .help = "threads of one inference; 0: 1"                               \
+    }
+
+#define KERF_CMD_LOG_OPT(common)                                               \
+    {                                                                          \
+        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log,          \
+        .choices = "warn|error|info|debug|trace",                              \
+        .help = "events on stderr, one logfmt line each"                       \
+    }
+
+/* Puts the parsed flags into force: engine options, log sink, signals. */
+void kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine);
+/* Prints the error as one line; returns 1. */
+int kerf_cmd_failed(kerf_err err, const kerf_detail *why);
+bool kerf_cmd_is_dir(const char *path);
 
 #endif

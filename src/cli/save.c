@@ -36,16 +36,17 @@ make_path(char out[KERF_PATH_MAX], const char *dir, uint64_t index, size_t i,
     return KERF_OK;
 }
 
-static kerf_err
-save_all(const char *dir, const kerf_answer *a, kerf_detail *why)
+kerf_err
+kerf_save_outputs(const char *dir, uint64_t index, const kerf_tensor *out,
+                  size_t count, kerf_detail *why)
 {
     char path[KERF_PATH_MAX];
     kerf_err err = KERF_OK;
 
-    for (size_t i = 0; i < a->out_count && err == KERF_OK; i++) {
-        err = make_path(path, dir, a->index, i, why);
+    for (size_t i = 0; i < count && err == KERF_OK; i++) {
+        err = make_path(path, dir, index, i, why);
         if (err == KERF_OK)
-            err = kerf_npy_write(path, &a->out[i], why);
+            err = kerf_npy_write(path, &out[i], why);
     }
     return err;
 }
@@ -127,7 +128,7 @@ kerf_save_answer(kerf_save *s, const kerf_answer *a, kerf_detail *why)
     kerf_err err = KERF_OK;
 
     if (s->save != NULL)
-        err = save_all(s->save, a, why);
+        err = kerf_save_outputs(s->save, a->index, a->out, a->out_count, why);
     if (err != KERF_OK || s->against == NULL)
         return err;
     s->compared++;

@@ -28,6 +28,10 @@ typedef struct kerf_save {
 /* Makes the folder for --save, looks for the one of --against. */
 KERF_NODISCARD kerf_err kerf_save_start(const kerf_save *save,
                                         kerf_detail *why);
+/* Writes each output as dir/000000.0.npy. */
+KERF_NODISCARD kerf_err kerf_save_outputs(const char *dir, uint64_t index,
+                                          const kerf_tensor *out, size_t count,
+                                          kerf_detail *why);
 /* Saves and compares what was asked for. An output that cannot be compared is
  * said once on stderr and counts as a difference. */
 KERF_NODISCARD kerf_err kerf_save_answer(kerf_save *save,

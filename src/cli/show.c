@@ -400,6 +400,8 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
     judge(show, a, j);
     if (show->mode == KERF_SHOW_JSON)
         kerf_show_json_answer(a, j);
+    else if (show->quiet)
+        ; /* counted */
     else if (show->mode == KERF_SHOW_TABLE)
         show_row(show, a, j);
     else

@@ -49,6 +49,7 @@ typedef struct kerf_top {
 typedef struct kerf_show {
     /* Set by kerf_show_opt rows: */
     bool json, table;
+    bool quiet; /* no line per answer, only the summary; JSON has both */
     int top_k;
     int truth; /* kerf_truth */
     /* Set by kerf_show_init: */
