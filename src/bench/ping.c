@@ -1,0 +1,130 @@
+#include "bench/ping.h"
+
+#include "base/clock.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WARM_RUNS 50
+
+static bool
+send_all(int fd, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static bool
+recv_all(int fd, uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = recv(fd, data, len, 0);
+
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* The peer, in a process of its own. buffer holds the larger of both. */
+static void
+answer_all(int listener, uint8_t *buffer, size_t request_bytes,
+           size_t answer_bytes)
+{
+    const int one = 1;
+    int fd = accept(listener, NULL, NULL);
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    while (recv_all(fd, buffer, request_bytes) &&
+           send_all(fd, buffer, answer_bytes))
+        continue;
+    _exit(0);
+}
+
+static bool
+listen_on_loopback(int listener, struct sockaddr_in *at)
+{
+    socklen_t len = sizeof *at;
+
+    *at = (struct sockaddr_in){.sin_family = AF_INET,
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return bind(listener, (struct sockaddr *)at, sizeof *at) == 0 &&
+           listen(listener, 1) == 0 &&
+           getsockname(listener, (struct sockaddr *)at, &len) == 0;
+}
+
+static bool
+time_trips(int fd, uint8_t *buffer, size_t request_bytes, size_t answer_bytes,
+           int runs, kerf_stats *ns)
+{
+    for (int i = -WARM_RUNS; i < runs; i++) {
+        uint64_t start_ns = kerf_now_ns();
+
+        if (!send_all(fd, buffer, request_bytes) ||
+            !recv_all(fd, buffer, answer_bytes))
+            return false;
+        if (i >= 0)
+            kerf_stats_add(ns, (double)(kerf_now_ns() - start_ns));
+    }
+    return true;
+}
+
+kerf_err
+kerf_ping_run(kerf_stats *ns, size_t request_bytes, size_t answer_bytes,
+              int runs, kerf_detail *why)
+{
+    size_t most = request_bytes > answer_bytes ? request_bytes : answer_bytes;
+    uint8_t *buffer = calloc(1, most + 1);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int one = 1;
+    struct sockaddr_in at;
+    pid_t pid = -1;
+    bool ok = false;
+
+    if (buffer != NULL && listener >= 0 && fd >= 0 &&
+        listen_on_loopback(listener, &at))
+        pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)close(fd);
+        answer_all(listener, buffer, request_bytes, answer_bytes);
+    }
+    if (pid > 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        ok = time_trips(fd, buffer, request_bytes, answer_bytes, runs, ns);
+    }
+    if (!ok)
+        (void)kerf_fail(why, KERF_EIO, "raw TCP over loopback: %s",
+                        strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
+    if (listener >= 0)
+        (void)close(listener);
+    if (pid > 0) {
+        if (!ok)
+            (void)kill(pid, SIGKILL);
+        (void)waitpid(pid, NULL, 0);
+    }
+    free(buffer);
+    return ok ? KERF_OK : KERF_EIO;
+}
