@@ -1,6 +1,7 @@
 #include "source/gst.h"
 
 #include "base/text.h"
+#include "source/ycc.h"
 
 #include <gst/gst.h>
 #include <gst/video/video.h>
@@ -204,6 +205,10 @@ open_decoder(decoder *d, kerf_image_format format, kerf_detail *why)
                         kerf_image_format_name(format));
         goto out;
     }
+    /* jpegdec's default IDCT is the fast one, libjpeg's is the exact one. */
+    if (g_object_class_find_property(G_OBJECT_GET_CLASS(d->element),
+                                     "idct-method") != NULL)
+        gst_util_set_object_arg(G_OBJECT(d->element), "idct-method", "islow");
     d->bus = gst_bus_new();
     gst_element_set_bus(d->element, d->bus);
     if (!link_pads(d) || !start_stream(d, caps))
@@ -308,6 +313,23 @@ unpack(GstVideoFrame *from, GstVideoFrame *to)
     }
 }
 
+static void
+convert_ycc(GstVideoFrame *from, GstVideoFrame *to)
+{
+    const kerf_ycc planes = {
+        .y = GST_VIDEO_FRAME_PLANE_DATA(from, 0),
+        .cb = GST_VIDEO_FRAME_PLANE_DATA(from, 1),
+        .cr = GST_VIDEO_FRAME_PLANE_DATA(from, 2),
+        .y_stride = (size_t)GST_VIDEO_FRAME_PLANE_STRIDE(from, 0),
+        .c_stride = (size_t)GST_VIDEO_FRAME_PLANE_STRIDE(from, 1),
+        .width = GST_VIDEO_FRAME_WIDTH(from),
+        .height = GST_VIDEO_FRAME_HEIGHT(from),
+    };
+
+    kerf_ycc_to_rgb(&planes, GST_VIDEO_FRAME_PLANE_DATA(to, 0),
+                    (size_t)GST_VIDEO_FRAME_PLANE_STRIDE(to, 0));
+}
+
 /* Makes gst->convert go from `from` to packed RGB. */
 static bool
 prepare_convert(kerf_gst *gst, const GstVideoInfo *from)
@@ -355,6 +377,8 @@ map_rgb(kerf_gst *gst, const GstVideoInfo *info, GstBuffer *frame)
     gst->is_mapped = good;
     if (good && is_packed(info))
         unpack(&from, &gst->mapped);
+    else if (good && GST_VIDEO_INFO_FORMAT(info) == GST_VIDEO_FORMAT_I420)
+        convert_ycc(&from, &gst->mapped);
     else if (good)
         gst_video_converter_frame(gst->convert, &from, &gst->mapped);
     gst_video_frame_unmap(&from);

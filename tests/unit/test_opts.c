@@ -63,7 +63,7 @@ parse(const char *const *words, size_t count)
                                   .arg = &got.arg,
                                   .arg_most = 1,
                                   .arg_name = "MODEL"};
-    char *argv[16] = {(char *)(uintptr_t) "test"};
+    char *argv[32] = {(char *)(uintptr_t) "test"};
     FILE *f = tmpfile();
     int saved = dup(STDERR_FILENO);
     size_t n;

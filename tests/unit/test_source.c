@@ -149,6 +149,15 @@ next__png_of_the_right_size__gives_exact_pixels(void **state)
     EXPECT(bit_png, 4, 6, STRETCH, RGB, bit);
 }
 
+/* Odd sizes: the last chroma sample covers one pixel. libjpeg's own SIMD and
+ * plain IDCT agree, so the pixels are the same everywhere. */
+static void
+next__jpeg_4_2_0__gives_libjpegs_pixels(void **state)
+{
+    (void)state;
+    EXPECT(soft_jpg, 9, 15, STRETCH, RGB, soft_pixels);
+}
+
 static void
 next__each_resize_rule__gives_pillows_pixels(void **state)
 {
@@ -193,16 +202,11 @@ static void
 next__bad_files__one_error_each_and_goes_on(void **state)
 {
     const char *spec = dir;
-    const char *says[] = {"broken PNG",
-                          "is cut short",
-                          "cut short",
-                          "empty",
-                          "60000 x 60000",
-                          "takes u8",
-                          "not an .npy file",
-                          "not an image",
-                          "16 bits",
-                          NULL};
+    const char *says[] = {"broken PNG",       "is cut short",
+                          "cut short",        "empty",
+                          "60000 x 60000",    "takes u8",
+                          "not an .npy file", "not an image",
+                          "16 bits",          NULL};
     static const float wrong[6] = {0};
     kerf_tensor t = {.dtype = KERF_F32,
                      .shape = {.rank = 2, .dims = {2, 3}},
@@ -463,6 +467,7 @@ main(void)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_dir, drop_dir)
     const struct CMUnitTest tests[] = {
         CASE(next__png_of_the_right_size__gives_exact_pixels),
+        CASE(next__jpeg_4_2_0__gives_libjpegs_pixels),
         CASE(next__each_resize_rule__gives_pillows_pixels),
         CASE(next__exif_orientation__is_honoured),
         CASE(next__bad_files__one_error_each_and_goes_on),
