@@ -8,66 +8,13 @@
 #ifndef KERF_EDGE_H
 #define KERF_EDGE_H
 
-#include "kerf/engine.h"
-#include "kerf/stage.h"
+#include "kerf/edge_opts.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 typedef struct kerf_edge kerf_edge;
-
-typedef struct kerf_edge_opts {
-    const char *host; /* of the cloud */
-    int port;
-    const char *store; /* folder for received models */
-    const char *name;  /* shown by the cloud; NULL: host name and pid */
-    const char *model; /* wanted; NULL: what the cloud says */
-    kerf_engine_opts engine;
-    int window;      /* requests in flight, 1..64; 0: 8 */
-    int deadline_ms; /* per request; 0: none */
-    /* Inputs: see source/source.h. */
-    const char *const *inputs;
-    size_t input_count;
-    uint64_t repeat; /* times over the inputs; 0: for ever */
-    double rate_hz;  /* 0: as fast as answers come */
-    bool watch;      /* folders: go on with files that arrive later */
-    bool handle_signals;
-} kerf_edge_opts;
-
-typedef struct kerf_edge_result {
-    uint64_t index;    /* 0, 1, ... in the order of the inputs */
-    const char *name;  /* of the input, as given; not safe to print */
-    const kerf_card *card; /* NULL: the model has none */
-    kerf_err err;      /* KERF_OK, or why there is no result */
-    const char *why;
-    kerf_stages stages;
-    size_t bytes_sent, bytes_received; /* on the wire, all of the frames */
-    size_t sent_count;
-    const kerf_port *sent;             /* what the head gave: dtype and shape */
-    size_t count;
-    const kerf_tensor *output; /* for the call only */
-} kerf_edge_result;
-
-/* Any may be NULL. why and name texts are safe to print, unless said. */
-typedef struct kerf_edge_events {
-    void *ctx;
-    /* Waiting for the cloud, connected, waiting for a model, ... one line. */
-    void (*state)(void *ctx, bool connected, const char *text);
-    void (*progress)(void *ctx, const char *file, uint64_t got, uint64_t size);
-    void (*received)(void *ctx, const char *file, uint64_t size, uint64_t ns);
-    /* Loaded, tested on its probes, in use; or why it cannot be. */
-    void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
-                  const char *why);
-    void (*answer)(void *ctx, const kerf_edge_result *result);
-    /* An input that could not be read; the run goes on. */
-    void (*skipped)(void *ctx, uint64_t index, const char *name, kerf_err err,
-                    const char *why);
-} kerf_edge_events;
-
-typedef struct kerf_edge_total {
-    uint64_t asked, answered, failed, skipped;
-} kerf_edge_total;
 
 KERF_API KERF_NODISCARD kerf_err kerf_edge_open(kerf_edge **out,
                                                 const kerf_edge_opts *opts,

@@ -77,3 +77,40 @@ kerf_engine_load_image(kerf_engine *engine, kerf_net **out,
     *image_port = how.image_port;
     return kerf_engine_load(engine, out, m, &how, why);
 }
+
+kerf_err
+kerf_engine_load_tail(kerf_engine *engine, kerf_net **out,
+                      const kerf_model_bytes *m, const kerf_net *head,
+                      kerf_detail *why)
+{
+    kerf_shape shapes[KERF_PORTS_MAX];
+    kerf_load how = {.shapes = shapes,
+                     .shape_count = kerf_net_out_count(head)};
+    kerf_net *tail = NULL;
+    kerf_err err;
+
+    if (!kerf_net_is_static(head))
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "head: the shape of what crosses depends on the data");
+    for (size_t i = 0; i < how.shape_count; i++)
+        shapes[i] = kerf_net_out(head, i)->shape;
+    err = kerf_engine_load(engine, &tail, m, &how, why);
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "tail");
+    for (size_t i = 0; i < kerf_net_in_count(tail); i++) {
+        const kerf_port *give = kerf_net_out(head, i);
+        const kerf_port *take = kerf_net_in(tail, i);
+
+        if (give->dtype == take->dtype)
+            continue;
+        err = kerf_fail(why, KERF_EMISMATCH,
+                        "head and tail do not fit: output %zu of the head is "
+                        "%s, the tail takes %s",
+                        i, kerf_dtype_name(give->dtype),
+                        kerf_dtype_name(take->dtype));
+        kerf_net_free(tail);
+        return err;
+    }
+    *out = tail;
+    return KERF_OK;
+}

@@ -28,4 +28,13 @@ KERF_NODISCARD kerf_err kerf_engine_load_image(kerf_engine *engine,
                                                size_t *image_port,
                                                kerf_detail *why);
 
+/* The tail of a cut, with the shapes that head gives; what crosses must have
+ * the dtypes that the tail takes. Errors: those of kerf_engine_load(),
+ * KERF_ENOTSUP (head is not static), KERF_EMISMATCH. */
+KERF_NODISCARD kerf_err kerf_engine_load_tail(kerf_engine *engine,
+                                              kerf_net **out,
+                                              const kerf_model_bytes *m,
+                                              const kerf_net *head,
+                                              kerf_detail *why);
+
 #endif

@@ -446,16 +446,24 @@ kerf_incoming_abort(kerf_incoming *in)
 }
 
 static kerf_err
+check_size(const kerf_incoming *in, kerf_detail *why)
+{
+    if (in->got == in->file.size)
+        return KERF_OK;
+    return kerf_fail(why, KERF_ECORRUPT,
+                     "%s: %llu bytes came, the manifest says %llu",
+                     in->file.name, (unsigned long long)in->got,
+                     (unsigned long long)in->file.size);
+}
+
+static kerf_err
 check_whole(kerf_incoming *in, kerf_detail *why)
 {
     uint8_t sum[KERF_SHA256_LEN];
+    kerf_err err = check_size(in, why);
 
-    if (in->got != in->file.size) {
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "%s: %llu bytes came, the manifest says %llu",
-                         in->file.name, (unsigned long long)in->got,
-                         (unsigned long long)in->file.size);
-    }
+    if (err != KERF_OK)
+        return err;
     kerf_sha256_end(in->hash, sum);
     if (memcmp(sum, in->file.sha256, sizeof sum) != 0) {
         return kerf_fail(why, KERF_ECORRUPT,
@@ -488,6 +496,20 @@ kerf_incoming_commit(kerf_incoming *in, kerf_detail *why)
 
     if (err == KERF_OK)
         err = publish(in, why);
+    kerf_incoming_abort(in);
+    return err;
+}
+
+kerf_err
+kerf_incoming_accept(kerf_incoming *in, uint8_t sha256[KERF_SHA256_LEN],
+                     kerf_detail *why)
+{
+    kerf_err err = check_size(in, why);
+
+    if (err == KERF_OK) {
+        kerf_sha256_end(in->hash, sha256);
+        err = publish(in, why);
+    }
     kerf_incoming_abort(in);
     return err;
 }

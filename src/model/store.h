@@ -42,6 +42,11 @@ uint64_t kerf_incoming_got(const kerf_incoming *in); /* bytes so far */
  * handle is gone in every case. */
 KERF_NODISCARD kerf_err kerf_incoming_commit(kerf_incoming *in,
                                              kerf_detail *why);
+/* As commit, for a peer that gives no hash: any bytes of the size are taken,
+ * file->sha256 was not looked at and sha256 becomes theirs. */
+KERF_NODISCARD kerf_err kerf_incoming_accept(kerf_incoming *in,
+                                             uint8_t sha256[KERF_SHA256_LEN],
+                                             kerf_detail *why);
 void kerf_incoming_abort(kerf_incoming *in); /* accepts NULL */
 
 /* After all shipped parts are committed: writes NAME.manifest.json. */

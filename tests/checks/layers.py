@@ -22,7 +22,14 @@ ROWS = [
 
 # The folder that a public header include/kerf/<noun>.h belongs to, where the
 # noun is not itself the name of a folder.
-PUBLIC = {"err": "base", "limits": "base", "stage": "tensor", "card": "model"}
+PUBLIC = {
+    "err": "base",
+    "limits": "base",
+    "stage": "tensor",
+    "card": "model",
+    "cloud_opts": "engine",
+    "edge_opts": "engine",
+}
 
 # Include prefix -> the only files that may have it.
 SOLE = {

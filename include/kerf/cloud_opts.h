@@ -1,0 +1,63 @@
+/*
+ * cloud_opts.h - what a cloud is told to do, and what it tells: for
+ * kerf_cloud_open() and for kerf_legacy_cloud_run(). Threads: values.
+ */
+#ifndef KERF_CLOUD_OPTS_H
+#define KERF_CLOUD_OPTS_H
+
+#include "kerf/engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kerf_cloud_opts {
+    const char *host;   /* to listen on */
+    int port;           /* 0: any free one; see the listening event */
+    const char *models; /* folder of client_infer_* and server_infer_* */
+    kerf_engine_opts engine;
+    int workers;         /* engine threads; 0: one per core, 4 at most */
+    int window;          /* requests in flight per edge; 0: 16 */
+    int queue;           /* requests waiting per model; 0: 64 */
+    int heartbeat_ms;    /* 0: 2000 */
+    int edges_max;       /* 0: 4096 */
+    bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */
+    /* Only for the reference's wire: */
+    int retry_ms; /* between two attempts to reach the edge; 0: 2000 */
+    int stall_ms; /* of silence within a message end it; 0: 30000 */
+} kerf_cloud_opts;
+
+/* One answered request. Its outputs come beside it in the event. */
+typedef struct kerf_cloud_answer {
+    const char *edge; /* its name, made safe to print */
+    const char *model;
+    uint64_t id; /* the edge's request id */
+    uint64_t queue_ns, tail_ns;
+    size_t bytes_in, bytes_out; /* payload */
+    size_t count;               /* outputs */
+} kerf_cloud_answer;
+
+/* Any may be NULL. Text is safe to print. On the loop's thread, but answered
+ * and refused: on any, several at a time, right after the answer was sent:
+ * that worker takes no other request until it returns. */
+typedef struct kerf_cloud_events {
+    void *ctx;
+    void (*listening)(void *ctx, const char *host, int port);
+    /* err KERF_OK: loaded and tested, now served; why: NULL or the trouble. */
+    void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
+                  const char *why);
+    void (*edge)(void *ctx, const char *edge, const char *peer, bool joined,
+                 const char *why);
+    /* The edge runs the model's head (KERF_OK), or could not and why. */
+    void (*shipped)(void *ctx, const char *edge, const char *model,
+                    uint64_t bytes, kerf_err err, const char *why);
+    void (*answered)(void *ctx, const kerf_cloud_answer *answer,
+                     const kerf_tensor *output);
+    void (*refused)(void *ctx, const char *edge, uint64_t id, kerf_err err,
+                    const char *why);
+} kerf_cloud_events;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
