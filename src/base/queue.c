@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -11,6 +12,7 @@ struct kerf_queue {
     pthread_cond_t filled;
     size_t limit, count, head;
     bool closed;
+    _Atomic bool stirred; /* something may be there: look, under the lock */
     void *items[];
 };
 
@@ -55,6 +57,7 @@ kerf_queue_push(kerf_queue *q, void *item)
         err = KERF_EBUSY;
     else
         q->items[(q->head + q->count++) % q->limit] = item;
+    atomic_store(&q->stirred, true);
     (void)pthread_mutex_unlock(&q->lock);
     if (err == KERF_OK)
         (void)pthread_cond_signal(&q->filled);
@@ -71,6 +74,8 @@ take_first(kerf_queue *q)
     item = q->items[q->head];
     q->head = (q->head + 1) % q->limit;
     q->count--;
+    if (q->count > 0)
+        atomic_store(&q->stirred, true);
     return item;
 }
 
@@ -84,6 +89,22 @@ kerf_queue_pop(kerf_queue *q)
         (void)pthread_cond_wait(&q->filled, &q->lock);
     item = take_first(q);
     (void)pthread_mutex_unlock(&q->lock);
+    return item;
+}
+
+void *
+kerf_queue_pop_awake(kerf_queue *q, kerf_awake *awake)
+{
+    void *item;
+
+    kerf_awake_begin(awake);
+    do {
+        item = atomic_exchange(&q->stirred, false) ? kerf_queue_try_pop(q)
+                                                   : NULL;
+    } while (item == NULL && kerf_awake_yield(awake));
+    if (item == NULL)
+        item = kerf_queue_pop(q);
+    kerf_awake_end(awake);
     return item;
 }
 
@@ -103,6 +124,7 @@ kerf_queue_close(kerf_queue *q)
 {
     (void)pthread_mutex_lock(&q->lock);
     q->closed = true;
+    atomic_store(&q->stirred, true);
     (void)pthread_mutex_unlock(&q->lock);
     (void)pthread_cond_broadcast(&q->filled);
 }

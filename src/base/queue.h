@@ -7,6 +7,7 @@
 #ifndef KERF_BASE_QUEUE_H
 #define KERF_BASE_QUEUE_H
 
+#include "base/awake.h"
 #include "kerf/err.h"
 
 #include <stddef.h>
@@ -20,6 +21,9 @@ void kerf_queue_free(kerf_queue *q); /* accepts NULL; items are the caller's */
 KERF_NODISCARD kerf_err kerf_queue_push(kerf_queue *q, void *item);
 /* Waits for an item; NULL once the queue is closed and empty. */
 void *kerf_queue_pop(kerf_queue *q);
+/* The same, and stays awake for a while where waits are short (awake.h); *awake
+ * belongs to the popping thread. */
+void *kerf_queue_pop_awake(kerf_queue *q, kerf_awake *awake);
 void *kerf_queue_try_pop(kerf_queue *q); /* NULL when empty */
 /* No more pushes; waiting poppers drain what is left, then get NULL. */
 void kerf_queue_close(kerf_queue *q);

@@ -199,9 +199,10 @@ run_worker(void *ctx)
     kerf_cloud *cloud = ctx;
     size_t me = atomic_fetch_add(&cloud->next_worker, 1);
     kerf_tensors *m = malloc(sizeof *m);
+    kerf_awake awake = {0};
     kerf_slot *slot;
 
-    while ((slot = kerf_queue_pop(cloud->jobs)) != NULL) {
+    while ((slot = kerf_queue_pop_awake(cloud->jobs, &awake)) != NULL) {
         if (m != NULL)
             do_job(cloud, slot, me, m);
         else

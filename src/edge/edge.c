@@ -76,6 +76,13 @@ kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
 }
 
 void
+kerf_edge_stir(kerf_edge *edge)
+{
+    (void)atomic_fetch_add(&edge->changes, 1);
+    (void)pthread_cond_broadcast(&edge->changed);
+}
+
+void
 kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why)
 {
     kerf_note *note = &edge->done_note;
@@ -123,7 +130,7 @@ kerf_edge_switch(kerf_edge *edge)
             old = NULL;
         }
     }
-    (void)pthread_cond_broadcast(&edge->changed);
+    kerf_edge_stir(edge);
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_program_free(old);
     if (switched)
@@ -328,7 +335,7 @@ kerf_edge_stop(kerf_edge *edge)
     edge->stopping = true;
     if (edge->source != NULL)
         kerf_source_stop(edge->source);
-    (void)pthread_cond_broadcast(&edge->changed);
+    kerf_edge_stir(edge);
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_loop_post(edge->loop, &edge->stop);
 }
@@ -344,7 +351,7 @@ drop_events(kerf_edge *edge)
         if (event->flight != NULL) {
             (void)pthread_mutex_lock(&edge->lock);
             event->flight->state = KERF_FLIGHT_FREE;
-            (void)pthread_cond_broadcast(&edge->changed);
+            kerf_edge_stir(edge);
             (void)pthread_mutex_unlock(&edge->lock);
         } else if (event->note != &edge->done_note) {
             free(event->note);

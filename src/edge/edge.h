@@ -101,6 +101,7 @@ struct kerf_edge {
     /* Shared by worker and loop, under lock. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    _Atomic unsigned changes; /* counts signals of changed */
     kerf_program *current, *next; /* next takes over when current is idle */
     kerf_program *leaving; /* replaced while the worker waits for an input */
     kerf_conn *tensors;           /* NULL: not connected */
@@ -114,6 +115,7 @@ struct kerf_edge {
     const kerf_program *source_for; /* whose inputs the source gives */
     kerf_card source_card;
     kerf_tensors encoded;
+    kerf_awake awake;
 
     /* The loop's own. */
     kerf_link_state link;
@@ -141,6 +143,8 @@ void kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
 /* Under the lock: the flight is answered (or failed) and goes to the caller. */
 void kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err,
                       const char *why);
+/* Under the lock: what the worker waits for may have come. */
+void kerf_edge_stir(kerf_edge *edge);
 /* The run is over; the first call counts. */
 void kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why);
 /* The next program takes over when nothing of the current one is in flight. */

@@ -360,7 +360,7 @@ on_attached(kerf_edge *edge)
         list[i]->retry_ns = 0;
         kerf_link_send(edge, list[i]);
     }
-    (void)pthread_cond_broadcast(&edge->changed);
+    kerf_edge_stir(edge);
     (void)pthread_mutex_unlock(&edge->lock);
     return KERF_OK;
 }

@@ -10,29 +10,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A flight to fill, or NULL. Under the lock. */
+static kerf_flight *
+find_free(kerf_edge *edge)
+{
+    kerf_program *p = edge->current;
+    size_t most = p == NULL || edge->next != NULL ? 0 : p->flights;
+
+    if (edge->window > 0 && edge->window < most)
+        most = edge->window;
+    for (size_t i = 0; i < most; i++) {
+        if (p->flight[i].state == KERF_FLIGHT_FREE)
+            return &p->flight[i];
+    }
+    return NULL;
+}
+
 /* Waits for a program and a free flight. NULL: stopping. */
 static kerf_flight *
 take_flight(kerf_edge *edge)
 {
     kerf_flight *f = NULL;
 
+    kerf_awake_begin(&edge->awake);
     (void)pthread_mutex_lock(&edge->lock);
-    while (!edge->stopping && f == NULL) {
-        kerf_program *p = edge->current;
-        size_t most = p == NULL ? 0 : p->flights;
+    while (!edge->stopping && (f = find_free(edge)) == NULL) {
+        unsigned seen = atomic_load(&edge->changes);
+        bool awake = true;
 
-        if (edge->window > 0 && edge->window < most)
-            most = edge->window;
-        for (size_t i = 0; edge->next == NULL && i < most && f == NULL; i++) {
-            if (p->flight[i].state == KERF_FLIGHT_FREE)
-                f = &p->flight[i];
-        }
-        if (f == NULL)
+        (void)pthread_mutex_unlock(&edge->lock);
+        while (awake && atomic_load(&edge->changes) == seen)
+            awake = kerf_awake_yield(&edge->awake);
+        (void)pthread_mutex_lock(&edge->lock);
+        if (!awake && atomic_load(&edge->changes) == seen)
             (void)pthread_cond_wait(&edge->changed, &edge->lock);
     }
     if (f != NULL)
         f->state = KERF_FLIGHT_FILLING;
     (void)pthread_mutex_unlock(&edge->lock);
+    kerf_awake_end(&edge->awake);
     return f;
 }
 
