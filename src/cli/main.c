@@ -11,6 +11,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
+    {"cloud", kerf_cmd_cloud, "serve tails, ship heads to edges"},
+    {"edge", kerf_cmd_edge, "get heads, run them on inputs, show the answers"},
     {"run", kerf_cmd_run, "run a whole model on this machine"},
     {"card", kerf_cmd_card, "write down how a model takes its input"},
 };
