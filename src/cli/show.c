@@ -244,11 +244,11 @@ print_top(const kerf_show *show, const kerf_answer *a, const kerf_top *top,
                   kerf_term_plain(t));
 }
 
-/* Columns for labels: the longest, within reason. */
+/* Columns for labels: the longest, or the headline, within reason. */
 static int
 label_columns(const kerf_card *card)
 {
-    size_t most = 4;
+    size_t most = sizeof "label" - 1;
 
     for (size_t i = 0; card != NULL && i < card->label_count; i++) {
         size_t has = kerf_term_columns(card->label[i]);
@@ -299,7 +299,7 @@ show_lines(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
     int columns = label_columns(a->card);
 
     (void)snprintf(number, sizeof number, "Tensor %llu",
-                   (unsigned long long)a->index);
+                   (unsigned long long)a->index + 1);
     (void)fprintf(t->out, "%-11s ", number);
     print_name(show, a->input);
     if (j->top_count > 0) {
@@ -350,7 +350,7 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
         (void)fprintf(t->out, " %10s us%s\n", "total", kerf_term_plain(t));
         show->has_header = true;
     }
-    (void)fprintf(t->out, "%5llu  ", (unsigned long long)a->index);
+    (void)fprintf(t->out, "%5llu  ", (unsigned long long)a->index + 1);
     kerf_term_cell(t,
                    strrchr(a->input, '/') == NULL ? a->input
                                                   : strrchr(a->input, '/') + 1,
@@ -380,7 +380,7 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
             kerf_show_json_error("error", a->index, a->input, a->why);
         } else {
             (void)fprintf(show->term.out, "Tensor %-4llu ",
-                          (unsigned long long)a->index);
+                          (unsigned long long)a->index + 1);
             print_name(show, a->input);
             (void)fprintf(show->term.out, "  %sno answer: %s%s\n",
                           kerf_term_red(&show->term), a->why,
