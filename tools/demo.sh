@@ -57,6 +57,6 @@ say "kerf edge: receives the head, runs it on 20 pictures, sends the tensors"
     --once --table --truth name --save "$work/split" "$@"
 
 say "kerf run: the same pictures through the whole model on this side"
-"$KERF" run "$DIGITS/digits.pdmodel" --summary --truth name --against "$work/split" "$@"
+"$KERF" run "$DIGITS/digits.pdmodel" --quiet --truth name --against "$work/split" "$@"
 
 say "next: ./dev test, or README.md for two machines"

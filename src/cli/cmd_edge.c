@@ -21,7 +21,7 @@
 struct edge_ui {
     kerf_show show;
     kerf_term term; /* stderr: states and progress, beside JSON or a table */
-    bool quiet, summary;
+    bool summary;
     const char *save;
     kerf_detail save_why; /* the first failure */
     kerf_err save_err;
@@ -331,10 +331,6 @@ kerf_cmd_edge(int argc, char **argv)
          .kind = KERF_OPT_FLAG,
          .to = &ui.summary,
          .help = "always end with a summary"},
-        {.name = "quiet",
-         .kind = KERF_OPT_FLAG,
-         .to = &ui.quiet,
-         .help = "no line per answer"},
         {.name = "save",
          .kind = KERF_OPT_TEXT,
          .to = &ui.save,
@@ -369,7 +365,6 @@ kerf_cmd_edge(int argc, char **argv)
     o.repeat =
         inputs.count == 0 && !repeat_given ? (once ? 1 : 0) : (uint64_t)repeat;
     o.watch = !once && o.repeat != 0 && has_folder(&o);
-    ui.show.quiet = ui.quiet;
     err = kerf_show_init(&ui.show);
     if (err == KERF_OK && ui.save != NULL)
         err = kerf_fs_mkdirs(ui.save, &why);

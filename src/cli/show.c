@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_COLUMNS_MIN 16
+#define STATS_KEPT 65536
+#define NAME_COLUMNS_MIN 12
 #define NAME_COLUMNS_MAX 32
 
 kerf_err
@@ -21,13 +22,16 @@ kerf_show_init(kerf_show *show)
     show->name_columns = NAME_COLUMNS_MIN;
     show->started_ns = kerf_now_ns();
     kerf_term_init(&show->term, stdout);
-    return kerf_stats_init(&show->total_us, 65536);
+    if (kerf_stats_init(&show->split_us, STATS_KEPT) != KERF_OK)
+        return KERF_ENOMEM;
+    return kerf_stats_init(&show->total_us, STATS_KEPT);
 }
 
 void
 kerf_show_fini(kerf_show *show)
 {
     kerf_stats_fini(&show->total_us);
+    kerf_stats_fini(&show->split_us);
 }
 
 static size_t
@@ -329,41 +333,62 @@ is_used(const kerf_show *show, int stage)
     return show->bytes_sent > 0 || stage <= KERF_STAGE_HEAD;
 }
 
+/* The table leaves the codec's stages to the summary: raw has none. */
+static bool
+is_column(const kerf_show *show, int stage)
+{
+    return is_used(show, stage) && stage != KERF_STAGE_ENCODE &&
+           stage != KERF_STAGE_DECODE;
+}
+
+static void
+show_header(kerf_show *show, int label_width, bool classes)
+{
+    static const char *const short_name[KERF_STAGE_COUNT] = {
+        "read",  "decode", "head", "encode", "uplink",
+        "queue", "decode", "tail", "downlnk"};
+    const kerf_term *t = &show->term;
+
+    (void)fprintf(t->out, "%s%5s  ", kerf_term_bold(t), "#");
+    kerf_term_cell(t, "input", show->name_columns, false);
+    if (classes) {
+        (void)fputs("  ", t->out);
+        kerf_term_cell(t, "label", label_width, false);
+        (void)fprintf(t->out, " %8s", "score");
+    }
+    if (show->bytes_sent > 0)
+        (void)fprintf(t->out, " %10s", "sent");
+    for (int i = 0; i < KERF_STAGE_COUNT; i++) {
+        if (is_column(show, i))
+            (void)fprintf(t->out, " %7s", short_name[i]);
+    }
+    (void)fprintf(t->out, " %8s%s\n", "total us", kerf_term_plain(t));
+    show->has_header = true;
+}
+
 static void
 show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
 {
     const kerf_term *t = &show->term;
     int columns = label_columns(a->card);
+    char bytes[32];
 
-    if (!show->has_header) {
-        (void)fprintf(t->out, "%s%5s  ", kerf_term_bold(t), "#");
-        kerf_term_cell(t, "input", show->name_columns, false);
-        if (j->top_count > 0) {
-            (void)fputs("  ", t->out);
-            kerf_term_cell(t, "label", columns, false);
-            (void)fprintf(t->out, " %8s", "score");
-        }
-        for (int i = 0; i < KERF_STAGE_COUNT; i++) {
-            if (is_used(show, i))
-                (void)fprintf(t->out, " %10s", kerf_stage_name((kerf_stage)i));
-        }
-        (void)fprintf(t->out, " %10s us%s\n", "total", kerf_term_plain(t));
-        show->has_header = true;
-    }
+    if (!show->has_header)
+        show_header(show, columns, j->top_count > 0);
     (void)fprintf(t->out, "%5llu  ", (unsigned long long)a->index + 1);
-    kerf_term_cell(t,
-                   strrchr(a->input, '/') == NULL ? a->input
-                                                  : strrchr(a->input, '/') + 1,
-                   show->name_columns, false);
+    print_name(show, a->input);
     if (j->top_count > 0) {
         (void)fputs("  ", t->out);
         print_top(show, a, &j->top[0], columns, false);
     }
+    if (show->bytes_sent > 0)
+        (void)fprintf(t->out, " %10s",
+                      kerf_text_bytes(bytes, sizeof bytes, a->bytes_sent));
     for (int i = 0; i < KERF_STAGE_COUNT; i++) {
-        if (is_used(show, i))
-            (void)fprintf(t->out, " %10.1f", (double)a->stages.ns[i] / 1e3);
+        if (is_column(show, i))
+            (void)fprintf(t->out, " %7.0f", (double)a->stages.ns[i] / 1e3);
     }
-    (void)fprintf(t->out, " %10.1f",
+    (void)fprintf(t->out, " %8.0f",
                   (double)kerf_stages_total(&a->stages) / 1e3);
     print_mark(show, j);
     (void)fputc('\n', t->out);
@@ -395,13 +420,22 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
     show->bytes_sent += a->bytes_sent;
     kerf_stats_add(&show->total_us,
                    (double)kerf_stages_total(&a->stages) / 1e3);
+    kerf_stats_add(&show->split_us,
+                   (double)(kerf_stages_total(&a->stages) -
+                            a->stages.ns[KERF_STAGE_CAPTURE] -
+                            a->stages.ns[KERF_STAGE_PREPROCESS]) /
+                       1e3);
+    show->last_ns = kerf_now_ns();
+    if (show->answered == 1)
+        show->first_ns = show->last_ns;
     for (int i = 0; i < KERF_STAGE_COUNT; i++)
         show->stage_sum[i] += (double)a->stages.ns[i];
-    judge(show, a, j);
-    if (show->mode == KERF_SHOW_JSON)
-        kerf_show_json_answer(a, j);
-    else if (show->quiet)
+    if (!show->quiet || show->truth != KERF_TRUTH_NONE)
+        judge(show, a, j);
+    if (show->quiet)
         ; /* counted */
+    else if (show->mode == KERF_SHOW_JSON)
+        kerf_show_json_answer(a, j);
     else if (show->mode == KERF_SHOW_TABLE)
         show_row(show, a, j);
     else

@@ -49,13 +49,14 @@ typedef struct kerf_top {
 typedef struct kerf_show {
     /* Set by kerf_show_opt rows: */
     bool json, table;
-    bool quiet; /* no line per answer, only the summary; JSON has both */
+    bool quiet; /* no line per answer, only what fails and the summary */
     int top_k;
     int truth; /* kerf_truth */
     /* Set by kerf_show_init: */
     kerf_show_mode mode;
     kerf_term term;
-    kerf_stats total_us;
+    kerf_stats total_us, split_us; /* split: without capture, preprocess */
+    uint64_t first_ns, last_ns;    /* when answers were shown */
     double stage_sum[KERF_STAGE_COUNT]; /* ns */
     uint64_t answered, failed, skipped, judged, right, bytes_sent;
     uint64_t started_ns;
@@ -81,6 +82,10 @@ typedef struct kerf_show {
          .kind = KERF_OPT_FLAG,                                         \
          .to = &(show)->table,                                          \
          .help = "one row per answer with the times by stage"},         \
+        {.name = "quiet",                                               \
+         .kind = KERF_OPT_FLAG,                                         \
+         .to = &(show)->quiet,                                          \
+         .help = "no line per answer, only the summary"},               \
     {                                                                   \
         .name = "json", .kind = KERF_OPT_FLAG, .to = &(show)->json,     \
         .help = "one JSON object per line on stdout, logs on stderr"    \
