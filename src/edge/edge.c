@@ -265,7 +265,8 @@ show_answer(kerf_edge *edge, kerf_flight *f)
 {
     const kerf_program *p = f->program;
     kerf_edge_result a = {.index = f->index,
-                               .name = f->item.name,
+                               .name = f->item.path[0] != '\0' ? f->item.path
+                                                       : f->item.name,
                                .card = p->has_card ? &p->card : NULL,
                                .err = f->err,
                                .why = f->why.text,
