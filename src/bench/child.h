@@ -30,9 +30,9 @@ typedef struct kerf_child {
 KERF_NODISCARD kerf_err kerf_child_start(kerf_child *child,
                                          const char *const *argv, int core,
                                          const char *log, kerf_detail *why);
-/* Reads its stdout up to a JSON line {"event": event, ...}; *line lives until
- * the next call. Errors: KERF_ECLOSED (it ended first: *why has its last
- * words), KERF_EDEADLINE, KERF_EINTR, KERF_EIO. */
+/* Reads its stdout up to a JSON line {"event": event, ...} (NULL: any); *line
+ * lives until the next call. Errors: KERF_ECLOSED (it ended first: *why has its
+ * last words), KERF_EDEADLINE, KERF_EINTR, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_child_event(kerf_child *child, const char *event,
                                          int timeout_ms, const char **line,
                                          kerf_detail *why);

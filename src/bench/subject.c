@@ -103,17 +103,43 @@ load_halves(kerf_subject *s, const kerf_subject_opts *opts, kerf_detail *why)
     return err;
 }
 
+/* Its folder holds one model; that is served, or it says why not. */
 static kerf_err
-take_port(const char *line, int *port, kerf_detail *why)
+take_cloud_event(const char *line, int *port, bool *serves, kerf_detail *why)
 {
-    json_t *object = json_loads(line, 0, NULL);
-    json_int_t number = json_integer_value(json_object_get(object, "port"));
+    json_t *o = json_loads(line, 0, NULL);
+    const char *event = json_string_value(json_object_get(o, "event"));
+    const char *reason = json_string_value(json_object_get(o, "why"));
+    kerf_err err = KERF_OK;
 
-    json_decref(object);
-    if (number < 1 || number > 65535)
-        return kerf_fail(why, KERF_EPROTO, "kerf cloud: no port in its event");
-    *port = (int)number;
-    return KERF_OK;
+    if (event != NULL && strcmp(event, "listening") == 0) {
+        *port = (int)json_integer_value(json_object_get(o, "port"));
+    } else if (event != NULL && strcmp(event, "model") == 0) {
+        *serves = json_is_true(json_object_get(o, "ok"));
+        if (!*serves)
+            err =
+                kerf_fail(why, KERF_EENGINE, "kerf cloud does not serve it: %s",
+                          reason != NULL ? reason : "no reason given");
+    }
+    json_decref(o);
+    return err;
+}
+
+/* The two come in either order. */
+static kerf_err
+wait_for_cloud(kerf_served_at *at, kerf_detail *why)
+{
+    bool serves = false;
+    kerf_err err = KERF_OK;
+
+    while (err == KERF_OK && (at->port == 0 || !serves)) {
+        const char *line = NULL;
+
+        err = kerf_child_event(&at->child, NULL, START_MS, &line, why);
+        if (err == KERF_OK)
+            err = take_cloud_event(line, &at->port, &serves, why);
+    }
+    return err;
 }
 
 kerf_err
@@ -125,7 +151,6 @@ kerf_subject_cloud(kerf_subject *s, kerf_served_at *at, int core,
         "--models", s->models, "--json",       "--quiet", NULL,           NULL,
         NULL};
     char log[KERF_PATH_MAX];
-    const char *line = NULL;
     kerf_err err = kerf_path_join(
         log, s->work, core == KERF_ANY_CORE ? "cloud.log" : "cloud1.log");
 
@@ -136,10 +161,8 @@ kerf_subject_cloud(kerf_subject *s, kerf_served_at *at, int core,
     if (err == KERF_OK)
         err = kerf_child_start(&at->child, argv, core, log, why);
     if (err == KERF_OK)
-        err = kerf_child_event(&at->child, "listening", START_MS, &line, why);
-    if (err == KERF_OK)
-        err = take_port(line, &at->port, why);
-    return err;
+        err = wait_for_cloud(at, why);
+    return err == KERF_OK ? err : kerf_fail_in(why, err, "%s", s->name);
 }
 
 kerf_err
@@ -214,9 +237,9 @@ start_edge(kerf_subject *s, kerf_served_at *at, kerf_child *edge,
     (void)snprintf(port, sizeof port, "%d", at->port);
     (void)snprintf(repeat, sizeof repeat, "%ld", run->repeat);
     (void)snprintf(window, sizeof window, "%d", run->window);
-    if (run->repeat == 0) { /* idle: waits for files in an empty folder */
+    if (run->repeat == 0) { /* idle, but for one input each 5 s */
         argv[9] = "random";
-        argv[14] = NULL;
+        argv[16] = NULL;
     }
     if (err == KERF_OK)
         err = kerf_path_join(log, s->work, "edge.log");

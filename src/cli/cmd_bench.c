@@ -1,0 +1,343 @@
+/*
+ * cmd_bench.c - `kerf bench`: numbers about this machine.
+ */
+#include "bench/child.h"
+#include "bench/idle.h"
+#include "bench/split.h"
+#include "cli/cmd.h"
+#include "cli/opts.h"
+#include "cli/term.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a split may cost: docs/BENCHMARKS.md. */
+#define RATIO_P50_MOST 1.25
+#define RATIO_THROUGHPUT_LEAST 0.90
+#define IDLE_CPU_MOST 0.5 /* percent of a core */
+#define IDLE_KIB_MOST 64.0
+
+struct ui {
+    kerf_term out, err;
+    bool json, check;
+    int bars_missed;
+};
+
+static void
+on_signal(int number)
+{
+    (void)number;
+    kerf_bench_interrupt();
+}
+
+/* Ctrl-C ends the run in order: children stopped, temporary files gone. */
+static void
+catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+static void
+on_progress(void *ctx, const char *text)
+{
+    struct ui *ui = ctx;
+
+    if (ui->err.is_tty)
+        (void)fprintf(stderr, "\r\033[K%s", text);
+    else
+        (void)fprintf(stderr, "%s\n", text);
+    (void)fflush(stderr);
+}
+
+/* JSON. */
+
+static void
+add_real(json_t *o, const char *name, double v)
+{
+    (void)json_object_set_new(o, name, json_real(v));
+}
+
+static void
+add_spread(json_t *o, const char *name, const kerf_spread *s)
+{
+    char key[64];
+
+    add_real(o, name, s->median);
+    (void)snprintf(key, sizeof key, "%s_least", name);
+    add_real(o, key, s->least);
+    (void)snprintf(key, sizeof key, "%s_most", name);
+    add_real(o, key, s->most);
+}
+
+static void
+add_times(json_t *o, const char *name, const kerf_times *t)
+{
+    char key[64];
+
+    (void)snprintf(key, sizeof key, "%s_p50_us", name);
+    add_spread(o, key, &t->p50);
+    (void)snprintf(key, sizeof key, "%s_p99_us", name);
+    add_real(o, key, t->p99);
+}
+
+static void
+print_json(const kerf_split_result *r, const kerf_split_opts *opts,
+           const kerf_split_idle *idle)
+{
+    json_t *o = json_object();
+    char *text;
+
+    (void)json_object_set_new(o, "model", json_string(r->model));
+    (void)json_object_set_new(o, "crossing_bytes",
+                              json_integer((json_int_t)r->crossing_bytes));
+    (void)json_object_set_new(o, "answer_bytes",
+                              json_integer((json_int_t)r->answer_bytes));
+    (void)json_object_set_new(o, "rounds", json_integer(opts->rounds));
+    (void)json_object_set_new(o, "runs", json_integer(opts->runs));
+    (void)json_object_set_new(o, "window", json_integer(opts->window));
+    (void)json_object_set_new(o, "cores", json_integer(r->cores));
+    add_times(o, "head", &r->head);
+    add_times(o, "tail", &r->tail);
+    add_times(o, "raw_tcp", &r->raw_tcp);
+    add_times(o, "split", &r->split);
+    add_spread(o, "ratio_p50", &r->ratio_p50);
+    add_spread(o, "throughput_hz", &r->throughput_hz);
+    add_spread(o, "limit_hz", &r->limit_hz);
+    add_spread(o, "ratio_throughput", &r->ratio_throughput);
+    add_spread(o, "all_cores_throughput_hz", &r->all_throughput_hz);
+    add_spread(o, "all_cores_limit_hz", &r->all_limit_hz);
+    if (opts->idle_edges > 0) {
+        (void)json_object_set_new(o, "idle_edges",
+                                  json_integer(opts->idle_edges));
+        add_real(o, "idle_cloud_cpu_percent", idle->cloud_cpu_percent);
+        add_real(o, "idle_edge_cpu_percent", idle->edge_cpu_percent);
+        add_real(o, "idle_cloud_kib_per_edge", idle->cloud_kib_per_edge);
+    }
+    text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (text != NULL)
+        (void)puts(text);
+    (void)fflush(stdout);
+    free(text);
+    json_decref(o);
+}
+
+/* For a person. */
+
+static void
+print_row(const char *name, const kerf_times *t)
+{
+    (void)printf("  %-10s %10.1f %10.1f   %.1f .. %.1f\n", name, t->p50.median,
+                 t->p99, t->p50.least, t->p50.most);
+}
+
+static void
+print_table(const struct ui *ui, const kerf_split_result *r,
+            const kerf_split_opts *opts)
+{
+    (void)printf("%s%s%s: %zu bytes cross, %zu come back; %d rounds of %d\n",
+                 kerf_term_bold(&ui->out), r->model, kerf_term_plain(&ui->out),
+                 r->crossing_bytes, r->answer_bytes, opts->rounds, opts->runs);
+    (void)printf("  %s%-10s %10s %10s   %s%s\n", kerf_term_dim(&ui->out),
+                 "one by one", "p50 us", "p99 us", "p50 of the rounds",
+                 kerf_term_plain(&ui->out));
+    print_row("head", &r->head);
+    print_row("tail", &r->tail);
+    print_row("raw TCP", &r->raw_tcp);
+    print_row("split", &r->split);
+    (void)printf("  %s%-10s %10s %10s   %s%s\n", kerf_term_dim(&ui->out),
+                 "sustained", "split /s", "limit /s", "limit: the engine alone",
+                 kerf_term_plain(&ui->out));
+    (void)printf("  %-10s %10.0f %10.0f\n", "one core", r->throughput_hz.median,
+                 r->limit_hz.median);
+    (void)printf("  %-10s %10.0f %10.0f\n", "all cores",
+                 r->all_throughput_hz.median, r->all_limit_hz.median);
+}
+
+/* A bar is a bound that docs/BENCHMARKS.md promises. */
+static void
+judge(struct ui *ui, bool met, const char *what, double value, double bar,
+      const char *unit)
+{
+    ui->bars_missed += !met;
+    if (ui->json)
+        return;
+    (void)printf("  %s%-7s%s %s %.3f%s (bar: %.2f%s)\n",
+                 met ? kerf_term_green(&ui->out) : kerf_term_red(&ui->out),
+                 met ? "met" : "not met", kerf_term_plain(&ui->out), what,
+                 value, unit, bar, unit);
+}
+
+static void
+judge_model(struct ui *ui, const kerf_split_result *r)
+{
+    double p50 = r->ratio_p50.median;
+    double hz = r->ratio_throughput.median;
+
+    judge(ui, p50 <= RATIO_P50_MOST,
+          "split / (head + tail + raw TCP), p50:", p50, RATIO_P50_MOST, "");
+    judge(ui, hz >= RATIO_THROUGHPUT_LEAST,
+          "one core: split / limit, requests per second:", hz,
+          RATIO_THROUGHPUT_LEAST, "");
+}
+
+static void
+judge_idle(struct ui *ui, const kerf_split_opts *opts,
+           const kerf_split_idle *idle)
+{
+    if (!ui->json)
+        (void)printf("%sidle%s: %d edges connected\n", kerf_term_bold(&ui->out),
+                     kerf_term_plain(&ui->out), opts->idle_edges);
+    judge(ui, idle->cloud_cpu_percent < IDLE_CPU_MOST,
+          "cloud's CPU, of one core:", idle->cloud_cpu_percent, IDLE_CPU_MOST,
+          " %");
+    judge(ui, idle->edge_cpu_percent < IDLE_CPU_MOST,
+          "an idle edge's CPU, of one core:", idle->edge_cpu_percent,
+          IDLE_CPU_MOST, " %");
+    judge(ui, idle->cloud_kib_per_edge <= IDLE_KIB_MOST,
+          "cloud's memory, for each edge:", idle->cloud_kib_per_edge,
+          IDLE_KIB_MOST, " KiB");
+}
+
+static int
+run_split(struct ui *ui, const kerf_split_opts *opts)
+{
+    static kerf_split_result result[KERF_SPLIT_MODELS_MAX];
+    size_t count = 0;
+    kerf_split_idle idle;
+    kerf_detail why = {{0}};
+    kerf_err err;
+
+    catch_signals();
+    err = kerf_bench_split(opts, result, &count, &idle, &why);
+    if (ui->err.is_tty)
+        (void)fprintf(stderr, "\r\033[K");
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
+    for (size_t i = 0; i < count; i++) {
+        if (ui->json)
+            print_json(&result[i], opts, &idle);
+        else
+            print_table(ui, &result[i], opts);
+        judge_model(ui, &result[i]);
+    }
+    if (opts->idle_edges > 0)
+        judge_idle(ui, opts, &idle);
+    return ui->check && ui->bars_missed > 0 ? 1 : 0;
+}
+
+static int
+bench_split(int argc, char **argv)
+{
+    static kerf_list names;
+    struct ui ui = {0};
+    bool quiet = false;
+    kerf_split_opts o = {.rounds = 5,
+                         .runs = 2000,
+                         .seconds = 1,
+                         .window = 16,
+                         .idle_edges = 100,
+                         .idle_seconds = 5};
+    const kerf_opt table[] = {
+        {.name = "models",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.models,
+         .value = "DIR",
+         .help = "folder of pairs to measure; without it: the digits model and "
+                 "a ResNet18 for 32x32 images with made-up weights"},
+        {.name = "model",
+         .kind = KERF_OPT_LIST,
+         .to = &names,
+         .value = "NAME...",
+         .help = "only these"},
+        {.name = "rounds",
+         .kind = KERF_OPT_INT,
+         .to = &o.rounds,
+         .min = 1,
+         .max = KERF_SPLIT_ROUNDS_MAX,
+         .help = "times that everything is measured, in turns"},
+        {.name = "runs",
+         .kind = KERF_OPT_INT,
+         .to = &o.runs,
+         .min = 10,
+         .max = 1000000,
+         .help = "of each thing in a round"},
+        {.name = "seconds",
+         .kind = KERF_OPT_REAL,
+         .to = &o.seconds,
+         .min = 0.01,
+         .max = 600,
+         .help = "of each throughput measurement"},
+        {.name = "window",
+         .kind = KERF_OPT_INT,
+         .to = &o.window,
+         .min = 1,
+         .max = 64,
+         .help = "requests in flight for throughput"},
+        {.name = "idle-edges",
+         .kind = KERF_OPT_INT,
+         .to = &o.idle_edges,
+         .min = 0,
+         .max = KERF_IDLE_EDGES_MAX,
+         .help = "edges that ask for nothing; 0: leave idling out"},
+        {.name = "idle-seconds",
+         .kind = KERF_OPT_REAL,
+         .to = &o.idle_seconds,
+         .min = 0.1,
+         .max = 3600,
+         .help = "how long CPU use is counted while idle"},
+        {.kind = KERF_OPT_GROUP, .help = "Output"},
+        {.name = "check",
+         .kind = KERF_OPT_FLAG,
+         .to = &ui.check,
+         .help = "exit status 1 when a bar is not met"},
+        {.name = "json",
+         .kind = KERF_OPT_FLAG,
+         .to = &ui.json,
+         .help = "one JSON object per model on stdout"},
+        {.name = "quiet",
+         .kind = KERF_OPT_FLAG,
+         .to = &quiet,
+         .help = "no progress on stderr"}};
+    const kerf_command command = {
+        .name = "bench split",
+        .usage = "[flags]",
+        .about = "What a split costs: head and tail alone, raw TCP of the same "
+                 "bytes, and a\nwhole cloud and edge on loopback, in turns.",
+        .opt = table,
+        .opt_count = sizeof table / sizeof *table};
+    int status = kerf_opts_parse(&command, argc, argv);
+
+    if (status >= 0)
+        return status;
+    kerf_term_init(&ui.out, stdout);
+    kerf_term_init(&ui.err, stderr);
+    o.only = names.item;
+    o.only_count = names.count;
+    o.progress = quiet ? NULL : on_progress;
+    o.ctx = &ui;
+    return run_split(&ui, &o);
+}
+
+int
+kerf_cmd_bench(int argc, char **argv)
+{
+    const char *what = argc > 1 ? argv[1] : "--help";
+
+    if (strcmp(what, "split") == 0)
+        return bench_split(argc - 1, argv + 1);
+    if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
+        (void)puts("usage: kerf bench WHAT [flags]\n\n"
+                   "Measures this machine.\n\n"
+                   "  split   what splitting a network costs\n\n"
+                   "  kerf bench WHAT --help   its flags");
+        return argc > 1 ? 0 : 2;
+    }
+    return kerf_usage_error("bench", "unknown benchmark %s: split is there",
+                            what);
+}
