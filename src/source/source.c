@@ -39,11 +39,28 @@ is_random(const char *spec)
     return strcmp(spec, "random") == 0 || strncmp(spec, "random:", 7) == 0;
 }
 
+/* Only .npy files, of which the first is not u8. */
+static bool
+is_raw_folder(const char *dir)
+{
+    kerf_paths files = {0};
+    bool raw = kerf_walk_add(&files, dir, false, NULL) == KERF_OK &&
+               files.count > 0 && kerf_load_is_raw(files.path[0]);
+
+    for (size_t i = 0; i < files.count; i++)
+        raw &= kerf_path_ends(files.path[i], ".npy");
+    kerf_paths_fini(&files);
+    return raw;
+}
+
 bool
 kerf_source_is_raw(const char *const *spec, size_t spec_count)
 {
     for (size_t i = 0; i < spec_count; i++) {
-        if (!is_random(spec[i]) && !kerf_load_is_raw(spec[i]))
+        if (is_random(spec[i]))
+            continue;
+        if (kerf_fs_is_dir(spec[i]) ? !is_raw_folder(spec[i])
+                                    : !kerf_load_is_raw(spec[i]))
             return false;
     }
     return spec_count > 0;

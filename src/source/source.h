@@ -51,7 +51,8 @@ typedef struct kerf_item {
 } kerf_item;
 
 /* Whether the specs are all tensors as the bare network takes them: `random`,
- * or .npy files that are not u8. Then load the network without prep. */
+ * .npy files that are not u8, folders of those. Then load the network without
+ * prep. */
 bool kerf_source_is_raw(const char *const *spec, size_t spec_count);
 
 /* Whether every spec is well formed and every file and folder named is there:
