@@ -473,5 +473,7 @@ kerf_bench_split(const kerf_split_opts *opts, kerf_split_result *result,
     for (size_t i = 0; err == KERF_OK && i < b->count; i++)
         fill_result(b, i, &result[(*count)++]);
     clear_away(b);
+    if (err != KERF_OK && kerf_bench_interrupted()) /* whatever it broke */
+        err = kerf_fail(why, KERF_EINTR, "interrupted");
     return err;
 }
