@@ -69,8 +69,9 @@ void kerf_conn_resume(kerf_conn *conn);
 const char *kerf_conn_peer(const kerf_conn *conn); /* "127.0.0.1:4242" */
 unsigned kerf_conn_number(const kerf_conn *conn);  /* for log lines */
 uint64_t kerf_conn_last_in_ns(const kerf_conn *conn); /* any byte */
-/* A frame that began takes longer than 10 s + its payload at 4 KB/s. */
-bool kerf_conn_is_stalled(const kerf_conn *conn, uint64_t now_ns);
+/* A frame that began takes longer than 10 s + its payload at 4 KB/s, or the
+ * peer has taken nothing of what is queued for 30 s. */
+bool kerf_conn_is_stalled(kerf_conn *conn, uint64_t now_ns);
 
 /* A frame to send. Belongs to the sender, together with all that it points to,
  * until done() is called: exactly once, on any thread, with no lock held, when

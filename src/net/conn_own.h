@@ -1,0 +1,75 @@
+/*
+ * conn_own.h - the inside of a connection, shared by conn.c (life),
+ * conn_read.c and conn_send.c only.
+ */
+#ifndef KERF_NET_CONN_OWN_H
+#define KERF_NET_CONN_OWN_H
+
+#include "net/conn.h"
+#include "net/loop_uv.h"
+
+#include <pthread.h>
+#include <sys/uio.h>
+
+#define KERF_CONN_IOV 32 /* pieces and pads per system call */
+
+typedef enum kerf_read_state {
+    KERF_READ_HEAD,
+    KERF_READ_WAIT, /* for the owner to say where the payload goes */
+    KERF_READ_PAYLOAD,
+    KERF_READ_LINGER, /* we are done; until the peer is, too */
+    KERF_READ_OVER,
+} kerf_read_state;
+
+struct kerf_conn {
+    uv_poll_t poll;
+    kerf_loop *loop;
+    const kerf_conn_ops *ops;
+    void *ctx;
+    int fd;
+    unsigned number;
+    char peer[64];
+    _Atomic int refs;
+
+    kerf_read_state state;
+    int events; /* asked of the poll */
+    uint8_t *head;
+    size_t head_cap, head_got, head_need;
+    kerf_frame_in frame;
+    kerf_sink sink;
+    uint64_t payload_max, payload_got;
+    uint64_t last_in_ns, since_ns;
+
+    pthread_mutex_t lock;
+    kerf_out *first, *last; /* under lock */
+    size_t out_count;       /* under lock: of that list */
+    uint64_t out_since_ns;  /* under lock: when it last moved */
+    bool choked;            /* not reading: the peer does not, either */
+    bool open, finishing;   /* under lock */
+    bool out_asked;         /* under lock: want_out posted, or POLLOUT on */
+    kerf_post want_out;
+    kerf_timer *linger;
+    kerf_orphan orphan; /* once finishing */
+};
+
+void kerf_conn_ask(kerf_conn *conn, int events); /* of the poll */
+/* The connection is over: tells the owner, who then closes it. */
+void kerf_conn_end(kerf_conn *conn, kerf_err err, const char *why);
+/* Our side found fault: the peer is told, then the owner. */
+void kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why);
+/* Closes the socket and fails what is queued. */
+void kerf_conn_shut(kerf_conn *conn);
+void kerf_conn_linger(kerf_conn *conn);
+void kerf_conn_on_readable(kerf_conn *conn);
+void kerf_conn_on_writable(kerf_conn *conn);
+void kerf_conn_on_want_out(void *conn);
+/* done() for each of a list. */
+void kerf_conn_finish_outs(kerf_out *list, kerf_err err);
+
+/* Adds what is left of a piece and its pad, where `at` bytes of the whole are
+ * done and the piece starts at *start, which moves on. Returns the new n; up to
+ * two entries are added. */
+int kerf_conn_add_piece(struct iovec *iov, int n, void *piece, size_t len,
+                        uint64_t *start, uint64_t at, void *pad);
+
+#endif

@@ -1,0 +1,236 @@
+/*
+ * The reader: HEAD (a fixed first read of KERF_HEAD_STEP bytes, more when the
+ * meta is long) -> PAYLOAD (recvmsg into the owner's pieces, pads into a scrap)
+ * -> frame -> HEAD. A level-triggered poll calls it; after one frame it returns
+ * to the loop, so that connections take turns.
+ */
+#include "net/conn_own.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define SCRAP_LEN ((size_t)64 << 10)
+
+/* Reading. Each step returns KERF_OK to go on, KERF_EAGAIN to wait for the
+ * poll, anything else to end. */
+
+static kerf_err
+take_received(kerf_conn *conn, ssize_t n, kerf_detail *why)
+{
+    if (n > 0) {
+        conn->last_in_ns = kerf_now_ns();
+        if (conn->since_ns == 0)
+            conn->since_ns = conn->last_in_ns;
+        return KERF_OK;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return KERF_EAGAIN;
+    if (n == 0)
+        return kerf_fail(why, KERF_ECLOSED, "%s",
+                         conn->since_ns != 0 ? "closed in the middle of a frame"
+                                             : "closed by the peer");
+    return kerf_fail(why, KERF_ECLOSED, "%s", strerror(errno));
+}
+
+static kerf_err
+grow_head(kerf_conn *conn)
+{
+    uint8_t *bigger;
+
+    if (conn->head_need <= conn->head_cap)
+        return KERF_OK;
+    bigger = realloc(conn->head, conn->head_need);
+    if (bigger == NULL)
+        return KERF_ENOMEM;
+    conn->head = bigger;
+    conn->head_cap = conn->head_need;
+    return KERF_OK;
+}
+
+static kerf_err
+read_head(kerf_conn *conn, kerf_detail *why)
+{
+    kerf_header *h = &conn->frame.header;
+    ssize_t n = recv(conn->fd, conn->head + conn->head_got,
+                     conn->head_need - conn->head_got, 0);
+    bool header_was_there = conn->head_got >= KERF_HEADER_LEN;
+    kerf_err err = take_received(conn, n, why);
+
+    if (err != KERF_OK)
+        return err;
+    conn->head_got += (size_t)n;
+    if (!header_was_there && conn->head_got >= KERF_HEADER_LEN) {
+        err = kerf_header_get(h, conn->head, conn->payload_max, why);
+        if (err != KERF_OK)
+            return err;
+        conn->head_need = kerf_head_len(h->meta_len);
+        err = grow_head(conn);
+        if (err != KERF_OK)
+            return err;
+    }
+    if (conn->head_got < conn->head_need)
+        return KERF_EAGAIN;
+    conn->frame.meta = conn->head + KERF_HEADER_LEN;
+    conn->state = KERF_READ_WAIT;
+    return KERF_OK;
+}
+
+static kerf_err
+ask_sink(kerf_conn *conn, kerf_detail *why)
+{
+    uint64_t len = conn->frame.header.payload_len;
+    kerf_err err;
+
+    conn->payload_got = 0;
+    conn->sink = (kerf_sink){0};
+    if (len > 0) {
+        err = conn->ops->on_head(conn->ctx, conn, &conn->frame, &conn->sink,
+                                 why);
+        if (err == KERF_EAGAIN)
+            kerf_conn_ask(conn, conn->events & ~UV_READABLE);
+        if (err != KERF_OK)
+            return err;
+        if (!conn->sink.discard &&
+            kerf_pieces_len(conn->sink.len, conn->sink.count) != len)
+            return kerf_fail(why, KERF_EPROTO,
+                             "payload length does not match its pieces");
+    }
+    conn->state = KERF_READ_PAYLOAD;
+    return KERF_OK;
+}
+
+/* The memory of the payload that is still to be read. */
+static int
+sink_iov(kerf_conn *conn, struct iovec iov[KERF_CONN_IOV])
+{
+    static uint8_t scrap[SCRAP_LEN]; /* written, never read */
+    uint64_t start = 0;
+    int n = 0;
+
+    if (conn->sink.discard) {
+        uint64_t left = conn->frame.header.payload_len - conn->payload_got;
+
+        iov[0].iov_base = scrap;
+        iov[0].iov_len = left < SCRAP_LEN ? (size_t)left : SCRAP_LEN;
+        return 1;
+    }
+    for (size_t i = 0; i < conn->sink.count && n + 2 <= KERF_CONN_IOV; i++)
+        n = kerf_conn_add_piece(iov, n, conn->sink.piece[i], conn->sink.len[i],
+                                &start, conn->payload_got, scrap);
+    return n;
+}
+
+static kerf_err
+check_body(const kerf_conn *conn, kerf_detail *why)
+{
+    const kerf_header *h = &conn->frame.header;
+    uint64_t hash;
+
+    if (!(h->flags & KERF_FLAG_BODY_HASH) || conn->sink.discard)
+        return KERF_OK;
+    hash = kerf_body_hash(0, conn->frame.meta, h->meta_len);
+    for (size_t i = 0; i < conn->sink.count; i++)
+        hash = kerf_body_hash(hash, conn->sink.piece[i], conn->sink.len[i]);
+    if (hash != h->body_hash)
+        return kerf_fail(why, KERF_ECORRUPT,
+                         "frame damaged on the way (its hash differs)");
+    return KERF_OK;
+}
+
+static kerf_err
+read_payload(kerf_conn *conn, kerf_detail *why)
+{
+    uint64_t len = conn->frame.header.payload_len;
+    kerf_err err;
+
+    while (conn->payload_got < len) {
+        struct iovec iov[KERF_CONN_IOV];
+        struct msghdr message = {.msg_iov = iov};
+        ssize_t n;
+
+        message.msg_iovlen = (size_t)sink_iov(conn, iov);
+        n = recvmsg(conn->fd, &message, 0);
+        err = take_received(conn, n, why);
+        if (err != KERF_OK)
+            return err;
+        if (kerf_log_on(KERF_LOG_TRACE))
+            kerf_log(KERF_LOG_TRACE, "net.recv", "conn=%u at=%p len=%zd",
+                     conn->number, iov[0].iov_base, n);
+        conn->payload_got += (uint64_t)n;
+    }
+    err = check_body(conn, why);
+    if (err != KERF_OK)
+        return err;
+    conn->frame.received_ns = kerf_now_ns();
+    conn->state = KERF_READ_HEAD;
+    conn->head_got = 0;
+    conn->head_need = KERF_HEAD_STEP;
+    conn->since_ns = 0;
+    return conn->ops->on_frame(conn->ctx, conn, &conn->frame, why);
+}
+
+static void
+read_linger(kerf_conn *conn)
+{
+    uint8_t scrap[4096];
+    ssize_t n = recv(conn->fd, scrap, sizeof scrap, 0);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        kerf_conn_shut(conn);
+}
+
+/* A peer that asks and never reads the answers would fill our memory. */
+static bool
+choke(kerf_conn *conn)
+{
+    (void)pthread_mutex_lock(&conn->lock);
+    conn->choked = conn->out_count >= OUT_MOST;
+    (void)pthread_mutex_unlock(&conn->lock);
+    if (conn->choked)
+        kerf_conn_ask(conn, conn->events & ~UV_READABLE);
+    return conn->choked;
+}
+
+void
+kerf_conn_on_readable(kerf_conn *conn)
+{
+    kerf_detail why = {{0}};
+    kerf_err err = KERF_OK;
+
+    if (conn->state == KERF_READ_LINGER) {
+        read_linger(conn);
+        return;
+    }
+    if (conn->ops == NULL) /* finishing: what comes in no longer counts */
+        return;
+    if (choke(conn))
+        return;
+    if (conn->state == KERF_READ_HEAD)
+        err = read_head(conn, &why);
+    if (err == KERF_OK && conn->state == KERF_READ_WAIT)
+        err = ask_sink(conn, &why);
+    if (err == KERF_OK && conn->state == KERF_READ_PAYLOAD)
+        err = read_payload(conn, &why);
+    if (err == KERF_OK || err == KERF_EAGAIN || conn->ops == NULL)
+        return;
+    if (err == KERF_ECLOSED)
+        kerf_conn_end(conn, err, why.text);
+    else
+        kerf_conn_reject(conn, err, &why);
+}
+
+void
+kerf_conn_resume(kerf_conn *conn)
+{
+    if (conn->state != KERF_READ_WAIT || conn->ops == NULL)
+        return;
+    kerf_conn_ask(conn, conn->events | UV_READABLE);
+    kerf_conn_ref(conn);
+    kerf_conn_on_readable(conn);
+    kerf_conn_unref(conn);
+}

@@ -1,0 +1,187 @@
+/*
+ * Sending. The queue is under a mutex because workers send results themselves.
+ * What the kernel does not take at once waits for the loop's POLLOUT. done()
+ * callbacks run after the lock is dropped.
+ */
+#include "net/conn_own.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static const uint8_t zeros[KERF_PIECE_ALIGN];
+
+/* The memory of out that is still to be sent. */
+static int
+out_iov(const kerf_out *out, struct iovec iov[KERF_CONN_IOV])
+{
+    uint64_t start = out->head_len;
+    int n = 0;
+
+    if (out->at < out->head_len)
+        iov[n++] = (struct iovec){(void *)(uintptr_t)(out->head + out->at),
+                                  out->head_len - (size_t)out->at};
+    for (size_t i = 0; i < out->count && n + 2 <= KERF_CONN_IOV; i++)
+        n = kerf_conn_add_piece(iov, n, (void *)(uintptr_t)out->piece[i],
+                                out->len[i], &start, out->at,
+                                (void *)(uintptr_t)zeros);
+    return n;
+}
+
+/* One frame to the kernel, as far as it takes it. Under the lock. Returns 1
+ * when all of it is gone, 0 when the kernel is full, -1 on error. */
+static int
+push_out(kerf_conn *conn, kerf_out *out)
+{
+    while (out->at < out->total) {
+        struct iovec iov[KERF_CONN_IOV];
+        struct msghdr message = {.msg_iov = iov};
+        ssize_t n;
+
+        message.msg_iovlen = (size_t)out_iov(out, iov);
+        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? 0 : -1;
+        if (kerf_log_on(KERF_LOG_TRACE) && out->count > 0)
+            kerf_log(KERF_LOG_TRACE, "net.send", "conn=%u from=%p len=%zd",
+                     conn->number, out->piece[0], n);
+        out->at += (uint64_t)n;
+    }
+    return 1;
+}
+
+void
+kerf_conn_send(kerf_conn *conn, kerf_out *out)
+{
+    kerf_err done = KERF_EAGAIN;
+
+    out->next = NULL;
+    out->at = 0;
+    out->total = out->head_len + kerf_pieces_len(out->len, out->count);
+    (void)pthread_mutex_lock(&conn->lock);
+    if (!conn->open || conn->finishing) {
+        done = KERF_ECLOSED;
+    } else if (conn->first == NULL && push_out(conn, out) == 1) {
+        done = KERF_OK;
+    } else { /* full, or a dead socket that the loop will notice */
+        if (conn->last != NULL)
+            conn->last->next = out;
+        else
+            conn->first = out;
+        if (conn->out_count++ == 0)
+            conn->out_since_ns = kerf_now_ns();
+        conn->last = out;
+        if (!conn->out_asked) {
+            conn->out_asked = true;
+            kerf_conn_ref(conn); /* the post's */
+            kerf_loop_post(conn->loop, &conn->want_out);
+        }
+    }
+    (void)pthread_mutex_unlock(&conn->lock);
+    if (done != KERF_EAGAIN)
+        out->done(out->ctx, done);
+}
+
+void
+kerf_conn_on_want_out(void *ctx)
+{
+    kerf_conn *conn = ctx;
+
+    if (conn->state != KERF_READ_OVER)
+        kerf_conn_ask(conn, conn->events | UV_WRITABLE);
+    kerf_conn_unref(conn);
+}
+
+void
+kerf_conn_on_writable(kerf_conn *conn)
+{
+    kerf_out *sent = NULL;
+    kerf_out **tail = &sent;
+    bool empty;
+    bool finishing;
+    bool eased;
+    int code = 1;
+
+    (void)pthread_mutex_lock(&conn->lock);
+    conn->out_since_ns = kerf_now_ns(); /* there is room, so some will go */
+    while (conn->first != NULL && (code = push_out(conn, conn->first)) == 1) {
+        kerf_out *out = conn->first;
+
+        conn->first = out->next;
+        conn->out_count--;
+        out->next = NULL;
+        *tail = out;
+        tail = &out->next;
+    }
+    empty = conn->first == NULL;
+    if (empty) {
+        conn->last = NULL;
+        conn->out_asked = false;
+    }
+    finishing = conn->finishing;
+    eased = conn->choked && !finishing && conn->out_count <= OUT_MOST / 2;
+    (void)pthread_mutex_unlock(&conn->lock);
+    if (eased) {
+        conn->choked = false;
+        kerf_conn_ask(conn, conn->events | UV_READABLE);
+    }
+    kerf_conn_finish_outs(sent, KERF_OK);
+    if (code < 0)
+        kerf_conn_end(conn, KERF_ECLOSED, "the connection broke while sending");
+    else if (empty && finishing && conn->state != KERF_READ_OVER)
+        kerf_conn_linger(conn);
+    else if (empty && conn->state != KERF_READ_OVER)
+        kerf_conn_ask(conn, conn->events & ~UV_WRITABLE);
+}
+
+static void
+free_out(void *ctx, kerf_err err)
+{
+    (void)err;
+    free(ctx);
+}
+
+kerf_err
+kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
+                    const uint8_t *meta, size_t len)
+{
+    kerf_header h = {.type = (uint8_t)type,
+                     .id = id,
+                     .flags = KERF_FLAG_BODY_HASH,
+                     .body_hash = kerf_body_hash(0, meta, len),
+                     .sent_ns = kerf_now_ns()};
+    kerf_out *out = calloc(1, sizeof *out + kerf_head_len(len));
+    uint8_t *head;
+
+    if (out == NULL)
+        return KERF_ENOMEM;
+    head = (uint8_t *)(out + 1);
+    if (len > 0)
+        memcpy(head + KERF_HEADER_LEN, meta, len);
+    out->head = head;
+    out->head_len = kerf_head_seal(head, &h, len);
+    out->done = free_out;
+    out->ctx = out;
+    kerf_conn_send(conn, out);
+    return KERF_OK;
+}
+
+kerf_err
+kerf_conn_send_notice(kerf_conn *conn, kerf_frame_type type, uint64_t id,
+                      kerf_err err, uint32_t retry_ms, const char *text)
+{
+    kerf_notice notice = {.err = (uint16_t)err, .retry_ms = retry_ms};
+    uint8_t meta[KERF_TEXT_MAX + 16];
+    size_t len;
+
+    (void)snprintf(notice.text, sizeof notice.text, "%s", text);
+    len = kerf_notice_put(meta, sizeof meta, &notice);
+    return kerf_conn_send_meta(conn, type, id, meta, len);
+}
