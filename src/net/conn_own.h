@@ -11,7 +11,8 @@
 #include <pthread.h>
 #include <sys/uio.h>
 
-#define KERF_CONN_IOV 32 /* pieces and pads per system call */
+#define KERF_CONN_IOV 32   /* pieces and pads per system call */
+#define KERF_CONN_OUTS 256 /* frames queued; past that we stop reading */
 
 typedef enum kerf_read_state {
     KERF_READ_HEAD,

@@ -189,7 +189,7 @@ static bool
 choke(kerf_conn *conn)
 {
     (void)pthread_mutex_lock(&conn->lock);
-    conn->choked = conn->out_count >= OUT_MOST;
+    conn->choked = conn->out_count >= KERF_CONN_OUTS;
     (void)pthread_mutex_unlock(&conn->lock);
     if (conn->choked)
         kerf_conn_ask(conn, conn->events & ~UV_READABLE);

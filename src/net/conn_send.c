@@ -126,7 +126,7 @@ kerf_conn_on_writable(kerf_conn *conn)
         conn->out_asked = false;
     }
     finishing = conn->finishing;
-    eased = conn->choked && !finishing && conn->out_count <= OUT_MOST / 2;
+    eased = conn->choked && !finishing && conn->out_count <= KERF_CONN_OUTS / 2;
     (void)pthread_mutex_unlock(&conn->lock);
     if (eased) {
         conn->choked = false;
