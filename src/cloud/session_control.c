@@ -1,0 +1,277 @@
+/*
+ * The control connection: offers of bundles, their parts, and which bundle the
+ * edge runs.
+ */
+#include "cloud/session_own.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void ship_next(kerf_session *s);
+
+void
+kerf_session_drop_held(kerf_session *s, size_t i)
+{
+    kerf_served_unref(s->held[i]);
+    s->held_count--;
+    memmove(&s->held[i], &s->held[i + 1],
+            (s->held_count - i) * sizeof(s->held[0]));
+}
+
+/* Offers. */
+
+struct offer_out { /* a kerf_out with what it points to */
+    kerf_out out;
+    kerf_served *served; /* counted */
+    uint8_t head[KERF_HEAD_STEP];
+};
+
+static void
+on_offer_sent(void *ctx, kerf_err err)
+{
+    struct offer_out *o = ctx;
+
+    (void)err;
+    kerf_served_unref(o->served);
+    free(o);
+}
+
+static void
+hold(kerf_session *s, kerf_served *served)
+{
+    for (size_t i = 0; i < s->held_count; i++) {
+        if (s->held[i] == served)
+            return;
+    }
+    if (s->held_count == KERF_HELD_MAX)
+        kerf_session_drop_held(s, KERF_HELD_MAX - 1);
+    memmove(&s->held[1], &s->held[0], s->held_count * sizeof(s->held[0]));
+    s->held[0] = kerf_served_ref(served);
+    s->held_count++;
+}
+
+void
+kerf_session_offer(kerf_session *s, kerf_served *served)
+{
+    struct offer_out *o = calloc(1, sizeof *o);
+    kerf_offer m = {.manifest_len = (uint32_t)served->manifest_len};
+    kerf_header h = {.type = KERF_FRAME_OFFER, .flags = KERF_FLAG_BODY_HASH};
+    size_t len;
+
+    if (o == NULL)
+        return;
+    hold(s, served);
+    m.run = kerf_registry_pick(s->cloud->registry, s->hello.want) == served;
+    memcpy(m.bundle, served->manifest.id, sizeof m.bundle);
+    len = kerf_offer_put(o->head + KERF_HEADER_LEN,
+                         sizeof o->head - KERF_HEADER_LEN, &m);
+    o->served = kerf_served_ref(served);
+    o->out.count = 1;
+    o->out.piece[0] = served->manifest_json;
+    o->out.len[0] = served->manifest_len;
+    h.body_hash = kerf_body_hash(0, o->head + KERF_HEADER_LEN, len);
+    h.body_hash =
+        kerf_body_hash(h.body_hash, served->manifest_json, served->manifest_len);
+    h.payload_len = kerf_pieces_len(o->out.len, 1);
+    h.sent_ns = kerf_now_ns();
+    o->out.head = o->head;
+    o->out.head_len = kerf_head_seal(o->head, &h, len);
+    o->out.done = on_offer_sent;
+    o->out.ctx = o;
+    kerf_conn_send(s->control, &o->out);
+}
+
+void
+kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old)
+{
+    kerf_session *next;
+
+    for (kerf_session *e = cloud->sessions; e != NULL; e = next) {
+        kerf_served *pick;
+
+        next = e->next;
+        if (e->state != KERF_SESSION_OPEN)
+            continue;
+        if (s != NULL)
+            kerf_session_offer(e, s);
+        pick = kerf_registry_pick(cloud->registry, e->hello.want);
+        if (old != NULL && s == NULL && pick != NULL)
+            kerf_session_offer(e, pick); /* it ran the removed one, perhaps */
+    }
+}
+
+/* Control. */
+
+static void
+on_chunk_sent(void *ctx, kerf_err err)
+{
+    kerf_session *s = ctx;
+
+    (void)err;
+    s->refs++; /* the post's */
+    kerf_loop_post(s->cloud->loop, &s->chunk_sent);
+}
+
+static void
+on_chunk_turn(void *ctx)
+{
+    kerf_session *s = ctx;
+
+    s->chunk_sending = false;
+    if (s->control != NULL)
+        ship_next(s);
+    kerf_session_unref(s);
+}
+
+static void
+ship_chunk(kerf_session *s, const struct kerf_fetch *f, uint32_t len)
+{
+    kerf_part m = {.part = f->part, .offset = f->at, .len = len};
+    kerf_header h = {.type = KERF_FRAME_PART, .flags = KERF_FLAG_BODY_HASH};
+    const uint8_t *data = f->served->pair.data[f->role] + f->at;
+    size_t meta_len;
+
+    memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
+    meta_len = kerf_part_put(s->chunk_head + KERF_HEADER_LEN,
+                             sizeof s->chunk_head - KERF_HEADER_LEN, &m);
+    h.body_hash =
+        kerf_body_hash(kerf_body_hash(0, s->chunk_head + KERF_HEADER_LEN,
+                                      meta_len),
+                       data, len);
+    s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
+    s->chunk.piece[0] = data;
+    s->chunk.len[0] = len;
+    h.payload_len = kerf_pieces_len(s->chunk.len, 1);
+    h.sent_ns = kerf_now_ns();
+    s->chunk.head = s->chunk_head;
+    s->chunk.head_len = kerf_head_seal(s->chunk_head, &h, meta_len);
+    s->chunk_sent = (kerf_post){.fn = on_chunk_turn, .ctx = s};
+    s->chunk_sending = true;
+    s->shipped_bytes += len;
+    kerf_conn_send(s->control, &s->chunk);
+}
+
+static void
+ship_next(kerf_session *s)
+{
+    struct kerf_fetch *f = &s->fetch[0];
+    uint64_t left;
+
+    if (s->chunk_sending || s->fetch_count == 0)
+        return;
+    left = f->served->pair.len[f->role] - f->at;
+    if (left > 0) {
+        uint32_t len =
+            left < KERF_PART_CHUNK ? (uint32_t)left : KERF_PART_CHUNK;
+
+        ship_chunk(s, f, len);
+        f->at += len;
+        return; /* goes on in on_chunk_turn() */
+    }
+    kerf_served_unref(f->served);
+    s->fetch_count--;
+    memmove(&s->fetch[0], &s->fetch[1], s->fetch_count * sizeof s->fetch[0]);
+    ship_next(s);
+}
+
+kerf_served *
+kerf_session_held(kerf_session *s, const uint8_t *id)
+{
+    for (size_t i = 0; i < s->held_count; i++) {
+        if (memcmp(s->held[i]->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0)
+            return s->held[i];
+    }
+    return NULL;
+}
+
+static kerf_err
+on_fetch(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_part m;
+    kerf_served *served;
+    const kerf_file *file;
+    kerf_err err =
+        kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    served = kerf_session_held(s, m.bundle);
+    if (served == NULL)
+        return kerf_fail(why, KERF_ENOENT, "FETCH of a bundle not offered");
+    if (m.part >= served->manifest.file_count)
+        return kerf_fail(why, KERF_EPROTO, "FETCH of part %u of %zu", m.part,
+                         served->manifest.file_count);
+    file = &served->manifest.file[m.part];
+    if (file->role >= KERF_ROLE_TAIL_GRAPH || m.offset > file->size)
+        return kerf_fail(why, KERF_EPROTO, "FETCH of part %u is not allowed",
+                         m.part);
+    if (s->fetch_count == KERF_FETCHES_MAX)
+        return kerf_fail(why, KERF_EPROTO, "more than %d FETCH at a time",
+                         KERF_FETCHES_MAX);
+    s->fetch[s->fetch_count++] = (struct kerf_fetch){
+        .served = kerf_served_ref(served),
+        .role = file->role,
+        .at = m.offset,
+        .part = m.part};
+    ship_next(s);
+    return KERF_OK;
+}
+
+/* The edge runs this bundle and has no request of another one in flight: older
+ * ones that are served no longer may go. */
+static kerf_err
+on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_cloud *cloud = s->cloud;
+    kerf_ready m;
+    kerf_served *served;
+    char reason[KERF_TEXT_MAX];
+    kerf_err err =
+        kerf_ready_get(&m, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    served = kerf_session_held(s, m.bundle);
+    if (served == NULL)
+        return KERF_OK;
+    if (cloud->events.shipped != NULL)
+        cloud->events.shipped(cloud->events.ctx, s->shown,
+                              served->manifest.name, s->shipped_bytes,
+                              (kerf_err)m.err,
+                              kerf_text_safe(reason, sizeof reason, m.reason));
+    s->shipped_bytes = 0;
+    for (size_t i = 0; m.err == 0 && i < s->held_count;) {
+        bool current = s->held[i] == served;
+
+        for (size_t c = 0; !current && c < kerf_registry_count(cloud->registry);
+             c++)
+            current = kerf_registry_at(cloud->registry, c) == s->held[i];
+        if (current)
+            i++;
+        else
+            kerf_session_drop_held(s, i);
+    }
+    return KERF_OK;
+}
+
+static kerf_err
+on_control_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                 kerf_detail *why)
+{
+    kerf_session *s = ctx;
+
+    switch (frame->header.type) {
+    case KERF_FRAME_FETCH:
+        return on_fetch(s, frame, why);
+    case KERF_FRAME_READY:
+        return on_ready(s, frame, why);
+    default:
+        return kerf_session_on_common(s, conn, frame, why);
+    }
+}
+
+const kerf_conn_ops kerf_session_control_ops = {.on_frame = on_control_frame,
+                                          .on_close = kerf_session_on_close};

@@ -1,0 +1,71 @@
+/*
+ * session_own.h - the inside of a session, shared by session.c (life),
+ * session_control.c and session_tensors.c only. All on the loop's thread.
+ */
+#ifndef KERF_CLOUD_SESSION_OWN_H
+#define KERF_CLOUD_SESSION_OWN_H
+
+#include "cloud/cloud.h"
+
+#define KERF_FETCHES_MAX 16
+#define KERF_HELD_MAX 64
+
+/* A part on its way to the edge, chunk by chunk. */
+struct kerf_fetch {
+    kerf_served *served; /* counted */
+    kerf_role role;
+    uint64_t at;
+    uint16_t part;
+};
+
+typedef enum kerf_session_state {
+    KERF_SESSION_NEW,
+    KERF_SESSION_OPEN,
+} kerf_session_state;
+
+struct kerf_session {
+    kerf_cloud *cloud;
+    kerf_session *prev, *next;
+    int refs; /* the list's and the shipping post's */
+    kerf_session_state state;
+    uint64_t since_ns;
+    kerf_conn *control, *tensors; /* owned; a NEW one has only control */
+    kerf_hello hello;
+    char shown[KERF_NAME_MAX]; /* name, safe to print */
+    uint8_t token[KERF_TOKEN_LEN];
+
+    kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
+    size_t held_count;
+    uint64_t shipped_bytes;
+    struct kerf_fetch fetch[KERF_FETCHES_MAX]; /* fetch[0] is under way */
+    size_t fetch_count;
+    bool chunk_sending;
+    kerf_out chunk;
+    uint8_t chunk_head[KERF_HEAD_STEP];
+    kerf_post chunk_sent;
+
+    kerf_slot *slot;      /* being received into */
+    kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
+    kerf_err turn_err;
+    uint32_t turn_retry_ms;
+    kerf_detail turn_why;
+};
+
+extern const kerf_conn_ops kerf_session_control_ops, kerf_session_tensor_ops;
+
+void kerf_session_end(kerf_session *s, const char *why);
+void kerf_session_unref(kerf_session *s);
+void kerf_session_on_close(void *session, kerf_conn *conn, kerf_err err,
+                           const char *why);
+/* What both connections may carry. */
+KERF_NODISCARD kerf_err kerf_session_on_common(kerf_session *s, kerf_conn *conn,
+                                               const kerf_frame_in *frame,
+                                               kerf_detail *why);
+
+/* session_control.c */
+void kerf_session_offer(kerf_session *s, kerf_served *served);
+void kerf_session_drop_held(kerf_session *s, size_t i);
+/* The bundle that was offered under this id, or NULL. */
+kerf_served *kerf_session_held(kerf_session *s, const uint8_t *id);
+
+#endif
