@@ -195,6 +195,7 @@ kerf_cloud_close(kerf_cloud *cloud)
         return;
     kerf_workers_stop(cloud);
     kerf_sessions_close(cloud);
+    kerf_loop_flush(cloud->loop); /* chunks that were on their way */
     kerf_registry_free(cloud->registry);
     kerf_listener_free(cloud->listener);
     kerf_timer_free(cloud->sweep);

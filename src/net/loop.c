@@ -20,6 +20,7 @@ struct kerf_loop {
     kerf_signal_fn *on_signal;
     void *signal_ctx;
     int signal_count;
+    kerf_orphan *orphans;
     pthread_mutex_t lock;
     kerf_post *first, *last; /* under lock */
     bool stopping;           /* under lock */
@@ -44,12 +45,12 @@ take_posts(kerf_loop *loop, bool *stopping)
     return list;
 }
 
-static void
-on_wake(uv_async_t *async)
+/* False: there was nothing to do. */
+static bool
+run_posts(kerf_loop *loop, bool *stopping)
 {
-    kerf_loop *loop = async->data;
-    bool stopping = false;
-    kerf_post *post = take_posts(loop, &stopping);
+    kerf_post *post = take_posts(loop, stopping);
+    bool any = post != NULL;
 
     while (post != NULL) {
         kerf_post *next = post->next;
@@ -60,6 +61,16 @@ on_wake(uv_async_t *async)
         post->fn(post->ctx); /* may free or post it again */
         post = next;
     }
+    return any;
+}
+
+static void
+on_wake(uv_async_t *async)
+{
+    kerf_loop *loop = async->data;
+    bool stopping = false;
+
+    (void)run_posts(loop, &stopping);
     if (stopping)
         uv_stop(&loop->uv);
 }
@@ -101,6 +112,36 @@ kerf_loop_stop(kerf_loop *loop)
     (void)uv_async_send(&loop->wake);
 }
 
+void
+kerf_loop_flush(kerf_loop *loop)
+{
+    bool stopping;
+
+    while (loop != NULL && run_posts(loop, &stopping))
+        continue;
+}
+
+void
+kerf_loop_adopt(kerf_loop *loop, kerf_orphan *orphan)
+{
+    orphan->prev = NULL;
+    orphan->next = loop->orphans;
+    if (orphan->next != NULL)
+        orphan->next->prev = orphan;
+    loop->orphans = orphan;
+}
+
+void
+kerf_loop_release(kerf_loop *loop, kerf_orphan *orphan)
+{
+    if (orphan->prev != NULL)
+        orphan->prev->next = orphan->next;
+    else
+        loop->orphans = orphan->next;
+    if (orphan->next != NULL)
+        orphan->next->prev = orphan->prev;
+}
+
 static void
 close_left(uv_handle_t *handle, void *ctx)
 {
@@ -114,6 +155,12 @@ kerf_loop_free(kerf_loop *loop)
 {
     if (loop == NULL)
         return;
+    while (loop->orphans != NULL) {
+        kerf_orphan *orphan = loop->orphans;
+
+        kerf_loop_release(loop, orphan);
+        orphan->fn(orphan->ctx);
+    }
     uv_walk(&loop->uv, close_left, NULL);
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     (void)uv_loop_close(&loop->uv);

@@ -25,6 +25,9 @@ KERF_NODISCARD kerf_err kerf_loop_new(kerf_loop **out);
 /* Runs until kerf_loop_stop(); callbacks posted before it have run. */
 void kerf_loop_run(kerf_loop *loop);
 void kerf_loop_stop(kerf_loop *loop);
+/* Calls what was posted and has not run. After run has returned, while the
+ * owners of the posts are there. Accepts NULL. */
+void kerf_loop_flush(kerf_loop *loop);
 /* Closes what is still open. After run has returned. Accepts NULL. */
 void kerf_loop_free(kerf_loop *loop);
 
@@ -38,6 +41,17 @@ typedef struct kerf_post {
 } kerf_post;
 
 void kerf_loop_post(kerf_loop *loop, kerf_post *post);
+
+/* What nobody owns any more and ends by itself: kerf_loop_free() calls fn for
+ * those that are left, which then close what they hold. */
+typedef struct kerf_orphan {
+    kerf_loop_fn *fn;
+    void *ctx;
+    struct kerf_orphan *prev, *next; /* private */
+} kerf_orphan;
+
+void kerf_loop_adopt(kerf_loop *loop, kerf_orphan *orphan);
+void kerf_loop_release(kerf_loop *loop, kerf_orphan *orphan);
 
 KERF_NODISCARD kerf_err kerf_timer_new(kerf_timer **out, kerf_loop *loop,
                                        kerf_loop_fn *fn, void *ctx);
