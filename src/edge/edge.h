@@ -130,7 +130,7 @@ struct kerf_edge {
     kerf_fetcher fetch;
     kerf_queue *loads; /* jobs for the loader */
     kerf_post switched, arm, stop;
-    bool said_waiting;
+    char said_why[KERF_TEXT_MAX]; /* the cloud is away; "": it is not */
 };
 
 /* edge.c: for the caller's thread; safe from any. */

@@ -190,9 +190,15 @@ tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got)
 static void
 to_loader(kerf_edge *edge, kerf_fetch_state state)
 {
-    edge->fetch.state = state;
-    if (kerf_queue_push(edge->loads, &edge->fetch) != KERF_OK)
-        edge->fetch.state = KERF_FETCH_IDLE; /* stopping */
+    kerf_fetcher *f = &edge->fetch;
+
+    f->state = state;
+    if (kerf_queue_push(edge->loads, f) == KERF_OK)
+        return;
+    f->state = KERF_FETCH_IDLE; /* stopping: nothing will be fetched */
+    kerf_incoming_abort(f->incoming);
+    f->incoming = NULL;
+    drop_waiting(f);
 }
 
 kerf_err

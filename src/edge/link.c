@@ -23,6 +23,7 @@
 #define DIAL_MS 10000
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
+#define BUSY_MAX_MS 60000
 #define GIVE_UP_MS 5000 /* when stopping, for what is in flight */
 
 static const kerf_conn_ops control_ops, tensor_ops;
@@ -32,6 +33,17 @@ set_tensors(kerf_edge *edge, kerf_conn *conn)
 {
     (void)pthread_mutex_lock(&edge->lock);
     edge->tensors = conn;
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+/* The rest of a RESULT will not come: its flight may be given up again. */
+static void
+drop_receiving(kerf_edge *edge)
+{
+    (void)pthread_mutex_lock(&edge->lock);
+    if (edge->receiving != NULL)
+        edge->receiving->receiving = false;
+    edge->receiving = NULL;
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
@@ -51,7 +63,7 @@ drop_connections(kerf_edge *edge)
         kerf_conn_close(edge->control);
     edge->dial = NULL;
     edge->attaching = edge->control = NULL;
-    edge->receiving = NULL;
+    drop_receiving(edge);
     kerf_timer_stop(edge->heartbeat);
 }
 
@@ -72,13 +84,14 @@ go_down(kerf_edge *edge, const char *why)
     edge->backoff_ms = edge->backoff_ms * 2 > BACKOFF_MAX_MS
                            ? BACKOFF_MAX_MS
                            : edge->backoff_ms * 2;
-    if (was_up || !edge->said_waiting)
+    /* Once for each reason: "refused" at first, "update it" when it is there. */
+    if (was_up || strncmp(edge->said_why, why, sizeof edge->said_why - 1) != 0)
         kerf_edge_tell_state(edge, false, "%s %s:%d (%s), trying again",
                              was_up ? "lost the cloud at"
                                     : "waiting for the cloud at",
                              edge->opts.host, edge->opts.port,
                              kerf_text_safe(shown, sizeof shown, why));
-    edge->said_waiting = true;
+    (void)snprintf(edge->said_why, sizeof edge->said_why, "%s", why);
     kerf_timer_start(edge->backoff, wait_ms, 0);
 }
 
@@ -346,7 +359,7 @@ on_attached(kerf_edge *edge)
 
     edge->link = KERF_LINK_UP;
     edge->backoff_ms = BACKOFF_MIN_MS;
-    edge->said_waiting = false;
+    edge->said_why[0] = '\0';
     kerf_timer_start(edge->heartbeat, edge->welcome.heartbeat_ms,
                      edge->welcome.heartbeat_ms);
     kerf_edge_tell_state(edge, true, "connected to %s:%d", edge->opts.host,
@@ -379,6 +392,14 @@ find_flight(kerf_edge *edge, uint64_t id)
     return NULL;
 }
 
+/* Its tensors are still being sent from the flight's memory. */
+static kerf_err
+fail_early(kerf_detail *why)
+{
+    return kerf_fail(why, KERF_EPROTO,
+                     "an answer to a request that is not sent yet");
+}
+
 static kerf_err
 on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
                kerf_sink *sink, kerf_detail *why)
@@ -402,11 +423,15 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         return err;
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
-    if (f != NULL)
+    if (f != NULL && !atomic_load(&f->sending)) {
         f->receiving = true;
+        edge->receiving = f;
+    }
     (void)pthread_mutex_unlock(&edge->lock);
     if (f == NULL) /* answered before, or given up */
         return KERF_OK;
+    if (edge->receiving == NULL)
+        return fail_early(why);
     sink->discard = false;
     sink->count = m->count;
     for (size_t i = 0; i < m->count; i++) {
@@ -420,7 +445,6 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         sink->len[i] = f->result[i].bytes;
     }
     f->result_count = m->count;
-    edge->receiving = f;
     return KERF_OK;
 }
 
@@ -474,6 +498,7 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     kerf_flight *f;
     char text[KERF_TEXT_MAX];
     bool busy = frame->header.type == KERF_FRAME_BUSY;
+    bool early;
     kerf_err err =
         kerf_notice_get(&n, frame->meta, frame->header.meta_len, why);
 
@@ -481,8 +506,13 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return err;
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
-    if (f != NULL && busy) {
-        uint64_t wait_ms = n.retry_ms < 1 ? 1 : n.retry_ms;
+    early = f != NULL && atomic_load(&f->sending);
+    if (early) {
+        f = NULL;
+    } else if (f != NULL && busy) {
+        uint64_t wait_ms = n.retry_ms < 1             ? 1
+                           : n.retry_ms > BUSY_MAX_MS ? BUSY_MAX_MS
+                                                      : n.retry_ms;
 
         wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
         f->state = KERF_FLIGHT_WAITING;
@@ -493,6 +523,8 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
                          kerf_text_safe(text, sizeof text, n.text));
     }
     (void)pthread_mutex_unlock(&edge->lock);
+    if (early)
+        return fail_early(why);
     if (busy)
         kerf_link_arm(edge);
     return KERF_OK;
@@ -531,6 +563,11 @@ on_heartbeat(void *ctx)
 
     if (now_ns > kerf_conn_last_in_ns(edge->control) + silence_ns) {
         go_down(edge, "the cloud is silent");
+        return;
+    }
+    if (kerf_conn_is_stalled(edge->control, now_ns) ||
+        (edge->tensors != NULL && kerf_conn_is_stalled(edge->tensors, now_ns))) {
+        go_down(edge, "a frame takes too long");
         return;
     }
     (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_PING, 0, NULL, 0);
@@ -651,6 +688,7 @@ kerf_link_close(kerf_edge *edge)
 {
     drop_connections(edge);
     kerf_fetch_cut(edge);
+    kerf_loop_flush(edge->loop);
     kerf_timer_free(edge->backoff);
     kerf_timer_free(edge->heartbeat);
     kerf_timer_free(edge->wake);
