@@ -129,6 +129,21 @@ print_reference_lines(const kerf_edge_result *r)
                      (double)bytes / 1024.0,
                      kerf_shape_text(shape, &r->sent[i].shape));
     }
+    (void)fflush(stdout);
+}
+
+/* On the reference's wire a tensor gets no answer: that it is sent is all. */
+static void
+print_sent(const kerf_edge_result *r)
+{
+    char shape[KERF_SHAPE_TEXT];
+
+    print_event(json_pack("{s:s, s:I, s:s, s:s, s:I, s:f}", "event", "sent",
+                          "index", (json_int_t)r->index, "dtype",
+                          kerf_dtype_name(r->sent[0].dtype), "shape",
+                          kerf_shape_text(shape, &r->sent[0].shape), "bytes",
+                          (json_int_t)r->bytes_sent, "head_us",
+                          (double)r->stages.ns[KERF_STAGE_HEAD] / 1e3));
 }
 
 static void
@@ -148,8 +163,10 @@ on_answer(void *ctx, const kerf_edge_result *r)
     if (ui->show.mode == KERF_SHOW_LINES && !ui->show.quiet &&
         r->stages.ns[KERF_STAGE_HEAD] > 0)
         print_reference_lines(r);
-    if (ui->edge != NULL || r->err != KERF_OK || r->count > 0)
+    if (ui->edge != NULL || r->err != KERF_OK)
         kerf_show_answer(&ui->show, &a);
+    else if (ui->show.mode == KERF_SHOW_JSON)
+        print_sent(r);
     if (ui->save == NULL || r->err != KERF_OK || ui->save_err != KERF_OK)
         return;
     ui->save_err = kerf_save_outputs(ui->save, r->index, r->output, r->count,
@@ -208,7 +225,13 @@ run_legacy(struct edge_ui *ui, const kerf_edge_opts *o, const char *edge_host,
     kerf_err err =
         kerf_legacy_edge_run(o, edge_host, edge_port, events, &total, &why);
 
-    return conclude(ui, err, &why, &total);
+    if (ui->show.mode == KERF_SHOW_LINES)
+        (void)printf("%llu of %llu tensors sent\n",
+                     (unsigned long long)total.answered,
+                     (unsigned long long)total.asked);
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
+    return total.failed + total.skipped > 0 ? 1 : 0;
 }
 
 /* Folders are watched unless --once; other inputs end. */
@@ -325,6 +348,12 @@ kerf_cmd_edge(int argc, char **argv)
          .min = 0,
          .max = 65535,
          .help = "with --legacy: port to listen on"},
+        {.name = "card",
+         .kind = KERF_OPT_TEXT,
+         .to = &o.card,
+         .value = "FILE",
+         .help = "with --legacy, which carries no cards; default: "
+                 "NAME.kerf.json in --store"},
         {.kind = KERF_OPT_GROUP, .help = "Output"},
         KERF_SHOW_ROWS(&ui.show),
         {.name = "summary",

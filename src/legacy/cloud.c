@@ -18,7 +18,7 @@ tell_model(const kerf_legacy_cloud *cloud, const char *name, const char *id,
 
     if (e->model != NULL)
         e->model(e->ctx, name, id, err,
-                 err == KERF_OK         ? NULL
+                 err == KERF_OK         ? ""
                  : why->text[0] != '\0' ? why->text
                                         : kerf_err_text(err));
 }

@@ -69,7 +69,7 @@ tell_model(kerf_legacy_edge *edge, const char *name, const char *id,
 {
     if (edge->events.model != NULL)
         edge->events.model(edge->events.ctx, name, id, err,
-                           err == KERF_OK         ? NULL
+                           err == KERF_OK         ? ""
                            : why->text[0] != '\0' ? why->text
                                                   : kerf_err_text(err));
 }
@@ -281,8 +281,6 @@ on_ready(void *ctx, bool readable, bool writable)
         err = end_file(edge, &why);
     if (err != KERF_OK && err != KERF_EAGAIN) {
         lose(edge, err, why.text);
-        if (err == KERF_ENOSPC)
-            kerf_legacy_edge_fail(edge, err, why.text);
         return;
     }
     if (f->incoming != NULL || !kerf_legacy_idle(&f->reader))

@@ -224,8 +224,9 @@ kerf_legacy_out_stop(kerf_legacy_edge *edge)
     edge->give_up_runs = true;
     if (!has_tensor(edge) || (edge->out_fd >= 0 && !edge->given_up))
         return;
+    if (edge->note.send.at > 0) /* else it was not on its way */
+        tell_answer(edge, KERF_ECLOSED, "stopped before the cloud took it");
     disconnect(edge);
-    tell_answer(edge, KERF_ECLOSED, "stopped before the cloud took it");
     release(edge);
 }
 
