@@ -1,11 +1,9 @@
 #include "bench/alone.h"
 
 #include "base/clock.h"
-#include "bench/child.h"
 #include "engine/load_card.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,7 +171,6 @@ kerf_half_time(kerf_half *half, kerf_stats *ns, int runs, kerf_detail *why)
 
 struct runner {
     kerf_alone *alone;
-    int core;
     double seconds, hz;
     kerf_err err;
     kerf_detail why;
@@ -183,17 +180,10 @@ static void *
 run_for(void *ctx)
 {
     struct runner *r = ctx;
-    uint64_t start_ns;
+    uint64_t start_ns = kerf_now_ns();
     uint64_t spent_ns = 0;
     uint64_t runs = 0;
-    cpu_set_t set;
 
-    if (r->core != KERF_ANY_CORE) {
-        CPU_ZERO(&set);
-        CPU_SET((size_t)r->core, &set);
-        (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-    }
-    start_ns = kerf_now_ns();
     while (r->err == KERF_OK && (double)spent_ns < r->seconds * 1e9) {
         r->err = run_both(r->alone, &r->why);
         runs++;
@@ -204,8 +194,8 @@ run_for(void *ctx)
 }
 
 kerf_err
-kerf_alone_rate(kerf_alone *a, size_t count, int core, double seconds,
-                double *hz, kerf_detail *why)
+kerf_alone_rate(kerf_alone *a, size_t count, double seconds, double *hz,
+                kerf_detail *why)
 {
     struct runner *r = calloc(count, sizeof *r);
     pthread_t thread[THREADS_MAX];
@@ -219,7 +209,6 @@ kerf_alone_rate(kerf_alone *a, size_t count, int core, double seconds,
     *hz = 0;
     for (; started < count; started++) {
         r[started].alone = &a[started];
-        r[started].core = core;
         r[started].seconds = seconds;
         if (pthread_create(&thread[started], NULL, run_for, &r[started]) != 0) {
             err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
@@ -233,5 +222,27 @@ kerf_alone_rate(kerf_alone *a, size_t count, int core, double seconds,
             err = kerf_fail(why, r[i].err, "%s", r[i].why.text);
     }
     free(r);
+    return err;
+}
+
+kerf_err
+kerf_bench_limit(const char *dir, const char *name, double seconds, double *hz,
+                 kerf_detail *why)
+{
+    const kerf_engine_opts opts = {0};
+    kerf_engine *engine = NULL;
+    kerf_alone alone = {0};
+    kerf_pair pair = {0};
+    kerf_err err = kerf_pair_read(&pair, dir, name, why);
+
+    if (err == KERF_OK)
+        err = kerf_engine_open(&engine, &opts, why);
+    if (err == KERF_OK)
+        err = kerf_alone_init(&alone, engine, &pair, why);
+    if (err == KERF_OK)
+        err = kerf_alone_rate(&alone, 1, seconds, hz, why);
+    kerf_alone_fini(&alone);
+    kerf_engine_close(engine);
+    kerf_pair_fini(&pair);
     return err;
 }

@@ -39,10 +39,18 @@ KERF_NODISCARD kerf_err kerf_half_time(kerf_half *half, kerf_stats *ns,
                                        int runs, kerf_detail *why);
 
 /* Runs per second of head then tail, without pause for `seconds`, on each of
- * count at once, one thread each. core: the only one used, or KERF_ANY_CORE
- * (child.h). */
-KERF_NODISCARD kerf_err kerf_alone_rate(kerf_alone *a, size_t count, int core,
+ * count at once, one thread each. */
+KERF_NODISCARD kerf_err kerf_alone_rate(kerf_alone *a, size_t count,
                                         double seconds, double *hz,
                                         kerf_detail *why);
+
+/*
+ * The same for pair `name` of folder dir, in one thread, loaded for it. To pin
+ * this to a core, start a process there: the engine gives its threads the cores
+ * that the process had when it began, whatever they are given later.
+ */
+KERF_NODISCARD kerf_err kerf_bench_limit(const char *dir, const char *name,
+                                         double seconds, double *hz,
+                                         kerf_detail *why);
 
 #endif

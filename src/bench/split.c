@@ -206,6 +206,16 @@ time_split(struct bench *b, kerf_subject *s, struct rounds *r, int round,
     return err;
 }
 
+static kerf_err
+measure_limit(struct bench *b, kerf_subject *s, bool pinned, double *hz,
+              kerf_detail *why)
+{
+    double half = b->opts->seconds / 2;
+
+    return pinned ? kerf_subject_limit(s, half, hz, why)
+                  : kerf_alone_rate(s->alone, b->cores, half, hz, why);
+}
+
 /* Half of the limit before the split and half after it, so that a machine that
  * gets slower or faster meanwhile favours neither. */
 static kerf_err
@@ -214,20 +224,17 @@ rate_split(struct bench *b, kerf_subject *s, bool pinned, double *hz,
 {
     kerf_edge_run run = {.core = pinned ? b->core : KERF_ANY_CORE,
                          .window = b->opts->window};
-    size_t threads = pinned ? 1 : b->cores;
-    double half = b->opts->seconds / 2;
     kerf_edge_figures f = {0};
     double before = 0;
     double after = 0;
-    kerf_err err =
-        kerf_alone_rate(s->alone, threads, run.core, half, &before, why);
+    kerf_err err = measure_limit(b, s, pinned, &before, why);
 
     run.repeat = (long)(before * b->opts->seconds) + run.window;
     if (err == KERF_OK)
         err =
             kerf_subject_edge(s, pinned ? &s->pinned : &s->free, &run, &f, why);
     if (err == KERF_OK)
-        err = kerf_alone_rate(s->alone, threads, run.core, half, &after, why);
+        err = measure_limit(b, s, pinned, &after, why);
     *hz = f.hz;
     *limit_hz = (before + after) / 2;
     return err;

@@ -275,3 +275,35 @@ kerf_subject_idle_edge(kerf_subject *s, kerf_served_at *at, kerf_child *edge,
 
     return start_edge(s, at, edge, &run, why);
 }
+
+kerf_err
+kerf_subject_limit(kerf_subject *s, double seconds, double *hz,
+                   kerf_detail *why)
+{
+    char text[32];
+    char log[KERF_PATH_MAX];
+    const char *argv[] = {"kerf",    "bench",   "limit", "--models",
+                          s->models, "--model", s->name, "--seconds",
+                          text,      "--json",  NULL};
+    kerf_child child = {0};
+    const char *line = NULL;
+    kerf_err err = kerf_path_join(log, s->work, "limit.log");
+
+    (void)snprintf(text, sizeof text, "%.3f",
+                   seconds < 0.001 ? 0.001 : seconds);
+    if (err == KERF_OK)
+        err = kerf_child_start(&child, argv, s->core, log, why);
+    if (err == KERF_OK)
+        err = kerf_child_event(&child, "limit", ANSWERS_MS, &line, why);
+    if (err == KERF_OK) {
+        json_t *o = json_loads(line, 0, NULL);
+
+        *hz = json_number_value(json_object_get(o, "limit_hz"));
+        json_decref(o);
+        err = kerf_child_wait(&child, START_MS, why);
+    }
+    if (err == KERF_OK && *hz <= 0)
+        err = kerf_fail(why, KERF_EPROTO, "kerf bench limit: no limit");
+    kerf_child_stop(&child);
+    return err;
+}

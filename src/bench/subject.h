@@ -60,6 +60,10 @@ KERF_NODISCARD kerf_err kerf_subject_edge(kerf_subject *s, kerf_served_at *at,
                                           const kerf_edge_run *run,
                                           kerf_edge_figures *out,
                                           kerf_detail *why);
+/* The engine alone on the pinned cloud's core, in a process of its own
+ * (`kerf bench limit`): runs of head and tail per second. */
+KERF_NODISCARD kerf_err kerf_subject_limit(kerf_subject *s, double seconds,
+                                           double *hz, kerf_detail *why);
 /* An edge that has a model and gets no inputs; the caller stops it. */
 KERF_NODISCARD kerf_err kerf_subject_idle_edge(kerf_subject *s,
                                                kerf_served_at *at,

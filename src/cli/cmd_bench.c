@@ -1,6 +1,8 @@
 /*
  * cmd_bench.c - `kerf bench`: numbers about this machine.
  */
+#include "base/text.h"
+#include "bench/alone.h"
 #include "bench/child.h"
 #include "bench/idle.h"
 #include "bench/split.h"
@@ -324,6 +326,62 @@ bench_split(int argc, char **argv)
     return run_split(&ui, &o);
 }
 
+static int
+bench_limit(int argc, char **argv)
+{
+    const char *models = NULL;
+    const char *name = NULL;
+    double seconds = 1;
+    double hz = 0;
+    bool json = false;
+    char safe[512];
+    kerf_detail why = {{0}};
+    kerf_err err;
+    const kerf_opt table[] = {{.name = "models",
+                               .kind = KERF_OPT_TEXT,
+                               .to = &models,
+                               .value = "DIR",
+                               .help = "folder of the pair"},
+                              {.name = "model",
+                               .kind = KERF_OPT_TEXT,
+                               .to = &name,
+                               .value = "NAME",
+                               .help = "the pair"},
+                              {.name = "seconds",
+                               .kind = KERF_OPT_REAL,
+                               .to = &seconds,
+                               .min = 0.001,
+                               .max = 600,
+                               .help = "how long it runs"},
+                              {.name = "json",
+                               .kind = KERF_OPT_FLAG,
+                               .to = &json,
+                               .help = "one JSON object on stdout"}};
+    const kerf_command command = {
+        .name = "bench limit",
+        .usage = "--models DIR --model NAME [flags]",
+        .about = "The engine alone: head then tail in one thread, without a "
+                 "pause.",
+        .opt = table,
+        .opt_count = sizeof table / sizeof *table};
+    int status = kerf_opts_parse(&command, argc, argv);
+
+    if (status >= 0)
+        return status;
+    if (models == NULL || name == NULL)
+        return kerf_usage_error("bench limit",
+                                "--models and --model are needed");
+    err = kerf_bench_limit(models, name, seconds, &hz, &why);
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
+    if (json)
+        (void)printf("{\"event\":\"limit\",\"limit_hz\":%.6f}\n", hz);
+    else
+        (void)printf("%s: %.0f per second\n",
+                     kerf_text_safe(safe, sizeof safe, name), hz);
+    return 0;
+}
+
 int
 kerf_cmd_bench(int argc, char **argv)
 {
@@ -331,13 +389,16 @@ kerf_cmd_bench(int argc, char **argv)
 
     if (strcmp(what, "split") == 0)
         return bench_split(argc - 1, argv + 1);
+    if (strcmp(what, "limit") == 0)
+        return bench_limit(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
         (void)puts("usage: kerf bench WHAT [flags]\n\n"
                    "Measures this machine.\n\n"
-                   "  split   what splitting a network costs\n\n"
+                   "  split   what splitting a network costs\n"
+                   "  limit   how often the engine alone runs it\n\n"
                    "  kerf bench WHAT --help   its flags");
         return argc > 1 ? 0 : 2;
     }
-    return kerf_usage_error("bench", "unknown benchmark %s: split is there",
+    return kerf_usage_error("bench", "unknown benchmark %s: split or limit",
                             what);
 }
