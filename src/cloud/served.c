@@ -105,8 +105,10 @@ kerf_slot_give(kerf_slot *slot)
 {
     kerf_served *s = slot->served;
 
-    if (slot->conn != NULL)
+    if (slot->conn != NULL) {
+        (void)kerf_conn_count(slot->conn, -1);
         kerf_conn_unref(slot->conn);
+    }
     slot->conn = NULL;
     (void)pthread_mutex_lock(&s->lock);
     slot->next = s->free_slots;

@@ -56,6 +56,7 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame,
 
     slot->conn = s->tensors;
     kerf_conn_ref(slot->conn);
+    (void)kerf_conn_count(slot->conn, 1);
     slot->id = frame->header.id;
     slot->echo_ns = frame->header.sent_ns;
     slot->deadline_ns = (uint64_t)m->deadline_ms * 1000000u; /* + arrival */
@@ -67,6 +68,15 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame,
         sink->len[i] = slot->in[i].bytes;
     }
     s->slot = slot;
+}
+
+/* An edge that does not read its answers keeps their slots from the others. A
+ * slot comes back a little after its answer is with the edge, so an edge that
+ * uses its window up may hold more for a moment. */
+static bool
+holds_too_many(kerf_session *s)
+{
+    return kerf_conn_count(s->tensors, 0) >= 2 * (unsigned)s->cloud->opts.window;
 }
 
 static kerf_err
@@ -104,6 +114,11 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     } else if (atomic_load(&cloud->draining)) {
         s->turn_retry_ms = 1000;
         (void)kerf_fail(&s->turn_why, KERF_EBUSY, "the cloud is stopping");
+        turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
+    } else if (holds_too_many(s)) {
+        s->turn_retry_ms = kerf_workers_retry_ms(cloud, served);
+        (void)kerf_fail(&s->turn_why, KERF_EBUSY,
+                        "more requests in flight than the window");
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
     } else if ((slot = kerf_slot_take(served)) == NULL) {
         s->turn_retry_ms = kerf_workers_retry_ms(cloud, served);

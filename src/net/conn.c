@@ -145,36 +145,28 @@ kerf_conn_close(kerf_conn *conn)
     kerf_conn_unref(conn);
 }
 
-void
-kerf_conn_linger(kerf_conn *conn)
-{
-    conn->state = KERF_READ_LINGER;
-    (void)shutdown(conn->fd, SHUT_WR);
-    kerf_conn_ask(conn, UV_READABLE);
-}
-
-void
-kerf_conn_finish(kerf_conn *conn)
+/* Lets the peer read what the kernel has taken, for a while. What it has not
+ * taken points to memory of an owner that is about to leave: it is dropped. */
+static void
+linger(kerf_conn *conn)
 {
     bool empty;
 
     conn->ops = NULL;
-    if (conn->state == KERF_READ_OVER) {
-        kerf_conn_unref(conn);
-        return;
-    }
     (void)pthread_mutex_lock(&conn->lock);
     conn->finishing = true;
     empty = conn->first == NULL;
     (void)pthread_mutex_unlock(&conn->lock);
+    if (!empty) {
+        kerf_conn_shut(conn);
+        return;
+    }
+    conn->state = KERF_READ_LINGER;
+    (void)shutdown(conn->fd, SHUT_WR);
+    kerf_conn_ask(conn, UV_READABLE);
     conn->orphan = (kerf_orphan){.fn = on_loop_over, .ctx = conn};
     kerf_loop_adopt(conn->loop, &conn->orphan);
     kerf_timer_start(conn->linger, LINGER_MS, 0);
-    if (empty)
-        kerf_conn_linger(conn);
-    else
-        kerf_conn_ask(conn, UV_WRITABLE);
-    kerf_conn_unref(conn);
 }
 
 static void
@@ -221,9 +213,8 @@ kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why)
         return;
     }
     (void)!kerf_conn_send_notice(conn, KERF_FRAME_ERROR, 0, err, 0, text);
-    kerf_conn_ref(conn); /* kerf_conn_finish() drops one, and so does the */
-    kerf_conn_ref(conn); /* owner's kerf_conn_close(), which then only lets go */
-    kerf_conn_finish(conn);
+    kerf_conn_ref(conn); /* the owner's kerf_conn_close() then only lets go */
+    linger(conn);
     ops->on_close(ctx, conn, err, text);
     kerf_conn_unref(conn);
 }
@@ -251,6 +242,12 @@ unsigned
 kerf_conn_number(const kerf_conn *conn)
 {
     return conn->number;
+}
+
+unsigned
+kerf_conn_count(kerf_conn *conn, int change)
+{
+    return (unsigned)(atomic_fetch_add(&conn->count, change) + change);
 }
 
 uint64_t

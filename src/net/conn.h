@@ -55,9 +55,6 @@ KERF_NODISCARD kerf_err kerf_conn_open(kerf_conn **out, kerf_loop *loop, int fd,
 /* Ends it now; no callback follows. Queued sends are done with KERF_ECLOSED.
  * Drops the owner's reference. */
 void kerf_conn_close(kerf_conn *conn);
-/* Sends what is queued, then ends it; the peer gets to read all of it (at most
- * 1 s). No callback follows. Drops the owner's reference. */
-void kerf_conn_finish(kerf_conn *conn);
 
 void kerf_conn_ref(kerf_conn *conn);
 void kerf_conn_unref(kerf_conn *conn);
@@ -68,6 +65,9 @@ void kerf_conn_set_ctx(kerf_conn *conn, const kerf_conn_ops *ops, void *ctx);
 void kerf_conn_resume(kerf_conn *conn);
 const char *kerf_conn_peer(const kerf_conn *conn); /* "127.0.0.1:4242" */
 unsigned kerf_conn_number(const kerf_conn *conn);  /* for log lines */
+/* A counter for the owner, 0 at first: adds, returns what it is now. Any
+ * thread. */
+unsigned kerf_conn_count(kerf_conn *conn, int change);
 uint64_t kerf_conn_last_in_ns(const kerf_conn *conn); /* any byte */
 /* A frame that began takes longer than 10 s + its payload at 4 KB/s, or the
  * peer has taken nothing of what is queued for 30 s. */

@@ -31,6 +31,7 @@ struct kerf_conn {
     unsigned number;
     char peer[64];
     _Atomic int refs;
+    _Atomic int count; /* kerf_conn_count() */
 
     kerf_read_state state;
     int events; /* asked of the poll */
@@ -60,7 +61,6 @@ void kerf_conn_end(kerf_conn *conn, kerf_err err, const char *why);
 void kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why);
 /* Closes the socket and fails what is queued. */
 void kerf_conn_shut(kerf_conn *conn);
-void kerf_conn_linger(kerf_conn *conn);
 void kerf_conn_on_readable(kerf_conn *conn);
 void kerf_conn_on_writable(kerf_conn *conn);
 void kerf_conn_on_want_out(void *conn);

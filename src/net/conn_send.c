@@ -105,7 +105,6 @@ kerf_conn_on_writable(kerf_conn *conn)
     kerf_out *sent = NULL;
     kerf_out **tail = &sent;
     bool empty;
-    bool finishing;
     bool eased;
     int code = 1;
 
@@ -125,8 +124,7 @@ kerf_conn_on_writable(kerf_conn *conn)
         conn->last = NULL;
         conn->out_asked = false;
     }
-    finishing = conn->finishing;
-    eased = conn->choked && !finishing && conn->out_count <= KERF_CONN_OUTS / 2;
+    eased = conn->choked && conn->out_count <= KERF_CONN_OUTS / 2;
     (void)pthread_mutex_unlock(&conn->lock);
     if (eased) {
         conn->choked = false;
@@ -135,8 +133,6 @@ kerf_conn_on_writable(kerf_conn *conn)
     kerf_conn_finish_outs(sent, KERF_OK);
     if (code < 0)
         kerf_conn_end(conn, KERF_ECLOSED, "the connection broke while sending");
-    else if (empty && finishing && conn->state != KERF_READ_OVER)
-        kerf_conn_linger(conn);
     else if (empty && conn->state != KERF_READ_OVER)
         kerf_conn_ask(conn, conn->events & ~UV_WRITABLE);
 }
