@@ -218,8 +218,11 @@ run(run_flags *f, kerf_detail *why)
 {
     kerf_whole w = {0};
     kerf_source *source = NULL;
-    kerf_err err = kerf_save_start(&f->save, why);
+    /* A mistyped input is said before a missing rule or a slow load. */
+    kerf_err err = kerf_source_check(f->inputs.item, f->inputs.count, why);
 
+    if (err == KERF_OK)
+        err = kerf_save_start(&f->save, why);
     if (err == KERF_OK)
         err = kerf_whole_find(&w, f->model, &f->rules, why);
     if (err == KERF_OK)
