@@ -97,7 +97,7 @@ fail_with_log(const kerf_child *child, kerf_err err, const char *how,
 
     if (kerf_fs_read(child->log, (size_t)1 << 20, &text, &len, NULL) != KERF_OK)
         text = NULL;
-    while (len > 0 && text[len - 1] == '\n')
+    while (text != NULL && len > 0 && text[len - 1] == '\n')
         text[--len] = '\0';
     last = text == NULL ? NULL : strrchr((char *)text, '\n');
     last = last != NULL ? last + 1 : text != NULL ? (char *)text : "";

@@ -1,5 +1,6 @@
 #include "bench/split.h"
 
+#include "base/clock.h"
 #include "bench/idle.h"
 #include "bench/ping.h"
 #include "bench/resnet.h"
@@ -141,11 +142,12 @@ find_models(struct bench *b, kerf_detail *why)
 
         for (size_t k = 0; k < b->count; k++)
             found |= strcmp(b->opts->only[i], b->name[k]) == 0;
-        if (!found)
+        if (!found) {
             return kerf_fail(why, KERF_ENOENT, "no model %s%s%s",
                              b->opts->only[i],
                              b->opts->models != NULL ? " in " : "",
                              b->opts->models != NULL ? b->opts->models : "");
+        }
     }
     if (err == KERF_OK && b->count == 0)
         err = kerf_fail(why, KERF_ENOENT,
@@ -268,7 +270,9 @@ do_round(struct bench *b, size_t model, int round, kerf_detail *why)
 static kerf_err
 nap(double seconds, kerf_detail *why)
 {
-    for (double left = seconds; left > 0; left -= 0.05) {
+    uint64_t until_ns = kerf_now_ns() + (uint64_t)(seconds * 1e9);
+
+    while (kerf_now_ns() < until_ns) {
         if (kerf_bench_interrupted())
             return kerf_fail(why, KERF_EINTR, "interrupted");
         (void)usleep(50000);

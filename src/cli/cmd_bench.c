@@ -233,97 +233,100 @@ run_split(struct ui *ui, const kerf_split_opts *opts)
     return ui->check && ui->bars_missed > 0 ? 1 : 0;
 }
 
+/* What the flags of `bench split` set. */
+static struct ui split_ui;
+static kerf_list split_names;
+static bool split_quiet;
+static kerf_split_opts split = {.rounds = 5,
+                                .runs = 2000,
+                                .seconds = 1,
+                                .window = 16,
+                                .idle_edges = 100,
+                                .idle_seconds = 5};
+
+static const kerf_opt split_table[] = {
+    {.name = "models",
+     .kind = KERF_OPT_TEXT,
+     .to = &split.models,
+     .value = "DIR",
+     .help = "folder of pairs to measure; without it: the digits model and "
+             "a ResNet18 for 32x32 images with made-up weights"},
+    {.name = "model",
+     .kind = KERF_OPT_LIST,
+     .to = &split_names,
+     .value = "NAME...",
+     .help = "only these"},
+    {.name = "rounds",
+     .kind = KERF_OPT_INT,
+     .to = &split.rounds,
+     .min = 1,
+     .max = KERF_SPLIT_ROUNDS_MAX,
+     .help = "times that everything is measured, in turns"},
+    {.name = "runs",
+     .kind = KERF_OPT_INT,
+     .to = &split.runs,
+     .min = 10,
+     .max = 1000000,
+     .help = "of each thing in a round"},
+    {.name = "seconds",
+     .kind = KERF_OPT_REAL,
+     .to = &split.seconds,
+     .min = 0.01,
+     .max = 600,
+     .help = "of each throughput measurement"},
+    {.name = "window",
+     .kind = KERF_OPT_INT,
+     .to = &split.window,
+     .min = 1,
+     .max = 64,
+     .help = "requests in flight for throughput"},
+    {.name = "idle-edges",
+     .kind = KERF_OPT_INT,
+     .to = &split.idle_edges,
+     .min = 0,
+     .max = KERF_IDLE_EDGES_MAX,
+     .help = "edges that ask for nothing; 0: leave idling out"},
+    {.name = "idle-seconds",
+     .kind = KERF_OPT_REAL,
+     .to = &split.idle_seconds,
+     .min = 0.1,
+     .max = 3600,
+     .help = "how long CPU use is counted while idle"},
+    {.kind = KERF_OPT_GROUP, .help = "Output"},
+    {.name = "check",
+     .kind = KERF_OPT_FLAG,
+     .to = &split_ui.check,
+     .help = "exit status 1 when a bar is not met"},
+    {.name = "json",
+     .kind = KERF_OPT_FLAG,
+     .to = &split_ui.json,
+     .help = "one JSON object per model on stdout"},
+    {.name = "quiet",
+     .kind = KERF_OPT_FLAG,
+     .to = &split_quiet,
+     .help = "no progress on stderr"}};
+
 static int
 bench_split(int argc, char **argv)
 {
-    static kerf_list names;
-    struct ui ui = {0};
-    bool quiet = false;
-    kerf_split_opts o = {.rounds = 5,
-                         .runs = 2000,
-                         .seconds = 1,
-                         .window = 16,
-                         .idle_edges = 100,
-                         .idle_seconds = 5};
-    const kerf_opt table[] = {
-        {.name = "models",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.models,
-         .value = "DIR",
-         .help = "folder of pairs to measure; without it: the digits model and "
-                 "a ResNet18 for 32x32 images with made-up weights"},
-        {.name = "model",
-         .kind = KERF_OPT_LIST,
-         .to = &names,
-         .value = "NAME...",
-         .help = "only these"},
-        {.name = "rounds",
-         .kind = KERF_OPT_INT,
-         .to = &o.rounds,
-         .min = 1,
-         .max = KERF_SPLIT_ROUNDS_MAX,
-         .help = "times that everything is measured, in turns"},
-        {.name = "runs",
-         .kind = KERF_OPT_INT,
-         .to = &o.runs,
-         .min = 10,
-         .max = 1000000,
-         .help = "of each thing in a round"},
-        {.name = "seconds",
-         .kind = KERF_OPT_REAL,
-         .to = &o.seconds,
-         .min = 0.01,
-         .max = 600,
-         .help = "of each throughput measurement"},
-        {.name = "window",
-         .kind = KERF_OPT_INT,
-         .to = &o.window,
-         .min = 1,
-         .max = 64,
-         .help = "requests in flight for throughput"},
-        {.name = "idle-edges",
-         .kind = KERF_OPT_INT,
-         .to = &o.idle_edges,
-         .min = 0,
-         .max = KERF_IDLE_EDGES_MAX,
-         .help = "edges that ask for nothing; 0: leave idling out"},
-        {.name = "idle-seconds",
-         .kind = KERF_OPT_REAL,
-         .to = &o.idle_seconds,
-         .min = 0.1,
-         .max = 3600,
-         .help = "how long CPU use is counted while idle"},
-        {.kind = KERF_OPT_GROUP, .help = "Output"},
-        {.name = "check",
-         .kind = KERF_OPT_FLAG,
-         .to = &ui.check,
-         .help = "exit status 1 when a bar is not met"},
-        {.name = "json",
-         .kind = KERF_OPT_FLAG,
-         .to = &ui.json,
-         .help = "one JSON object per model on stdout"},
-        {.name = "quiet",
-         .kind = KERF_OPT_FLAG,
-         .to = &quiet,
-         .help = "no progress on stderr"}};
     const kerf_command command = {
         .name = "bench split",
         .usage = "[flags]",
         .about = "What a split costs: head and tail alone, raw TCP of the same "
                  "bytes, and a\nwhole cloud and edge on loopback, in turns.",
-        .opt = table,
-        .opt_count = sizeof table / sizeof *table};
+        .opt = split_table,
+        .opt_count = sizeof split_table / sizeof *split_table};
     int status = kerf_opts_parse(&command, argc, argv);
 
     if (status >= 0)
         return status;
-    kerf_term_init(&ui.out, stdout);
-    kerf_term_init(&ui.err, stderr);
-    o.only = names.item;
-    o.only_count = names.count;
-    o.progress = quiet ? NULL : on_progress;
-    o.ctx = &ui;
-    return run_split(&ui, &o);
+    kerf_term_init(&split_ui.out, stdout);
+    kerf_term_init(&split_ui.err, stderr);
+    split.only = split_names.item;
+    split.only_count = split_names.count;
+    split.progress = split_quiet ? NULL : on_progress;
+    split.ctx = &split_ui;
+    return run_split(&split_ui, &split);
 }
 
 static int
