@@ -18,6 +18,12 @@ kerf_log_set(kerf_log_sink *sink, void *ctx, kerf_log_level most)
     logger.most = most;
 }
 
+void
+kerf_log_set_level(kerf_log_level most)
+{
+    logger.most = most;
+}
+
 int
 kerf_log_on(kerf_log_level level)
 {

@@ -3,17 +3,6 @@
 #include "base/fs.h"
 #include "base/log.h"
 
-#include <signal.h>
-#include <stdio.h>
-
-static void
-log_to_stderr(void *ctx, kerf_log_level level, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)fprintf(stderr, "%s\n", line);
-}
-
 void
 kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
 {
@@ -21,12 +10,10 @@ kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
                                             KERF_LOG_INFO, KERF_LOG_DEBUG,
                                             KERF_LOG_TRACE};
 
-    kerf_log_set(log_to_stderr, NULL, levels[common->log]);
+    if (common->log_given)
+        kerf_log_set_level(levels[common->log]);
     engine->kind = common->engine == 1 ? "fake" : NULL;
     engine->precision = (kerf_precision)common->precision;
-    /* A full disk and a closed pipe are errors of calls, not deaths. */
-    (void)signal(SIGXFSZ, SIG_IGN);
-    (void)signal(SIGPIPE, SIG_IGN);
 }
 
 int

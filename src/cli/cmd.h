@@ -19,6 +19,7 @@ int kerf_cmd_bench(int argc, char **argv);
 /* Flags that every command with an engine has. */
 typedef struct kerf_cmd_common {
     int engine, precision, log;
+    bool log_given; /* else KERF_LOG in the environment says it */
 } kerf_cmd_common;
 
 #define KERF_CMD_ENGINE_OPTS(engine_opts, common)                              \
@@ -41,12 +42,12 @@ typedef struct kerf_cmd_common {
 
 #define KERF_CMD_LOG_OPT(common)                                               \
     {                                                                          \
-        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log,          \
+        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log, .given = &(common)->log_given,          \
         .choices = "warn|error|info|debug|trace",                              \
         .help = "events on stderr, one logfmt line each"                       \
     }
 
-/* Puts the parsed flags into force: engine options, log sink, signals. */
+/* Puts the parsed flags into force: engine options, log level. */
 void kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine);
 /* Prints the error as one line; returns 1. */
 int kerf_cmd_failed(kerf_err err, const kerf_detail *why);

@@ -222,131 +222,139 @@ serve_legacy(const kerf_cloud_opts *opts, const char *edge_host, int edge_port,
     return err == KERF_OK ? 0 : kerf_cmd_failed(err, &why);
 }
 
+/* What the flags say; one command runs in a process. */
+static struct {
+    struct cloud_ui ui;
+    kerf_cloud_opts o;
+    const char *edge_host;
+    int edge_port;
+    bool legacy, models_given;
+    kerf_cmd_common common;
+} args = {.ui = {.models = DEFAULT_MODELS},
+          .o = {.host = "127.0.0.1",
+                .port = 8080,
+                .models = DEFAULT_MODELS,
+                .handle_signals = true},
+          .edge_host = "127.0.0.1",
+          .edge_port = 8081};
+
+static const kerf_opt table[] = {
+    {.name = "cloud-host",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.host,
+     .value = "HOST",
+     .help = "address to listen on; 0.0.0.0: all"},
+    {.name = "cloud-port",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.port,
+     .min = 0,
+     .max = 65535,
+     .help = "port to listen on; 0: any free one"},
+    {.name = "models",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.models,
+     .given = &args.models_given,
+     .value = "DIR",
+     .help = "folder of client_infer_* and server_infer_*, watched"},
+    {.kind = KERF_OPT_GROUP, .help = "Capacity"},
+    {.name = "workers",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.workers,
+     .min = 0,
+     .max = 256,
+     .help = "engine threads; 0: one per core, 4 at most"},
+    {.name = "window",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.window,
+     .min = 0,
+     .max = 64,
+     .help = "requests in flight per edge; 0: 16"},
+    {.name = "queue",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.queue,
+     .min = 0,
+     .max = 4096,
+     .help = "requests held per model; 0: 64"},
+    {.name = "max-edges",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.edges_max,
+     .min = 0,
+     .max = 100000,
+     .help = "edges at a time; 0: 4096"},
+    {.name = "heartbeat",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.heartbeat_ms,
+     .min = 0,
+     .max = 600000,
+     .value = "MS",
+     .help = "edges ping this often, and are dropped after three times "
+             "it; 0: 2000"},
+    KERF_CMD_ENGINE_OPTS(&args.o.engine, &args.common),
+    {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
+    {.name = "legacy",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.legacy,
+     .help = "speak it: send heads on the cloud's port, fetch tensors from "
+             "the edge's"},
+    {.name = "edge-host",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.edge_host,
+     .given = &args.edge_given,
+     .value = "HOST",
+     .help = "with --legacy"},
+    {.name = "edge-port",
+     .kind = KERF_OPT_INT,
+     .to = &args.edge_port,
+     .min = 1,
+     .max = 65535,
+     .help = "with --legacy"},
+    {.kind = KERF_OPT_GROUP, .help = "Output"},
+    {.name = "json",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.ui.json,
+     .help = "one JSON object per line on stdout"},
+    {.name = "quiet",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.ui.quiet,
+     .help = "no line per answer"},
+    KERF_CMD_LOG_OPT(&args.common),
+};
+
+static const kerf_command command = {.name = "cloud",
+                              .usage = "[flags]",
+                              .about =
+                                  "Serves tails and ships heads to edges.",
+                              .opt = table,
+                              .opt_count = sizeof table / sizeof *table};
+
 int
 kerf_cmd_cloud(int argc, char **argv)
 {
-    struct cloud_ui ui = {.models = DEFAULT_MODELS};
-    kerf_cloud_opts o = {.host = "127.0.0.1",
-                         .port = 8080,
-                         .models = DEFAULT_MODELS,
-                         .handle_signals = true};
-    const char *edge_host = "127.0.0.1";
-    int edge_port = 8081;
-    bool legacy = false;
-    bool models_given = false;
-    bool edge_given = false;
-    kerf_cmd_common common = {0};
-    const kerf_opt table[] = {
-        {.name = "cloud-host",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.host,
-         .value = "HOST",
-         .help = "address to listen on; 0.0.0.0: all"},
-        {.name = "cloud-port",
-         .kind = KERF_OPT_INT,
-         .to = &o.port,
-         .min = 0,
-         .max = 65535,
-         .help = "port to listen on; 0: any free one"},
-        {.name = "models",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.models,
-         .given = &models_given,
-         .value = "DIR",
-         .help = "folder of client_infer_* and server_infer_*, watched"},
-        {.kind = KERF_OPT_GROUP, .help = "Capacity"},
-        {.name = "workers",
-         .kind = KERF_OPT_INT,
-         .to = &o.workers,
-         .min = 0,
-         .max = 256,
-         .help = "engine threads; 0: one per core, 4 at most"},
-        {.name = "window",
-         .kind = KERF_OPT_INT,
-         .to = &o.window,
-         .min = 0,
-         .max = 64,
-         .help = "requests in flight per edge; 0: 16"},
-        {.name = "queue",
-         .kind = KERF_OPT_INT,
-         .to = &o.queue,
-         .min = 0,
-         .max = 4096,
-         .help = "requests held per model; 0: 64"},
-        {.name = "max-edges",
-         .kind = KERF_OPT_INT,
-         .to = &o.edges_max,
-         .min = 0,
-         .max = 100000,
-         .help = "edges at a time; 0: 4096"},
-        {.name = "heartbeat",
-         .kind = KERF_OPT_INT,
-         .to = &o.heartbeat_ms,
-         .min = 0,
-         .max = 600000,
-         .value = "MS",
-         .help = "edges ping this often, and are dropped after three times "
-                 "it; 0: 2000"},
-        KERF_CMD_ENGINE_OPTS(&o.engine, &common),
-        {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
-        {.name = "legacy",
-         .kind = KERF_OPT_FLAG,
-         .to = &legacy,
-         .help = "speak it: send heads on the cloud's port, fetch tensors from "
-                 "the edge's"},
-        {.name = "edge-host",
-         .kind = KERF_OPT_TEXT,
-         .to = &edge_host,
-         .given = &edge_given,
-         .value = "HOST",
-         .help = "with --legacy"},
-        {.name = "edge-port",
-         .kind = KERF_OPT_INT,
-         .to = &edge_port,
-         .min = 1,
-         .max = 65535,
-         .help = "with --legacy"},
-        {.kind = KERF_OPT_GROUP, .help = "Output"},
-        {.name = "json",
-         .kind = KERF_OPT_FLAG,
-         .to = &ui.json,
-         .help = "one JSON object per line on stdout"},
-        {.name = "quiet",
-         .kind = KERF_OPT_FLAG,
-         .to = &ui.quiet,
-         .help = "no line per answer"},
-        KERF_CMD_LOG_OPT(&common),
-    };
-    const kerf_command command = {.name = "cloud",
-                                  .usage = "[flags]",
-                                  .about =
-                                      "Serves tails and ships heads to edges.",
-                                  .opt = table,
-                                  .opt_count = sizeof table / sizeof *table};
-    kerf_cloud_events events = {.ctx = &ui,
+    struct cloud_ui *ui = &args.ui;
+    kerf_cloud_events events = {.ctx = ui,
                                 .listening = on_listening,
                                 .model = on_model,
                                 .edge = on_edge,
                                 .shipped = on_shipped,
-                                .answered = ui.quiet ? NULL : on_answered,
                                 .refused = on_refused};
     int status = kerf_opts_parse(&command, argc, argv);
 
     if (status >= 0)
         return status;
-    kerf_cmd_apply(&common, &o.engine);
-    if (models_given && !kerf_cmd_is_dir(o.models))
+    kerf_cmd_apply(&args.common, &args.o.engine);
+    if (args.models_given && !kerf_cmd_is_dir(args.o.models))
         return kerf_usage_error("cloud",
                                 "--models %s: no such folder; make it, or "
                                 "leave the flag out for " DEFAULT_MODELS,
-                                o.models);
-    ui.models = o.models;
-    kerf_term_init(&ui.term, stdout);
-    (void)pthread_mutex_init(&ui.lock, NULL);
-    if (ui.quiet)
-        events.answered = NULL;
-    status = legacy ? serve_legacy(&o, edge_host, edge_port, &events)
-                    : serve(&o, &events);
-    (void)pthread_mutex_destroy(&ui.lock);
+                                args.o.models);
+    ui->models = args.o.models;
+    if (!ui->quiet)
+        events.answered = on_answered;
+    kerf_term_init(&ui->term, stdout);
+    (void)pthread_mutex_init(&ui->lock, NULL);
+    status = args.legacy
+                 ? serve_legacy(&args.o, args.edge_host, args.edge_port, &events)
+                 : serve(&args.o, &events);
+    (void)pthread_mutex_destroy(&ui->lock);
     return status;
 }

@@ -245,137 +245,146 @@ has_folder(const kerf_edge_opts *o)
     return false;
 }
 
+/* What the flags say; one command runs in a process. */
+static struct {
+    struct edge_ui ui;
+    kerf_edge_opts o;
+    kerf_list inputs;
+    const char *edge_host;
+    int edge_port, repeat;
+    bool legacy, once, repeat_given;
+    kerf_cmd_common common;
+} args = {.ui = {.show = KERF_SHOW_DEFAULTS},
+          .o = {.host = "127.0.0.1",
+                .port = 8080,
+                .store = DEFAULT_STORE,
+                .window = 8,
+                .handle_signals = true},
+          .edge_host = "127.0.0.1",
+          .edge_port = 8081,
+          .repeat = 1};
+
+static const kerf_opt table[] = {
+    {.name = "cloud-host",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.host,
+     .value = "HOST",
+     .help = "where the cloud is"},
+    {.name = "cloud-port",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.port,
+     .min = 1,
+     .max = 65535,
+     .help = "its port"},
+    {.name = "store",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.store,
+     .value = "DIR",
+     .help = "folder for received models"},
+    {.name = "model",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.model,
+     .value = "NAME",
+     .no_default = true,
+     .help = "run this one; default: the one that changed last"},
+    {.name = "name",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.name,
+     .value = "NAME",
+     .no_default = true,
+     .help = "of this edge, shown by the cloud; default: host and process"},
+    {.kind = KERF_OPT_GROUP, .help = "Inputs"},
+    {.name = "input",
+     .kind = KERF_OPT_LIST,
+     .to = &args.inputs,
+     .value = "SRC",
+     .no_default = true,
+     .help = "image, folder, .npy, random[:SEED]; default: random every "
+             "5 s"},
+    {.name = "once",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.once,
+     .help = "end after the inputs; default: watch folders for more"},
+    {.name = "repeat",
+     .kind = KERF_OPT_INT,
+     .to = &args.repeat,
+     .given = &args.repeat_given,
+     .min = 0,
+     .max = 1e9,
+     .help = "times over the inputs; 0: for ever"},
+    {.name = "rate",
+     .kind = KERF_OPT_REAL,
+     .to = &args.o.rate_hz,
+     .min = 0,
+     .max = 1e6,
+     .value = "HZ",
+     .help = "inputs per second; 0: no limit"},
+    {.kind = KERF_OPT_GROUP, .help = "Requests"},
+    {.name = "window",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.window,
+     .min = 1,
+     .max = 64,
+     .help = "in flight at a time, if the cloud grants it"},
+    {.name = "deadline",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.deadline_ms,
+     .min = 0,
+     .max = 3600000,
+     .value = "MS",
+     .help = "give a request up after this; 0: never"},
+    KERF_CMD_ENGINE_OPTS(&args.o.engine, &args.common),
+    {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
+    {.name = "legacy",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.legacy,
+     .help = "speak it: results stay on the cloud"},
+    {.name = "edge-host",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.edge_host,
+     .value = "HOST",
+     .help = "with --legacy: address to listen on"},
+    {.name = "edge-port",
+     .kind = KERF_OPT_INT,
+     .to = &args.edge_port,
+     .min = 0,
+     .max = 65535,
+     .help = "with --legacy: port to listen on"},
+    {.name = "card",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.card,
+     .value = "FILE",
+     .help = "with --legacy, which carries no cards; default: "
+             "NAME.kerf.json in --store"},
+    {.kind = KERF_OPT_GROUP, .help = "Output"},
+    KERF_SHOW_ROWS(&args.ui.show),
+    {.name = "summary",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.ui.summary,
+     .help = "always end with a summary"},
+    {.name = "save",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.ui.save,
+     .value = "DIR",
+     .no_default = true,
+     .help = "outputs as DIR/000000.0.npy ..."},
+    KERF_CMD_LOG_OPT(&args.common),
+};
+
+static const kerf_command command = {
+    .name = "edge",
+    .usage = "--input SRC... [flags]",
+    .about = "Gets heads from a cloud, runs them on inputs, shows the "
+             "answers.",
+    .opt = table,
+    .opt_count = sizeof table / sizeof *table};
+
 int
 kerf_cmd_edge(int argc, char **argv)
 {
-    static kerf_list inputs;
-    struct edge_ui ui = {.show = KERF_SHOW_DEFAULTS};
-    kerf_edge_opts o = {.host = "127.0.0.1",
-                        .port = 8080,
-                        .store = DEFAULT_STORE,
-                        .window = 8,
-                        .handle_signals = true};
-    const char *edge_host = "127.0.0.1";
-    int edge_port = 8081;
-    int repeat = 1;
-    bool legacy = false;
-    bool once = false;
-    bool repeat_given = false;
-    kerf_cmd_common common = {0};
-    const kerf_opt table[] = {
-        {.name = "cloud-host",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.host,
-         .value = "HOST",
-         .help = "where the cloud is"},
-        {.name = "cloud-port",
-         .kind = KERF_OPT_INT,
-         .to = &o.port,
-         .min = 1,
-         .max = 65535,
-         .help = "its port"},
-        {.name = "store",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.store,
-         .value = "DIR",
-         .help = "folder for received models"},
-        {.name = "model",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.model,
-         .value = "NAME",
-         .no_default = true,
-         .help = "run this one; default: the one that changed last"},
-        {.name = "name",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.name,
-         .value = "NAME",
-         .no_default = true,
-         .help = "of this edge, shown by the cloud; default: host and process"},
-        {.kind = KERF_OPT_GROUP, .help = "Inputs"},
-        {.name = "input",
-         .kind = KERF_OPT_LIST,
-         .to = &inputs,
-         .value = "SRC",
-         .no_default = true,
-         .help = "image, folder, .npy, random[:SEED]; default: random every "
-                 "5 s"},
-        {.name = "once",
-         .kind = KERF_OPT_FLAG,
-         .to = &once,
-         .help = "end after the inputs; default: watch folders for more"},
-        {.name = "repeat",
-         .kind = KERF_OPT_INT,
-         .to = &repeat,
-         .given = &repeat_given,
-         .min = 0,
-         .max = 1e9,
-         .help = "times over the inputs; 0: for ever"},
-        {.name = "rate",
-         .kind = KERF_OPT_REAL,
-         .to = &o.rate_hz,
-         .min = 0,
-         .max = 1e6,
-         .value = "HZ",
-         .help = "inputs per second; 0: no limit"},
-        {.kind = KERF_OPT_GROUP, .help = "Requests"},
-        {.name = "window",
-         .kind = KERF_OPT_INT,
-         .to = &o.window,
-         .min = 1,
-         .max = 64,
-         .help = "in flight at a time, if the cloud grants it"},
-        {.name = "deadline",
-         .kind = KERF_OPT_INT,
-         .to = &o.deadline_ms,
-         .min = 0,
-         .max = 3600000,
-         .value = "MS",
-         .help = "give a request up after this; 0: never"},
-        KERF_CMD_ENGINE_OPTS(&o.engine, &common),
-        {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
-        {.name = "legacy",
-         .kind = KERF_OPT_FLAG,
-         .to = &legacy,
-         .help = "speak it: results stay on the cloud"},
-        {.name = "edge-host",
-         .kind = KERF_OPT_TEXT,
-         .to = &edge_host,
-         .value = "HOST",
-         .help = "with --legacy: address to listen on"},
-        {.name = "edge-port",
-         .kind = KERF_OPT_INT,
-         .to = &edge_port,
-         .min = 0,
-         .max = 65535,
-         .help = "with --legacy: port to listen on"},
-        {.name = "card",
-         .kind = KERF_OPT_TEXT,
-         .to = &o.card,
-         .value = "FILE",
-         .help = "with --legacy, which carries no cards; default: "
-                 "NAME.kerf.json in --store"},
-        {.kind = KERF_OPT_GROUP, .help = "Output"},
-        KERF_SHOW_ROWS(&ui.show),
-        {.name = "summary",
-         .kind = KERF_OPT_FLAG,
-         .to = &ui.summary,
-         .help = "always end with a summary"},
-        {.name = "save",
-         .kind = KERF_OPT_TEXT,
-         .to = &ui.save,
-         .value = "DIR",
-         .no_default = true,
-         .help = "outputs as DIR/000000.0.npy ..."},
-        KERF_CMD_LOG_OPT(&common),
-    };
-    const kerf_command command = {
-        .name = "edge",
-        .usage = "--input SRC... [flags]",
-        .about = "Gets heads from a cloud, runs them on inputs, shows the "
-                 "answers.",
-        .opt = table,
-        .opt_count = sizeof table / sizeof *table};
-    const kerf_edge_events events = {.ctx = &ui,
+    struct edge_ui *ui = &args.ui;
+    kerf_edge_opts *o = &args.o;
+    const kerf_edge_events events = {.ctx = ui,
                                      .state = on_state,
                                      .progress = on_progress,
                                      .received = on_received,
@@ -388,21 +397,22 @@ kerf_cmd_edge(int argc, char **argv)
 
     if (status >= 0)
         return status;
-    kerf_cmd_apply(&common, &o.engine);
-    o.inputs = inputs.item;
-    o.input_count = inputs.count;
-    o.repeat =
-        inputs.count == 0 && !repeat_given ? (once ? 1 : 0) : (uint64_t)repeat;
-    o.watch = !once && o.repeat != 0 && has_folder(&o);
-    err = kerf_show_init(&ui.show);
-    if (err == KERF_OK && ui.save != NULL)
-        err = kerf_fs_mkdirs(ui.save, &why);
+    kerf_cmd_apply(&args.common, &o->engine);
+    o->inputs = args.inputs.item;
+    o->input_count = args.inputs.count;
+    o->repeat = (uint64_t)args.repeat;
+    if (o->input_count == 0 && !args.repeat_given && !args.once)
+        o->repeat = 0; /* random, for ever, as the reference does */
+    o->watch = !args.once && o->repeat != 0 && has_folder(o);
+    err = kerf_show_init(&ui->show);
+    if (err == KERF_OK && ui->save != NULL)
+        err = kerf_fs_mkdirs(ui->save, &why);
     if (err != KERF_OK)
         status = kerf_cmd_failed(err, &why);
-    else if (legacy)
-        status = run_legacy(&ui, &o, edge_host, edge_port, &events);
+    else if (args.legacy)
+        status = run_legacy(ui, o, args.edge_host, args.edge_port, &events);
     else
-        status = run_edge(&ui, &o, &events);
-    kerf_show_fini(&ui.show);
+        status = run_edge(ui, o, &events);
+    kerf_show_fini(&ui->show);
     return status;
 }

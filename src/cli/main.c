@@ -2,6 +2,7 @@
 #include "cli/cmd.h"
 #include "cli/opts.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,6 +81,9 @@ main(int argc, char **argv)
     const char *name = argc > 1 ? argv[1] : NULL;
 
     start_log();
+    /* A full disk and a closed pipe are errors of calls, not deaths. */
+    (void)signal(SIGXFSZ, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
     if (name == NULL)
         return kerf_usage_error(NULL, "a command is missing");
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
