@@ -299,7 +299,6 @@ static const kerf_opt table[] = {
     {.name = "edge-host",
      .kind = KERF_OPT_TEXT,
      .to = &args.edge_host,
-     .given = &args.edge_given,
      .value = "HOST",
      .help = "with --legacy"},
     {.name = "edge-port",
