@@ -82,11 +82,10 @@ def read_tensor(sock):
     return header, text, np.frombuffer(data, np.float32).reshape(shape)
 
 
-def listen(port=0):
+def reserve():
+    """A port of our own that refuses connections until listen() is called."""
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
-    sock.listen()
+    sock.bind(("127.0.0.1", 0))
     sock.settimeout(PATIENCE)
     return sock
 
@@ -125,10 +124,16 @@ def is_closed(sock):
 
 
 class Peer:
-    """What the two have in common: sockets that are gone when a test ends."""
+    """A listening socket, at work from start() on; all is gone after close()."""
 
     def __init__(self):
-        self.socks = []
+        self.listener = reserve()
+        self.port = self.listener.getsockname()[1]
+        self.socks = [self.listener]
+
+    def start(self):
+        self.listener.listen()
+        return self
 
     def keep(self, sock):
         self.socks.append(sock)
@@ -140,11 +145,6 @@ class Peer:
 
 
 class CloudPeer(Peer):
-    def __init__(self, port=0):
-        super().__init__()
-        self.listener = self.keep(listen(port))
-        self.port = self.listener.getsockname()[1]
-
     def accept(self):
         """The next edge that connects, for files."""
         return self.keep(accept(self.listener))
@@ -161,11 +161,6 @@ class CloudPeer(Peer):
 
 
 class EdgePeer(Peer):
-    def __init__(self, port=0):
-        super().__init__()
-        self.listener = self.keep(listen(port))
-        self.port = self.listener.getsockname()[1]
-
     def accept(self):
         """The cloud that comes for tensors."""
         return self.keep(accept(self.listener))
