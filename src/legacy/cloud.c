@@ -16,11 +16,12 @@ tell_model(const kerf_legacy_cloud *cloud, const char *name, const char *id,
 {
     const kerf_cloud_events *e = &cloud->events;
 
-    if (e->model != NULL)
+    if (e->model != NULL) {
         e->model(e->ctx, name, id, err,
                  err == KERF_OK         ? ""
                  : why->text[0] != '\0' ? why->text
                                         : kerf_err_text(err));
+    }
 }
 
 static size_t

@@ -76,13 +76,14 @@ pick_tail(kerf_legacy_cloud *cloud, const kerf_shape *shape,
 
         if (!kerf_shape_equal(&t->in.shape, shape))
             continue;
-        if (found != NULL)
+        if (found != NULL) {
             return kerf_fail(why, KERF_EMISMATCH,
                              "a tensor %s fits the tails of %s and %s, and "
                              "this wire does not say which is meant: leave "
                              "one pair in --models",
                              kerf_shape_text(text, shape),
                              found->pair.manifest.name, t->pair.manifest.name);
+        }
         found = t;
     }
     if (found == NULL)

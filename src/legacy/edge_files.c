@@ -67,11 +67,12 @@ static void
 tell_model(kerf_legacy_edge *edge, const char *name, const char *id,
            kerf_err err, const kerf_detail *why)
 {
-    if (edge->events.model != NULL)
+    if (edge->events.model != NULL) {
         edge->events.model(edge->events.ctx, name, id, err,
                            err == KERF_OK         ? ""
                            : why->text[0] != '\0' ? why->text
                                                   : kerf_err_text(err));
+    }
 }
 
 /* The card that the user gave, or the one in the store, or "". */
@@ -247,11 +248,12 @@ read_payload(kerf_legacy_edge *edge, kerf_detail *why)
         return KERF_OK;
     err = kerf_legacy_recv(f->fd, step, left < STEP ? (size_t)left : STEP, &got,
                            why);
-    if (err == KERF_ECLOSED)
+    if (err == KERF_ECLOSED) {
         (void)kerf_fail_in(why, err, "%s: after %llu of %llu bytes",
                            f->message.name,
                            (unsigned long long)(f->message.len - left),
                            (unsigned long long)f->message.len);
+    }
     if (err == KERF_OK)
         err = kerf_incoming_write(f->incoming, step, got, why);
     if (err == KERF_OK && edge->events.progress != NULL)

@@ -295,11 +295,12 @@ kerf_legacy_out_start(kerf_legacy_edge *edge, const char *host, int port,
     if (err == KERF_OK)
         err = kerf_listen(&edge->listener, edge->loop, host, port, on_cloud,
                           edge, why);
-    if (err == KERF_EADDRINUSE)
+    if (err == KERF_EADDRINUSE) {
         (void)kerf_fail(why, err,
                         "port %d on %s is in use: stop what listens there, or "
                         "give --edge_port another one",
                         port, host);
+    }
     if (err != KERF_OK)
         return err;
     (void)snprintf(text, sizeof text,

@@ -30,15 +30,16 @@ load_net(kerf_legacy_head *h, kerf_engine *engine,
     if (h->raw)
         err = kerf_engine_load_raw(engine, &h->net, bytes,
                                    h->has_card ? &h->card : NULL, why);
-    else if (!h->has_card || !h->card.is_image)
+    else if (!h->has_card || !h->card.is_image) {
         err = kerf_fail(why, KERF_EINVAL,
                         "no card says how an image becomes its input, and the "
                         "legacy wire carries none: give --card FILE, put "
                         "%s.kerf.json into the store, or give .npy inputs",
                         h->manifest.name);
-    else
+    } else {
         err = kerf_engine_load_image(engine, &h->net, bytes, &h->card,
                                      &h->image_port, why);
+    }
     if (err == KERF_OK)
         err = kerf_legacy_check_head(h->net, why);
     return err;

@@ -10,16 +10,18 @@ kerf_legacy_check_head(const kerf_net *head, kerf_detail *why)
 {
     const kerf_port *out = kerf_net_out(head, 0);
 
-    if (kerf_net_out_count(head) != 1)
+    if (kerf_net_out_count(head) != 1) {
         return kerf_fail(why, KERF_ENOTSUP,
                          "its head has %zu outputs: the legacy wire carries "
                          "one; cut it elsewhere, or leave --legacy out",
                          kerf_net_out_count(head));
-    if (out->dtype != KERF_F32)
+    }
+    if (out->dtype != KERF_F32) {
         return kerf_fail(why, KERF_ENOTSUP,
                          "its head gives %s: the legacy wire carries f32; cut "
                          "it elsewhere, or leave --legacy out",
                          kerf_dtype_name(out->dtype));
+    }
     if (!kerf_net_is_static(head))
         return kerf_fail(why, KERF_ENOTSUP,
                          "the shape of what its head gives depends on the "
