@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "source/npy.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,19 @@ set_pair(kerf_tensor *t, const char *name, float height, float width,
     return KERF_OK;
 }
 
+/* Models get the image's size back as side / scale, cut to whole pixels: the
+ * scale is such that a / b and a * (1 / b) both give at least that. */
+static float
+scale_of(int side, int original)
+{
+    float scale = (float)side / (float)original;
+
+    while ((float)side / scale < (float)original ||
+           (float)side * (1.0F / scale) < (float)original)
+        scale = nextafterf(scale, 0.0F);
+    return scale;
+}
+
 /* PaddleDetection's extra inputs, from the image's size. */
 static kerf_err
 fill_extras(const kerf_load_ctx *ctx, kerf_tensor *dest, kerf_item *item)
@@ -54,8 +68,9 @@ fill_extras(const kerf_load_ctx *ctx, kerf_tensor *dest, kerf_item *item)
         if (strcmp(name, "im_shape") == 0)
             err = set_pair(&dest[i], name, height, width, &item->why);
         else if (strcmp(name, "scale_factor") == 0)
-            err = set_pair(&dest[i], name, height / (float)item->height,
-                           width / (float)item->width, &item->why);
+            err = set_pair(&dest[i], name,
+                           scale_of(ctx->card->height, item->height),
+                           scale_of(ctx->card->width, item->width), &item->why);
         else
             err = kerf_fail(&item->why, KERF_ENOTSUP,
                             "the model also wants input '%s': give .npy files "
