@@ -15,6 +15,15 @@ kerf_image_port(const kerf_port *in, size_t count)
     return found;
 }
 
+/* A tensor has the size of an image, and no other of its rules. */
+static void
+ask_size_only(kerf_card *card, const kerf_shape *shape)
+{
+    card->given |= KERF_GIVEN_RESIZE | KERF_GIVEN_SCALE;
+    if (shape->dims[1] != 1 && shape->dims[3] != 1)
+        card->given |= KERF_GIVEN_COLOUR;
+}
+
 kerf_err
 kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
                      const kerf_model_bytes *m, const kerf_card *card,
@@ -29,7 +38,8 @@ kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
     size_t image;
     kerf_err err;
 
-    if (card == NULL || !card->is_image)
+    if (card == NULL ||
+        (!card->is_image && (card->given & KERF_GIVEN_SIZE) == 0))
         return kerf_engine_load(engine, out, m, NULL, why);
     err = kerf_engine_inspect(engine, m, in, &how.shape_count, outs, &out_count,
                               why);
@@ -43,6 +53,8 @@ kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
     }
     if (image < how.shape_count) {
         settled = *card; /* only the size is looked at; nothing is owned */
+        if (!card->is_image)
+            ask_size_only(&settled, &shapes[image]);
         err = kerf_card_settle(&settled, &shapes[image], why);
         if (err != KERF_OK)
             return err;
