@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from nets import only, results, small_pair
 
-STAGES = ["capture", "preprocess", "head", "encode", "uplink", "queue", "decode", "tail", "downlink"]
+STAGES = "capture preprocess head encode uplink queue decode tail downlink".split()
 OURS = ["capture", "preprocess", "head"]  # of `kerf run`
 FAKE_TBB = {"TBB_ENABLE_SANITIZERS": "1"}  # TBB refuses to start under ASan without
 
@@ -92,7 +92,7 @@ def test_split__equals_the_whole(each_kerf, start_cloud, edge, run, digits, tmp_
         check_answer(theirs[i], OURS)
         assert ours[i]["truth"] == theirs[i]["truth"] == file.name[0]
         assert ours[i]["right"] == (ours[i]["top"][0]["label"] == file.name[0])
-        assert os.path.basename(ours[i]["input"]) == os.path.basename(theirs[i]["input"]) == file.name
+        assert ours[i]["input"] == theirs[i]["input"] == str(file)
         # 64 x 8 x 8 floats and the head of one frame.
         assert ours[i]["bytes_sent"] == 16384 + 256 and theirs[i]["bytes_sent"] == 0
         saved = np.load(tmp_path / "split" / f"{i:06}.0.npy")
@@ -122,7 +122,8 @@ def test_cloud_json__names_what_it_did(start_cloud, edge, digits):
     gone = cloud.wait_event("edge", joined=False)
     assert cloud.term() == 0
     kinds = [e["event"] for e in cloud.events()]
-    assert kinds.index("model") < kinds.index("edge") < kinds.index("shipped") < kinds.index("answer")
+    order = [kinds.index(kind) for kind in ("model", "edge", "shipped", "answer")]
+    assert order == sorted(order)
     model = only(cloud, "model")
     assert (model["name"], model["ok"], model["why"]) == ("digits", True, "")
     assert re.fullmatch("[0-9a-f]{64}", model["bundle"])
@@ -231,20 +232,29 @@ def test_quiet__leaves_the_summary(spawn, edge, digits, free_port):
 def test_table__one_row_per_answer(start_cloud, edge, run, digits):
     files = images(digits, 4)
     cloud = start_cloud("--models", digits, "--quiet")
-    split = edge(cloud, "--table", "--truth", "name", "--input", *files)
+    split = edge(cloud, "--table", "--truth", "name", "--window", "1", "--input", *files)
     whole = run("run", digits / "digits.pdmodel", "--table", "--input", *files)
     assert split.status == whole.status == 0
-    for done, stages in ((split, STAGES), (whole, OURS)):
+    split_stages = ["read", "decode", "head", "uplink", "queue", "tail", "downlnk"]
+    for done, columns in (
+        (split, ["sent", *split_stages]),
+        (whole, ["read", "decode", "head"]),
+    ):
         header = [line for line in done.out.splitlines() if re.match(r" +# +input", line)]
         assert len(header) == 1
-        assert header[0].split() == ["#", "input", "label", "score", *stages, "total", "us"]
+        assert header[0].split() == ["#", "input", "label", "score", *columns, "total", "us"]
         for file in files:
             (row,) = [line for line in done.out.splitlines() if file.name in line]
             cells = row.split()
             assert cells[0] == str(files.index(file) + 1)
             assert cells[2] == file.name[0] and cells[4] == "%"
-            times = [float(c) for c in cells[5 : 6 + len(stages)]]
-            assert sum(times[:-1]) == pytest.approx(times[-1], abs=0.06 * len(stages))
+            if done is split:
+                assert cells[5:7] == ["16.64", "KB"]
+                del cells[5:7]
+            times = [int(c) for c in cells[5 : 5 + 1 + len(columns) - (done is split)]]
+            # Stages that are not shown cost a few microseconds at most.
+            assert sum(times[:-1]) <= times[-1] + len(times)
+            assert len(row) <= 120
     assert split.out.count("  right") == 4
 
 
@@ -253,7 +263,8 @@ def test_top_k__is_how_many_are_shown(start_cloud, edge, run, digits):
     for k in (1, 5, 10):
         done = run("run", digits / "digits.pdmodel", "--json", "--top-k", k, "--input", file)
         top = results(done)[0]["top"]
-        assert len(top) == k and [t["score"] for t in top] == sorted((t["score"] for t in top), reverse=True)
+        scores = [t["score"] for t in top]
+        assert len(scores) == k and scores == sorted(scores, reverse=True)
     more = run("run", digits / "digits.pdmodel", "--json", "--top_k=100", "--input", file)
     assert len(results(more)[0]["top"]) == 10
     cloud = start_cloud("--models", digits, "--quiet")
