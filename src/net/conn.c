@@ -275,6 +275,19 @@ kerf_conn_is_stalled(kerf_conn *conn, uint64_t now_ns)
     return now_ns > conn->since_ns + allowed_ms * 1000000u;
 }
 
+/* libuv says "bad file descriptor" for whatever the socket reports. */
+static const char *
+socket_trouble(int fd, int status)
+{
+    int code = 0;
+    socklen_t len = sizeof code;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0 || code == 0)
+        return status == UV_EBADF ? "the connection broke"
+                                  : uv_strerror(status);
+    return strerror(code);
+}
+
 static void
 on_poll(uv_poll_t *poll, int status, int events)
 {
@@ -282,7 +295,7 @@ on_poll(uv_poll_t *poll, int status, int events)
 
     kerf_conn_ref(conn);
     if (status < 0) {
-        kerf_conn_end(conn, KERF_ECLOSED, uv_strerror(status));
+        kerf_conn_end(conn, KERF_ECLOSED, socket_trouble(conn->fd, status));
     } else {
         if (events & UV_WRITABLE)
             kerf_conn_on_writable(conn);
