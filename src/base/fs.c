@@ -1,5 +1,7 @@
 #include "base/fs.h"
 
+#include "base/hash.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -187,6 +189,24 @@ kerf_fs_mkdirs(const char *path, kerf_detail *why)
     if (!kerf_fs_is_dir(path))
         return kerf_fail(why, KERF_EINVAL, "%s: not a folder", path);
     return KERF_OK;
+}
+
+uint64_t
+kerf_fs_stamp(const char *path)
+{
+    struct stat st;
+    uint64_t parts[7];
+
+    if (stat(path, &st) != 0)
+        return 0;
+    parts[0] = (uint64_t)st.st_dev;
+    parts[1] = (uint64_t)st.st_ino;
+    parts[2] = (uint64_t)st.st_size;
+    parts[3] = (uint64_t)st.st_mtim.tv_sec;
+    parts[4] = (uint64_t)st.st_mtim.tv_nsec;
+    parts[5] = (uint64_t)st.st_ctim.tv_sec;
+    parts[6] = (uint64_t)st.st_ctim.tv_nsec;
+    return kerf_xxh3(parts, sizeof parts) | 1;
 }
 
 bool

@@ -34,6 +34,10 @@ KERF_NODISCARD kerf_err kerf_fs_write(const char *path, const void *data,
 /* mkdir -p. */
 KERF_NODISCARD kerf_err kerf_fs_mkdirs(const char *path, kerf_detail *why);
 
+/* Cheap identity of a file as it is now (device, inode, size, times); 0 when it
+ * is not there. */
+uint64_t kerf_fs_stamp(const char *path);
+
 bool kerf_fs_exists(const char *path);
 bool kerf_fs_is_dir(const char *path);
 

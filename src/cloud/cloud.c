@@ -2,6 +2,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -175,6 +176,7 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
 void
 kerf_cloud_run(kerf_cloud *cloud)
 {
+    kerf_thread_begin("kerf-loop");
     kerf_registry_start(cloud->registry);
     if (cloud->events.listening != NULL)
         cloud->events.listening(cloud->events.ctx, cloud->opts.host,

@@ -1,6 +1,7 @@
 #include "cloud/registry.h"
 
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -155,6 +156,7 @@ run_loader(void *ctx)
 {
     kerf_registry *r = ctx;
 
+    kerf_thread_begin("kerf-loader");
     (void)pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
         if (!r->scan_wanted) {

@@ -307,7 +307,8 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
     s->pair = *pair;
     *pair = (kerf_pair){0};
     s->manifest = s->pair.manifest;
-    s->pair.manifest = (kerf_manifest){0};
+    /* the engine is told the format by the pair */
+    s->pair.manifest = (kerf_manifest){.format = s->manifest.format};
     err = load_head(engine, &s->pair, &head, why);
     if (err == KERF_OK)
         err = load_tails(s, engine, head, workers, why);

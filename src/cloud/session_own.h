@@ -8,7 +8,7 @@
 #include "cloud/cloud.h"
 
 #define KERF_FETCHES_MAX 16
-#define KERF_HELD_MAX 64
+#define KERF_HELD_MAX (KERF_MODELS_MAX + 64) /* all served, some replaced */
 
 /* A part on its way to the edge, chunk by chunk. */
 struct kerf_fetch {

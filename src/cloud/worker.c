@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <stdio.h>
 #include <stdatomic.h>
@@ -202,6 +203,7 @@ run_worker(void *ctx)
     kerf_awake awake = {0};
     kerf_slot *slot;
 
+    kerf_thread_begin("kerf-worker");
     while ((slot = kerf_queue_pop_awake(cloud->jobs, &awake)) != NULL) {
         if (m != NULL)
             do_job(cloud, slot, me, m);

@@ -1,6 +1,6 @@
 #include "edge/edge.h"
 
-#include "base/clock.h"
+#include "base/thread.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -79,6 +79,9 @@ void
 kerf_edge_stir(kerf_edge *edge)
 {
     (void)atomic_fetch_add(&edge->changes, 1);
+    (void)pthread_mutex_unlock(&edge->lock);
+    /* After the unlock: the worker would wake only to wait for the lock. It
+     * misses nothing, since it compares `changes` under the lock. */
     (void)pthread_cond_broadcast(&edge->changed);
 }
 
@@ -102,39 +105,43 @@ kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why)
         (void)usleep(1000); /* the caller drains it */
 }
 
-/* Switches to the next program when nothing of the current one is in flight.
- * A flight that waits for its input does not count: the worker moves it. */
+/* The next program takes over when nothing of the current one is in flight. A
+ * flight that waits for its input does not count: the worker moves it. Under
+ * the lock; returns the old program when it is free to go. */
+static kerf_program *
+switch_program(kerf_edge *edge)
+{
+    kerf_program *old = edge->current;
+    bool filling = false;
+
+    for (size_t i = 0; old != NULL && i < old->flights; i++) {
+        kerf_flight_state state = old->flight[i].state;
+
+        if (state != KERF_FLIGHT_FREE && state != KERF_FLIGHT_FILLING)
+            return NULL;
+        filling |= state == KERF_FLIGHT_FILLING;
+    }
+    edge->current = edge->next;
+    edge->next = NULL;
+    kerf_loop_post(edge->loop, &edge->switched);
+    if (!filling)
+        return old;
+    edge->leaving = old;
+    return NULL;
+}
+
 void
-kerf_edge_switch(kerf_edge *edge)
+kerf_edge_free_flight(kerf_edge *edge, kerf_flight *f)
 {
     kerf_program *old = NULL;
-    bool idle = true;
-    bool filling = false;
-    bool switched = false;
 
     (void)pthread_mutex_lock(&edge->lock);
-    for (size_t i = 0; edge->current != NULL && i < edge->current->flights;
-         i++) {
-        kerf_flight_state state = edge->current->flight[i].state;
-
-        filling |= state == KERF_FLIGHT_FILLING;
-        idle &= state == KERF_FLIGHT_FREE || state == KERF_FLIGHT_FILLING;
-    }
-    if (edge->next != NULL && idle) {
-        old = edge->current;
-        edge->current = edge->next;
-        edge->next = NULL;
-        switched = true;
-        if (filling) {
-            edge->leaving = old;
-            old = NULL;
-        }
-    }
+    if (f != NULL)
+        f->state = KERF_FLIGHT_FREE;
+    if (edge->next != NULL)
+        old = switch_program(edge);
     kerf_edge_stir(edge);
-    (void)pthread_mutex_unlock(&edge->lock);
     kerf_program_free(old);
-    if (switched)
-        kerf_loop_post(edge->loop, &edge->switched);
 }
 
 void
@@ -162,6 +169,7 @@ run_loop(void *ctx)
 {
     kerf_edge *edge = ctx;
 
+    kerf_thread_begin("kerf-loop");
     kerf_link_start(edge);
     kerf_loop_run(edge->loop);
     return NULL;
@@ -280,10 +288,7 @@ show_answer(kerf_edge *edge, kerf_flight *f)
 
     if (edge->events.answer != NULL)
         edge->events.answer(edge->events.ctx, &a);
-    (void)pthread_mutex_lock(&edge->lock);
-    f->state = KERF_FLIGHT_FREE;
-    (void)pthread_mutex_unlock(&edge->lock);
-    kerf_edge_switch(edge);
+    kerf_edge_free_flight(edge, f);
 }
 
 static kerf_err
@@ -305,9 +310,12 @@ start_threads(kerf_edge *edge, kerf_detail *why)
 kerf_err
 kerf_edge_run(kerf_edge *edge, kerf_edge_total *total, kerf_detail *why)
 {
-    kerf_err err = start_threads(edge, why);
-    bool over = err != KERF_OK;
+    kerf_err err;
+    bool over;
 
+    kerf_thread_begin("kerf-show");
+    err = start_threads(edge, why);
+    over = err != KERF_OK;
     while (!over) {
         kerf_event *event = kerf_queue_pop(edge->queue);
 
@@ -337,7 +345,6 @@ kerf_edge_stop(kerf_edge *edge)
     if (edge->source != NULL)
         kerf_source_stop(edge->source);
     kerf_edge_stir(edge);
-    (void)pthread_mutex_unlock(&edge->lock);
     kerf_loop_post(edge->loop, &edge->stop);
 }
 
@@ -353,7 +360,6 @@ drop_events(kerf_edge *edge)
             (void)pthread_mutex_lock(&edge->lock);
             event->flight->state = KERF_FLIGHT_FREE;
             kerf_edge_stir(edge);
-            (void)pthread_mutex_unlock(&edge->lock);
         } else if (event->note != &edge->done_note) {
             free(event->note);
         }

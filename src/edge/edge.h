@@ -143,12 +143,13 @@ void kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
 /* Under the lock: the flight is answered (or failed) and goes to the caller. */
 void kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err,
                       const char *why);
-/* Under the lock: what the worker waits for may have come. */
+/* Under the lock, which it drops: what the worker waits for may have come. */
 void kerf_edge_stir(kerf_edge *edge);
 /* The run is over; the first call counts. */
 void kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why);
-/* The next program takes over when nothing of the current one is in flight. */
-void kerf_edge_switch(kerf_edge *edge);
+/* The flight (or NULL) is done with; the next program takes over when nothing
+ * of the current one is in flight. */
+void kerf_edge_free_flight(kerf_edge *edge, kerf_flight *f);
 void kerf_edge_drop_leaving(kerf_edge *edge);
 
 /* link.c: sessions with the cloud. */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,7 +323,7 @@ take_program(kerf_edge *edge)
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_program_free(replaced);
     f->program = NULL;
-    kerf_edge_switch(edge);
+    kerf_edge_free_flight(edge, NULL);
 }
 
 static void
@@ -400,6 +401,7 @@ kerf_loader_run(void *ctx)
     kerf_edge *edge = ctx;
     kerf_fetcher *f;
 
+    kerf_thread_begin("kerf-loader");
     while ((f = kerf_queue_pop(edge->loads)) != NULL) {
         f->err = KERF_OK;
         f->why.text[0] = '\0';

@@ -374,7 +374,6 @@ on_attached(kerf_edge *edge)
         kerf_link_send(edge, list[i]);
     }
     kerf_edge_stir(edge);
-    (void)pthread_mutex_unlock(&edge->lock);
     return KERF_OK;
 }
 

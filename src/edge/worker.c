@@ -5,6 +5,7 @@
 #include "edge/edge.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,15 +51,6 @@ take_flight(kerf_edge *edge)
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_awake_end(&edge->awake);
     return f;
-}
-
-static void
-give_back(kerf_edge *edge, kerf_flight *f)
-{
-    (void)pthread_mutex_lock(&edge->lock);
-    f->state = KERF_FLIGHT_FREE;
-    (void)pthread_mutex_unlock(&edge->lock);
-    kerf_edge_switch(edge);
 }
 
 /* The source for this program's inputs: made once, told when they change. */
@@ -250,7 +242,7 @@ move_flight(kerf_edge *edge, kerf_flight *from)
     (void)kerf_fail(&from->item.why, KERF_EMISMATCH,
                     "the model was replaced by one with other inputs");
     tell_skipped(edge, &from->item);
-    give_back(edge, to);
+    kerf_edge_free_flight(edge, to);
     return NULL;
 }
 
@@ -264,7 +256,7 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
     if (*err == KERF_OK)
         *err = kerf_source_next(edge->source, f->in, &f->item, why);
     if (*err != KERF_OK) {
-        give_back(edge, f);
+        kerf_edge_free_flight(edge, f);
         return false;
     }
     (void)pthread_mutex_lock(&edge->lock);
@@ -284,7 +276,7 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
     }
     if (f->item.err != KERF_OK) {
         tell_skipped(edge, &f->item);
-        give_back(edge, f);
+        kerf_edge_free_flight(edge, f);
     } else {
         start_flight(edge, f);
     }
@@ -317,6 +309,7 @@ kerf_worker_run(void *ctx)
     kerf_err err = KERF_ECLOSED;
     kerf_flight *f;
 
+    kerf_thread_begin("kerf-worker");
     while ((f = take_flight(edge)) != NULL && do_one(edge, f, &why, &err))
         continue;
     wait_for_answers(edge);

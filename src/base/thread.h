@@ -1,0 +1,14 @@
+/*
+ * thread.h - what each of Kerf's threads does first. Threads: the calling one.
+ */
+#ifndef KERF_BASE_THREAD_H
+#define KERF_BASE_THREAD_H
+
+/* Gives the thread its name (15 characters, for top and debuggers) and the
+ * scheduling class in which waking up does not interrupt what runs on the
+ * core: on a core that is busy, sockets are served between inferences, not in
+ * the midst of each, which saves most context switches. An idle core is taken
+ * at once, as ever. */
+void kerf_thread_begin(const char *name);
+
+#endif
