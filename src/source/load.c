@@ -12,6 +12,7 @@
 void
 kerf_load_fini(kerf_load_ctx *ctx)
 {
+    free(ctx->kept.data);
     kerf_gst_free(ctx->gst);
     kerf_fit_fini(&ctx->fit);
     ctx->gst = NULL;
@@ -148,6 +149,28 @@ load_npy(const kerf_load_ctx *ctx, const uint8_t *data, size_t len, size_t port,
     return err == KERF_OK ? copy_tensor(ctx, &t, port, dest, item) : err;
 }
 
+/* The bytes of a .npy file into ctx->kept. */
+static kerf_err
+keep_file(kerf_load_ctx *ctx, const char *path, kerf_detail *why)
+{
+    kerf_kept *kept = &ctx->kept;
+    uint64_t stamp = kerf_fs_stamp(path);
+    kerf_err err;
+
+    if (stamp != 0 && stamp == kept->stamp && strcmp(path, kept->path) == 0)
+        return KERF_OK;
+    free(kept->data);
+    kept->data = NULL;
+    kept->stamp = 0;
+    err = kerf_fs_read(path, KERF_TENSOR_BYTES_MAX + 65536, &kept->data,
+                       &kept->len, why);
+    if (err == KERF_OK) {
+        (void)snprintf(kept->path, sizeof kept->path, "%s", path);
+        kept->stamp = stamp;
+    }
+    return err;
+}
+
 static kerf_err
 load_one(kerf_load_ctx *ctx, const char *path, size_t port, kerf_tensor *dest,
          kerf_item *item)
@@ -157,16 +180,16 @@ load_one(kerf_load_ctx *ctx, const char *path, size_t port, kerf_tensor *dest,
     uint8_t *data = NULL;
     size_t len = 0;
     uint64_t read;
-    kerf_err err = kerf_fs_read(
-        path, npy ? KERF_TENSOR_BYTES_MAX + 65536 : KERF_IMAGE_BYTES_MAX, &data,
-        &len, &item->why);
+    kerf_err err = npy ? keep_file(ctx, path, &item->why)
+                       : kerf_fs_read(path, KERF_IMAGE_BYTES_MAX, &data, &len,
+                                      &item->why);
 
     read = kerf_now_ns();
     item->capture_ns += read - start;
     if (err != KERF_OK)
         return err; /* names the file already */
     if (npy)
-        err = load_npy(ctx, data, len, port, dest, item);
+        err = load_npy(ctx, ctx->kept.data, ctx->kept.len, port, dest, item);
     else if (ctx->card == NULL)
         err = kerf_fail(&item->why, KERF_EINVAL,
                         "the model takes .npy tensors: it has no card and no "

@@ -8,6 +8,14 @@
 #include "source/fit.h"
 #include "source/source.h"
 
+/* A file as it was last read: an input that repeats is not read again. */
+typedef struct kerf_kept {
+    char path[KERF_PATH_MAX];
+    uint64_t stamp; /* kerf_fs_stamp(); 0: nothing kept */
+    uint8_t *data;  /* owned */
+    size_t len;
+} kerf_kept;
+
 typedef struct kerf_load_ctx {
     const kerf_port *port;
     size_t port_count;
@@ -15,6 +23,7 @@ typedef struct kerf_load_ctx {
     size_t image_port;
     kerf_gst *gst; /* made at the first image */
     kerf_fit fit;
+    kerf_kept kept;
 } kerf_load_ctx;
 
 void kerf_load_fini(kerf_load_ctx *ctx);

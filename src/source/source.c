@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ struct kerf_source {
     kerf_seen seen; /* with watch: files of the pass */
     bool watching;  /* the passes are over */
     int stop_fd;    /* readable: stopped */
+    _Atomic bool stopped;
 };
 
 static bool
@@ -215,6 +217,7 @@ kerf_source_stop(kerf_source *s)
 {
     uint64_t one = 1;
 
+    atomic_store(&s->stopped, true);
     /* Fails only when the counter is full: stopped already. */
     if (write(s->stop_fd, &one, sizeof one) < 0)
         return;
@@ -230,6 +233,10 @@ wait_until(kerf_source *s, uint64_t due_ns, bool arrivals, kerf_detail *why)
     if (arrivals)
         fds[count++] =
             (struct pollfd){.fd = kerf_watch_fd(s->watch), .events = POLLIN};
+    if (atomic_load(&s->stopped))
+        return KERF_ECLOSED;
+    if (due_ns == 0 && !arrivals)
+        return KERF_OK;
     for (;;) {
         uint64_t now = kerf_now_ns();
         uint64_t left = due_ns > now ? due_ns - now : 0;
