@@ -16,6 +16,7 @@ static const struct {
     {"edge", kerf_cmd_edge, "get heads, run them on inputs, show the answers"},
     {"run", kerf_cmd_run, "run a whole model on this machine"},
     {"card", kerf_cmd_card, "write down how a model takes its input"},
+    {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 
