@@ -279,9 +279,10 @@ on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 
     dial->resolving = false;
     dial->list = dial->at = list;
-    if (dial->cancelled || status != 0) {
+    if (status != 0) /* uv_strerror(0) would allocate */
         (void)snprintf(dial->why, sizeof dial->why, "no such host (%s)",
                        uv_strerror(status));
+    if (dial->cancelled || status != 0) {
         finish(dial, -1);
         return;
     }
