@@ -201,7 +201,7 @@ def test_cloud__fetch__only_what_was_offered(cloud):
     with wire.Edge(cloud.port) as edge:  # and from an offset, as allowed
         edge.control.send(wire.FETCH, wire.part(bundle, 1, 500_000))
         got = edge.control.recv_kind(wire.PART)
-        assert got.payload[:100_000] == exact.weights(8 << 20)[500_000:]
+        assert got.payload == exact.weights(8 << 20)[500_000:][: wire.CHUNK]
         edge.control.send(wire.FETCH, wire.part(bundle, 0, files[0]["size"]))
         edge.control.send(wire.PING)
         edge.control.recv_kind(wire.PONG)

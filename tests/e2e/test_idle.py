@@ -1,0 +1,95 @@
+"""What a cloud with nothing to do costs: counts from /proc, of the optimised
+binary, with nothing else running."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import exact
+import pytest
+import wire
+
+pytestmark = pytest.mark.alone
+
+EDGES = 100
+STRETCH = 10
+HEARTBEAT_MS = 2000  # the cloud's default
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_kb(pid):
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1])
+    raise AssertionError("no Rss")
+
+
+def switches(pid):
+    """Voluntary context switches of all threads: how often one went to sleep."""
+    return sum(
+        int(line.split()[1])
+        for status in Path(f"/proc/{pid}/task").glob("*/status")
+        for line in status.read_text().splitlines()
+        if line.startswith("voluntary")
+    )
+
+
+@pytest.fixture
+def cloud(start_cloud, tmp_path):
+    exact.put(tmp_path / "models", head_bytes=1 << 20)
+    return start_cloud("--engine", "fake", "--models", tmp_path / "models")
+
+
+def test_idle__hundred_edges__cost_next_to_nothing(cloud):
+    with wire.Edge(cloud.port) as first:  # what the first one costs is not per edge
+        bundle, _ = first.offered()
+        first.request(bundle, exact.h_of(1))
+        first.tensors.recv_kind(wire.RESULT)
+    before_kb = rss_kb(cloud.pid)
+    edges = [wire.Edge(cloud.port, name=f"edge {n}") for n in range(EDGES)]
+    assert edges[0].heartbeat_ms == HEARTBEAT_MS
+    for edge in edges:
+        edge.offered()
+        edge.control.send(wire.READY, wire.ready(bundle))
+    over = threading.Event()
+
+    def beat():
+        while not over.wait(HEARTBEAT_MS / 1000):
+            for edge in edges:
+                edge.control.send(wire.PING)
+                edge.control.recv_kind(wire.PONG)
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    time.sleep(1)
+    before_s = cpu_seconds(cloud.pid)
+    time.sleep(STRETCH)
+    share = (cpu_seconds(cloud.pid) - before_s) / STRETCH
+    per_edge_kb = (rss_kb(cloud.pid) - before_kb) / EDGES
+    over.set()
+    beating.join()
+    left = [e for e in cloud.events() if e["event"] == "edge" and not e["joined"]]
+    assert len(left) == 1, "only the first one has left"
+    assert share < 0.005
+    assert per_edge_kb <= 64
+    edges[EDGES // 2].request(bundle, exact.h_of(5))  # and they are really served
+    assert edges[EDGES // 2].tensors.recv_kind(wire.RESULT).floats() == exact.y_of(5)
+    for edge in edges:
+        edge.close()
+    assert cloud.term() == 0
+
+
+def test_idle__nobody_connected__nothing_wakes(cloud):
+    for _ in range(3):  # also after somebody was there
+        before = switches(cloud.pid)
+        time.sleep(1.5)
+        assert switches(cloud.pid) - before <= 3
+        with wire.Edge(cloud.port) as edge:
+            edge.offered()
+        time.sleep(0.3)
+    assert cloud.term() == 0
