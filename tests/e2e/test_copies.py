@@ -1,0 +1,177 @@
+"""No byte of a raw tensor is copied in user space between engine and socket:
+counted by a library that stands in for memcpy, and read off the trace."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nets import fold, model, near, only, put_pair, results, value, values_of
+
+HERE = Path(__file__).resolve().parent
+FAKE = ["--engine", "fake"]
+BIG = 1 << 20  # elements of the large tensor: 4 MiB
+FLOAT = 4
+N = 50  # requests; loading and proving a model copies two payloads, once
+
+COPIER = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    size_t n = (size_t)atol(argv[1]), at = 0;
+    char *a = malloc(n), *b = malloc(n);
+    int pair[2];
+    memset(a, argc, n);
+    memset(b, argc + 1, n);
+    for (int i = 0; i < 5; i++) {
+        memcpy(b, a, n);
+        memmove(a, b + 1, n - 1);
+    }
+    if (memcmp(a, b, n - 1) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0)
+        return 1;
+    while (at < n) {
+        ssize_t sent = send(pair[0], a + at, n - at < 4096 ? n - at : 4096, 0);
+        if (sent < 0 || recv(pair[1], b, (size_t)sent, MSG_WAITALL) != sent)
+            return 1;
+        at += (size_t)sent;
+    }
+    memmove(a + 100, a, 4000); /* overlapping, both ways */
+    memmove(a, a + 100, 4000);
+    return write(1, a, 10) == 10 ? 0 : 1;
+}
+"""
+
+
+def cc(tmp, *args):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    subprocess.run([compiler, "-O1", "-fno-builtin", *args], check=True, cwd=tmp)
+
+
+@pytest.fixture(scope="session")
+def copycount(tmp_path_factory):
+    """The library, or skip where the stand-in for memcpy cannot work."""
+    if subprocess.run(["uname", "-m"], capture_output=True, text=True).stdout.strip() != "x86_64":
+        pytest.skip("copycount.c copies with an x86-64 instruction")
+    folder = tmp_path_factory.mktemp("copycount")
+    library = folder / "copycount.so"
+    cc(folder, "-fPIC", "-shared", "-o", library, HERE / "copycount.c", "-ldl")
+    return library
+
+
+@pytest.fixture
+def counted(copycount, tmp_path):
+    """counted(name) -> environment; counted.of(name) -> {what: bytes} at its end."""
+
+    def env(name):
+        return {"LD_PRELOAD": copycount, "COPYCOUNT_FILE": tmp_path / f"{name}.count"}
+
+    def of(name):
+        lines = (tmp_path / f"{name}.count").read_text().splitlines()
+        return {line.split()[0]: int(line.split()[1]) for line in lines}
+
+    env.of = of
+    return env
+
+
+def test_counter__counts(counted, base_env, tmp_path):
+    """The control: a program that copies, and moves bytes over a socket."""
+    (tmp_path / "copier.c").write_text(COPIER)
+    cc(tmp_path, "-o", "copier", "copier.c")
+    n = 1_000_000
+    env = base_env | {k: str(v) for k, v in counted("copier").items()}
+    copier = [tmp_path / "copier", str(n)]
+    done = subprocess.run(copier, env=env, stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"\x02" * 10
+    found = counted.of("copier")
+    assert found["copied"] == 5 * n + 5 * (n - 1) + 2 * 4000
+    assert (found["sent"], found["received"], found["written"]) == (n, n, 10)
+
+
+# What is large: the tensors that cross the cut, or the answers.
+HEAD_BIG = ([value("h", (1, BIG))], [value("y", (1, 10), a=2.0**-20)])
+TAIL_BIG = ([value("h", (1, 64))], [value("y", (1, BIG))])
+
+
+@pytest.fixture
+def exchange(run, start_cloud, counted, tmp_path):
+    """exchange(outputs of the head, of the tail, args) -> (edge, cloud), ended."""
+
+    def go(head, tail, *args, env=True, **more):
+        x = value("x", (1, 64))
+        inputs = [value(v["name"], v["shape"]) for v in head]
+        put_pair(tmp_path / "models", "big", model([x], head), model(inputs, tail))
+        tensor = np.arange(64, dtype=np.float32).reshape(1, 64)
+        np.save(tmp_path / "x.npy", tensor)
+        cloud = start_cloud(
+            "--models", tmp_path / "models", "--workers", "1", *FAKE, *args,
+            env=counted("cloud") if env else None,
+        )  # fmt: skip
+        edge = run(
+            "edge", "--json", "--once", "--cloud_port", cloud.port, "--store", tmp_path / "store",
+            "--repeat", N, "--window", "4", *FAKE, *args, "--input", tmp_path / "x.npy",
+            env=counted("edge") if env else None, timeout=120,
+        )  # fmt: skip
+        assert edge.status == 0, edge.report()
+        assert cloud.term() == 0
+        found = results(edge)
+        assert len(found) == N and only(edge, "summary")["answered"] == N
+        return edge, cloud, tensor
+
+    return go
+
+
+def test_large_tensors_to_the_cloud__are_not_copied(exchange, counted):
+    edge, _, tensor = exchange(*HEAD_BIG)
+    want = fold(fold(tensor, (1, BIG)), (1, 10), a=2.0**-20)
+    assert all(near(values_of(r), want) for r in results(edge).values())
+    payloads = N * BIG * FLOAT
+    assert only(edge, "summary")["bytes_sent"] >= payloads
+    ours, theirs = counted.of("edge"), counted.of("cloud")
+    assert payloads <= ours["sent"] < payloads * 1.01
+    assert payloads <= theirs["received"] < payloads * 1.01
+    assert ours["copied"] < payloads / 10
+    assert theirs["copied"] < payloads / 10
+
+
+def test_large_answers_to_the_edge__are_not_copied(exchange, counted):
+    edge, _, tensor = exchange(*TAIL_BIG)
+    want = fold(tensor, (1, BIG))
+    for found in results(edge).values():
+        (out,) = found["outputs"]
+        assert (out["min"], out["max"]) == (want.min(), want.max())
+        assert out["mean"] == pytest.approx(want.mean(dtype=np.float64))
+    payloads = N * BIG * FLOAT
+    ours, theirs = counted.of("edge"), counted.of("cloud")
+    assert payloads <= theirs["sent"] < payloads * 1.01
+    assert payloads <= ours["received"] < payloads * 1.01
+    assert ours["copied"] < payloads / 10
+    assert theirs["copied"] < payloads / 10
+
+
+def pointers(process, event, word, least):
+    """Addresses that large pieces were sent from or received at."""
+    lines = re.findall(rf"{event} conn=\d+ {word}=(0x[0-9a-f]+) len=(\d+)", process.err)
+    return [at for at, size in lines if int(size) >= least]
+
+
+def test_trace__shows_the_same_memory_again_and_again(exchange):
+    """Every payload is sent from one of the window's buffers and received at one
+    of the cloud's: no more than there are, however many requests."""
+    edge, cloud, _ = exchange(*HEAD_BIG, "--log", "trace", env=False)
+    sent = pointers(edge, "net.send", "from", 1000)
+    assert len(sent) >= N and len(set(sent)) <= 4
+    # A receive that goes on in the middle of a payload is inside such a buffer.
+    received = sorted({int(at, 16) for at in pointers(cloud, "net.recv", "at", 1)})
+    buffers = []
+    for at in received:
+        if not buffers or at >= buffers[-1] + BIG * FLOAT:
+            buffers.append(at)
+    assert 1 <= len(buffers) <= 16
