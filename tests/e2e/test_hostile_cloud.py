@@ -1,0 +1,348 @@
+"""A cloud that breaks the rules of docs/PROTOCOL.md, against the edge: it says
+what is wrong and dials again, or ends with one line. It writes nothing outside
+its store, keeps nothing unverified, and works as soon as an honest cloud is
+there on the same port."""
+
+import random
+import signal
+import time
+
+import exact
+import pytest
+import wire
+
+COUNT = 3
+
+
+class Attack:
+    """An edge on its way to a cloud that the test plays."""
+
+    def __init__(self, cloud, edge, store):
+        self.cloud, self.edge, self.store = cloud, edge, store
+        made = exact.files()
+        self.files = [
+            (role, name, made[name])
+            for role, name in zip(range(1, 5), made, strict=True)
+        ]
+        self.ident, self.manifest = wire.manifest("m", self.files)
+
+    def session(self, **more):
+        """(control, tensors), both open; nothing offered yet."""
+        return self.cloud.greet(**more), self.cloud.attach()
+
+    def running(self):
+        """(control, tensors) of an edge that runs the head."""
+        control, tensors = self.session()
+        wire.send_offer(control, self.ident, self.manifest)
+        assert wire.serve_fetches(control, self.files).meta[32:34] == b"\0\0"
+        return control, tensors
+
+    def serve_honestly(self):
+        """Until the edge has all its answers; the sessions it takes."""
+        control, tensors = self.session()
+        wire.send_offer(control, self.ident, self.manifest)
+        wire.serve_fetches(control, self.files)
+        answered = set()
+        while len(answered) < COUNT:
+            asked = tensors.recv_kind(wire.TENSOR)
+            (desc,) = asked.describe()[1]
+            values = [0.25 * v + 1 for v in exact.fold(asked.floats(), exact.Y)]
+            assert desc == (wire.F32, 0, (1, 16), 64)
+            meta = wire.tensors(self.ident, [(wire.F32, 0, (1, exact.Y), 40)])
+            tensors.send(wire.RESULT, meta, [wire.floats(values)], id=asked.id)
+            answered.add(asked.id)
+        assert self.edge.wait() == 0, self.edge.report()
+        exact.check_results(self.edge, COUNT)
+        exact.check_store(self.store, exact.files())
+
+
+@pytest.fixture
+def attack(spawn, kerf_asan, tmp_path):
+    files = exact.inputs(tmp_path / "in", COUNT)
+    with wire.Cloud() as cloud:
+        edge = spawn(
+            "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--once",
+            "--store", tmp_path / "deep" / "store", "--input", *files, binary=kerf_asan,
+        )  # fmt: skip
+        yield Attack(cloud, edge, tmp_path / "deep" / "store")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "in"], "written outside"
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["store"], "written outside"
+    assert "\x1b" not in edge.out + edge.err
+
+
+BAD_WELCOMES = {
+    "garbage": random.Random(2).randbytes(1024),
+    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n".ljust(300),
+    "nothing": b"",
+    "half": wire.frame(wire.WELCOME, wire.welcome())[:100],
+    "window_0": wire.frame(wire.WELCOME, wire.welcome(window=0)),
+    "heartbeat_0": wire.frame(wire.WELCOME, wire.welcome(heartbeat_ms=0)),
+    "version_9": wire.frame(wire.WELCOME, wire.welcome(version=9)),
+    "frame_version_9": wire.frame(wire.WELCOME, wire.welcome(), version=9),
+    "name_too_long": wire.frame(wire.WELCOME, wire.welcome(name="n" * 128)),
+    "short": wire.frame(wire.WELCOME, wire.welcome()[:30]),
+    "meta_2_32": wire.frame(wire.WELCOME, wire.welcome(), meta_len=(1 << 32) - 1),
+    "payload_2_63": wire.frame(wire.WELCOME, wire.welcome(), payload_len=1 << 63),
+    "header_hash": wire.frame(wire.WELCOME, wire.welcome(), header_hash=1),
+    "body_hash": wire.frame(wire.WELCOME, wire.welcome(), body_hash=1),
+    "error": wire.frame(wire.ERROR, wire.notice(9, 0, "\x1b[2J\r\n\x07no")),
+    "offer_first": wire.frame(wire.OFFER, wire.offer(bytes(32), 2), [b"{}"]),
+    "attached": wire.frame(wire.ATTACHED),
+    "result": wire.frame(wire.RESULT, b"", [bytes(64)]),
+}
+
+
+# The edge's pauses grow, so the attacks are dealt out to several edges.
+@pytest.mark.parametrize("deal", range(4))
+def test_edge__bad_welcomes__says_why_and_dials_again(attack, deal):
+    for data in list(BAD_WELCOMES.values())[deal::4]:
+        control = attack.cloud.accept()
+        control.recv_kind(wire.HELLO)
+        control.raw(data)
+        if len(data) < 256:
+            control.close()
+        else:
+            control.recv_error()
+    texts = [e["text"] for e in attack.edge.events() if e["event"] == "state"]
+    assert all("trying again" in text for text in texts)
+    attack.serve_honestly()
+
+
+def huge(name="m", **more):
+    files = [(role, n, (1 << 63, bytes(32))) for role, n in enumerate(exact.files(name), 1)]
+    return wire.manifest(name, files, **more)
+
+
+def bad_manifests(attack):
+    ident, good = attack.ident, attack.manifest
+    renamed = [(r, n.replace("infer_m", "infer_../m"), d) for r, n, d in attack.files]
+    rooted = [(r, "/tmp/" + n, d) for r, n, d in attack.files]
+    many = [(1, "client_infer_m.pdmodel", b"x")] * 5000
+    return {
+        "garbage": (ident, b"\x00\xff garbage"),
+        "not_an_object": (ident, b"[1]"),
+        "deep": (ident, b"[" * 100_000),
+        "wrong_id": (ident, good.replace(ident.hex().encode(), b"0" * 64)),
+        "other_id": (b"o" * 32, good),
+        "dots": wire.manifest("../m", renamed),
+        "rooted": wire.manifest("m", rooted),
+        "name_dots": wire.manifest("..", attack.files),
+        "sizes_2_63": huge(),
+        "no_head": wire.manifest("m", attack.files[2:]),
+        "many_files": wire.manifest("m", many),
+        "twice": (ident, good.replace(b'"name"', b'"name": "m", "name"', 1)),
+        "version_2": wire.manifest("m", attack.files, kerf_manifest=2),
+        "format": wire.manifest("m", attack.files, format="exe"),
+        "probes": wire.manifest("m", attack.files, probes=[{"seed": 1}] * 1000),
+    }
+
+
+def test_edge__bad_manifests__refused_nothing_written(attack):
+    for name, (ident, body) in bad_manifests(attack).items():
+        control, tensors = attack.session()
+        wire.send_offer(control, ident, body)
+        assert control.recv_error() is not None, name
+        assert list(attack.store.iterdir()) == [], name
+        control.close()
+        tensors.close()
+    attack.serve_honestly()
+
+
+def test_edge__bad_parts__end_the_session_nothing_kept(attack):
+    ident = attack.ident
+    data = attack.files[0][2]
+    bad = {
+        "offset": (wire.part(ident, 0, 64, len(data)), data),
+        "offset_2_63": (wire.part(ident, 0, 1 << 63, len(data)), data),
+        "index": (wire.part(ident, 1, 0, len(data)), data),
+        "too_long": (wire.part(ident, 0, 0, len(data) + 64), data + bytes(64)),
+        "length_0": (wire.part(ident, 0, 0, 0), bytes(64)),
+        "length_lies": (wire.part(ident, 0, 0, 10_000), data),
+        "chunk_too_large": (wire.part(ident, 0, 0, wire.CHUNK + 64), bytes(wire.CHUNK + 64)),
+    }
+    for name, (meta, piece) in bad.items():
+        control, tensors = attack.session()
+        wire.send_offer(control, ident, attack.manifest)
+        control.recv_kind(wire.FETCH)
+        control.send(wire.PART, meta, [piece])
+        if name == "too_long":  # a write that is refused ends the run
+            break
+        assert control.recv_error() is not None, name
+        control.close()
+        tensors.close()
+        exact.check_store(attack.store)
+        assert list(attack.store.iterdir()) == [], name
+    assert attack.edge.wait() == 1
+    assert len([x for x in attack.edge.err.splitlines() if x.startswith("kerf: error")]) == 1
+    assert list(attack.store.iterdir()) == []
+
+
+def test_edge__part_with_other_bytes__one_line_nothing_kept(attack):
+    control, tensors = attack.session()
+    wire.send_offer(control, attack.ident, attack.manifest)
+    control.recv_kind(wire.FETCH)
+    data = bytes(len(attack.files[0][2]))
+    control.send(wire.PART, wire.part(attack.ident, 0, 0, len(data)), [data])
+    got = control.recv_kind(wire.READY)
+    assert got.meta[32:34] != b"\0\0"
+    assert attack.edge.wait() == 1
+    assert "SHA-256 differs" in attack.edge.err and "client_infer_m.pdmodel" in attack.edge.err
+    assert list(attack.store.iterdir()) == []
+
+
+def test_edge__head_that_answers_wrong__is_not_used(attack):
+    probe = {"seed": 1, "outputs": [{"shape": [1, 16], "at": [0, 15], "values": [99.0, -99.0]}]}
+    ident, body = wire.manifest("m", attack.files, probes=[probe])
+    control, _ = attack.session()
+    wire.send_offer(control, ident, body)
+    assert wire.serve_fetches(control, attack.files).meta[32:34] != b"\0\0"
+    assert attack.edge.wait() == 1
+    assert "self-test" in attack.edge.err and "99" in attack.edge.err
+
+
+def bad_results(attack, asked):
+    """Frames that end the session."""
+    desc = (wire.F32, 0, (1, 10), 40)
+    meta = wire.tensors(attack.ident, [desc])
+    piece = [bytes(40)]
+    one = wire.tensors
+    return {
+        "dtype": (one(attack.ident, [(99, 0, (1, 10), 40)]), piece),
+        "codec": (one(attack.ident, [(0, 7, (1, 10), 40)]), piece),
+        "length": (one(attack.ident, [(0, 0, (1, 10), 41)]), piece),
+        "length_2_63": (one(attack.ident, [(0, 0, (1 << 61,), 1 << 63)]), piece),
+        "count_0": (one(attack.ident, [desc], count=0), piece),
+        "count_65535": (one(attack.ident, [desc], count=65535), piece),
+        "meta_none": (b"", piece),
+        "meta_short": (meta[:70], piece),
+    }
+
+
+def test_edge__bad_results__session_ends_request_is_asked_again(attack):
+    names = bad_results(attack, None)
+    control, tensors = attack.running()
+    for name, (meta, pieces) in names.items():
+        asked = tensors.recv_kind(wire.TENSOR)
+        tensors.send(wire.RESULT, meta, pieces, id=asked.id)
+        assert tensors.recv_error() is not None, name
+        control.close()
+        tensors.close()
+        control, tensors = attack.session()
+        wire.send_offer(control, attack.ident, attack.manifest)
+    for data in (
+        wire.frame(wire.RESULT, b"", payload_len=1 << 63),
+        wire.frame(wire.TENSOR, b"", [bytes(64)]),
+        wire.frame(wire.WELCOME, wire.welcome()),
+        wire.frame(wire.ATTACHED),
+        wire.frame(127),
+    ):
+        tensors.recv_kind(wire.TENSOR)
+        tensors.raw(data)
+        assert tensors.recv_error() is not None
+        control.close()
+        tensors.close()
+        control, tensors = attack.session()
+    control.close()
+    tensors.close()
+    attack.serve_honestly()
+
+
+def test_edge__unknown_ids_and_later_types__are_read_over(attack):
+    control, tensors = attack.running()
+    meta = wire.tensors(attack.ident, [(wire.F32, 0, (1, 10), 40)])
+    for ident in (0, 77, (1 << 64) - 1):
+        tensors.send(wire.RESULT, meta, [bytes(40)], id=ident)
+        tensors.send(wire.BUSY, wire.notice(11, 1), id=ident)
+        tensors.send(wire.FAILED, wire.notice(14, 0, "\x1b[31mno"), id=ident)
+    tensors.send(200, b"later", [bytes(1000)])
+    control.send(255, b"later", [bytes(1000)])
+    control.send(wire.PING)
+    control.recv_kind(wire.PONG)
+    control.close()
+    tensors.close()
+    attack.serve_honestly()
+
+
+def test_edge__busy_for_49_days__asks_again_in_the_next_session(attack):
+    control, tensors = attack.running()
+    for _ in range(COUNT):
+        asked = tensors.recv_kind(wire.TENSOR)
+        for retry_ms in (0, 1, (1 << 32) - 1):
+            tensors.send(wire.BUSY, wire.notice(11, retry_ms, "busy"), id=asked.id)
+    control.send(wire.PING)
+    control.recv_kind(wire.PONG)
+    control.close()
+    tensors.close()
+    attack.serve_honestly()
+
+
+def test_edge__busy_for_ever__stops_when_told(attack):
+    control, tensors = attack.running()
+    for _ in range(COUNT):
+        asked = tensors.recv_kind(wire.TENSOR)
+        tensors.send(wire.BUSY, wire.notice(11, (1 << 32) - 1), id=asked.id)
+    control.send(wire.PING)
+    control.recv_kind(wire.PONG)
+    attack.edge.signal(signal.SIGTERM)
+    assert attack.edge.wait() in (0, 1)
+    failed = [e for e in attack.edge.events() if e["event"] == "error"]
+    assert len(failed) == COUNT and all(e["why"] for e in failed)
+    control.close()
+
+
+def test_edge__failed__is_shown_escaped_once_each(attack):
+    control, tensors = attack.running()
+    for _ in range(COUNT):
+        asked = tensors.recv_kind(wire.TENSOR)
+        for _ in range(3):
+            tensors.send(wire.FAILED, wire.notice(999, 0, "\x1b[2J\nbroken"), id=asked.id)
+    assert attack.edge.wait() == 1
+    failed = [e for e in attack.edge.events() if e["event"] == "error"]
+    assert sorted(e["index"] for e in failed) == list(range(COUNT))
+    assert all("broken" in e["why"] for e in failed)
+    control.close()
+
+
+@pytest.mark.parametrize("deal", range(3))
+def test_edge__stream_cut_at_many_bytes__works_in_the_end(attack, deal):
+    """Both of the cloud's streams, ended after ever more bytes."""
+    welcome = wire.frame(wire.WELCOME, wire.welcome())
+    offer = wire.frame(wire.OFFER, wire.offer(attack.ident, len(attack.manifest)), [attack.manifest])
+    stream = welcome + offer
+    cuts = (0, 1, 64, 255, 256, 257, 300, 512, 600, len(stream) - 1, len(stream))
+    for n in cuts[deal::3]:
+        control = attack.cloud.accept()
+        control.recv_kind(wire.HELLO)
+        control.raw(stream[:n])
+        if n >= 256:
+            tensors = attack.cloud.accept()
+            tensors.raw(wire.frame(wire.ATTACHED)[: n - 256])
+            tensors.close()
+        control.close()
+    attack.serve_honestly()
+
+
+def test_edge__floods__stay_small_and_end_in_order(attack):
+    """Offers, byes and pings without end: the queue of what a person is to see
+    is bounded, and answers are not lost among them."""
+    control, tensors = attack.running()
+    keep = wire.frame(wire.OFFER, wire.offer(attack.ident, len(attack.manifest), 0), [attack.manifest])
+    control.raw(keep * 500)
+    control.raw(wire.frame(wire.BYE, wire.notice(13, 0, "bye")) * 9000)
+    for _ in range(1000):
+        control.send(wire.PING)
+    got = 0
+    while got < 1000:
+        got += control.recv_kind(wire.PONG, wire.READY).kind == wire.PONG
+    control.close()
+    tensors.close()
+    attack.serve_honestly()
+
+
+def test_edge__nobody_answers__is_ended_by_a_signal(attack):
+    """A cloud that accepts and is silent: SIGTERM ends the edge all the same."""
+    control = attack.cloud.accept()
+    control.recv_kind(wire.HELLO)
+    time.sleep(0.2)
+    assert attack.edge.term() in (0, 1)
+    control.close()
