@@ -125,14 +125,15 @@ kerf_conn_shut(kerf_conn *conn)
     conn->first = conn->last = NULL;
     conn->out_count = 0;
     conn->open = false;
-    (void)uv_poll_stop(&conn->poll);
+    /* Before close(): it still uses the number, which another thread's next
+     * file would have. */
+    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
     (void)close(conn->fd);
     conn->fd = -1;
     (void)pthread_mutex_unlock(&conn->lock);
     if (conn->orphan.fn != NULL)
         kerf_loop_release(conn->loop, &conn->orphan);
     kerf_timer_free(conn->linger);
-    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
     kerf_conn_finish_outs(left, KERF_ECLOSED);
 }
 

@@ -170,10 +170,9 @@ kerf_listener_free(kerf_listener *listener)
 {
     if (listener == NULL)
         return;
-    (void)uv_poll_stop(&listener->poll);
-    (void)close(listener->fd);
     kerf_timer_free(listener->pause);
     uv_close((uv_handle_t *)&listener->poll, free_data);
+    (void)close(listener->fd);
 }
 
 struct kerf_dial {
