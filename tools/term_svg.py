@@ -141,11 +141,9 @@ def main():
     parser.add_argument("--out", required=True, metavar="FILE")
     parser.add_argument("--columns", type=int, default=100)
     parser.add_argument("--fold", nargs=2, metavar=("REGEX", "KEEP"))
-    parser.add_argument("--drop", action="append", default=[], metavar="REGEX", help="leave these rows out")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
     rows = rows_of(record(args.command, args.columns))
-    rows = [row for row in rows if not any(re.search(d, "".join(c for c, _ in row)) for d in args.drop)]
     if args.fold:
         rows = fold(rows, args.fold[0], int(args.fold[1]))
     line = " ".join(args.command)
