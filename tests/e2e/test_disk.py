@@ -46,7 +46,9 @@ def cloud(start_cloud, tmp_path, kerf_asan):
 # ---- the store ---------------------------------------------------------------
 
 
-def test_store__file_size_limit__one_line_nothing_left_then_works(cloud, edge_of, kerf_asan, tmp_path):
+def test_store__file_size_limit__one_line_nothing_left_then_works(
+    cloud, edge_of, kerf_asan, tmp_path
+):
     edge = edge_of(cloud, prefix=["prlimit", "--fsize=1000000"], binary=kerf_asan)
     line = one_error(edge)
     assert "client_infer_m.pdiparams" in line and "free some space" in line
@@ -177,11 +179,15 @@ def harmed(digits, models, part, harm):
     bad.write_bytes(HARMS[harm](bad.read_bytes()))
 
 
-PARTS = [f"{end}_infer_digits.{ext}" for end in ("client", "server") for ext in ("pdmodel", "pdiparams")]
+PARTS = [
+    f"{end}_infer_digits.{ext}" for end in ("client", "server") for ext in ("pdmodel", "pdiparams")
+]
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_models__damaged__refused_with_one_line_others_are_served(start_cloud, run, digits, part, tmp_path):
+def test_models__damaged__refused_with_one_line_others_are_served(
+    start_cloud, run, digits, part, tmp_path
+):
     """The released binary with OpenVINO; each kind of damage in turn, the same
     cloud: what is good goes on being served."""
     models = tmp_path / "models"
@@ -227,7 +233,9 @@ def test_models__flips_in_the_weights__are_caught_by_the_probes(start_cloud, dig
     assert cloud.term() == 0
 
 
-def test_models__changed_all_the_time__edge_has_one_whole_version(start_cloud, spawn, kerf_asan, tmp_path):
+def test_models__changed_all_the_time__edge_has_one_whole_version(
+    start_cloud, spawn, kerf_asan, tmp_path
+):
     """Written in place, without rename, while the cloud reads: an answer is one
     of the versions', never a mix."""
     models = tmp_path / "models"
@@ -302,9 +310,7 @@ def test_models__two_hundred_pairs__the_newest_runs(start_cloud, edge_of, kerf_a
 def test_models__three_hundred_pairs__the_limit_is_told(spawn, tmp_path):
     for n in range(300):
         exact.put(tmp_path / "models", name=f"m{n:03}")
-    cloud = spawn(
-        "cloud", "--engine", "fake", "--models", tmp_path / "models", "--cloud_port", 0
-    )
+    cloud = spawn("cloud", "--engine", "fake", "--models", tmp_path / "models", "--cloud_port", 0)
     assert cloud.wait() == 1
     assert "300 models, the limit is 256" in cloud.err
     assert len(cloud.err.splitlines()) == 1

@@ -21,7 +21,9 @@ def edge_args(port, store, files, *more):
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
-def test_bundle_gone__each_request_ends_in_one_of_the_models_answers(kind, request, spawn, free_port, tmp_path):
+def test_bundle_gone__each_request_ends_in_one_of_the_models_answers(
+    kind, request, spawn, free_port, tmp_path
+):
     """The cloud comes back with another model while requests are in flight."""
     binary = request.getfixturevalue("kerf_asan" if kind == "asan" else "kerf_tsan")
     port = free_port()
@@ -87,7 +89,9 @@ def test_model_replaced_and_removed__under_load(start_cloud, spawn, kerf_tsan, t
 
 
 @pytest.mark.parametrize("kind", ["asan", "tsan"])
-def test_overload__eight_edges_one_place__all_answered_once(kind, request, start_cloud, spawn, tmp_path):
+def test_overload__eight_edges_one_place__all_answered_once(
+    kind, request, start_cloud, spawn, tmp_path
+):
     binary = request.getfixturevalue("kerf_asan" if kind == "asan" else "kerf_tsan")
     exact.put(tmp_path / "models", tail={"cost_us": 2000, "cost": "sleep"})
     cloud = start_cloud(
@@ -132,7 +136,9 @@ def test_overload__busy_says_when_to_come_back(start_cloud, kerf_asan, tmp_path)
 # ---- deadlines ----------------------------------------------------------------
 
 
-def test_deadline__cloud_killed_in_the_middle_of_a_result__request_still_ends(run, spawn, kerf_asan, tmp_path):
+def test_deadline__cloud_killed_in_the_middle_of_a_result__request_still_ends(
+    run, spawn, kerf_asan, tmp_path
+):
     """Half a RESULT, then the cloud is gone for good."""
     made = exact.files()
     files = [(wire.ROLES.index(role), name, made[name]) for role, name in zip(

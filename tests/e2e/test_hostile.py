@@ -4,10 +4,7 @@ right numbers; the edge must say what is wrong and live on, or end with one line
 
 import random
 import resource
-import socket
-import struct
 import threading
-import time
 from pathlib import Path
 
 import exact

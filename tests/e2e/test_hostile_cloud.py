@@ -21,8 +21,7 @@ class Attack:
         self.cloud, self.edge, self.store = cloud, edge, store
         made = exact.files()
         self.files = [
-            (role, name, made[name])
-            for role, name in zip(range(1, 5), made, strict=True)
+            (role, name, made[name]) for role, name in zip(range(1, 5), made, strict=True)
         ]
         self.ident, self.manifest = wire.manifest("m", self.files)
 
@@ -168,6 +167,7 @@ def test_edge__bad_parts__end_the_session_nothing_kept(attack):
         if name == "too_long":  # a write that is refused ends the run
             break
         assert control.recv_error() is not None, name
+        attack.edge.wait_event("state", connected=False)  # it has cleaned up
         control.close()
         tensors.close()
         exact.check_store(attack.store)
@@ -307,7 +307,9 @@ def test_edge__failed__is_shown_escaped_once_each(attack):
 def test_edge__stream_cut_at_many_bytes__works_in_the_end(attack, deal):
     """Both of the cloud's streams, ended after ever more bytes."""
     welcome = wire.frame(wire.WELCOME, wire.welcome())
-    offer = wire.frame(wire.OFFER, wire.offer(attack.ident, len(attack.manifest)), [attack.manifest])
+    offer = wire.frame(
+        wire.OFFER, wire.offer(attack.ident, len(attack.manifest)), [attack.manifest]
+    )
     stream = welcome + offer
     cuts = (0, 1, 64, 255, 256, 257, 300, 512, 600, len(stream) - 1, len(stream))
     for n in cuts[deal::3]:
@@ -326,7 +328,9 @@ def test_edge__floods__stay_small_and_end_in_order(attack):
     """Offers, byes and pings without end: the queue of what a person is to see
     is bounded, and answers are not lost among them."""
     control, tensors = attack.running()
-    keep = wire.frame(wire.OFFER, wire.offer(attack.ident, len(attack.manifest), 0), [attack.manifest])
+    keep = wire.frame(
+        wire.OFFER, wire.offer(attack.ident, len(attack.manifest), 0), [attack.manifest]
+    )
     control.raw(keep * 500)
     control.raw(wire.frame(wire.BYE, wire.notice(13, 0, "bye")) * 9000)
     for _ in range(1000):
