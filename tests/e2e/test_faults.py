@@ -245,8 +245,8 @@ def test_valgrind__one_run_of_both__no_error_no_leak(spawn, kerf, tmp_path):
         "  ...\n  fun:_dl_map_object\n}\n"
     )
     watch = [
-        "valgrind", "--quiet", f"--suppressions={known}", "--error-exitcode=99", "--leak-check=full",
-        "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite",
+        "valgrind", "--quiet", f"--suppressions={known}", "--error-exitcode=99",
+        "--leak-check=full", "--show-leak-kinds=definite", "--errors-for-leak-kinds=definite",
     ]  # fmt: skip
     cloud = spawn(
         "cloud", "--json", "--engine", "fake", "--models", tmp_path / "models", "--cloud_port", 0,
