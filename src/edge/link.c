@@ -84,7 +84,8 @@ go_down(kerf_edge *edge, const char *why)
     edge->backoff_ms = edge->backoff_ms * 2 > BACKOFF_MAX_MS
                            ? BACKOFF_MAX_MS
                            : edge->backoff_ms * 2;
-    /* Once for each reason: "refused" at first, "update it" when it is there. */
+    /* Once for each reason: "refused" at first, "update it" when it is there.
+     */
     if (was_up || strncmp(edge->said_why, why, sizeof edge->said_why - 1) != 0)
         kerf_edge_tell_state(edge, false, "%s %s:%d (%s), trying again",
                              was_up ? "lost the cloud at"
@@ -162,9 +163,9 @@ on_dialled(void *ctx, int fd, const char *why)
     }
     edge->link = KERF_LINK_ATTACH;
     kerf_conn_set_payload_max(*conn, KERF_PAYLOAD_MAX);
-    if (kerf_conn_send_meta(*conn, KERF_FRAME_ATTACH, 0, meta,
-                            kerf_token_put(meta, sizeof meta,
-                                           edge->welcome.token)) != KERF_OK)
+    if (kerf_conn_send_meta(
+            *conn, KERF_FRAME_ATTACH, 0, meta,
+            kerf_token_put(meta, sizeof meta, edge->welcome.token)) != KERF_OK)
         go_down(edge, "out of memory");
 }
 
@@ -229,8 +230,7 @@ static kerf_err
 on_pong(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_pong m;
-    kerf_err err =
-        kerf_pong_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_err err = kerf_pong_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err == KERF_OK)
         (void)kerf_sync_add(&edge->sync, m.echo_ns, m.received_ns,
@@ -517,8 +517,7 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         f->state = KERF_FLIGHT_WAITING;
         f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
     } else if (f != NULL) {
-        kerf_edge_answer(edge, f,
-                         n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
+        kerf_edge_answer(edge, f, n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
                          kerf_text_safe(text, sizeof text, n.text));
     }
     (void)pthread_mutex_unlock(&edge->lock);
@@ -565,7 +564,8 @@ on_heartbeat(void *ctx)
         return;
     }
     if (kerf_conn_is_stalled(edge->control, now_ns) ||
-        (edge->tensors != NULL && kerf_conn_is_stalled(edge->tensors, now_ns))) {
+        (edge->tensors != NULL &&
+         kerf_conn_is_stalled(edge->tensors, now_ns))) {
         go_down(edge, "a frame takes too long");
         return;
     }
@@ -633,8 +633,8 @@ on_stop(void *ctx)
 {
     kerf_edge *edge = ctx;
 
-    kerf_timer_start(edge->give_up,
-                     edge->link == KERF_LINK_UP ? GIVE_UP_MS : 0, 0);
+    kerf_timer_start(edge->give_up, edge->link == KERF_LINK_UP ? GIVE_UP_MS : 0,
+                     0);
 }
 
 /* The worker has taken the next program: nothing of an older one is in flight.
@@ -670,8 +670,7 @@ kerf_link_start(kerf_edge *edge)
 kerf_err
 kerf_link_init(kerf_edge *edge)
 {
-    kerf_err err =
-        kerf_timer_new(&edge->backoff, edge->loop, on_backoff, edge);
+    kerf_err err = kerf_timer_new(&edge->backoff, edge->loop, on_backoff, edge);
 
     if (err == KERF_OK)
         err = kerf_timer_new(&edge->heartbeat, edge->loop, on_heartbeat, edge);
