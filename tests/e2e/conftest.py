@@ -2,6 +2,8 @@
 
     kerf, kerf_asan, kerf_tsan   paths of the binaries (KERF, KERF_ASAN, KERF_TSAN)
     each_kerf                    the test runs twice: optimised, and under ASan
+    every_kerf                   ... and under TSan; no images then: GStreamer's
+                                 locks are not known to it
     spawn(args...)               starts a process; it is gone when the test ends
     run(args...)                 runs a process to its end
     start_cloud(args...)         `kerf cloud` on a free loopback port, listening
@@ -13,6 +15,7 @@ A process that a sanitizer or valgrind complains about fails the test that
 started it, whatever the test looks at.
 """
 
+import functools
 import json
 import os
 import queue
@@ -224,6 +227,12 @@ def each_kerf(request):
     return request.getfixturevalue("kerf" if request.param == "release" else "kerf_asan")
 
 
+@pytest.fixture(params=["release", "asan", "tsan"])
+def every_kerf(request):
+    name = "kerf" if request.param == "release" else f"kerf_{request.param}"
+    return request.getfixturevalue(name)
+
+
 @pytest.fixture(scope="session")
 def repo():
     return REPO
@@ -284,6 +293,22 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@functools.cache
+def can_place_low():
+    """Whether setarch may switch off address randomisation here."""
+    try:
+        return subprocess.run(["setarch", "-R", "true"], stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        return False
+
+
+def placing(binary):
+    """What goes before a TSan binary: gcc 12's cannot live with much address
+    randomisation."""
+    is_tsan = binary == binary_from("KERF_TSAN", "build/tsan/kerf")
+    return ["setarch", "-R"] if is_tsan and can_place_low() else []
+
+
 @pytest.fixture
 def spawn(request, kerf, base_env, tmp_path):
     """spawn("cloud", ..., binary=, env={}, cwd=, stdin=, prefix=[], name=) -> Process
@@ -296,7 +321,8 @@ def spawn(request, kerf, base_env, tmp_path):
     def start(*args, binary=None, env=None, cwd=None, prefix=(), **more):
         full = {**base_env, **(env or {})}
         full = {k: str(v) for k, v in full.items() if v is not None}
-        argv = [*prefix, binary or kerf, *args]
+        argv = [*prefix, *placing(binary), binary or kerf, *args]
+        more.setdefault("name", " ".join(["kerf", *map(str, args[:1])]))
         process = Process(argv, full, cwd or tmp_path, **more)
         processes.append(process)
         return process

@@ -380,14 +380,14 @@ def test_watched_folder__new_files_are_taken_when_whole(watch, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal__what_is_in_flight_is_answered(each_kerf, spawn, start_cloud, tmp_path, number):
+def test_signal__what_is_in_flight_is_answered(every_kerf, spawn, start_cloud, tmp_path, number):
     models = small_pair(tmp_path / "models", tail={"cost_us": 30_000, "cost": "sleep"})
     cloud = start_cloud("--models", models, *FAKE)
     tensors = some_tensors(16, 4)
     edge = spawn(
         "edge", "--json", "--cloud_port", cloud.port, "--store", tmp_path / "store", "--repeat",
         "0", "--window", "8", "--input", save_tensors(tmp_path / "in", tensors), *FAKE,
-        binary=each_kerf,
+        binary=every_kerf,
     )  # fmt: skip
     edge.wait_event("result")
     edge.signal(number)

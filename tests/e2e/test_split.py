@@ -91,16 +91,16 @@ def test_cloud_first_without_a_model__the_edge_waits_for_one(cloud_of, edge_of, 
 # ---- several edges ----------------------------------------------------------
 
 
-def test_six_edges__each_gets_its_own_answers(each_kerf, cloud_of, edge_of, tmp_path):
+def test_six_edges__each_gets_its_own_answers(every_kerf, cloud_of, edge_of, tmp_path):
     small_pair(tmp_path / "models")
-    cloud = cloud_of("--workers", "2", "--window", "8", binary=each_kerf)
+    cloud = cloud_of("--workers", "2", "--window", "8", binary=every_kerf)
     edges = []
     for n, window in enumerate([1, 2, 3, 8, 16, 64]):
         tensors = some_tensors(10 + n, 60)
         edge = edge_of(
             cloud.port, "--once", "--window", window, "--name", f"edge{n}",
             "--input", save_tensors(tmp_path / f"in{n}", tensors),
-            store=f"store{n}", binary=each_kerf,
+            store=f"store{n}", binary=every_kerf,
         )  # fmt: skip
         edges.append((edge, tensors))
     for edge, tensors in edges:
@@ -128,20 +128,20 @@ def test_edges_that_share_a_store__do_not_disturb_each_other(cloud_of, edge_of, 
 # ---- a cloud that goes and comes --------------------------------------------
 
 
-def test_cloud_restarts__nothing_is_lost(each_kerf, cloud_of, edge_of, tmp_path):
+def test_cloud_restarts__nothing_is_lost(every_kerf, cloud_of, edge_of, tmp_path):
     small_pair(tmp_path / "models", tail={"cost_us": 3000, "cost": "sleep"})
     tensors = some_tensors(4, 200)
-    cloud = cloud_of(binary=each_kerf)
+    cloud = cloud_of(binary=every_kerf)
     port = cloud.port
     edge = edge_of(
-        port, "--once", "--input", save_tensors(tmp_path / "in", tensors), binary=each_kerf
+        port, "--once", "--input", save_tensors(tmp_path / "in", tensors), binary=every_kerf
     )
     for _ in range(3):
         for _ in range(20):
             edge.wait_event("result")
         assert cloud.term() == 0
         assert not edge.wait_event("state", connected=False)["connected"]
-        cloud = cloud_of(port=port, binary=each_kerf)  # the same port, at once
+        cloud = cloud_of(port=port, binary=every_kerf)  # the same port, at once
         assert cloud.port == port
     check_all(edge, tensors)
     assert "received" not in [e["event"] for e in edge.events()[10:]]
@@ -168,15 +168,15 @@ def test_stopping_cloud__answers_what_it_has(cloud_of, edge_of, tmp_path):
 # ---- models come and go -----------------------------------------------------
 
 
-def test_changed_pair__goes_to_running_edges(each_kerf, cloud_of, edge_of, tmp_path):
+def test_changed_pair__goes_to_running_edges(every_kerf, cloud_of, edge_of, tmp_path):
     small_pair(tmp_path / "models", b=100)
-    cloud = cloud_of(binary=each_kerf)
+    cloud = cloud_of(binary=every_kerf)
     tensors = some_tensors(6, 4)
     folder = save_tensors(tmp_path / "in", tensors)
     edges = [
         edge_of(
             cloud.port, "--repeat", "0", "--rate", "200", "--input", folder,
-            store=f"store{n}", binary=each_kerf,
+            store=f"store{n}", binary=every_kerf,
         )  # fmt: skip
         for n in range(2)
     ]
