@@ -4,8 +4,7 @@
 #include "cli/cmd.h"
 
 #include "base/log.h"
-#include "cli/opts.h"
-#include "cli/term.h"
+#include "cli/show.h"
 #include "kerf/cloud.h"
 #include "kerf/legacy.h"
 
@@ -84,7 +83,9 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
 {
     struct cloud_ui *ui = ctx;
 
+    (void)pthread_mutex_lock(&ui->lock);
     ui->edges += joined ? 1 : (size_t)-1;
+    (void)pthread_mutex_unlock(&ui->lock);
     if (ui->json)
         print_json(ui, json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "edge",
                                  "edge", edge, "peer", peer, "joined", joined,
@@ -122,26 +123,13 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
 static void
 print_best(const kerf_tensor *t)
 {
-    int64_t rows = t->shape.rank == 2 ? t->shape.dims[0] : 0;
-    int64_t classes = t->shape.rank == 2 ? t->shape.dims[1] : 0;
-    char shape[KERF_SHAPE_TEXT];
+    char text[KERF_SHAPE_TEXT];
 
-    if (rows < 1 || rows > 64 || classes < 2) {
+    if (t->shape.rank == 2 && t->shape.dims[1] > 1)
+        (void)printf("%s", kerf_show_argmax(text, sizeof text, t));
+    else
         (void)printf(" %s %s", kerf_dtype_name(t->dtype),
-                     kerf_shape_text(shape, &t->shape));
-        return;
-    }
-    for (int64_t r = 0; r < rows; r++) {
-        size_t start = (size_t)(r * classes);
-        size_t best = 0;
-
-        for (size_t c = 1; c < (size_t)classes; c++) {
-            if (kerf_tensor_at(t, start + c) > kerf_tensor_at(t, start + best))
-                best = c;
-        }
-        (void)printf("%s%zu", r == 0 ? "[" : ", ", best);
-    }
-    (void)printf("]");
+                     kerf_shape_text(text, &t->shape));
 }
 
 static void

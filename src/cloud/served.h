@@ -28,6 +28,7 @@ typedef struct kerf_slot {
     void *owner;      /* the cloud */
     char edge[KERF_NAME_MAX];
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
+    uint64_t answer_max; /* bytes of payload that the edge takes */
     size_t bytes_in;
     _Atomic int holds; /* sender and event: the last one gives it back */
     uint8_t *head;     /* of the RESULT frame */

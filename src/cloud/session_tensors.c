@@ -60,6 +60,7 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame,
     slot->id = frame->header.id;
     slot->echo_ns = frame->header.sent_ns;
     slot->deadline_ns = (uint64_t)m->deadline_ms * 1000000u; /* + arrival */
+    slot->answer_max = s->hello.payload_max;
     slot->bytes_in = (size_t)frame->header.payload_len;
     memcpy(slot->edge, s->shown, sizeof slot->edge);
     sink->count = m->count;

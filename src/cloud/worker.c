@@ -184,6 +184,11 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
                            : mean - (mean >> MEAN_SHIFT) +
                                  (m->tail_ns >> MEAN_SHIFT));
     fill_send(slot, m);
+    if (kerf_pieces_len(slot->send.len, slot->send.count) > slot->answer_max) {
+        refuse(cloud, slot, KERF_ETOOBIG,
+               "the answer is larger than this edge takes");
+        return;
+    }
     if (cloud->events.answered != NULL) {
         slot->holds = 2;
         kerf_conn_send(slot->conn, &slot->send);

@@ -10,6 +10,7 @@
 
 #define QUEUE_LEN 4096 /* flights are 128 at most; the rest is for notes */
 #define WINDOW_MAX 64
+#define FLIGHTS_MOST 256 /* of a program and the next, and some notes */
 
 kerf_note *
 kerf_note_new(kerf_note_kind kind)
@@ -26,8 +27,10 @@ kerf_note_new(kerf_note_kind kind)
 void
 kerf_edge_tell(kerf_edge *edge, kerf_note *note)
 {
-    if (kerf_queue_push(edge->queue, &note->event) != KERF_OK)
-        free(note); /* closing, or thousands wait to be shown */
+    /* Thousands wait to be shown: room is kept for answers, which count. */
+    if (kerf_queue_count(edge->queue) > QUEUE_LEN - FLIGHTS_MOST ||
+        kerf_queue_push(edge->queue, &note->event) != KERF_OK)
+        free(note);
 }
 
 void

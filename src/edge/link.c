@@ -116,7 +116,7 @@ say_hello(kerf_edge *edge)
     if (m != NULL && meta != NULL) {
         m->version_min = m->version_max = KERF_WIRE_VERSION;
         m->codecs = 1u << KERF_CODEC_RAW;
-        m->payload_max = KERF_PAYLOAD_MAX;
+        m->payload_max = KERF_ANSWER_MAX;
         (void)snprintf(m->name, sizeof m->name, "%s", edge->name);
         (void)snprintf(m->want, sizeof m->want, "%s",
                        edge->opts.model != NULL ? edge->opts.model : "");
@@ -162,7 +162,7 @@ on_dialled(void *ctx, int fd, const char *why)
         return;
     }
     edge->link = KERF_LINK_ATTACH;
-    kerf_conn_set_payload_max(*conn, KERF_PAYLOAD_MAX);
+    kerf_conn_set_payload_max(*conn, KERF_ANSWER_MAX);
     if (kerf_conn_send_meta(
             *conn, KERF_FRAME_ATTACH, 0, meta,
             kerf_token_put(meta, sizeof meta, edge->welcome.token)) != KERF_OK)

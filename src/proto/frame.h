@@ -29,6 +29,7 @@
 #define KERF_HEAD_MAX ((size_t)16 << 10 | 256)
 #define KERF_PIECE_ALIGN 64
 #define KERF_PAYLOAD_MAX ((uint64_t)2 << 30)
+#define KERF_ANSWER_MAX ((uint64_t)256 << 20) /* that an edge takes */
 #define KERF_MANIFEST_MAX ((size_t)8 << 20)
 #define KERF_PART_CHUNK ((size_t)256 << 10) /* of a file, in one PART frame */
 #define KERF_TEXT_MAX 512 /* reasons and names, with the end */
