@@ -180,9 +180,9 @@ load_one(kerf_load_ctx *ctx, const char *path, size_t port, kerf_tensor *dest,
     uint8_t *data = NULL;
     size_t len = 0;
     uint64_t read;
-    kerf_err err = npy ? keep_file(ctx, path, &item->why)
-                       : kerf_fs_read(path, KERF_IMAGE_BYTES_MAX, &data, &len,
-                                      &item->why);
+    kerf_err err =
+        npy ? keep_file(ctx, path, &item->why)
+            : kerf_fs_read(path, KERF_IMAGE_BYTES_MAX, &data, &len, &item->why);
 
     read = kerf_now_ns();
     item->capture_ns += read - start;
