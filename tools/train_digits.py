@@ -3,7 +3,7 @@
 
     ./dev train
 
-does it all: it makes build/venv-train from tools/requirements-train.txt and
+does it all: it makes .venv-train from tools/requirements-train.txt and
 runs this file there. By hand, inside any virtualenv with those packages:
 
     python tools/train_digits.py --out models/digits

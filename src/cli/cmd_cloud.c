@@ -20,6 +20,7 @@ struct cloud_ui {
     pthread_mutex_t lock; /* answers come on several threads */
     kerf_term term;
     bool json, quiet;
+    bool legacy; /* that wire does not say what the edge does with a model */
     const char *models;
     size_t edges;
 };
@@ -109,8 +110,9 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
                                  "bytes", (json_int_t)bytes, "ok",
                                  err == KERF_OK, "why", why ? why : ""));
     else if (err == KERF_OK)
-        (void)printf("Edge %s runs the head of %s (%.2f MB sent)\n", edge,
-                     model, (double)bytes / 1e6);
+        (void)printf("Edge %s %s the head of %s (%.2f MB sent)\n", edge,
+                     ui->legacy ? "was sent" : "runs", model,
+                     (double)bytes / 1e6);
     else
         (void)printf("%sEdge %s cannot run the head of %s: %s%s\n",
                      kerf_term_red(&ui->term), edge, model, why,
@@ -335,6 +337,7 @@ kerf_cmd_cloud(int argc, char **argv)
                                 "leave the flag out for " DEFAULT_MODELS,
                                 args.o.models);
     ui->models = args.o.models;
+    ui->legacy = args.legacy;
     if (!ui->quiet)
         events.answered = on_answered;
     kerf_term_init(&ui->term, stdout);

@@ -379,7 +379,7 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
     print_name(show, a->input);
     if (j->top_count > 0) {
         (void)fputs("  ", t->out);
-        print_top(show, a, &j->top[0], columns, false);
+        print_top(show, a, &j->top[0], columns, true);
     }
     if (show->bytes_sent > 0)
         (void)fprintf(t->out, " %10s",

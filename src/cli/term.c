@@ -72,14 +72,12 @@ kerf_term_progress(const kerf_term *term, const char *name, uint64_t got,
 
     if (!term->is_tty)
         return;
-    (void)fprintf(term->out, "\r\033[K");
-    if (got < size) {
-        (void)fprintf(term->out, "[");
-        for (int i = 0; i < BAR; i++)
-            (void)fputc(i < filled ? '#' : ' ', term->out);
-        (void)fprintf(term->out, "]%d%%  %s", (int)(part * 100),
-                      kerf_text_safe(safe, sizeof safe, name));
-    }
+    (void)fprintf(term->out, "\r\033[K[");
+    for (int i = 0; i < BAR; i++)
+        (void)fputc(i < filled ? '#' : ' ', term->out);
+    (void)fprintf(term->out, "]%d%%  %s%s", (int)(part * 100),
+                  kerf_text_safe(safe, sizeof safe, name),
+                  got < size ? "" : "\n");
     (void)fflush(term->out);
 }
 

@@ -27,7 +27,7 @@ const char *kerf_term_red(const kerf_term *term);
 const char *kerf_term_plain(const kerf_term *term);
 
 /* `[#####     ]53%  name` on one line that is rewritten; nothing when out is
- * not a terminal. got == size ends the line by erasing it. */
+ * not a terminal. got == size ends the line. */
 void kerf_term_progress(const kerf_term *term, const char *name, uint64_t got,
                         uint64_t size);
 

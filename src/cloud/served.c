@@ -228,7 +228,7 @@ prove(kerf_served *s, kerf_net *head, const kerf_probe *probe, kerf_detail *why)
     if (err == KERF_OK)
         m->probe_count++;
     else
-        err = kerf_fail_in(why, err, "tail of head");
+        err = kerf_fail_in(why, err, "head and tail together");
     free_outputs(cross, crossing);
     free_outputs(out, outs);
     return err;

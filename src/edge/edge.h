@@ -107,7 +107,6 @@ struct kerf_edge {
     kerf_conn *tensors;           /* NULL: not connected */
     size_t window;                /* granted by the cloud; flights at most */
     size_t in_flight;
-    uint64_t next_id;
     bool stopping, ended; /* asked to stop; nothing more will come */
     kerf_edge_total total;
 

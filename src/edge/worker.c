@@ -196,7 +196,7 @@ start_flight(kerf_edge *edge, kerf_flight *f)
     kerf_err err;
 
     f->index = f->item.index;
-    f->id = ++edge->next_id;
+    f->id = f->index + 1; /* as people count; unique in this run */
     f->stages = (kerf_stages){0};
     f->stages.ns[KERF_STAGE_CAPTURE] = f->item.capture_ns;
     f->stages.ns[KERF_STAGE_PREPROCESS] = f->item.preprocess_ns;

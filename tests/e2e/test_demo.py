@@ -351,13 +351,13 @@ def test_terminal__has_progress_bars(start_cloud, on_a_terminal, tmp_path):
     bars = re.findall(r"\r\x1b\[K\[(#*)( *)\](\d+)%  " + weights.name, shown)
     assert len(bars) >= 5, shown
     percents = [int(percent) for _, _, percent in bars]
-    assert percents == sorted(set(percents)) and 0 < percents[0] and percents[-1] < 100
+    assert percents == sorted(set(percents)) and 0 < percents[0] and percents[-1] == 100
     width = len(bars[0][0] + bars[0][1])
     for full, empty, percent in bars:
         assert len(full + empty) == width >= 10
         assert abs(len(full) / width - int(percent) / 100) <= 1 / width + 0.01
-    # The bar is wiped before the line that stays.
-    assert f"\r\x1b[K{weights.name}(3MB) received correctly! Time: " in shown
+    # The full bar stays, and the reference's line follows it.
+    assert f"]100%  {weights.name}\r\n{weights.name}(3MB) received correctly! Time: " in shown
 
 
 def test_dev_demo__says_that_split_and_whole_agree(kerf, base_env, repo):
