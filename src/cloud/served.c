@@ -21,6 +21,9 @@ free_slot(kerf_slot *slot)
         kerf_tensor_free(&slot->in[i]);
     for (size_t i = 0; slot->out != NULL && i < out; i++)
         kerf_tensor_free(&slot->out[i]);
+    for (size_t w = 0; slot->request != NULL && w < slot->served->workers; w++)
+        kerf_request_free(slot->request[w]);
+    free(slot->request);
     free(slot->in);
     free(slot->out);
     free(slot->out_room);
@@ -36,12 +39,13 @@ fill_slot(kerf_slot *slot)
     size_t out = kerf_net_out_count(tail);
     kerf_err err = KERF_OK;
 
+    slot->request = calloc(slot->served->workers, sizeof(kerf_request *));
     slot->in = calloc(in, sizeof *slot->in);
     slot->out = calloc(out, sizeof *slot->out);
     slot->out_room = calloc(out, sizeof *slot->out_room);
     slot->head_cap = kerf_head_len(128 + out * 80);
     slot->head = malloc(slot->head_cap);
-    if (slot->in == NULL || slot->out == NULL || slot->out_room == NULL ||
+    if (slot->request == NULL || slot->in == NULL || slot->out == NULL || slot->out_room == NULL ||
         slot->head == NULL)
         return KERF_ENOMEM;
     for (size_t i = 0; err == KERF_OK && i < in; i++) {
@@ -70,6 +74,33 @@ make_slot(kerf_served *s)
         return slot;
     free_slot(slot);
     return NULL;
+}
+
+kerf_err
+kerf_slot_request(kerf_slot *slot, size_t w, kerf_request **out,
+                  kerf_detail *why)
+{
+    kerf_net *net = slot->served->nets[w];
+    kerf_request *request = NULL;
+    kerf_err err;
+
+    if (slot->request[w] != NULL) {
+        *out = slot->request[w];
+        return KERF_OK;
+    }
+    err = kerf_request_new(&request, net, why);
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(net); i++)
+        err = kerf_request_bind_in(request, i, slot->in[i].data, why);
+    for (size_t i = 0; err == KERF_OK && i < kerf_net_out_count(net); i++) {
+        if (kerf_shape_is_static(&kerf_net_out(net, i)->shape))
+            err = kerf_request_bind_out(request, i, slot->out[i].data, why);
+    }
+    if (err != KERF_OK) {
+        kerf_request_free(request);
+        return err;
+    }
+    *out = slot->request[w] = request;
+    return KERF_OK;
 }
 
 kerf_slot *
@@ -135,11 +166,8 @@ kerf_served_unref(kerf_served *s)
         s->free_slots = slot->next;
         free_slot(slot);
     }
-    for (size_t i = 0; s->request != NULL && i < s->workers; i++)
-        kerf_request_free(s->request[i]);
     for (size_t i = 0; s->nets != NULL && i < s->workers; i++)
         kerf_net_free(s->nets[i]);
-    free(s->request);
     free(s->nets);
     kerf_manifest_fini(&s->manifest);
     kerf_pair_fini(&s->pair);
@@ -260,20 +288,16 @@ load_tails(kerf_served *s, kerf_engine *engine, const kerf_net *head,
     kerf_err err = KERF_OK;
 
     s->nets = calloc(workers, sizeof(kerf_net *));
-    s->request = calloc(workers, sizeof(kerf_request *));
-    if (s->nets == NULL || s->request == NULL)
+    if (s->nets == NULL)
         return KERF_ENOMEM;
     s->workers = workers;
-    for (size_t w = 0; err == KERF_OK && w < workers; w++) {
+    for (size_t w = 0; err == KERF_OK && w < workers; w++)
         err = load_tail(engine, &s->pair, head, &s->nets[w], why);
-        if (err == KERF_OK)
-            err = kerf_request_new(&s->request[w], s->nets[w], why);
-    }
     s->tail = s->nets[0];
     return err;
 }
 
-/* Each request runs once: the first run is the slow one. */
+/* Every network runs once: the first run is the slow one. */
 static kerf_err
 warm(kerf_served *s, kerf_detail *why)
 {
@@ -281,10 +305,11 @@ warm(kerf_served *s, kerf_detail *why)
     kerf_err err = slot == NULL ? KERF_ENOMEM : KERF_OK;
 
     for (size_t w = 0; err == KERF_OK && w < s->workers; w++) {
-        for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(s->tail); i++)
-            err = kerf_request_bind_in(s->request[w], i, slot->in[i].data, why);
+        kerf_request *request = NULL;
+
+        err = kerf_slot_request(slot, w, &request, why);
         if (err == KERF_OK)
-            err = kerf_request_run(s->request[w], why);
+            err = kerf_request_run(request, why);
     }
     if (slot != NULL)
         kerf_slot_give(slot);

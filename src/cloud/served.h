@@ -1,6 +1,5 @@
 /*
- * served.h - a bundle that the cloud runs: the tail compiled and warm, a
- * request for each worker, a pool of slots to receive tensors into, and the
+ * served.h - a bundle that the cloud runs: the tail compiled and warm, a pool of slots to receive tensors into, and the
  * parts that are shipped to edges.
  * Threads: counted references and the slot pool from any thread; a request
  * belongs to its worker.
@@ -21,7 +20,8 @@ typedef struct kerf_served kerf_served;
 typedef struct kerf_slot {
     kerf_served *served; /* counted */
     struct kerf_slot *next;
-    kerf_tensor *in;  /* one per input of the tail */
+    kerf_request **request; /* one per worker, made at its first use */
+    kerf_tensor *in;        /* one per input of the tail */
     kerf_tensor *out; /* one per output; data[0] until static or run */
     size_t *out_room; /* bytes allocated, where the shape is not static */
     kerf_conn *conn;  /* counted while in use */
@@ -49,7 +49,6 @@ struct kerf_served {
      * a network of several streams is slower for a lone request. */
     kerf_net **nets;
     kerf_net *tail; /* nets[0]: for its ports */
-    kerf_request **request;
     size_t workers;
     _Atomic uint64_t tail_ns; /* running mean, for retry times */
     pthread_mutex_t lock;
@@ -67,6 +66,11 @@ KERF_NODISCARD kerf_err kerf_served_new(kerf_served **out, kerf_engine *engine,
                                         size_t slots_max, kerf_detail *why);
 kerf_served *kerf_served_ref(kerf_served *s);
 void kerf_served_unref(kerf_served *s); /* accepts NULL */
+
+/* Worker w's request on this slot, bound to its tensors (outputs of static
+ * shape): binding another pointer to a shared one costs some 5 us each time. */
+KERF_NODISCARD kerf_err kerf_slot_request(kerf_slot *slot, size_t w,
+                                          kerf_request **out, kerf_detail *why);
 
 /* A free slot with a reference to s, or NULL: all are in use. */
 kerf_slot *kerf_slot_take(kerf_served *s);

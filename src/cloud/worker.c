@@ -74,19 +74,16 @@ keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
 }
 
 static kerf_err
-run_tail(kerf_slot *slot, kerf_request *request, kerf_detail *why)
+run_tail(kerf_slot *slot, size_t me, kerf_detail *why)
 {
     kerf_net *tail = slot->served->tail;
-    kerf_err err = KERF_OK;
+    kerf_request *request = NULL;
+    kerf_err err = kerf_slot_request(slot, me, &request, why);
 
-    for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(tail); i++)
-        err = kerf_request_bind_in(request, i, slot->in[i].data, why);
-    for (size_t i = 0; err == KERF_OK && i < kerf_net_out_count(tail); i++) {
-        if (kerf_shape_is_static(&kerf_net_out(tail, i)->shape))
-            err = kerf_request_bind_out(request, i, slot->out[i].data, why);
-    }
     if (err == KERF_OK)
         err = kerf_request_run(request, why);
+    if (kerf_net_is_static(tail))
+        return err;
     for (size_t i = 0; err == KERF_OK && i < kerf_net_out_count(tail); i++) {
         kerf_tensor view;
 
@@ -170,7 +167,7 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
                "deadline passed while waiting for a worker");
         return;
     }
-    err = run_tail(slot, served->request[me], &why);
+    err = run_tail(slot, me, &why);
     if (err != KERF_OK) {
         refuse(cloud, slot, err, why.text[0] ? why.text : kerf_err_text(err));
         return;

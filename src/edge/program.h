@@ -38,6 +38,7 @@ typedef struct kerf_flight {
     uint64_t id; /* from 1 */
     uint64_t index;
     kerf_item item;
+    kerf_request *request; /* bound to in and out for good */
     kerf_tensor *in;  /* what the head takes, one per port */
     kerf_tensor *out; /* what the head gives */
     uint8_t *head;      /* of the TENSOR frame */
@@ -63,7 +64,6 @@ struct kerf_program {
     kerf_card card; /* settled, when has_card */
     bool has_card;
     kerf_net *net;
-    kerf_request *request; /* the worker's */
     bool raw;              /* takes tensors as they are; else images */
     size_t image_port;
     kerf_port sent[KERF_PORTS_MAX]; /* what crosses */

@@ -109,22 +109,6 @@ tell_skipped(kerf_edge *edge, const kerf_item *item)
     kerf_edge_tell(edge, note);
 }
 
-static kerf_err
-run_head(kerf_flight *f, kerf_detail *why)
-{
-    kerf_request *request = f->program->request;
-    kerf_err err = KERF_OK;
-
-    for (size_t i = 0; err == KERF_OK && i < kerf_net_in_count(f->program->net);
-         i++)
-        err = kerf_request_bind_in(request, i, f->in[i].data, why);
-    for (size_t i = 0; err == KERF_OK && i < f->program->sent_count; i++)
-        err = kerf_request_bind_out(request, i, f->out[i].data, why);
-    if (err == KERF_OK)
-        err = kerf_request_run(request, why);
-    return err;
-}
-
 static void
 on_sent(void *ctx, kerf_err err)
 {
@@ -204,7 +188,7 @@ start_flight(kerf_edge *edge, kerf_flight *f)
     f->deadline_ns = f->retry_ns = 0;
     f->bytes_sent = f->bytes_received = 0;
     f->result_count = 0;
-    err = run_head(f, &why);
+    err = kerf_request_run(f->request, &why);
     head_ns = kerf_now_ns();
     f->stages.ns[KERF_STAGE_HEAD] = head_ns - taken_ns;
     if (err == KERF_OK)
