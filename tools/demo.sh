@@ -54,7 +54,7 @@ echo "listening on 127.0.0.1:$port (process $cloud_pid)"
 
 say "kerf edge: receives the head, runs it on 20 pictures, sends the tensors"
 "$KERF" edge --cloud_host 127.0.0.1 --cloud_port "$port" --store "$work/store" \
-    --once --table --truth name --save "$work/split" "$@"
+    --once --window 1 --table --truth name --save "$work/split" "$@"
 
 say "kerf run: the same pictures through the whole model on this side"
 "$KERF" run "$DIGITS/digits.pdmodel" --quiet --truth name --against "$work/split" "$@"
