@@ -1,6 +1,8 @@
 /*
  * queue.h - bounded queue of pointers between threads.
  *
+ * Of poppers that wait, one that is awake (awake.h) comes first, then the one
+ * that fell asleep last: its caches are the warmest.
  * Threads: any number of pushers and poppers. A full queue refuses; what to do
  * then is the pusher's decision.
  */

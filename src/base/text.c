@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Length of the well-formed, printable UTF-8 sequence at s, or 0. */
+/* Length of the well-formed UTF-8 sequence at s, or 0; *out: its code. */
 static size_t
-printable_len(const unsigned char *s)
+read_code(const unsigned char *s, unsigned *out)
 {
     static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t len = s[0] < 0x80   ? 1
@@ -18,19 +18,55 @@ printable_len(const unsigned char *s)
 
     if (len == 0)
         return 0;
-    if (len == 1)
-        return s[0] >= 0x20 && s[0] != 0x7F ? 1 : 0;
-    code = s[0] & (0xFFu >> (len + 1));
+    code = len == 1 ? s[0] : s[0] & (0xFFu >> (len + 1));
     for (size_t i = 1; i < len; i++) {
         if ((s[i] & 0xC0) != 0x80)
             return 0;
         code = code << 6 | (s[i] & 0x3Fu);
     }
-    if (code < least[len] || code > 0x10FFFF || code < 0xA0)
+    if (code < least[len] || code > 0x10FFFF ||
+        (code >= 0xD800 && code < 0xE000)) /* surrogates */
         return 0;
-    if ((code >= 0xD800 && code < 0xE000) || (code >= 0x2028 && code <= 0x202E))
-        return 0; /* surrogates, line separators, bidirectional overrides */
+    *out = code;
     return len;
+}
+
+/* Marks, embeddings, overrides and isolates: they turn the order of a line. */
+static bool
+is_bidi(unsigned code)
+{
+    return code == 0x061C || code == 0x200E || code == 0x200F ||
+           (code >= 0x202A && code <= 0x202E) ||
+           (code >= 0x2066 && code <= 0x2069);
+}
+
+/* Length of the well-formed, printable UTF-8 sequence at s, or 0. */
+static size_t
+printable_len(const unsigned char *s)
+{
+    unsigned code = 0;
+    size_t len = read_code(s, &code);
+
+    if (code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x2028 ||
+        code == 0x2029 || is_bidi(code))
+        return 0;
+    return len;
+}
+
+bool
+kerf_text_is_utf8(const char *text)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    unsigned code = 0;
+
+    while (*s != 0) {
+        size_t len = read_code(s, &code);
+
+        if (len == 0)
+            return false;
+        s += len;
+    }
+    return true;
 }
 
 char *

@@ -8,9 +8,13 @@
 #include <stddef.h>
 
 /* Copies text into out[cap], cut when too long; control characters, DEL,
- * C1 controls and malformed UTF-8 become \xNN, so that a peer's text cannot
- * move a cursor or break a log line. Returns out. */
+ * C1 controls, marks that turn the direction of a line and malformed UTF-8
+ * become \xNN, so that a peer's text cannot move a cursor or break a log line.
+ * Returns out. */
 char *kerf_text_safe(char *out, size_t cap, const char *text);
+
+/* Is it well-formed UTF-8, as JSON needs it? */
+bool kerf_text_is_utf8(const char *text);
 
 /* A base name that a peer may give to a file: 1..200 of [A-Za-z0-9._-], not
  * starting with a dot. */

@@ -4,6 +4,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,8 +113,24 @@ text_safe__hostile_bytes__are_escaped(void **state)
                         "caf\xc3\xa9");
     assert_string_equal(kerf_text_safe(out, sizeof out, "\xe2\x80\xae"),
                         "\\xe2\\x80\\xae"); /* right-to-left override */
+    assert_string_equal(
+        kerf_text_safe(out, sizeof out, "\xe2\x81\xa6\xe2\x80\x8f\xd8\x9c"),
+        "\\xe2\\x81\\xa6\\xe2\\x80\\x8f\\xd8\\x9c"); /* isolate, marks */
+    assert_string_equal(kerf_text_safe(out, sizeof out, "\xe2\x81\xa5-"),
+                        "\xe2\x81\xa5-"); /* next to them */
     assert_string_equal(kerf_text_safe(out, 4, "abcdef"), "abc");
     assert_string_equal(kerf_text_safe(out, 4, "ab\n"), "ab");
+}
+
+static void
+text_is_utf8__malformed__is_not(void **state)
+{
+    (void)state;
+    assert_true(kerf_text_is_utf8("") && kerf_text_is_utf8("caf\xc3\xa9\n"));
+    assert_false(kerf_text_is_utf8("caf\xe9"));
+    assert_false(kerf_text_is_utf8("a\xc3"));
+    assert_false(kerf_text_is_utf8("\xc0\x80"));
+    assert_false(kerf_text_is_utf8("\xed\xa0\x80"));
 }
 
 static void
@@ -143,6 +161,52 @@ queue__full_and_closed__refuse(void **state)
     assert_null(kerf_queue_pop(q));
     assert_null(kerf_queue_try_pop(q));
     kerf_queue_free(q);
+}
+
+struct race {
+    kerf_queue *queue;
+    _Atomic int left;
+};
+
+static void *
+pop_all(void *ctx)
+{
+    struct race *race = ctx;
+    kerf_awake awake = {0};
+    size_t n = 0;
+
+    while (kerf_queue_pop_awake(race->queue, &awake) != NULL) {
+        (void)atomic_fetch_sub(&race->left, 1);
+        if (++n % 64 == 0) /* sometimes long enough for others to sleep */
+            (void)usleep(50);
+    }
+    return NULL;
+}
+
+static void
+queue__many_poppers_awake_and_asleep__every_item_is_taken(void **state)
+{
+    enum { POPPERS = 4, ITEMS = 20000 };
+    struct race race = {.left = ITEMS};
+    pthread_t popper[POPPERS];
+    int item = 0;
+
+    (void)state;
+    assert_int_equal(kerf_queue_new(&race.queue, 64), KERF_OK);
+    for (int i = 0; i < POPPERS; i++)
+        assert_int_equal(pthread_create(&popper[i], NULL, pop_all, &race), 0);
+    for (int i = 0; i < ITEMS; i++) {
+        while (kerf_queue_push(race.queue, &item) != KERF_OK)
+            (void)usleep(20);
+        if (i % 1000 == 0)
+            (void)usleep(2500); /* all of them sleep */
+    }
+    while (atomic_load(&race.left) > 0) /* a lost wake-up hangs here */
+        (void)usleep(1000);
+    kerf_queue_close(race.queue);
+    for (int i = 0; i < POPPERS; i++)
+        assert_int_equal(pthread_join(popper[i], NULL), 0);
+    kerf_queue_free(race.queue);
 }
 
 static void
@@ -217,8 +281,11 @@ main(void)
         cmocka_unit_test(bytes__written__read_back_and_short_is_sticky),
         cmocka_unit_test(sha256__known_vector__matches),
         cmocka_unit_test(text_safe__hostile_bytes__are_escaped),
+        cmocka_unit_test(text_is_utf8__malformed__is_not),
         cmocka_unit_test(text_is_name__paths__are_refused),
         cmocka_unit_test(queue__full_and_closed__refuse),
+        cmocka_unit_test(
+            queue__many_poppers_awake_and_asleep__every_item_is_taken),
         cmocka_unit_test(stats__more_than_kept__quantiles_stay_close),
         cmocka_unit_test(rng__seed_1__is_the_published_sequence),
         cmocka_unit_test(fs__write_read_list__whole_or_not_at_all),
