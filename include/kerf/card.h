@@ -18,6 +18,7 @@ extern "C" {
 
 #define KERF_CARD_BYTES_MAX ((size_t)4 << 20)
 #define KERF_CARD_LABELS_MAX 65536
+#define KERF_CARD_LABEL_BYTES_MAX 4096 /* of one label, UTF-8 */
 #define KERF_CARD_PROBES_MAX 16
 #define KERF_CARD_SIDE_MAX 16384 /* pixels, width and height */
 
@@ -97,7 +98,10 @@ KERF_API void kerf_card_fini(kerf_card *card);
 KERF_API KERF_NODISCARD kerf_err kerf_card_parse(kerf_card *card,
                                                  const void *json, size_t len,
                                                  kerf_detail *why);
-/* New 0-terminated JSON text -> free(). */
+/* New 0-terminated JSON text -> free(); what it gives, kerf_card_parse() takes.
+ * Errors: KERF_ECORRUPT (a label that is not UTF-8, a number that is not
+ * finite), KERF_ETOOBIG (too many or too long labels, the whole over
+ * KERF_CARD_BYTES_MAX), KERF_ENOMEM. */
 KERF_API KERF_NODISCARD kerf_err kerf_card_format(const kerf_card *card,
                                                   char **out);
 

@@ -12,6 +12,7 @@
 typedef struct kerf_rules {
     const char *card;   /* file; NULL: the one beside the model */
     const char *labels; /* file */
+    bool own_card;      /* a card beside the model counts only by its name */
     int size[2];        /* height, width */
     int resize, colour, layout, task, scores, pad;
     kerf_reals mean, std;

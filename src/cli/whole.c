@@ -23,7 +23,8 @@ kerf_whole_find(kerf_whole *w, const char *path, const kerf_rules *rules,
     err = kerf_model_file_open(&w->file, path, why);
     if (err != KERF_OK)
         return err;
-    if (card == NULL && w->file.card_path[0] != '\0')
+    if (card == NULL && w->file.card_path[0] != '\0' &&
+        !(rules->own_card && w->file.card_is_other))
         card = w->file.card_path;
     if (card != NULL)
         err = kerf_card_read(&w->card, card, why);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LABEL_BYTES_MAX 4096
-
 /* In the order of the enums. */
 static const char *const task_names[] = {"raw", "classify", NULL};
 static const char *const layout_names[] = {"NCHW", "NHWC", NULL};
@@ -192,7 +190,8 @@ read_labels(kerf_card *card, const json_t *v, kerf_detail *why)
     for (size_t i = 0; i < n; i++) {
         const json_t *text = json_array_get(v, i);
 
-        if (!json_is_string(text) || json_string_length(text) > LABEL_BYTES_MAX)
+        if (!json_is_string(text) ||
+            json_string_length(text) > KERF_CARD_LABEL_BYTES_MAX)
             return fail_at(why, "labels", "texts of at most 4096 bytes");
         card->label[i] = strdup(json_string_value(text));
         if (card->label[i] == NULL)
@@ -299,14 +298,48 @@ make_real(float v)
     return json_real(strtod(text, NULL));
 }
 
+/* Sets a member to the value, which is consumed; false when it is missing or
+ * there is no memory. */
+static bool
+put(json_t *object, const char *key, json_t *value)
+{
+    return json_object_set_new(object, key, value) == 0;
+}
+
 static json_t *
 make_triple(const float v[3])
 {
     json_t *list = json_array();
 
-    for (int i = 0; i < 3; i++)
-        (void)json_array_append_new(list, make_real(v[i]));
+    for (int i = 0; i < 3; i++) {
+        if (json_array_append_new(list, make_real(v[i])) == 0)
+            continue;
+        json_decref(list);
+        return NULL;
+    }
     return list;
+}
+
+static bool
+put_image(json_t *in, const kerf_card *c)
+{
+    return put(in, "kind", json_string("image")) &&
+           ((c->given & KERF_GIVEN_LAYOUT) == 0 ||
+            put(in, "layout", json_string(layout_names[c->layout]))) &&
+           ((c->given & KERF_GIVEN_SIZE) == 0 ||
+            put(in, "size", json_pack("[ii]", c->height, c->width))) &&
+           ((c->given & KERF_GIVEN_RESIZE) == 0 ||
+            put(in, "resize", json_string(resize_names[c->resize]))) &&
+           ((c->given & KERF_GIVEN_COLOUR) == 0 ||
+            put(in, "colour", json_string(colour_names[c->colour]))) &&
+           (c->resize != KERF_RESIZE_LETTERBOX ||
+            put(in, "pad", json_integer(c->pad))) &&
+           ((c->given & KERF_GIVEN_SCALE) == 0 ||
+            put(in, "scale", make_real(c->scale))) &&
+           ((c->given & KERF_GIVEN_MEAN) == 0 ||
+            put(in, "mean", make_triple(c->mean))) &&
+           ((c->given & KERF_GIVEN_STD) == 0 ||
+            put(in, "std", make_triple(c->std)));
 }
 
 static json_t *
@@ -314,32 +347,25 @@ make_input(const kerf_card *card)
 {
     json_t *in = json_object();
 
-    if (!card->is_image) {
-        (void)json_object_set_new(in, "kind", json_string("tensor"));
+    if (card->is_image ? put_image(in, card)
+                       : put(in, "kind", json_string("tensor")))
         return in;
+    json_decref(in);
+    return NULL;
+}
+
+static json_t *
+make_labels(const kerf_card *card)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < card->label_count; i++) {
+        if (json_array_append_new(list, json_string(card->label[i])) == 0)
+            continue;
+        json_decref(list);
+        return NULL;
     }
-    (void)json_object_set_new(in, "kind", json_string("image"));
-    if (card->given & KERF_GIVEN_LAYOUT)
-        (void)json_object_set_new(in, "layout",
-                                  json_string(layout_names[card->layout]));
-    if (card->given & KERF_GIVEN_SIZE)
-        (void)json_object_set_new(in, "size",
-                                  json_pack("[ii]", card->height, card->width));
-    if (card->given & KERF_GIVEN_RESIZE)
-        (void)json_object_set_new(in, "resize",
-                                  json_string(resize_names[card->resize]));
-    if (card->given & KERF_GIVEN_COLOUR)
-        (void)json_object_set_new(in, "colour",
-                                  json_string(colour_names[card->colour]));
-    if (card->resize == KERF_RESIZE_LETTERBOX)
-        (void)json_object_set_new(in, "pad", json_integer(card->pad));
-    if (card->given & KERF_GIVEN_SCALE)
-        (void)json_object_set_new(in, "scale", make_real(card->scale));
-    if (card->given & KERF_GIVEN_MEAN)
-        (void)json_object_set_new(in, "mean", make_triple(card->mean));
-    if (card->given & KERF_GIVEN_STD)
-        (void)json_object_set_new(in, "std", make_triple(card->std));
-    return in;
+    return list;
 }
 
 /* One member of the root per line, compact inside: a person can read it and
@@ -377,36 +403,67 @@ dump_lines(json_t *root)
     return NULL;
 }
 
+/* What kerf_card_parse() would refuse, or JSON cannot hold. */
+static kerf_err
+check_labels(const kerf_card *card)
+{
+    if (card->label_count > KERF_CARD_LABELS_MAX)
+        return KERF_ETOOBIG;
+    for (size_t i = 0; i < card->label_count; i++) {
+        if (strlen(card->label[i]) > KERF_CARD_LABEL_BYTES_MAX)
+            return KERF_ETOOBIG;
+        if (!kerf_text_is_utf8(card->label[i]))
+            return KERF_ECORRUPT;
+    }
+    return KERF_OK;
+}
+
+static bool
+is_finite(const kerf_card *c)
+{
+    bool good = isfinite(c->scale);
+
+    for (int i = 0; i < 3; i++)
+        good = good && isfinite(c->mean[i]) && isfinite(c->std[i]);
+    return good;
+}
+
+static bool
+put_all(json_t *root, const kerf_card *c)
+{
+    const char *scores = c->scores_are_logits ? "logits" : "probabilities";
+
+    return put(root, "kerf_card", json_integer(1)) &&
+           (c->name[0] == '\0' || put(root, "name", json_string(c->name))) &&
+           put(root, "task", json_string(task_names[c->task])) &&
+           put(root, "input", make_input(c)) &&
+           (c->label_count == 0 || put(root, "labels", make_labels(c))) &&
+           (!c->scores_given || put(root, "scores", json_string(scores))) &&
+           (c->probe_count == 0 ||
+            put(root, "probes", kerf_probes_to_json(c->probe, c->probe_count)));
+}
+
 kerf_err
 kerf_card_format(const kerf_card *card, char **out)
 {
-    json_t *root = json_object();
-    json_t *labels = json_array();
-    char *text;
+    kerf_err err = check_labels(card);
+    json_t *root;
+    char *text = NULL;
 
-    (void)json_object_set_new(root, "kerf_card", json_integer(1));
-    if (card->name[0] != '\0')
-        (void)json_object_set_new(root, "name", json_string(card->name));
-    (void)json_object_set_new(root, "task",
-                              json_string(task_names[card->task]));
-    (void)json_object_set_new(root, "input", make_input(card));
-    for (size_t i = 0; i < card->label_count; i++)
-        (void)json_array_append_new(labels, json_string(card->label[i]));
-    if (card->label_count > 0)
-        (void)json_object_set(root, "labels", labels);
-    json_decref(labels);
-    if (card->scores_given)
-        (void)json_object_set_new(
-            root, "scores",
-            json_string(card->scores_are_logits ? "logits" : "probabilities"));
-    if (card->probe_count > 0)
-        (void)json_object_set_new(
-            root, "probes",
-            kerf_probes_to_json(card->probe, card->probe_count));
-    text = dump_lines(root);
+    if (err != KERF_OK)
+        return err;
+    if (!is_finite(card))
+        return KERF_ECORRUPT;
+    root = json_object();
+    if (put_all(root, card))
+        text = dump_lines(root);
     json_decref(root);
     if (text == NULL)
         return KERF_ENOMEM;
+    if (strlen(text) > KERF_CARD_BYTES_MAX) {
+        free(text);
+        return KERF_ETOOBIG;
+    }
     *out = text;
     return KERF_OK;
 }

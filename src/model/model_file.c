@@ -203,7 +203,8 @@ kerf_model_file_card(const kerf_model_file *f, char out[KERF_PATH_MAX])
     return kerf_path_join(out, dir, name);
 }
 
-/* NAME.kerf.json, else the graph's own STEM.kerf.json, else the only card. */
+/* NAME.kerf.json, else the graph's own STEM.kerf.json, else the only card, when
+ * no other model is there that it could belong to. */
 static kerf_err
 find_card(kerf_model_file *f, kerf_detail *why)
 {
@@ -211,6 +212,7 @@ find_card(kerf_model_file *f, kerf_detail *why)
     kerf_names names = {0};
     size_t stem = strlen(f->graph_path) - strlen(kinds[f->format].ending);
     size_t found = 0;
+    size_t models = 0;
     size_t at = 0;
     kerf_err err = kerf_model_file_card(f, f->card_path);
     int n;
@@ -232,7 +234,9 @@ find_card(kerf_model_file *f, kerf_detail *why)
         found++;
         at = i;
     }
-    if (found == 1)
+    (void)pick_name(&names, &models);
+    f->card_is_other = found == 1 && models == 1;
+    if (f->card_is_other)
         err = kerf_path_join(f->card_path, dir, names.name[at]);
     kerf_names_free(&names);
     return err;
@@ -331,8 +335,9 @@ count_lines(const char *text)
     return n;
 }
 
-/* Splits text in place into lines; the last may lack its newline. */
-static void
+/* Splits text in place into lines; the last may lack its newline. Returns how
+ * many they are without the blank ones at the end. */
+static size_t
 split_lines(char *text, char **line, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -345,6 +350,27 @@ split_lines(char *text, char **line, size_t count)
         line[i] = text;
         text = next;
     }
+    while (count > 0 && line[count - 1][0] == '\0')
+        count--;
+    return count;
+}
+
+static kerf_err
+check_lines(char *const *line, size_t count, const char *path, kerf_detail *why)
+{
+    if (count == 0 || count > KERF_CARD_LABELS_MAX)
+        return kerf_fail(why, KERF_EINVAL, "%s: %zu labels, expected 1..%d",
+                         path, count, KERF_CARD_LABELS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (!kerf_text_is_utf8(line[i]))
+            return kerf_fail(why, KERF_ECORRUPT,
+                             "%s: line %zu is not UTF-8 text", path, i + 1);
+        if (strlen(line[i]) > KERF_CARD_LABEL_BYTES_MAX)
+            return kerf_fail(why, KERF_ETOOBIG,
+                             "%s: line %zu: a label has at most %d bytes", path,
+                             i + 1, KERF_CARD_LABEL_BYTES_MAX);
+    }
+    return KERF_OK;
 }
 
 /* Length of "17 " when the line starts with its own number, else 0. */
@@ -389,6 +415,7 @@ kerf_err
 kerf_card_read_labels(kerf_card *card, const char *path, kerf_detail *why)
 {
     uint8_t *text = NULL;
+    char *first;
     char **line = NULL;
     size_t len = 0;
     size_t count;
@@ -400,19 +427,20 @@ kerf_card_read_labels(kerf_card *card, const char *path, kerf_detail *why)
         err = kerf_fail(why, KERF_ECORRUPT, "%s: not a text file", path);
         goto out;
     }
-    count = count_lines((char *)text);
-    if (count == 0 || count > KERF_CARD_LABELS_MAX) {
-        err = kerf_fail(why, KERF_EINVAL, "%s: %zu labels, expected 1..%d",
-                        path, count, KERF_CARD_LABELS_MAX);
-        goto out;
-    }
-    line = calloc(count, sizeof *line);
+    /* A byte order mark is no part of the first label. */
+    first = (char *)text;
+    if (len >= 3 && memcmp(first, "\xef\xbb\xbf", 3) == 0)
+        first += 3;
+    count = count_lines(first);
+    line = calloc(count + 1, sizeof *line);
     if (line == NULL) {
-        err = KERF_ENOMEM;
+        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", path);
         goto out;
     }
-    split_lines((char *)text, line, count);
-    err = copy_labels(card, line, count);
+    count = split_lines(first, line, count);
+    err = check_lines(line, count, path, why);
+    if (err == KERF_OK)
+        err = copy_labels(card, line, count);
 out:
     free(line);
     free(text);

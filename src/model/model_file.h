@@ -4,7 +4,8 @@
  * A model is named by its graph file (.pdmodel, .onnx, .xml), by the path
  * without that ending, or by a folder that holds one model (halves of a cut,
  * client_infer_* and server_infer_*, do not count there).
- * Its card is NAME.kerf.json beside it, else the only *.kerf.json there.
+ * Its card is NAME.kerf.json beside it; else the only *.kerf.json there, when
+ * the folder holds no other whole model.
  * Threads: values.
  */
 #ifndef KERF_MODEL_FILE_H
@@ -19,6 +20,7 @@ typedef struct kerf_model_file {
     char graph_path[KERF_PATH_MAX];
     char weights_path[KERF_PATH_MAX]; /* "" when there is no such file */
     char card_path[KERF_PATH_MAX];    /* "" when there is no such file */
+    bool card_is_other; /* that card does not have this model's name */
     kerf_format format;
     uint8_t *graph, *weights; /* owned; weights may be NULL */
     size_t graph_len, weights_len;
@@ -43,8 +45,11 @@ kerf_model_bytes kerf_model_file_bytes(const kerf_model_file *f);
 KERF_NODISCARD kerf_err kerf_card_read(kerf_card *card, const char *path,
                                        kerf_detail *why);
 
-/* One label per line into card->label (replaced); a leading index that equals
- * the line's number on every line ("0 tench") is dropped. */
+/* One label per line, UTF-8, into card->label (replaced); a leading index that
+ * equals the line's number on every line ("0 tench") is dropped, and so are a
+ * byte order mark and blank lines at the end.
+ * Errors: KERF_ENOENT, KERF_ECORRUPT (not UTF-8), KERF_ETOOBIG, KERF_EINVAL (no
+ * label, or too many), KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_card_read_labels(kerf_card *card, const char *path,
                                               kerf_detail *why);
 

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -316,6 +317,15 @@ model_file__prefix_folder_and_card__are_found(void **state)
     assert_string_equal(f.name, "net");
     assert_int_equal(f.weights_len, 7);
     assert_true(kerf_path_ends(f.card_path, "/other.kerf.json"));
+    assert_true(f.card_is_other);
+    kerf_model_file_close(&f);
+
+    /* With a second model there, nobody knows whose card that is. */
+    assert_int_equal(kerf_path_join(path, dir, "net"), KERF_OK);
+    (void)put("second.onnx", "graph");
+    assert_int_equal(kerf_model_file_open(&f, path, &why), KERF_OK);
+    assert_string_equal(f.card_path, "");
+    assert_false(f.card_is_other);
     kerf_model_file_close(&f);
 
     (void)put("net.kerf.json", "{\"kerf_card\":1}");
@@ -348,6 +358,82 @@ read_labels__numbered_lines__lose_their_number(void **state)
     kerf_card_fini(&card);
 }
 
+static void
+read_labels__bom_and_blank_end__do_not_count(void **state)
+{
+    kerf_card card;
+    kerf_detail why = {.text = ""};
+
+    (void)state;
+    kerf_card_init(&card);
+    assert_int_equal(
+        kerf_card_read_labels(&card,
+                              put("l", "\xef\xbb\xbf"
+                                       "0 a\n1 caf\xc3\xa9\n\n \r\n"),
+                              &why),
+        KERF_OK);
+    assert_int_equal(card.label_count, 2);
+    assert_string_equal(card.label[0], "a");
+    assert_string_equal(card.label[1], "caf\xc3\xa9");
+    kerf_card_fini(&card);
+}
+
+static void
+read_labels__what_a_card_cannot_hold__is_refused(void **state)
+{
+    static char line[KERF_CARD_LABEL_BYTES_MAX + 2];
+    kerf_card card;
+    kerf_detail why = {.text = ""};
+
+    (void)state;
+    kerf_card_init(&card);
+    assert_int_equal(
+        kerf_card_read_labels(&card, put("l", "a\ncaf\xe9\nb\n"), &why),
+        KERF_ECORRUPT);
+    assert_non_null(strstr(why.text, "line 2"));
+    memset(line, 'x', sizeof line - 1);
+    assert_int_equal(kerf_card_read_labels(&card, put("l", line), &why),
+                     KERF_ETOOBIG);
+    assert_non_null(strstr(why.text, "line 1"));
+    line[KERF_CARD_LABEL_BYTES_MAX] = '\0';
+    assert_int_equal(kerf_card_read_labels(&card, put("l", line), &why),
+                     KERF_OK);
+    assert_int_equal(card.label_count, 1);
+    kerf_card_fini(&card);
+}
+
+static void
+format__what_parse_would_refuse__is_an_error(void **state)
+{
+    static char long_one[KERF_CARD_LABEL_BYTES_MAX + 2];
+    static char *many[1100];
+    char latin[] = "caf\xe9";
+    char *bad[] = {latin};
+    char *text = NULL;
+    kerf_card card;
+
+    (void)state;
+    kerf_card_init(&card);
+    card.label = bad;
+    card.label_count = 1;
+    assert_int_equal(kerf_card_format(&card, &text), KERF_ECORRUPT);
+    memset(long_one, 'x', sizeof long_one - 1);
+    bad[0] = long_one;
+    assert_int_equal(kerf_card_format(&card, &text), KERF_ETOOBIG);
+    long_one[KERF_CARD_LABEL_BYTES_MAX] = '\0';
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++)
+        many[i] = long_one;
+    card.label = many;
+    card.label_count = sizeof many / sizeof *many;
+    assert_int_equal(kerf_card_format(&card, &text), KERF_ETOOBIG);
+    card.label_count = 0;
+    card.is_image = true;
+    card.given = KERF_GIVEN_MEAN;
+    card.mean[1] = INFINITY;
+    assert_int_equal(kerf_card_format(&card, &text), KERF_ECORRUPT);
+    assert_null(text);
+}
+
 int
 main(void)
 {
@@ -364,6 +450,12 @@ main(void)
             model_file__prefix_folder_and_card__are_found, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(
             read_labels__numbered_lines__lose_their_number, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(
+            read_labels__bom_and_blank_end__do_not_count, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(
+            read_labels__what_a_card_cannot_hold__is_refused, make_dir,
+            drop_dir),
+        cmocka_unit_test(format__what_parse_would_refuse__is_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
