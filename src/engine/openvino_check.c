@@ -2,7 +2,9 @@
 
 #include "base/text.h"
 #include "engine/openvino_ops.h"
+#include "model/onnx.h"
 #include "model/pdiparams.h"
+#include "model/wire.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -18,16 +20,29 @@ static kerf_err check_names(const kerf_pdmodel *program, kerf_detail *why);
 static kerf_err name_ops(const kerf_model_bytes *m, const char *first,
                          kerf_detail *why);
 
+/* OpenVINO opens the .onnx itself, and follows what it names. */
+static bool
+may_name_files(const kerf_model_bytes *m)
+{
+    return m->format == KERF_FORMAT_ONNX && m->path != NULL;
+}
+
 kerf_err
 kerf_openvino_check(const kerf_model_bytes *m, kerf_detail *why)
 {
     kerf_err err = check_json(m, why);
 
+    /* OpenVINO guesses the format of bytes by itself: what is a program to us
+     * may be an ONNX model to it. Only the user's own file may name others. */
+    if (err == KERF_OK && m->format == KERF_FORMAT_PADDLE)
+        err = check_paddle(m, why);
+    if (err == KERF_OK && m->format != KERF_FORMAT_IR && !may_name_files(m))
+        err = kerf_onnx_check_whole(m->graph, m->graph_len, why);
     if (err != KERF_OK)
         return err;
     switch (m->format) {
     case KERF_FORMAT_PADDLE:
-        return check_paddle(m, why);
+        return KERF_OK;
     case KERF_FORMAT_ONNX:
         if (!kerf_wire_has(m->graph, m->graph_len, ONNX_GRAPH))
             return kerf_fail(why, KERF_ECORRUPT,

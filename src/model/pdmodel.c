@@ -1,6 +1,6 @@
 #include "model/pdmodel.h"
 
-#include "base/bytes.h"
+#include "model/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,93 +20,10 @@ enum {
     PD_BF16 = 22,
 };
 
-/* One field of a message; bytes for wire type 2, value for the others. */
-struct field {
-    uint32_t number;
-    uint32_t wire;
-    uint64_t value;
-    const uint8_t *bytes;
-    size_t len;
-};
-
 static kerf_err read_block(kerf_pdmodel *p, kerf_rd r);
 static kerf_err read_var(kerf_pdmodel *p, kerf_rd r);
 static kerf_err read_op(kerf_pdmodel *p, kerf_rd r);
 static void sort_params(kerf_pdmodel *p);
-
-static uint64_t
-rd_varint(kerf_rd *r)
-{
-    uint64_t v = 0;
-
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-        uint8_t byte = kerf_rd_u8(r);
-
-        if (shift < 64)
-            v |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80)
-            return v;
-    }
-    r->bad = true;
-    return 0;
-}
-
-/* False at the end, and (bad) when the field is not whole. */
-static bool
-rd_field(kerf_rd *r, struct field *f)
-{
-    uint64_t tag, len;
-
-    if (r->left == 0 || r->bad)
-        return false;
-    *f = (struct field){0};
-    tag = rd_varint(r);
-    f->number = (uint32_t)(tag >> 3);
-    f->wire = (uint32_t)tag & 7;
-    if (tag >> 32 != 0 || f->number == 0)
-        r->bad = true;
-    switch (f->wire) {
-    case 0:
-        f->value = rd_varint(r);
-        break;
-    case 1:
-        f->value = kerf_rd_u64(r);
-        break;
-    case 2:
-        len = rd_varint(r);
-        if (len > r->left)
-            r->bad = true;
-        if (!r->bad) {
-            f->len = (size_t)len;
-            f->bytes = kerf_rd_bytes(r, f->len);
-        }
-        break;
-    case 5:
-        f->value = kerf_rd_u32(r);
-        break;
-    default: /* groups: never in these files */
-        r->bad = true;
-    }
-    return !r->bad;
-}
-
-static kerf_rd
-inside(const struct field *f)
-{
-    return (kerf_rd){.at = f->bytes, .left = f->len};
-}
-
-bool
-kerf_wire_has(const void *data, size_t len, uint32_t number)
-{
-    kerf_rd r = {.at = data, .left = len};
-    struct field f;
-    bool has = false;
-
-    while (rd_field(&r, &f))
-        has |= f.number == number && f.wire == 2;
-    return has && !r.bad;
-}
 
 kerf_err
 kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
@@ -116,17 +33,17 @@ kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
     kerf_pdmodel new = {0};
     kerf_err err = KERF_OK;
     size_t blocks = 0;
-    struct field f;
+    kerf_wire_field f;
 
-    while (err == KERF_OK && rd_field(&r, &f)) {
+    while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == 1 && f.wire == 2) {
-            err = read_block(&new, inside(&f));
+            err = read_block(&new, kerf_wire_inside(&f));
             blocks++;
         } else if (f.number == 4 && f.wire == 2) {
-            kerf_rd in = inside(&f);
-            struct field v;
+            kerf_rd in = kerf_wire_inside(&f);
+            kerf_wire_field v;
 
-            while (rd_field(&in, &v)) {
+            while (kerf_wire_next(&in, &v)) {
                 if (v.number == 1 && v.wire == 0)
                     memcpy(&new.version, &v.value, sizeof new.version);
             }
@@ -193,18 +110,18 @@ kerf_pd_desc_read(kerf_pd_desc *out, const void *data, size_t len)
     kerf_rd r = {.at = data, .left = len};
     kerf_pd_desc desc = {0};
     bool fits = true;
-    struct field f;
+    kerf_wire_field f;
 
-    while (rd_field(&r, &f)) {
+    while (kerf_wire_next(&r, &f)) {
         if (f.number == 1 && f.wire == 0) {
             desc.is_known = dtype_of(f.value, &desc.dtype);
         } else if (f.number == 2 && f.wire == 0) {
             fits &= add_dim(&desc.shape, f.value);
         } else if (f.number == 2 && f.wire == 2) { /* packed */
-            kerf_rd in = inside(&f);
+            kerf_rd in = kerf_wire_inside(&f);
 
             while (in.left > 0 && !in.bad && fits)
-                fits &= add_dim(&desc.shape, rd_varint(&in));
+                fits &= add_dim(&desc.shape, kerf_wire_varint(&in));
             r.bad |= in.bad;
         }
     }
@@ -237,13 +154,13 @@ static kerf_err
 read_block(kerf_pdmodel *p, kerf_rd r)
 {
     kerf_err err = KERF_OK;
-    struct field f;
+    kerf_wire_field f;
 
-    while (err == KERF_OK && rd_field(&r, &f)) {
+    while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == 3 && f.wire == 2)
-            err = read_var(p, inside(&f));
+            err = read_var(p, kerf_wire_inside(&f));
         else if (f.number == 4 && f.wire == 2)
-            err = read_op(p, inside(&f));
+            err = read_op(p, kerf_wire_inside(&f));
     }
     return err == KERF_OK && r.bad ? KERF_ECORRUPT : err;
 }
@@ -253,16 +170,16 @@ static kerf_err
 read_type(kerf_rd r, uint64_t *kind, kerf_pd_desc *desc)
 {
     kerf_err err = KERF_OK;
-    struct field f, g;
+    kerf_wire_field f, g;
 
-    while (err == KERF_OK && rd_field(&r, &f)) {
-        kerf_rd in = inside(&f);
+    while (err == KERF_OK && kerf_wire_next(&r, &f)) {
+        kerf_rd in = kerf_wire_inside(&f);
 
         if (f.number == 1 && f.wire == 0)
             *kind = f.value;
         if (f.number != 3 || f.wire != 2)
             continue;
-        while (err == KERF_OK && rd_field(&in, &g)) {
+        while (err == KERF_OK && kerf_wire_next(&in, &g)) {
             if (g.number == 1 && g.wire == 2)
                 err = kerf_pd_desc_read(desc, g.bytes, g.len);
         }
@@ -280,13 +197,13 @@ read_var(kerf_pdmodel *p, kerf_rd r)
     uint64_t kind = 0;
     kerf_err err = KERF_OK;
     void *room = p->param;
-    struct field f;
+    kerf_wire_field f;
 
-    while (err == KERF_OK && rd_field(&r, &f)) {
+    while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == 1 && f.wire == 2)
             param.name = (kerf_pd_text){(const char *)f.bytes, f.len};
         else if (f.number == 2 && f.wire == 2)
-            err = read_type(inside(&f), &kind, &param.desc);
+            err = read_type(kerf_wire_inside(&f), &kind, &param.desc);
         else if (f.number == 3 && f.wire == 0)
             is_kept = f.value != 0;
     }
@@ -307,10 +224,10 @@ read_op(kerf_pdmodel *p, kerf_rd r)
 {
     kerf_pd_text type = {0};
     void *room = p->op;
-    struct field f;
+    kerf_wire_field f;
     kerf_err err;
 
-    while (rd_field(&r, &f)) {
+    while (kerf_wire_next(&r, &f)) {
         if (f.number == 3 && f.wire == 2)
             type = (kerf_pd_text){(const char *)f.bytes, f.len};
     }

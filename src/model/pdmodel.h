@@ -49,8 +49,4 @@ void kerf_pdmodel_close(kerf_pdmodel *p); /* accepts a zeroed one */
 KERF_NODISCARD kerf_err kerf_pd_desc_read(kerf_pd_desc *out, const void *data,
                                           size_t len);
 
-/* The bytes are a sequence of whole protobuf fields, one of them a message
- * numbered `number`: a cheap test for truncated and foreign files. */
-bool kerf_wire_has(const void *data, size_t len, uint32_t number);
-
 #endif

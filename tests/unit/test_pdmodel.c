@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "model/pdiparams.h"
+#include "model/wire.h"
 
 struct file {
     uint8_t bytes[1024];

@@ -1,0 +1,32 @@
+/*
+ * wire.h - walks the wire form of protobuf messages, as in .pdmodel and .onnx
+ * files. Views into the caller's bytes.
+ * Threads: values.
+ */
+#ifndef KERF_MODEL_WIRE_H
+#define KERF_MODEL_WIRE_H
+
+#include "base/bytes.h"
+
+/* One field of a message: bytes for wire type 2, value for the others. */
+typedef struct kerf_wire_field {
+    uint32_t number;
+    uint32_t wire;
+    uint64_t value;
+    const uint8_t *bytes;
+    size_t len;
+} kerf_wire_field;
+
+uint64_t kerf_wire_varint(kerf_rd *r);
+
+/* False at the end, and (r->bad) when the field is not whole. */
+bool kerf_wire_next(kerf_rd *r, kerf_wire_field *f);
+
+/* What is inside a field of wire type 2. */
+kerf_rd kerf_wire_inside(const kerf_wire_field *f);
+
+/* The bytes are a sequence of whole protobuf fields, one of them a message
+ * numbered `number`: a cheap test for truncated and foreign files. */
+bool kerf_wire_has(const void *data, size_t len, uint32_t number);
+
+#endif
