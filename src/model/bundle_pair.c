@@ -237,8 +237,11 @@ read_part(kerf_pair *pair, kerf_sha256 *hash, kerf_role role, const char *dir,
     if (kerf_path_join(path, dir, f->name) != KERF_OK)
         return kerf_fail(why, KERF_EINVAL, "%s: path too long", dir);
     err = kerf_fs_read(path, most, &pair->data[role], &pair->len[role], why);
-    if (err == KERF_ENOENT && role == KERF_ROLE_CARD)
+    if (err == KERF_ENOENT && role == KERF_ROLE_CARD) {
+        if (why != NULL) /* nothing is wrong: a card is optional */
+            why->text[0] = '\0';
         return KERF_OK;
+    }
     if (err == KERF_ENOENT)
         return kerf_fail(why, KERF_ENOENT, "%s: waiting for %s in %s", m->name,
                          f->name, dir);
