@@ -63,15 +63,22 @@ release(kerf_legacy_edge *edge)
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
+/* False: the note is the worker's, which may be filling it now. */
 static bool
-has_tensor(kerf_legacy_edge *edge)
+is_full(kerf_legacy_edge *edge)
 {
     bool full;
 
     (void)pthread_mutex_lock(&edge->lock);
     full = edge->full;
     (void)pthread_mutex_unlock(&edge->lock);
-    return full && edge->note.kind == KERF_LEGACY_NOTE_TENSOR;
+    return full;
+}
+
+static bool
+has_tensor(kerf_legacy_edge *edge)
+{
+    return is_full(edge) && edge->note.kind == KERF_LEGACY_NOTE_TENSOR;
 }
 
 static void
@@ -177,6 +184,9 @@ kerf_legacy_out_note(void *ctx)
     kerf_legacy_edge *edge = ctx;
     kerf_legacy_note *n = &edge->note;
 
+    /* on_ready() or on_cloud() may have sent it before this call came. */
+    if (!is_full(edge))
+        return;
     switch (n->kind) {
     case KERF_LEGACY_NOTE_TENSOR:
         try_send(edge);

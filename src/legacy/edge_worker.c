@@ -85,8 +85,8 @@ fit_source(kerf_legacy_edge *edge, kerf_detail *why)
 static void
 hand_over(kerf_legacy_edge *edge, kerf_legacy_note_kind kind)
 {
-    edge->note.kind = kind;
     (void)pthread_mutex_lock(&edge->lock);
+    edge->note.kind = kind;
     edge->full = true;
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_loop_post(edge->loop, &edge->posted);

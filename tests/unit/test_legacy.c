@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "kerf/legacy.h"
+#include "legacy/edge.h"
 #include "proto/legacy.h"
 
 #include <arpa/inet.h>
@@ -184,6 +185,29 @@ edge__cloud_silent_in_a_file__cut_off_and_nothing_left(void **state)
     assert_int_equal(rmdir(dir), 0); /* it is empty */
 }
 
+/* A post may come when what it was for has been sent already, and the worker
+ * fills the note anew. */
+static void
+edge__late_post__leaves_the_workers_note_alone(void **state)
+{
+    static kerf_legacy_edge edge = {.out_fd = -1};
+
+    (void)state;
+    assert_int_equal(pthread_mutex_init(&edge.lock, NULL), 0);
+    assert_int_equal(pthread_cond_init(&edge.changed, NULL), 0);
+    edge.note.kind = KERF_LEGACY_NOTE_SKIPPED;
+    kerf_legacy_out_note(&edge);
+    assert_int_equal(edge.total.skipped, 0);
+    edge.full = true;
+    kerf_legacy_out_note(&edge);
+    assert_int_equal(edge.total.skipped, 1);
+    assert_false(edge.full);
+    kerf_legacy_out_note(&edge);
+    assert_int_equal(edge.total.skipped, 1);
+    (void)pthread_cond_destroy(&edge.changed);
+    (void)pthread_mutex_destroy(&edge.lock);
+}
+
 int
 main(void)
 {
@@ -194,6 +218,7 @@ main(void)
             cloud__edge_silent_in_a_payload__cut_off_and_dialled_again),
         cmocka_unit_test(
             edge__cloud_silent_in_a_file__cut_off_and_nothing_left),
+        cmocka_unit_test(edge__late_post__leaves_the_workers_note_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
