@@ -23,7 +23,10 @@ fill_defaults(kerf_cloud_opts *o)
                                                           : (int)cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
-    o->heartbeat_ms = o->heartbeat_ms > 0 ? o->heartbeat_ms : 2000;
+    o->heartbeat_ms = o->heartbeat_ms <= 0 ? 2000
+                      : o->heartbeat_ms < KERF_HEARTBEAT_MIN_MS
+                          ? KERF_HEARTBEAT_MIN_MS
+                          : o->heartbeat_ms;
     o->edges_max = o->edges_max > 0 ? o->edges_max : 4096;
 }
 

@@ -14,6 +14,7 @@ struct finding {
     struct finding *next;
     char name[KERF_NAME_MAX];
     kerf_served *served; /* counted; NULL: failed or removed */
+    kerf_served *old;    /* counted; that it takes the place of */
     kerf_err err;
     kerf_detail why;
 };
@@ -203,11 +204,7 @@ apply(kerf_registry *r, struct finding *f)
     size_t at = find_served(r, f->name);
     kerf_served *old = at < r->count ? r->served[at] : NULL;
 
-    if (f->err != KERF_OK) {
-        r->opts.failed(r->opts.ctx, f->name, f->err, f->why.text);
-        return;
-    }
-    if (f->served == NULL && old == NULL)
+    if (f->err != KERF_OK || (f->served == NULL && old == NULL))
         return;
     if (f->served == NULL)
         r->served[at] = r->served[--r->count];
@@ -215,8 +212,17 @@ apply(kerf_registry *r, struct finding *f)
         r->served[at] = f->served;
     else
         r->served[r->count++] = f->served; /* as many names as known at most */
-    r->opts.changed(r->opts.ctx, f->served, old);
-    kerf_served_unref(old);
+    f->old = old;
+}
+
+static void
+tell(kerf_registry *r, const struct finding *f)
+{
+    if (f->err != KERF_OK)
+        r->opts.failed(r->opts.ctx, f->name, f->err, f->why.text);
+    else if (f->served != NULL || f->old != NULL)
+        r->opts.changed(r->opts.ctx, f->served, f->old);
+    kerf_served_unref(f->old);
 }
 
 static void
@@ -237,10 +243,13 @@ deliver(void *ctx)
         in_order = list;
         list = next;
     }
+    /* All first: which one to run depends on all that is there. */
+    for (struct finding *f = in_order; f != NULL; f = f->next)
+        apply(r, f);
     while (in_order != NULL) {
         struct finding *next = in_order->next;
 
-        apply(r, in_order);
+        tell(r, in_order);
         free(in_order);
         in_order = next;
     }

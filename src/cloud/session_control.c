@@ -98,8 +98,8 @@ kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old)
         if (s != NULL)
             kerf_session_offer(e, s);
         pick = kerf_registry_pick(cloud->registry, e->hello.want);
-        if (old != NULL && s == NULL && pick != NULL)
-            kerf_session_offer(e, pick); /* it ran the removed one, perhaps */
+        if (old != NULL && pick != NULL && pick != s)
+            kerf_session_offer(e, pick); /* it ran the old one, perhaps */
     }
 }
 

@@ -107,9 +107,9 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         return err;
     served = kerf_session_held(s, m->bundle);
     if (served == NULL) {
-        (void)kerf_fail(&s->turn_why, KERF_EMISMATCH,
+        (void)kerf_fail(&s->turn_why, KERF_ENOENT,
                         "the cloud does not serve this edge's bundle");
-        turn_away(s, sink, KERF_FRAME_FAILED, KERF_EMISMATCH);
+        turn_away(s, sink, KERF_FRAME_FAILED, KERF_ENOENT);
     } else if (!fits(served, m, &s->turn_why)) {
         turn_away(s, sink, KERF_FRAME_FAILED, KERF_EMISMATCH);
     } else if (atomic_load(&cloud->draining)) {

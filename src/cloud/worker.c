@@ -161,7 +161,6 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
     kerf_detail why = {{0}};
     kerf_err err;
 
-    slot->holds = 1;
     if (slot->deadline_ns != 0 && start_ns > slot->deadline_ns) {
         refuse(cloud, slot, KERF_EDEADLINE,
                "deadline passed while waiting for a worker");
@@ -238,8 +237,13 @@ kerf_workers_start(kerf_cloud *cloud, kerf_detail *why)
 void
 kerf_workers_stop(kerf_cloud *cloud)
 {
-    if (cloud->jobs != NULL)
+    kerf_slot *slot;
+
+    if (cloud->jobs != NULL) {
         kerf_queue_close(cloud->jobs);
+        while ((slot = kerf_queue_try_pop(cloud->jobs)) != NULL)
+            refuse(cloud, slot, KERF_ECLOSED, "the cloud stopped");
+    }
     for (size_t i = 0; i < cloud->workers; i++)
         (void)pthread_join(cloud->worker[i], NULL);
     kerf_queue_free(cloud->jobs);
@@ -255,6 +259,7 @@ kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot)
     kerf_err err;
 
     slot->owner = cloud;
+    slot->holds = 1;
     (void)atomic_fetch_add(&cloud->in_flight, 1);
     err = kerf_queue_push(cloud->jobs, slot);
     if (err != KERF_OK)

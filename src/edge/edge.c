@@ -33,6 +33,20 @@ kerf_edge_tell(kerf_edge *edge, kerf_note *note)
         free(note);
 }
 
+/* Thousands of inputs may be skipped faster than a slow terminal shows it. */
+void
+kerf_edge_wait_for_room(kerf_edge *edge)
+{
+    bool stopping = false;
+
+    while (!stopping && kerf_queue_count(edge->queue) > QUEUE_LEN / 2) {
+        (void)usleep(1000);
+        (void)pthread_mutex_lock(&edge->lock);
+        stopping = edge->stopping;
+        (void)pthread_mutex_unlock(&edge->lock);
+    }
+}
+
 void
 kerf_edge_tell_state(kerf_edge *edge, bool connected, const char *fmt, ...)
 {
@@ -127,9 +141,10 @@ switch_program(kerf_edge *edge)
     edge->current = edge->next;
     edge->next = NULL;
     kerf_loop_post(edge->loop, &edge->switched);
+    edge->stale = false;
     if (!filling)
         return old;
-    edge->leaving = old;
+    edge->leaving = old; /* was NULL: the one that fills is in `old` */
     return NULL;
 }
 

@@ -59,6 +59,7 @@ typedef enum kerf_fetch_state {
 } kerf_fetch_state;
 
 #define KERF_OFFERS_MAX 64
+#define KERF_GAVE_UP "stopped before the cloud answered"
 
 typedef struct kerf_wanted {
     kerf_manifest manifest;
@@ -76,6 +77,7 @@ typedef struct kerf_fetcher {
     uint64_t part_since_ns;
     char *manifest_json; /* being received */
     kerf_offer offer;
+    bool cut; /* the link broke while the loader had it */
     bool dropping; /* the PART being read is of a bundle that we gave up */
     /* The loader's answer. */
     kerf_post done;
@@ -106,8 +108,9 @@ struct kerf_edge {
     kerf_program *leaving; /* replaced while the worker waits for an input */
     kerf_conn *tensors;           /* NULL: not connected */
     size_t window;                /* granted by the cloud; flights at most */
-    size_t in_flight;
     bool stopping, ended; /* asked to stop; nothing more will come */
+    bool gave_up;         /* stopping, and the cloud will not be waited for */
+    bool stale; /* the cloud does not know `current`: nothing new for it */
     kerf_edge_total total;
 
     /* The worker's own. */
@@ -123,6 +126,8 @@ struct kerf_edge {
     kerf_welcome welcome;
     kerf_timer *backoff, *heartbeat, *wake, *give_up;
     uint64_t backoff_ms, jitter;
+    uint64_t shake_until_ns; /* the link must be up by then */
+    bool fruitful;           /* it brought an answer */
     kerf_sync sync;
     kerf_tensors parsed;
     kerf_flight *receiving;
@@ -134,6 +139,7 @@ struct kerf_edge {
 
 /* edge.c: for the caller's thread; safe from any. */
 void kerf_edge_tell(kerf_edge *edge, kerf_note *note); /* consumed */
+void kerf_edge_wait_for_room(kerf_edge *edge); /* not on the loop's thread */
 kerf_note *kerf_note_new(kerf_note_kind kind);         /* NULL: no memory */
 void kerf_edge_tell_state(kerf_edge *edge, bool connected, const char *fmt, ...)
     KERF_PRINTF(3, 4);

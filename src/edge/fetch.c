@@ -82,6 +82,27 @@ drop_waiting(kerf_fetcher *f)
         kerf_manifest_fini(&f->wanted[--f->count].manifest);
 }
 
+/* The one to run comes right after the one under way; when there are too many,
+ * the last goes: it is kept at most. */
+static void
+add_wanted(kerf_fetcher *f, const kerf_wanted *w)
+{
+    size_t at = f->count;
+
+    if (w->run)
+        at = f->state == KERF_FETCH_IDLE || f->count == 0 ? 0 : 1;
+    if (f->count == KERF_OFFERS_MAX) {
+        kerf_log(KERF_LOG_WARN, "edge.too_many_offers", "most=%d",
+                 KERF_OFFERS_MAX);
+        kerf_manifest_fini(&f->wanted[--f->count].manifest);
+        at = at > f->count ? f->count : at;
+    }
+    memmove(&f->wanted[at + 1], &f->wanted[at],
+            (f->count - at) * sizeof f->wanted[0]);
+    f->wanted[at] = *w;
+    f->count++;
+}
+
 kerf_err
 kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
 {
@@ -104,13 +125,7 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
         kerf_edge_tell_state(edge, true,
                              "connected; the cloud has %s, waiting for %s",
                              w.manifest.name, edge->opts.model);
-    if (f->count == KERF_OFFERS_MAX) {
-        kerf_manifest_fini(&w.manifest);
-        kerf_log(KERF_LOG_WARN, "edge.too_many_offers", "most=%d",
-                 KERF_OFFERS_MAX);
-        return KERF_OK;
-    }
-    f->wanted[f->count++] = w;
+    add_wanted(f, &w);
     work_on_first(edge);
     return KERF_OK;
 }
@@ -243,7 +258,7 @@ next_part(kerf_edge *edge)
         to_loader(edge, KERF_FETCH_LOAD);
         return;
     }
-    if (edge->control == NULL) { /* the offer will come again */
+    if (f->cut || edge->control == NULL) { /* the offer will come again */
         drop_first(f);
         return;
     }
@@ -265,18 +280,28 @@ next_part(kerf_edge *edge)
                                kerf_part_put(meta, sizeof meta, &ask));
 }
 
-/* The current program is this bundle already: after a reconnect, mostly. */
+/* Whether the bundle runs already, or is about to; after a reconnect, mostly.
+ * READY is said here only for what runs: kerf_link_on_switched() says it for the
+ * one to come, when nothing of the old one is in flight. */
 static bool
 is_running(kerf_edge *edge, const uint8_t *id)
 {
     const kerf_program *p;
-    bool same;
+    bool runs;
+    bool next;
 
     (void)pthread_mutex_lock(&edge->lock);
-    p = edge->next != NULL ? edge->next : edge->current;
-    same = p != NULL && memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
-    (void)pthread_mutex_unlock(&edge->lock);
-    return same;
+    p = edge->current;
+    runs = edge->next == NULL && p != NULL &&
+           memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
+    p = edge->next;
+    next = p != NULL && memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
+    if (runs)
+        edge->stale = false;
+    kerf_edge_stir(edge);
+    if (runs)
+        kerf_fetch_ready(edge, id, KERF_OK, "");
+    return runs || next;
 }
 
 static void
@@ -288,10 +313,10 @@ work_on_first(kerf_edge *edge)
         const kerf_manifest *m = &f->wanted[0].manifest;
 
         if (is_running(edge, m->id)) {
-            kerf_fetch_ready(edge, m->id, KERF_OK, "");
             drop_first(f);
             continue;
         }
+        f->cut = false;
         f->missing = 0;
         f->part = 0;
         to_loader(edge, KERF_FETCH_CHECK);
@@ -347,8 +372,6 @@ on_loader_done(void *ctx)
     } else {
         if (f->program != NULL)
             take_program(edge);
-        else
-            kerf_fetch_ready(edge, m->id, KERF_OK, "kept");
         drop_first(f);
     }
     work_on_first(edge);
@@ -364,6 +387,7 @@ kerf_fetch_cut(kerf_edge *edge)
         f->incoming = NULL;
         drop_first(f);
     }
+    f->cut = true;
     drop_waiting(f);
     free(f->manifest_json);
     f->manifest_json = NULL;

@@ -21,6 +21,8 @@
 #include <string.h>
 
 #define DIAL_MS 10000
+#define LATE_MS 50
+#define SHAKE_MS 10000 /* from the first connection to being attached */
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 #define BUSY_MAX_MS 60000
@@ -77,8 +79,9 @@ go_down(kerf_edge *edge, const char *why)
     drop_connections(edge);
     kerf_fetch_cut(edge);
     edge->link = KERF_LINK_DOWN;
-    if (was_up)
+    if (edge->fruitful) /* else it breaks again and again: ever slower */
         edge->backoff_ms = BACKOFF_MIN_MS;
+    edge->fruitful = false;
     wait_ms = edge->backoff_ms / 2 +
               kerf_rng_next(&edge->jitter) % (edge->backoff_ms / 2 + 1);
     edge->backoff_ms = edge->backoff_ms * 2 > BACKOFF_MAX_MS
@@ -158,11 +161,12 @@ on_dialled(void *ctx, int fd, const char *why)
     }
     if (!second) {
         edge->link = KERF_LINK_HELLO;
+        edge->shake_until_ns = kerf_now_ns() + SHAKE_MS * (uint64_t)1000000;
+        kerf_timer_start(edge->heartbeat, SHAKE_MS, 0);
         say_hello(edge);
         return;
     }
     edge->link = KERF_LINK_ATTACH;
-    kerf_conn_set_payload_max(*conn, KERF_ANSWER_MAX);
     if (kerf_conn_send_meta(
             *conn, KERF_FRAME_ATTACH, 0, meta,
             kerf_token_put(meta, sizeof meta, edge->welcome.token)) != KERF_OK)
@@ -208,6 +212,7 @@ on_welcome(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     kerf_conn_set_payload_max(edge->control, KERF_MANIFEST_MAX);
     edge->link = KERF_LINK_DIAL2;
     edge->sync = (kerf_sync){0};
+    kerf_timer_start(edge->heartbeat, w->heartbeat_ms, w->heartbeat_ms);
     dial(edge);
     return KERF_OK;
 }
@@ -358,10 +363,8 @@ on_attached(kerf_edge *edge)
     size_t n;
 
     edge->link = KERF_LINK_UP;
-    edge->backoff_ms = BACKOFF_MIN_MS;
     edge->said_why[0] = '\0';
-    kerf_timer_start(edge->heartbeat, edge->welcome.heartbeat_ms,
-                     edge->welcome.heartbeat_ms);
+    kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
     kerf_edge_tell_state(edge, true, "connected to %s:%d", edge->opts.host,
                          edge->opts.port);
     (void)pthread_mutex_lock(&edge->lock);
@@ -480,6 +483,7 @@ on_result(kerf_edge *edge, const kerf_frame_in *frame)
     edge->receiving = NULL;
     if (f == NULL)
         return KERF_OK;
+    edge->fruitful = true;
     take_times(edge, f, frame);
     f->bytes_received = kerf_head_len(frame->header.meta_len) +
                         (size_t)frame->header.payload_len;
@@ -517,6 +521,8 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         f->state = KERF_FLIGHT_WAITING;
         f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
     } else if (f != NULL) {
+        if (n.err == KERF_ENOENT)
+            edge->stale = true; /* its next offer ends this */
         kerf_edge_answer(edge, f, n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
                          kerf_text_safe(text, sizeof text, n.text));
     }
@@ -537,9 +543,14 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
 
     if (edge->link == KERF_LINK_ATTACH && type == KERF_FRAME_ATTACHED)
         return on_attached(edge);
-    if (edge->link == KERF_LINK_UP && type == KERF_FRAME_RESULT &&
-        frame->header.payload_len > 0)
-        return on_result(edge, frame);
+    if (edge->link == KERF_LINK_UP && type == KERF_FRAME_RESULT) {
+        kerf_sink none = {0}; /* every output is empty: no payload to place */
+        kerf_err err = frame->header.payload_len > 0
+                           ? KERF_OK
+                           : on_tensor_head(ctx, conn, frame, &none, why);
+
+        return err == KERF_OK ? on_result(edge, frame) : err;
+    }
     if (edge->link == KERF_LINK_UP &&
         (type == KERF_FRAME_BUSY || type == KERF_FRAME_FAILED))
         return on_turned_away(edge, frame, why);
@@ -559,6 +570,12 @@ on_heartbeat(void *ctx)
     uint64_t silence_ns = (uint64_t)edge->welcome.heartbeat_ms * 3000000u;
     uint64_t now_ns = kerf_now_ns();
 
+    if (edge->link == KERF_LINK_HELLO ||
+        (edge->link < KERF_LINK_UP && now_ns > edge->shake_until_ns)) {
+        go_down(edge, "it takes the connection but does not answer: is it a "
+                      "Kerf cloud?");
+        return;
+    }
     if (now_ns > kerf_conn_last_in_ns(edge->control) + silence_ns) {
         go_down(edge, "the cloud is silent");
         return;
@@ -587,6 +604,7 @@ kerf_link_arm(void *ctx)
     n = list_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
         kerf_flight *f = list[i];
+        uint64_t due_ns;
 
         if (f->deadline_ns != 0 && now_ns >= f->deadline_ns && !f->receiving &&
             !atomic_load(&f->sending)) {
@@ -598,8 +616,11 @@ kerf_link_arm(void *ctx)
             f->retry_ns = 0;
             kerf_link_send(edge, f);
         }
-        if (f->deadline_ns != 0 && f->deadline_ns < soonest_ns)
-            soonest_ns = f->deadline_ns;
+        due_ns = f->deadline_ns;
+        if (due_ns != 0 && due_ns <= now_ns) /* once its memory is free */
+            due_ns = now_ns + LATE_MS * (uint64_t)1000000;
+        if (due_ns != 0 && due_ns < soonest_ns)
+            soonest_ns = due_ns;
         if (f->retry_ns != 0 && f->retry_ns < soonest_ns)
             soonest_ns = f->retry_ns;
     }
@@ -620,11 +641,13 @@ on_give_up(void *ctx)
     size_t n;
 
     drop_connections(edge);
+    kerf_timer_stop(edge->backoff);
+    edge->link = KERF_LINK_DOWN;
     (void)pthread_mutex_lock(&edge->lock);
+    edge->gave_up = true; /* what the worker still has ends in submit() */
     n = list_flights(edge, list);
     for (size_t i = 0; i < n; i++)
-        kerf_edge_answer(edge, list[i], KERF_EINTR,
-                         "stopped before the cloud answered");
+        kerf_edge_answer(edge, list[i], KERF_EINTR, KERF_GAVE_UP);
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
@@ -661,9 +684,6 @@ kerf_link_start(kerf_edge *edge)
 {
     edge->backoff_ms = BACKOFF_MIN_MS;
     edge->jitter = kerf_now_ns();
-    edge->switched = (kerf_post){.fn = kerf_link_on_switched, .ctx = edge};
-    edge->arm = (kerf_post){.fn = kerf_link_arm, .ctx = edge};
-    edge->stop = (kerf_post){.fn = on_stop, .ctx = edge};
     kerf_timer_start(edge->backoff, 0, 0);
 }
 
@@ -672,6 +692,9 @@ kerf_link_init(kerf_edge *edge)
 {
     kerf_err err = kerf_timer_new(&edge->backoff, edge->loop, on_backoff, edge);
 
+    edge->switched = (kerf_post){.fn = kerf_link_on_switched, .ctx = edge};
+    edge->arm = (kerf_post){.fn = kerf_link_arm, .ctx = edge};
+    edge->stop = (kerf_post){.fn = on_stop, .ctx = edge};
     if (err == KERF_OK)
         err = kerf_timer_new(&edge->heartbeat, edge->loop, on_heartbeat, edge);
     if (err == KERF_OK)

@@ -23,7 +23,8 @@ typedef struct kerf_event {
 
 typedef enum kerf_flight_state {
     KERF_FLIGHT_FREE = 0,
-    KERF_FLIGHT_FILLING,  /* the worker's: input, head */
+    KERF_FLIGHT_FILLING,  /* the worker waits for its input */
+    KERF_FLIGHT_RUNNING,  /* the head runs on it: it holds the program */
     KERF_FLIGHT_WAITING,  /* to be sent: no connection, or BUSY */
     KERF_FLIGHT_SENT,     /* no answer yet */
     KERF_FLIGHT_ANSWERED, /* being shown; then free */

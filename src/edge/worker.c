@@ -16,7 +16,8 @@ static kerf_flight *
 find_free(kerf_edge *edge)
 {
     kerf_program *p = edge->current;
-    size_t most = p == NULL || edge->next != NULL ? 0 : p->flights;
+    size_t most =
+        p == NULL || edge->next != NULL || edge->stale ? 0 : p->flights;
 
     if (edge->window > 0 && edge->window < most)
         most = edge->window;
@@ -27,9 +28,10 @@ find_free(kerf_edge *edge)
     return NULL;
 }
 
-/* Waits for a program and a free flight. NULL: stopping. */
+/* Waits for a program and a free flight, which gets the state `as`. NULL:
+ * stopping. */
 static kerf_flight *
-take_flight(kerf_edge *edge)
+take_flight(kerf_edge *edge, kerf_flight_state as)
 {
     kerf_flight *f = NULL;
 
@@ -47,7 +49,7 @@ take_flight(kerf_edge *edge)
             (void)pthread_cond_wait(&edge->changed, &edge->lock);
     }
     if (f != NULL)
-        f->state = KERF_FLIGHT_FILLING;
+        f->state = as;
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_awake_end(&edge->awake);
     return f;
@@ -96,6 +98,7 @@ tell_skipped(kerf_edge *edge, const kerf_item *item)
 {
     kerf_note *note = kerf_note_new(KERF_NOTE_SKIPPED);
 
+    kerf_edge_wait_for_room(edge);
     (void)pthread_mutex_lock(&edge->lock);
     edge->total.asked++;
     edge->total.skipped++;
@@ -164,6 +167,8 @@ submit(kerf_edge *edge, kerf_flight *f, kerf_err err, const kerf_detail *why)
     f->state = KERF_FLIGHT_WAITING;
     if (err != KERF_OK)
         kerf_edge_answer(edge, f, err, why->text);
+    else if (edge->gave_up)
+        kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
     else
         kerf_link_send(edge, f);
     (void)pthread_mutex_unlock(&edge->lock);
@@ -203,7 +208,7 @@ start_flight(kerf_edge *edge, kerf_flight *f)
 static kerf_flight *
 move_flight(kerf_edge *edge, kerf_flight *from)
 {
-    kerf_flight *to = take_flight(edge);
+    kerf_flight *to = take_flight(edge, KERF_FLIGHT_RUNNING);
     size_t n;
 
     if (to == NULL)
@@ -245,6 +250,8 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
     }
     (void)pthread_mutex_lock(&edge->lock);
     left = f->program == edge->leaving;
+    if (!left)
+        f->state = KERF_FLIGHT_RUNNING;
     (void)pthread_mutex_unlock(&edge->lock);
     if (left) {
         kerf_flight *to =
@@ -294,7 +301,7 @@ kerf_worker_run(void *ctx)
     kerf_flight *f;
 
     kerf_thread_begin("kerf-worker");
-    while ((f = take_flight(edge)) != NULL && do_one(edge, f, &why, &err))
+    while ((f = take_flight(edge, KERF_FLIGHT_FILLING)) != NULL && do_one(edge, f, &why, &err))
         continue;
     wait_for_answers(edge);
     if (err == KERF_ECLOSED || err == KERF_OK)

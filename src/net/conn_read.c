@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define TURN_LEN ((uint64_t)4 << 20) /* then other connections have theirs */
 #define SCRAP_LEN ((size_t)64 << 10)
 
 /* Reading. Each step returns KERF_OK to go on, KERF_EAGAIN to wait for the
@@ -148,7 +149,7 @@ read_payload(kerf_conn *conn, kerf_detail *why)
     uint64_t len = conn->frame.header.payload_len;
     kerf_err err;
 
-    while (conn->payload_got < len) {
+    for (uint64_t turn = 0; conn->payload_got < len;) {
         struct iovec iov[KERF_CONN_IOV];
         struct msghdr message = {.msg_iov = iov};
         ssize_t n;
@@ -162,6 +163,9 @@ read_payload(kerf_conn *conn, kerf_detail *why)
             kerf_log(KERF_LOG_TRACE, "net.recv", "conn=%u at=%p len=%zd",
                      conn->number, iov[0].iov_base, n);
         conn->payload_got += (uint64_t)n;
+        turn += (uint64_t)n;
+        if (turn >= TURN_LEN && conn->payload_got < len)
+            return KERF_EAGAIN; /* the poll comes back to it */
     }
     err = check_body(conn, why);
     if (err != KERF_OK)

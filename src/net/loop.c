@@ -101,6 +101,9 @@ void
 kerf_loop_run(kerf_loop *loop)
 {
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
+    /* A signal while the owner shuts down has its default action again. */
+    for (int i = 0; i < 2 && loop->on_signal != NULL; i++)
+        (void)uv_signal_stop(&loop->signals[i]);
 }
 
 void
@@ -234,7 +237,8 @@ kerf_timer_start(kerf_timer *timer, uint64_t in_ms, uint64_t repeat_ms)
 void
 kerf_timer_stop(kerf_timer *timer)
 {
-    (void)uv_timer_stop(&timer->uv);
+    if (timer != NULL)
+        (void)uv_timer_stop(&timer->uv);
 }
 
 void

@@ -57,7 +57,7 @@ KERF_NODISCARD kerf_err kerf_timer_new(kerf_timer **out, kerf_loop *loop,
                                        kerf_loop_fn *fn, void *ctx);
 /* repeat_ms 0: once. Starting again restarts. */
 void kerf_timer_start(kerf_timer *timer, uint64_t in_ms, uint64_t repeat_ms);
-void kerf_timer_stop(kerf_timer *timer);
+void kerf_timer_stop(kerf_timer *timer); /* accepts NULL */
 void kerf_timer_free(kerf_timer *timer); /* accepts NULL */
 
 /* SIGINT and SIGTERM; nth counts from 1. */
@@ -82,7 +82,8 @@ KERF_NODISCARD kerf_err kerf_listen(kerf_listener **out, kerf_loop *loop,
 int kerf_listener_port(const kerf_listener *listener);
 void kerf_listener_free(kerf_listener *listener); /* accepts NULL */
 
-/* fd >= 0, or -1 with the reason. Called once, later; the handle is gone then.
+/* timeout_ms is for the name and for each of its addresses. fd >= 0, or -1 with
+ * the reason. Called once, later; the handle is gone then.
  */
 typedef void kerf_dial_fn(void *ctx, int fd, const char *why);
 KERF_NODISCARD kerf_err kerf_dial_start(kerf_dial **out, kerf_loop *loop,

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define UNACKED_MS 30000
 #define ACCEPT_PAUSE_MS 100 /* when out of file descriptors */
 
 struct kerf_listener {
@@ -31,10 +32,15 @@ struct kerf_listener {
 static void
 tune(int fd)
 {
+    unsigned unacked_ms = UNACKED_MS;
     int on = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    /* A firewall that forgot the connection swallows what we send: without
+     * this it would be retried for a quarter of an hour. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms,
+                     sizeof unacked_ms);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
@@ -180,6 +186,7 @@ struct kerf_dial {
     uv_poll_t *poll; /* of the attempt under way, or NULL */
     bool resolving, cancelled;
     kerf_timer *timeout;
+    uint64_t timeout_ms;
     kerf_loop *loop;
     struct addrinfo *list, *at;
     kerf_dial_fn *fn;
@@ -212,6 +219,15 @@ finish(kerf_dial *dial, int fd)
     free(dial);
 }
 
+static void
+drop_attempt(kerf_dial *dial)
+{
+    drop_poll(dial);
+    (void)close(dial->fd);
+    dial->fd = -1;
+    dial->at = dial->at->ai_next;
+}
+
 static bool start_attempt(kerf_dial *dial);
 
 static void
@@ -240,10 +256,7 @@ on_connect(uv_poll_t *poll, int status, int events)
         return;
     }
     (void)snprintf(dial->why, sizeof dial->why, "%s", strerror(code));
-    drop_poll(dial);
-    (void)close(dial->fd);
-    dial->fd = -1;
-    dial->at = dial->at->ai_next;
+    drop_attempt(dial);
     try_addresses(dial);
 }
 
@@ -262,6 +275,7 @@ start_attempt(kerf_dial *dial)
             (void)uv_poll_init(kerf_loop_uv(dial->loop), dial->poll, fd);
             dial->poll->data = dial;
             (void)uv_poll_start(dial->poll, UV_WRITABLE, on_connect);
+            kerf_timer_start(dial->timeout, dial->timeout_ms, 0);
             return true;
         }
     }
@@ -288,16 +302,19 @@ on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
     try_addresses(dial);
 }
 
+/* Of the name, or of one address: then the next one has its turn. */
 static void
 on_dial_timeout(void *ctx)
 {
     kerf_dial *dial = ctx;
 
     (void)snprintf(dial->why, sizeof dial->why, "no answer in time");
-    if (dial->resolving)
+    if (dial->resolving) {
         (void)uv_cancel((uv_req_t *)&dial->resolve); /* on_resolved follows */
-    else
-        finish(dial, -1);
+        return;
+    }
+    drop_attempt(dial);
+    try_addresses(dial);
 }
 
 kerf_err
@@ -318,6 +335,7 @@ kerf_dial_start(kerf_dial **out, kerf_loop *loop, const char *host, int port,
     dial->fd = -1;
     dial->fn = fn;
     dial->ctx = ctx;
+    dial->timeout_ms = timeout_ms;
     dial->resolve.data = dial;
     dial->resolving = true;
     (void)snprintf(service, sizeof service, "%d", port);
@@ -336,10 +354,13 @@ void
 kerf_dial_cancel(kerf_dial *dial)
 {
     dial->cancelled = true;
-    if (dial->resolving)
+    if (dial->resolving) { /* on_resolved() frees it, perhaps long after */
+        kerf_timer_free(dial->timeout);
+        dial->timeout = NULL;
         (void)uv_cancel((uv_req_t *)&dial->resolve);
-    else
+    } else {
         finish(dial, -1);
+    }
 }
 
 char *
