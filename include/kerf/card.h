@@ -60,9 +60,9 @@ enum {
 /* Expected values of one output for one seeded input (tensor.h). */
 typedef struct kerf_probe_out {
     kerf_shape shape;
-    size_t count;    /* of at and value */
-    size_t *at;      /* element indices; owned */
-    double *value;   /* owned */
+    size_t count;  /* of at and value */
+    size_t *at;    /* element indices; owned */
+    double *value; /* owned */
 } kerf_probe_out;
 
 typedef struct kerf_probe {
@@ -81,9 +81,9 @@ typedef struct kerf_card {
     kerf_resize resize;
     uint8_t pad; /* letterbox grey, 0..255; default 114 */
     kerf_colour colour;
-    float scale, mean[3], std[3]; /* defaults 1, 0, 1 */
+    float scale, mean[3], std[3];         /* defaults 1, 0, 1 */
     bool scores_given, scores_are_logits; /* softmax needed? else: looked at */
-    char **label; /* owned */
+    char **label;                         /* owned */
     size_t label_count;
     kerf_probe *probe; /* owned */
     size_t probe_count;

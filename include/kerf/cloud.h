@@ -16,10 +16,9 @@ typedef struct kerf_cloud kerf_cloud;
 
 /* Loads what is in the folder and listens. events is copied.
  * Errors: KERF_EADDRINUSE, KERF_ENOENT (host, folder), engine's. */
-KERF_API KERF_NODISCARD kerf_err kerf_cloud_open(kerf_cloud **out,
-                                                 const kerf_cloud_opts *opts,
-                                                 const kerf_cloud_events *events,
-                                                 kerf_detail *why);
+KERF_API KERF_NODISCARD kerf_err
+kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
+                const kerf_cloud_events *events, kerf_detail *why);
 /* Serves until stopped, then drains: answers what it has taken (at most 5 s)
  * and tells the edges. */
 KERF_API void kerf_cloud_run(kerf_cloud *cloud);

@@ -67,17 +67,18 @@ typedef struct kerf_load {
  * Errors: KERF_ECORRUPT, KERF_ENOTSUP (an op or format the engine lacks: *why
  * names it), KERF_EINVAL (shapes), KERF_EENGINE, KERF_ENOMEM.
  */
-KERF_API KERF_NODISCARD kerf_err
-kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
-                 const kerf_load *how, kerf_detail *why);
+KERF_API KERF_NODISCARD kerf_err kerf_engine_load(kerf_engine *engine,
+                                                  kerf_net **out,
+                                                  const kerf_model_bytes *m,
+                                                  const kerf_load *how,
+                                                  kerf_detail *why);
 KERF_API void kerf_net_free(kerf_net *net); /* after its requests; NULL is ok */
 
 /* The ports of a network before anything is made static or compiled; cheap.
  * in and out hold KERF_PORTS_MAX each. */
-KERF_API KERF_NODISCARD kerf_err
-kerf_engine_inspect(kerf_engine *engine, const kerf_model_bytes *m,
-                    kerf_port *in, size_t *in_count, kerf_port *out,
-                    size_t *out_count, kerf_detail *why);
+KERF_API KERF_NODISCARD kerf_err kerf_engine_inspect(
+    kerf_engine *engine, const kerf_model_bytes *m, kerf_port *in,
+    size_t *in_count, kerf_port *out, size_t *out_count, kerf_detail *why);
 
 KERF_API size_t kerf_net_in_count(const kerf_net *net);
 KERF_API size_t kerf_net_out_count(const kerf_net *net);

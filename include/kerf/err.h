@@ -24,25 +24,25 @@ extern "C" {
 #endif
 
 /* Numbers travel on the wire and in exit reports: append, never renumber. */
-#define KERF_ERR_MAP(X)                                                        \
-    X(OK, 0, "success")                                                        \
-    X(ENOMEM, 1, "out of memory")                                              \
-    X(EINVAL, 2, "invalid argument")                                           \
-    X(ECORRUPT, 3, "corrupt data")                                             \
-    X(ETOOBIG, 4, "larger than the limit")                                     \
-    X(ENOTSUP, 5, "not supported")                                             \
-    X(EIO, 6, "input or output failed")                                        \
-    X(ENOENT, 7, "not found")                                                  \
-    X(EMISMATCH, 8, "does not match")                                          \
-    X(EVERSION, 9, "version not supported")                                    \
-    X(EPROTO, 10, "protocol violation")                                        \
-    X(EBUSY, 11, "busy, try again later")                                      \
-    X(EDEADLINE, 12, "deadline passed")                                        \
-    X(ECLOSED, 13, "connection closed")                                        \
-    X(EENGINE, 14, "inference engine failed")                                  \
-    X(ENOSPC, 15, "no space left")                                             \
-    X(EINTR, 16, "interrupted")                                                \
-    X(EAGAIN, 17, "not ready yet")                                             \
+#define KERF_ERR_MAP(X)                       \
+    X(OK, 0, "success")                       \
+    X(ENOMEM, 1, "out of memory")             \
+    X(EINVAL, 2, "invalid argument")          \
+    X(ECORRUPT, 3, "corrupt data")            \
+    X(ETOOBIG, 4, "larger than the limit")    \
+    X(ENOTSUP, 5, "not supported")            \
+    X(EIO, 6, "input or output failed")       \
+    X(ENOENT, 7, "not found")                 \
+    X(EMISMATCH, 8, "does not match")         \
+    X(EVERSION, 9, "version not supported")   \
+    X(EPROTO, 10, "protocol violation")       \
+    X(EBUSY, 11, "busy, try again later")     \
+    X(EDEADLINE, 12, "deadline passed")       \
+    X(ECLOSED, 13, "connection closed")       \
+    X(EENGINE, 14, "inference engine failed") \
+    X(ENOSPC, 15, "no space left")            \
+    X(EINTR, 16, "interrupted")               \
+    X(EAGAIN, 17, "not ready yet")            \
     X(EADDRINUSE, 18, "address in use")
 
 typedef enum kerf_err {
@@ -66,8 +66,8 @@ typedef struct kerf_detail {
 /* Writes the line and returns err, so that a failing check is one statement:
  *     return kerf_fail(why, KERF_EINVAL, "--size %s: expected HxW", arg);
  * why may be NULL. */
-KERF_API kerf_err kerf_fail(kerf_detail *why, kerf_err err, const char *fmt, ...)
-    KERF_PRINTF(3, 4);
+KERF_API kerf_err kerf_fail(kerf_detail *why, kerf_err err, const char *fmt,
+                            ...) KERF_PRINTF(3, 4);
 
 /* Puts "prefix: " before the line that is there already. Returns err. */
 KERF_API kerf_err kerf_fail_in(kerf_detail *why, kerf_err err, const char *fmt,

@@ -10,9 +10,8 @@ void
 kerf_awake_begin(kerf_awake *a)
 {
     a->since_ns = kerf_now_ns();
-    a->until_ns = a->mean_ns < KERF_AWAKE_MOST_NS
-                      ? a->since_ns + KERF_AWAKE_MOST_NS
-                      : 0;
+    a->until_ns =
+        a->mean_ns < KERF_AWAKE_MOST_NS ? a->since_ns + KERF_AWAKE_MOST_NS : 0;
 }
 
 bool

@@ -8,8 +8,8 @@ const char *
 kerf_err_name(kerf_err err)
 {
     switch (err) {
-#define KERF_ERR_NAME(name, number, text)                                      \
-    case KERF_##name:                                                          \
+#define KERF_ERR_NAME(name, number, text) \
+    case KERF_##name:                     \
         return #name;
         KERF_ERR_MAP(KERF_ERR_NAME)
 #undef KERF_ERR_NAME
@@ -22,8 +22,8 @@ const char *
 kerf_err_text(kerf_err err)
 {
     switch (err) {
-#define KERF_ERR_TEXT(name, number, text)                                      \
-    case KERF_##name:                                                          \
+#define KERF_ERR_TEXT(name, number, text) \
+    case KERF_##name:                     \
         return text;
         KERF_ERR_MAP(KERF_ERR_TEXT)
 #undef KERF_ERR_TEXT

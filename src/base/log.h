@@ -25,7 +25,7 @@ typedef void kerf_log_sink(void *ctx, kerf_log_level level, const char *line);
 
 void kerf_log_set(kerf_log_sink *sink, void *ctx, kerf_log_level most);
 void kerf_log_set_level(kerf_log_level most); /* the sink stays */
-int kerf_log_on(kerf_log_level level); /* worth formatting? */
+int kerf_log_on(kerf_log_level level);        /* worth formatting? */
 void kerf_log(kerf_log_level level, const char *event, const char *fmt, ...)
     KERF_PRINTF(3, 4);
 

@@ -19,8 +19,9 @@ fill_defaults(kerf_cloud_opts *o)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
     if (o->workers <= 0) /* each costs a network per model in memory */
-        o->workers = cores < 1 ? 1 : cores > WORKERS_MOST ? WORKERS_MOST
-                                                          : (int)cores;
+        o->workers = cores < 1              ? 1
+                     : cores > WORKERS_MOST ? WORKERS_MOST
+                                            : (int)cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
     o->heartbeat_ms = o->heartbeat_ms <= 0 ? 2000
@@ -35,12 +36,12 @@ on_changed(void *ctx, kerf_served *s, kerf_served *old)
 {
     kerf_cloud *cloud = ctx;
 
-    if (cloud->events.model != NULL)
-        cloud->events.model(cloud->events.ctx,
-                            (s != NULL ? s : old)->manifest.name,
-                            s != NULL ? s->id : "",
-                            s != NULL ? KERF_OK : KERF_ENOENT,
-                            s != NULL ? NULL : "removed from the folder");
+    if (cloud->events.model != NULL) {
+        cloud->events.model(
+            cloud->events.ctx, (s != NULL ? s : old)->manifest.name,
+            s != NULL ? s->id : "", s != NULL ? KERF_OK : KERF_ENOENT,
+            s != NULL ? NULL : "removed from the folder");
+    }
     kerf_sessions_offer(cloud, s, old);
 }
 

@@ -31,7 +31,7 @@ struct kerf_cloud {
     kerf_post stop;
     kerf_post drained; /* posted by the worker that sent the last answer */
     kerf_timer *drain_timeout;
-    kerf_timer *sweep; /* runs while there are sessions */
+    kerf_timer *sweep;      /* runs while there are sessions */
     kerf_session *sessions; /* list; loop thread */
     size_t session_count;
     kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
@@ -46,8 +46,7 @@ void kerf_sessions_bye(kerf_cloud *cloud, const char *text);
 void kerf_sessions_close(kerf_cloud *cloud);
 
 /* worker.c */
-KERF_NODISCARD kerf_err kerf_workers_start(kerf_cloud *cloud,
-                                           kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_workers_start(kerf_cloud *cloud, kerf_detail *why);
 void kerf_workers_stop(kerf_cloud *cloud); /* refuses what still waits */
 /* Hands a filled slot over; on a full queue the slot is not consumed. */
 KERF_NODISCARD kerf_err kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot);

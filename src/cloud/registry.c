@@ -270,11 +270,11 @@ kerf_registry_new(kerf_registry **out, kerf_loop *loop,
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->wanted, NULL);
     /* Watch first: a change during the scan must not be missed. */
-    err = kerf_folder_watch_new(&r->watch, loop, opts->dir, QUIET_MS, ask_scan, r, why);
+    err = kerf_folder_watch_new(&r->watch, loop, opts->dir, QUIET_MS, ask_scan,
+                                r, why);
     if (err == KERF_OK)
         err = scan(r, why);
-    if (err == KERF_OK &&
-        pthread_create(&r->loader, NULL, run_loader, r) != 0)
+    if (err == KERF_OK && pthread_create(&r->loader, NULL, run_loader, r) != 0)
         err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
     if (err != KERF_OK) {
         kerf_registry_free(r);

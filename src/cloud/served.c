@@ -45,8 +45,8 @@ fill_slot(kerf_slot *slot)
     slot->out_room = calloc(out, sizeof *slot->out_room);
     slot->head_cap = kerf_head_len(128 + out * 80);
     slot->head = malloc(slot->head_cap);
-    if (slot->request == NULL || slot->in == NULL || slot->out == NULL || slot->out_room == NULL ||
-        slot->head == NULL)
+    if (slot->request == NULL || slot->in == NULL || slot->out == NULL ||
+        slot->out_room == NULL || slot->head == NULL)
         return KERF_ENOMEM;
     for (size_t i = 0; err == KERF_OK && i < in; i++) {
         const kerf_port *port = kerf_net_in(tail, i);
@@ -195,8 +195,7 @@ load_tail(kerf_engine *engine, const kerf_pair *pair, const kerf_net *head,
 {
     kerf_model_bytes bytes = kerf_pair_bytes(pair, false);
     kerf_shape shapes[KERF_PORTS_MAX];
-    kerf_load how = {.shapes = shapes,
-                     .shape_count = kerf_net_out_count(head)};
+    kerf_load how = {.shapes = shapes, .shape_count = kerf_net_out_count(head)};
     kerf_net *tail = NULL;
     kerf_err err;
 

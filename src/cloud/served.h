@@ -1,6 +1,6 @@
 /*
- * served.h - a bundle that the cloud runs: the tail compiled and warm, a pool of slots to receive tensors into, and the
- * parts that are shipped to edges.
+ * served.h - a bundle that the cloud runs: the tail compiled and warm, a pool
+ * of slots to receive tensors into, and the parts that are shipped to edges.
  * Threads: counted references and the slot pool from any thread; a request
  * belongs to its worker.
  */
@@ -22,10 +22,10 @@ typedef struct kerf_slot {
     struct kerf_slot *next;
     kerf_request **request; /* one per worker, made at its first use */
     kerf_tensor *in;        /* one per input of the tail */
-    kerf_tensor *out; /* one per output; data[0] until static or run */
-    size_t *out_room; /* bytes allocated, where the shape is not static */
-    kerf_conn *conn;  /* counted while in use */
-    void *owner;      /* the cloud */
+    kerf_tensor *out;       /* one per output; data[0] until static or run */
+    size_t *out_room;       /* bytes allocated, where the shape is not static */
+    kerf_conn *conn;        /* counted while in use */
+    void *owner;            /* the cloud */
     char edge[KERF_NAME_MAX];
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
     uint64_t answer_max; /* bytes of payload that the edge takes */

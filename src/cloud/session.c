@@ -125,12 +125,13 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     if (s->hello.version_min > KERF_WIRE_VERSION ||
-        s->hello.version_max < KERF_WIRE_VERSION)
+        s->hello.version_max < KERF_WIRE_VERSION) {
         return kerf_fail(why, KERF_EVERSION,
                          "the edge speaks wire versions %u to %u, this cloud "
                          "%d: update the older one",
                          s->hello.version_min, s->hello.version_max,
                          KERF_WIRE_VERSION);
+    }
     if (getrandom(s->token, sizeof s->token, 0) != (ssize_t)sizeof s->token)
         return kerf_fail(why, KERF_EIO, "no random numbers");
     memcpy(m.token, s->token, sizeof m.token);
@@ -211,8 +212,8 @@ answer_ping(kerf_conn *conn, const kerf_frame_in *frame)
 
 /* What both connections may carry. */
 kerf_err
-kerf_session_on_common(kerf_session *s, kerf_conn *conn, const kerf_frame_in *frame,
-                kerf_detail *why)
+kerf_session_on_common(kerf_session *s, kerf_conn *conn,
+                       const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_notice notice;
     char text[KERF_TEXT_MAX];

@@ -73,8 +73,8 @@ kerf_session_offer(kerf_session *s, kerf_served *served)
     o->out.piece[0] = served->manifest_json;
     o->out.len[0] = served->manifest_len;
     h.body_hash = kerf_body_hash(0, o->head + KERF_HEADER_LEN, len);
-    h.body_hash =
-        kerf_body_hash(h.body_hash, served->manifest_json, served->manifest_len);
+    h.body_hash = kerf_body_hash(h.body_hash, served->manifest_json,
+                                 served->manifest_len);
     h.payload_len = kerf_pieces_len(o->out.len, 1);
     h.sent_ns = kerf_now_ns();
     o->out.head = o->head;
@@ -137,10 +137,9 @@ ship_chunk(kerf_session *s, const struct kerf_fetch *f, uint32_t len)
     memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
     meta_len = kerf_part_put(s->chunk_head + KERF_HEADER_LEN,
                              sizeof s->chunk_head - KERF_HEADER_LEN, &m);
-    h.body_hash =
-        kerf_body_hash(kerf_body_hash(0, s->chunk_head + KERF_HEADER_LEN,
-                                      meta_len),
-                       data, len);
+    h.body_hash = kerf_body_hash(
+        kerf_body_hash(0, s->chunk_head + KERF_HEADER_LEN, meta_len), data,
+        len);
     s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
     s->chunk.piece[0] = data;
     s->chunk.len[0] = len;
@@ -193,8 +192,7 @@ on_fetch(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     kerf_part m;
     kerf_served *served;
     const kerf_file *file;
-    kerf_err err =
-        kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_err err = kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;
@@ -211,11 +209,11 @@ on_fetch(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (s->fetch_count == KERF_FETCHES_MAX)
         return kerf_fail(why, KERF_EPROTO, "more than %d FETCH at a time",
                          KERF_FETCHES_MAX);
-    s->fetch[s->fetch_count++] = (struct kerf_fetch){
-        .served = kerf_served_ref(served),
-        .role = file->role,
-        .at = m.offset,
-        .part = m.part};
+    s->fetch[s->fetch_count++] =
+        (struct kerf_fetch){.served = kerf_served_ref(served),
+                            .role = file->role,
+                            .at = m.offset,
+                            .part = m.part};
     ship_next(s);
     return KERF_OK;
 }
@@ -229,19 +227,19 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     kerf_ready m;
     kerf_served *served;
     char reason[KERF_TEXT_MAX];
-    kerf_err err =
-        kerf_ready_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_err err = kerf_ready_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;
     served = kerf_session_held(s, m.bundle);
     if (served == NULL)
         return KERF_OK;
-    if (cloud->events.shipped != NULL)
+    if (cloud->events.shipped != NULL) {
         cloud->events.shipped(cloud->events.ctx, s->shown,
                               served->manifest.name, s->shipped_bytes,
                               (kerf_err)m.err,
                               kerf_text_safe(reason, sizeof reason, m.reason));
+    }
     s->shipped_bytes = 0;
     for (size_t i = 0; m.err == 0 && i < s->held_count;) {
         bool current = s->held[i] == served;
@@ -273,5 +271,5 @@ on_control_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     }
 }
 
-const kerf_conn_ops kerf_session_control_ops = {.on_frame = on_control_frame,
-                                          .on_close = kerf_session_on_close};
+const kerf_conn_ops kerf_session_control_ops = {
+    .on_frame = on_control_frame, .on_close = kerf_session_on_close};

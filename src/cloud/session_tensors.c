@@ -36,12 +36,11 @@ fits(const kerf_served *served, const kerf_tensors *m, kerf_detail *why)
         }
         if (d->dtype != port->dtype ||
             !kerf_shape_equal(&d->shape, &port->shape)) {
-            (void)kerf_fail(why, KERF_EMISMATCH,
-                            "tensor %zu is %s %s, the tail takes %s %s", i,
-                            kerf_dtype_name(d->dtype),
-                            kerf_shape_text(a, &d->shape),
-                            kerf_dtype_name(port->dtype),
-                            kerf_shape_text(b, &port->shape));
+            (void)kerf_fail(
+                why, KERF_EMISMATCH,
+                "tensor %zu is %s %s, the tail takes %s %s", i,
+                kerf_dtype_name(d->dtype), kerf_shape_text(a, &d->shape),
+                kerf_dtype_name(port->dtype), kerf_shape_text(b, &port->shape));
             return false;
         }
     }
@@ -77,7 +76,8 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame,
 static bool
 holds_too_many(kerf_session *s)
 {
-    return kerf_conn_count(s->tensors, 0) >= 2 * (unsigned)s->cloud->opts.window;
+    return kerf_conn_count(s->tensors, 0) >=
+           2 * (unsigned)s->cloud->opts.window;
 }
 
 static kerf_err
@@ -173,5 +173,6 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
 }
 
 const kerf_conn_ops kerf_session_tensor_ops = {.on_head = on_tensor_head,
-                                         .on_frame = on_tensor_frame,
-                                         .on_close = kerf_session_on_close};
+                                               .on_frame = on_tensor_frame,
+                                               .on_close =
+                                                   kerf_session_on_close};

@@ -175,10 +175,9 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
     m->decode_ns = 0;
     m->tail_ns = kerf_now_ns() - start_ns;
     mean = atomic_load(&served->tail_ns);
-    atomic_store(&served->tail_ns,
-                 mean == 0 ? m->tail_ns
-                           : mean - (mean >> MEAN_SHIFT) +
-                                 (m->tail_ns >> MEAN_SHIFT));
+    atomic_store(&served->tail_ns, mean == 0 ? m->tail_ns
+                                             : mean - (mean >> MEAN_SHIFT) +
+                                                   (m->tail_ns >> MEAN_SHIFT));
     fill_send(slot, m);
     if (kerf_pieces_len(slot->send.len, slot->send.count) > slot->answer_max) {
         refuse(cloud, slot, KERF_ETOOBIG,

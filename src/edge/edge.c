@@ -200,7 +200,7 @@ fill_defaults(kerf_edge *edge, const kerf_edge_opts *opts)
     kerf_edge_opts *o = &edge->opts;
 
     *o = *opts;
-    o->window = o->window <= 0 ? 8
+    o->window = o->window <= 0           ? 8
                 : o->window > WINDOW_MAX ? WINDOW_MAX
                                          : o->window;
     if (o->input_count == 0) { /* as the reference does */
@@ -291,18 +291,18 @@ show_answer(kerf_edge *edge, kerf_flight *f)
 {
     const kerf_program *p = f->program;
     kerf_edge_result a = {.index = f->index,
-                               .name = f->item.path[0] != '\0' ? f->item.path
-                                                       : f->item.name,
-                               .card = p->has_card ? &p->card : NULL,
-                               .err = f->err,
-                               .why = f->why.text,
-                               .stages = f->stages,
-                               .bytes_sent = f->bytes_sent,
-                               .bytes_received = f->bytes_received,
-                               .sent_count = p->sent_count,
-                               .sent = p->sent,
-                               .count = f->err == KERF_OK ? f->result_count : 0,
-                               .output = f->result};
+                          .name = f->item.path[0] != '\0' ? f->item.path
+                                                          : f->item.name,
+                          .card = p->has_card ? &p->card : NULL,
+                          .err = f->err,
+                          .why = f->why.text,
+                          .stages = f->stages,
+                          .bytes_sent = f->bytes_sent,
+                          .bytes_received = f->bytes_received,
+                          .sent_count = p->sent_count,
+                          .sent = p->sent,
+                          .count = f->err == KERF_OK ? f->result_count : 0,
+                          .output = f->result};
 
     if (edge->events.answer != NULL)
         edge->events.answer(edge->events.ctx, &a);
@@ -312,14 +312,14 @@ show_answer(kerf_edge *edge, kerf_flight *f)
 static kerf_err
 start_threads(kerf_edge *edge, kerf_detail *why)
 {
-    edge->loader_runs = pthread_create(&edge->loader_thread, NULL,
-                                       kerf_loader_run, edge) == 0;
+    edge->loader_runs =
+        pthread_create(&edge->loader_thread, NULL, kerf_loader_run, edge) == 0;
     edge->loop_runs =
         edge->loader_runs &&
         pthread_create(&edge->loop_thread, NULL, run_loop, edge) == 0;
     edge->worker_runs =
-        edge->loop_runs && pthread_create(&edge->worker_thread, NULL,
-                                          kerf_worker_run, edge) == 0;
+        edge->loop_runs &&
+        pthread_create(&edge->worker_thread, NULL, kerf_worker_run, edge) == 0;
     if (edge->worker_runs)
         return KERF_OK;
     return kerf_fail(why, KERF_ENOMEM, "cannot start a thread");

@@ -77,7 +77,7 @@ typedef struct kerf_fetcher {
     uint64_t part_since_ns;
     char *manifest_json; /* being received */
     kerf_offer offer;
-    bool cut; /* the link broke while the loader had it */
+    bool cut;      /* the link broke while the loader had it */
     bool dropping; /* the PART being read is of a bundle that we gave up */
     /* The loader's answer. */
     kerf_post done;
@@ -103,13 +103,13 @@ struct kerf_edge {
     /* Shared by worker and loop, under lock. */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    _Atomic unsigned changes; /* counts signals of changed */
+    _Atomic unsigned changes;     /* counts signals of changed */
     kerf_program *current, *next; /* next takes over when current is idle */
     kerf_program *leaving; /* replaced while the worker waits for an input */
-    kerf_conn *tensors;           /* NULL: not connected */
-    size_t window;                /* granted by the cloud; flights at most */
-    bool stopping, ended; /* asked to stop; nothing more will come */
-    bool gave_up;         /* stopping, and the cloud will not be waited for */
+    kerf_conn *tensors;    /* NULL: not connected */
+    size_t window;         /* granted by the cloud; flights at most */
+    bool stopping, ended;  /* asked to stop; nothing more will come */
+    bool gave_up;          /* stopping, and the cloud will not be waited for */
     bool stale; /* the cloud does not know `current`: nothing new for it */
     kerf_edge_total total;
 
@@ -140,7 +140,7 @@ struct kerf_edge {
 /* edge.c: for the caller's thread; safe from any. */
 void kerf_edge_tell(kerf_edge *edge, kerf_note *note); /* consumed */
 void kerf_edge_wait_for_room(kerf_edge *edge); /* not on the loop's thread */
-kerf_note *kerf_note_new(kerf_note_kind kind);         /* NULL: no memory */
+kerf_note *kerf_note_new(kerf_note_kind kind); /* NULL: no memory */
 void kerf_edge_tell_state(kerf_edge *edge, bool connected, const char *fmt, ...)
     KERF_PRINTF(3, 4);
 void kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
@@ -174,8 +174,7 @@ KERF_NODISCARD kerf_err kerf_fetch_offer_head(kerf_edge *edge,
 KERF_NODISCARD kerf_err kerf_fetch_offer(kerf_edge *edge, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_fetch_part_head(kerf_edge *edge,
                                              const kerf_frame_in *frame,
-                                             kerf_sink *sink,
-                                             kerf_detail *why);
+                                             kerf_sink *sink, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_fetch_part(kerf_edge *edge,
                                         const kerf_frame_in *frame,
                                         kerf_detail *why);

@@ -138,8 +138,7 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_part m;
-    kerf_err err =
-        kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_err err = kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;
@@ -151,9 +150,8 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
     f->dropping = false;
     if (m.part != f->part || m.offset != kerf_incoming_got(f->incoming) ||
         m.len > KERF_PART_CHUNK || m.len == 0)
-        return kerf_fail(why, KERF_EPROTO,
-                         "PART %u at %llu was not asked for", m.part,
-                         (unsigned long long)m.offset);
+        return kerf_fail(why, KERF_EPROTO, "PART %u at %llu was not asked for",
+                         m.part, (unsigned long long)m.offset);
     if (f->chunk == NULL)
         f->chunk = malloc(KERF_PART_CHUNK);
     if (f->chunk == NULL)
@@ -223,8 +221,7 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     kerf_fetcher *f = &edge->fetch;
     const kerf_file *file;
     kerf_part m;
-    kerf_err err =
-        kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_err err = kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK || f->dropping)
         return err;
@@ -262,8 +259,8 @@ next_part(kerf_edge *edge)
         drop_first(f);
         return;
     }
-    err = kerf_incoming_open(&f->incoming, edge->store, &m->file[f->part],
-                             &why);
+    err =
+        kerf_incoming_open(&f->incoming, edge->store, &m->file[f->part], &why);
     if (err != KERF_OK) {
         give_up_first(edge, err, why.text);
         return;
@@ -281,8 +278,8 @@ next_part(kerf_edge *edge)
 }
 
 /* Whether the bundle runs already, or is about to; after a reconnect, mostly.
- * READY is said here only for what runs: kerf_link_on_switched() says it for the
- * one to come, when nothing of the old one is in flight. */
+ * READY is said here only for what runs: kerf_link_on_switched() says it for
+ * the one to come, when nothing of the old one is in flight. */
 static bool
 is_running(kerf_edge *edge, const uint8_t *id)
 {
@@ -414,9 +411,9 @@ load(kerf_edge *edge, kerf_fetcher *f)
 
     f->err = kerf_store_finish(edge->store, m, &f->why);
     if (f->err == KERF_OK && f->wanted[0].run)
-        f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
-                                   edge->raw, (size_t)edge->opts.window,
-                                   &f->why);
+        f->err =
+            kerf_program_load(&f->program, edge->engine, edge->store, m,
+                              edge->raw, (size_t)edge->opts.window, &f->why);
 }
 
 void *

@@ -89,12 +89,14 @@ go_down(kerf_edge *edge, const char *why)
                            : edge->backoff_ms * 2;
     /* Once for each reason: "refused" at first, "update it" when it is there.
      */
-    if (was_up || strncmp(edge->said_why, why, sizeof edge->said_why - 1) != 0)
+    if (was_up ||
+        strncmp(edge->said_why, why, sizeof edge->said_why - 1) != 0) {
         kerf_edge_tell_state(edge, false, "%s %s:%d (%s), trying again",
                              was_up ? "lost the cloud at"
                                     : "waiting for the cloud at",
                              edge->opts.host, edge->opts.port,
                              kerf_text_safe(shown, sizeof shown, why));
+    }
     (void)snprintf(edge->said_why, sizeof edge->said_why, "%s", why);
     kerf_timer_start(edge->backoff, wait_ms, 0);
 }

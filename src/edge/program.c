@@ -59,8 +59,8 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
         err = kerf_tensor_alloc(&f->in[i], port->dtype, &port->shape);
     }
     for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++)
-        err = kerf_tensor_alloc(&f->out[i], p->sent[i].dtype,
-                                &p->sent[i].shape);
+        err =
+            kerf_tensor_alloc(&f->out[i], p->sent[i].dtype, &p->sent[i].shape);
     /* A request of its own: binding another pointer to a shared one costs some
      * 10 us each time. */
     if (err == KERF_OK)
@@ -173,12 +173,13 @@ kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
         }
         bytes = kerf_pair_bytes(&pair, true);
         p->raw = raw;
-        if (!raw && (!p->has_card || !p->card.is_image))
+        if (!raw && (!p->has_card || !p->card.is_image)) {
             err = kerf_fail(why, KERF_EINVAL,
                             "no card says how an image becomes its input: put "
                             "%s.kerf.json beside the pair on the cloud (see "
                             "`kerf card`), or give .npy inputs",
                             m->name);
+        }
     }
     if (err == KERF_OK)
         err = load_nets(p, engine, &bytes, why);

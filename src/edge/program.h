@@ -40,9 +40,9 @@ typedef struct kerf_flight {
     uint64_t index;
     kerf_item item;
     kerf_request *request; /* bound to in and out for good */
-    kerf_tensor *in;  /* what the head takes, one per port */
-    kerf_tensor *out; /* what the head gives */
-    uint8_t *head;      /* of the TENSOR frame */
+    kerf_tensor *in;       /* what the head takes, one per port */
+    kerf_tensor *out;      /* what the head gives */
+    uint8_t *head;         /* of the TENSOR frame */
     size_t meta_len;
     kerf_header header;
     kerf_out send;
@@ -65,7 +65,7 @@ struct kerf_program {
     kerf_card card; /* settled, when has_card */
     bool has_card;
     kerf_net *net;
-    bool raw;              /* takes tensors as they are; else images */
+    bool raw; /* takes tensors as they are; else images */
     size_t image_port;
     kerf_port sent[KERF_PORTS_MAX]; /* what crosses */
     size_t sent_count;
@@ -82,9 +82,8 @@ struct kerf_program {
 KERF_NODISCARD kerf_err kerf_program_load(kerf_program **out,
                                           kerf_engine *engine,
                                           kerf_store *store,
-                                          const kerf_manifest *m,
-                                          bool raw, size_t flights,
-                                          kerf_detail *why);
+                                          const kerf_manifest *m, bool raw,
+                                          size_t flights, kerf_detail *why);
 void kerf_program_free(kerf_program *p); /* accepts NULL */
 
 /* Memory for one result tensor of this flight, kept between requests. */

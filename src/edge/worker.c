@@ -254,8 +254,7 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
         f->state = KERF_FLIGHT_RUNNING;
     (void)pthread_mutex_unlock(&edge->lock);
     if (left) {
-        kerf_flight *to =
-            f->item.err == KERF_OK ? move_flight(edge, f) : NULL;
+        kerf_flight *to = f->item.err == KERF_OK ? move_flight(edge, f) : NULL;
 
         if (f->item.err != KERF_OK && to == NULL &&
             f->item.err != KERF_EMISMATCH)
@@ -301,7 +300,8 @@ kerf_worker_run(void *ctx)
     kerf_flight *f;
 
     kerf_thread_begin("kerf-worker");
-    while ((f = take_flight(edge, KERF_FLIGHT_FILLING)) != NULL && do_one(edge, f, &why, &err))
+    while ((f = take_flight(edge, KERF_FLIGHT_FILLING)) != NULL &&
+           do_one(edge, f, &why, &err))
         continue;
     wait_for_answers(edge);
     if (err == KERF_ECLOSED || err == KERF_OK)

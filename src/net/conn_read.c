@@ -90,8 +90,8 @@ ask_sink(kerf_conn *conn, kerf_detail *why)
     conn->payload_got = 0;
     conn->sink = (kerf_sink){0};
     if (len > 0) {
-        err = conn->ops->on_head(conn->ctx, conn, &conn->frame, &conn->sink,
-                                 why);
+        err =
+            conn->ops->on_head(conn->ctx, conn, &conn->frame, &conn->sink, why);
         if (err == KERF_EAGAIN)
             kerf_conn_ask(conn, conn->events & ~UV_READABLE);
         if (err != KERF_OK)

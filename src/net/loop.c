@@ -292,7 +292,8 @@ on_change(uv_fs_event_t *uv, const char *name, int events, int status)
 
 kerf_err
 kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
-               uint64_t quiet_ms, kerf_loop_fn *fn, void *ctx, kerf_detail *why)
+                      uint64_t quiet_ms, kerf_loop_fn *fn, void *ctx,
+                      kerf_detail *why)
 {
     kerf_folder_watch *watch = calloc(1, sizeof *watch);
     int code;

@@ -66,10 +66,11 @@ KERF_NODISCARD kerf_err kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn,
                                             void *ctx);
 
 /* fn after something in dir changed and nothing has for quiet_ms. */
-KERF_NODISCARD kerf_err kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop,
-                                       const char *dir, uint64_t quiet_ms,
-                                       kerf_loop_fn *fn, void *ctx,
-                                       kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_folder_watch_new(kerf_folder_watch **out,
+                                              kerf_loop *loop, const char *dir,
+                                              uint64_t quiet_ms,
+                                              kerf_loop_fn *fn, void *ctx,
+                                              kerf_detail *why);
 void kerf_folder_watch_free(kerf_folder_watch *watch); /* accepts NULL */
 
 /* fd is a connected, non-blocking TCP socket that the callee owns. */

@@ -61,7 +61,8 @@ on_acceptable(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     for (int i = 0; i < 64; i++) { /* then let others have a turn */
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int fd =
+            accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
             tune(fd);
@@ -81,8 +82,8 @@ static int
 open_listening(const struct addrinfo *at, int *code)
 {
     int on = 1;
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                    0);
+    int fd =
+        socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0) {
         *code = errno;
@@ -114,13 +115,14 @@ bind_host(const char *host, int port, int *fd, kerf_detail *why)
     freeaddrinfo(list);
     if (*fd >= 0)
         return KERF_OK;
-    if (code == EADDRINUSE)
+    if (code == EADDRINUSE) {
         return kerf_fail(why, KERF_EADDRINUSE,
                          "port %d on %s is in use: stop what listens there, or "
                          "give --cloud_port another one",
                          port, host);
-    return kerf_fail(why, kerf_err_from_errno(code), "cannot listen on %s:%d: %s",
-                     host, port, strerror(code));
+    }
+    return kerf_fail(why, kerf_err_from_errno(code),
+                     "cannot listen on %s:%d: %s", host, port, strerror(code));
 }
 
 kerf_err
@@ -266,9 +268,8 @@ start_attempt(kerf_dial *dial)
     int fd = socket(dial->at->ai_family,
                     SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd >= 0 &&
-        (connect(fd, dial->at->ai_addr, dial->at->ai_addrlen) == 0 ||
-         errno == EINPROGRESS)) {
+    if (fd >= 0 && (connect(fd, dial->at->ai_addr, dial->at->ai_addrlen) == 0 ||
+                    errno == EINPROGRESS)) {
         dial->poll = calloc(1, sizeof *dial->poll);
         if (dial->poll != NULL) {
             dial->fd = fd;
@@ -327,7 +328,8 @@ kerf_dial_start(kerf_dial **out, kerf_loop *loop, const char *host, int port,
 
     if (dial == NULL)
         return KERF_ENOMEM;
-    if (kerf_timer_new(&dial->timeout, loop, on_dial_timeout, dial) != KERF_OK) {
+    if (kerf_timer_new(&dial->timeout, loop, on_dial_timeout, dial) !=
+        KERF_OK) {
         free(dial);
         return KERF_ENOMEM;
     }

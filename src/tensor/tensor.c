@@ -12,10 +12,12 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[KERF_DTYPE_COUNT] = {
-    [KERF_F32] = {"f32", 4}, [KERF_F16] = {"f16", 2}, [KERF_BF16] = {"bf16", 2},
-    [KERF_F64] = {"f64", 8}, [KERF_U8] = {"u8", 1},   [KERF_I8] = {"i8", 1},
-    [KERF_U16] = {"u16", 2}, [KERF_I16] = {"i16", 2}, [KERF_U32] = {"u32", 4},
-    [KERF_I32] = {"i32", 4}, [KERF_U64] = {"u64", 8}, [KERF_I64] = {"i64", 8},
+    [KERF_F32] = {"f32", 4},   [KERF_F16] = {"f16", 2},
+    [KERF_BF16] = {"bf16", 2}, [KERF_F64] = {"f64", 8},
+    [KERF_U8] = {"u8", 1},     [KERF_I8] = {"i8", 1},
+    [KERF_U16] = {"u16", 2},   [KERF_I16] = {"i16", 2},
+    [KERF_U32] = {"u32", 4},   [KERF_I32] = {"i32", 4},
+    [KERF_U64] = {"u64", 8},   [KERF_I64] = {"i64", 8},
     [KERF_BOOL] = {"bool", 1},
 };
 
@@ -148,11 +150,11 @@ kerf_tensor_free(kerf_tensor *t)
     *t = (kerf_tensor){0};
 }
 
-#define READ_AS(type)                                                          \
-    do {                                                                       \
-        type v;                                                                \
-        memcpy(&v, (const uint8_t *)t->data + i * sizeof v, sizeof v);         \
-        return (double)v;                                                      \
+#define READ_AS(type)                                                  \
+    do {                                                               \
+        type v;                                                        \
+        memcpy(&v, (const uint8_t *)t->data + i * sizeof v, sizeof v); \
+        return (double)v;                                              \
     } while (0)
 
 double
