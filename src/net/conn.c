@@ -303,6 +303,7 @@ on_poll(uv_poll_t *poll, int status, int events)
         if ((events & UV_READABLE) && conn->state != KERF_READ_OVER)
             kerf_conn_on_readable(conn);
     }
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it cannot count refs */
     kerf_conn_unref(conn);
 }
 

@@ -157,7 +157,7 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
 int
 kerf_listener_port(const kerf_listener *listener)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {0};
     socklen_t len = sizeof at;
 
     if (getsockname(listener->fd, (struct sockaddr *)&at, &len) != 0)
@@ -368,7 +368,7 @@ kerf_dial_cancel(kerf_dial *dial)
 char *
 kerf_peer_text(char out[64], int fd)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {0};
     socklen_t len = sizeof at;
     char host[INET6_ADDRSTRLEN] = "?";
 
