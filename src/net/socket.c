@@ -21,6 +21,12 @@
 #define UNACKED_MS 30000
 #define ACCEPT_PAUSE_MS 100 /* when out of file descriptors */
 
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
 struct kerf_listener {
     uv_poll_t poll;
     kerf_timer *pause;
@@ -157,14 +163,13 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
 int
 kerf_listener_port(const kerf_listener *listener)
 {
-    struct sockaddr_storage at = {0};
+    union address at = {.any.sa_family = AF_UNSPEC};
     socklen_t len = sizeof at;
 
-    if (getsockname(listener->fd, (struct sockaddr *)&at, &len) != 0)
+    if (getsockname(listener->fd, &at.any, &len) != 0)
         return 0;
-    if (at.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)&at)->sin6_port);
-    return ntohs(((struct sockaddr_in *)&at)->sin_port);
+    return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port
+                                              : at.v4.sin_port);
 }
 
 static void
@@ -368,22 +373,18 @@ kerf_dial_cancel(kerf_dial *dial)
 char *
 kerf_peer_text(char out[64], int fd)
 {
-    struct sockaddr_storage at = {0};
+    union address at = {.any.sa_family = AF_UNSPEC};
     socklen_t len = sizeof at;
     char host[INET6_ADDRSTRLEN] = "?";
 
-    if (getpeername(fd, (struct sockaddr *)&at, &len) != 0) {
+    if (getpeername(fd, &at.any, &len) != 0) {
         (void)snprintf(out, 64, "unknown");
-    } else if (at.ss_family == AF_INET6) {
-        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&at;
-
-        (void)inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        (void)snprintf(out, 64, "[%s]:%u", host, ntohs(v6->sin6_port));
+    } else if (at.any.sa_family == AF_INET6) {
+        (void)inet_ntop(AF_INET6, &at.v6.sin6_addr, host, sizeof host);
+        (void)snprintf(out, 64, "[%s]:%u", host, ntohs(at.v6.sin6_port));
     } else {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)&at;
-
-        (void)inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        (void)snprintf(out, 64, "%s:%u", host, ntohs(v4->sin_port));
+        (void)inet_ntop(AF_INET, &at.v4.sin_addr, host, sizeof host);
+        (void)snprintf(out, 64, "%s:%u", host, ntohs(at.v4.sin_port));
     }
     return out;
 }
