@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "cli/cmd.h"
 #include "cli/whole.h"
 #include "engine/load_card.h"
@@ -12,7 +13,8 @@
 typedef struct card_flags {
     const char *model, *name, *out;
     kerf_rules rules;
-    kerf_engine_flags engine;
+    kerf_engine_opts engine;
+    kerf_cmd_common common;
     bool force, tensor;
 } card_flags;
 
@@ -20,6 +22,21 @@ static const char about[] =
     "Writes the rules of a model down once, NAME.kerf.json beside it: how an\n"
     "image becomes its input, its labels, and probes: what it answers to two\n"
     "seeded inputs, so that every machine can test it before use.";
+
+/* The first rule given that only an image can have; NULL: none. */
+static const char *
+find_image_rule(const kerf_rules *r)
+{
+    return r->has_size     ? "size"
+           : r->has_resize ? "resize"
+           : r->has_colour ? "colour"
+           : r->has_layout ? "layout"
+           : r->has_scale  ? "scale"
+           : r->has_mean   ? "mean"
+           : r->has_std    ? "std"
+           : r->has_pad    ? "pad"
+                           : NULL;
+}
 
 static int
 parse(card_flags *f, int argc, char **argv)
@@ -44,7 +61,8 @@ parse(card_flags *f, int argc, char **argv)
          .to = &f->tensor,
          .help = "the input is no image: .npy as it is"},
         KERF_RULES_ROWS(&f->rules),
-        KERF_ENGINE_ROWS(&f->engine),
+        KERF_CMD_ENGINE_OPTS(&f->engine, &f->common),
+        KERF_CMD_LOG_OPT(&f->common),
     };
     const kerf_command command = {.name = "card",
                                   .usage = "MODEL [flags]",
@@ -56,7 +74,18 @@ parse(card_flags *f, int argc, char **argv)
                                   .arg_most = 1,
                                   .arg_name = "MODEL"};
 
-    return kerf_opts_parse(&command, argc, argv);
+    int rc = kerf_opts_parse(&command, argc, argv);
+
+    if (rc >= 0)
+        return rc;
+    if (f->tensor && find_image_rule(&f->rules) != NULL)
+        return kerf_usage_error("card",
+                                "--tensor and --%s: only an image has such a "
+                                "rule",
+                                find_image_rule(&f->rules));
+    f->rules.own_card = true;
+    kerf_cmd_apply(&f->common, &f->engine);
+    return -1;
 }
 
 /* Settles the image rules against the model's own input. */
@@ -116,8 +145,26 @@ make_probes(kerf_whole *w, kerf_detail *why)
                                w->card.is_image ? &w->card : NULL, why);
     if (err != KERF_OK)
         return kerf_fail_in(why, err, "%s", w->file.graph_path);
+    err = kerf_whole_check_labels(&w->card, w->net, why);
     for (size_t i = 0; i < PROBES && err == KERF_OK; i++)
         err = make_probe(w->net, &probe[i], i + 1, why);
+    return err;
+}
+
+static kerf_err
+format_card(const kerf_whole *w, char **text, kerf_detail *why)
+{
+    kerf_err err = kerf_card_format(&w->card, text);
+
+    if (err == KERF_ETOOBIG)
+        return kerf_fail(why, err,
+                         "the card would have more than %zu bytes: shorter "
+                         "labels",
+                         KERF_CARD_BYTES_MAX);
+    if (err == KERF_ECORRUPT)
+        return kerf_fail(why, err,
+                         "the card would hold a label that is not UTF-8, or a "
+                         "number that is not finite");
     return err;
 }
 
@@ -138,7 +185,7 @@ write_card(const card_flags *f, const kerf_whole *w, kerf_detail *why)
                         "for another place",
                         path);
     if (err == KERF_OK)
-        err = kerf_card_format(&w->card, &text);
+        err = format_card(w, &text, why);
     if (err == KERF_OK)
         err = kerf_fs_write(path, text, strlen(text), why);
     if (err == KERF_OK)
@@ -148,19 +195,34 @@ write_card(const card_flags *f, const kerf_whole *w, kerf_detail *why)
     return err;
 }
 
+/* A name that a card may have: of the flag, else of the card there or the
+ * file. */
+static kerf_err
+settle_name(const card_flags *f, kerf_whole *w, kerf_detail *why)
+{
+    const char *name = f->name != NULL ? f->name : w->card.name;
+
+    if (!kerf_text_is_name(name) || strlen(name) >= sizeof w->card.name)
+        return kerf_fail(why, KERF_EINVAL,
+                         "%s %s: a model's name is 1 to %d of letters, digits, "
+                         "'.', '_', '-'%s",
+                         f->name != NULL ? "--name" : "model", name,
+                         KERF_NAME_MAX - 1,
+                         f->name != NULL ? "" : ": give one, --name NAME");
+    if (f->name != NULL)
+        (void)snprintf(w->card.name, sizeof w->card.name, "%s", f->name);
+    return KERF_OK;
+}
+
 static kerf_err
 make_card(const card_flags *f, kerf_whole *w, kerf_detail *why)
 {
-    kerf_engine_opts opts = kerf_engine_flags_opts(&f->engine);
     kerf_err err = kerf_whole_find(w, f->model, &f->rules, why);
 
-    if (err == KERF_OK && f->name != NULL) {
-        if (strlen(f->name) >= sizeof w->card.name)
-            return kerf_fail(why, KERF_EINVAL, "--name is too long");
-        (void)snprintf(w->card.name, sizeof w->card.name, "%s", f->name);
-    }
     if (err == KERF_OK)
-        err = kerf_engine_open(&w->engine, &opts, why);
+        err = settle_name(f, w, why);
+    if (err == KERF_OK)
+        err = kerf_engine_open(&w->engine, &f->engine, why);
     if (err != KERF_OK)
         return err;
     w->card.is_image = !f->tensor;
@@ -174,8 +236,7 @@ make_card(const card_flags *f, kerf_whole *w, kerf_detail *why)
 int
 kerf_cmd_card(int argc, char **argv)
 {
-    card_flags f = {.rules = KERF_RULES_DEFAULTS,
-                    .engine = KERF_ENGINE_DEFAULTS};
+    card_flags f = {.rules = KERF_RULES_DEFAULTS};
     kerf_whole w = {0};
     kerf_detail why = {.text = ""};
     kerf_err err;
@@ -185,5 +246,5 @@ kerf_cmd_card(int argc, char **argv)
         return rc;
     err = make_card(&f, &w, &why);
     kerf_whole_close(&w);
-    return err == KERF_OK ? 0 : kerf_say_error(&why);
+    return err == KERF_OK ? 0 : kerf_cmd_failed(err, &why);
 }

@@ -14,7 +14,8 @@ typedef struct run_flags {
     const char *model;
     kerf_list inputs;
     kerf_rules rules;
-    kerf_engine_flags engine;
+    kerf_engine_opts engine;
+    kerf_cmd_common common;
     kerf_show show;
     kerf_save save;
     int repeat;
@@ -68,7 +69,8 @@ parse(run_flags *f, int argc, char **argv)
          .kind = KERF_OPT_FLAG,
          .to = &f->save_input,
          .help = "with --save: also the inputs, DIR/000000.input.npy"},
-        KERF_ENGINE_ROWS(&f->engine),
+        KERF_CMD_ENGINE_OPTS(&f->engine, &f->common),
+        KERF_CMD_LOG_OPT(&f->common),
     };
     const kerf_command command = {.name = "run",
                                   .usage = "MODEL --input SRC... [flags]",
@@ -89,6 +91,7 @@ parse(run_flags *f, int argc, char **argv)
         return kerf_usage_error("run", "--save-input needs --save DIR");
     if (f->once)
         f->repeat = 1;
+    kerf_cmd_apply(&f->common, &f->engine);
     return -1;
 }
 
@@ -246,21 +249,24 @@ kerf_cmd_run(int argc, char **argv)
 {
     static run_flags f; /* large: a list of inputs */
     kerf_detail why = {.text = ""};
+    kerf_err err;
     bool good;
     int rc;
 
     f = (run_flags){.rules = KERF_RULES_DEFAULTS,
-                    .engine = KERF_ENGINE_DEFAULTS,
                     .show = KERF_SHOW_DEFAULTS,
+                    .save = KERF_SAVE_DEFAULTS,
                     .repeat = 1};
     rc = parse(&f, argc, argv);
     if (rc >= 0)
         return rc;
-    if (kerf_show_init(&f.show) != KERF_OK)
-        return 1;
-    if (run(&f, &why) != KERF_OK) {
+    err = kerf_show_init(&f.show);
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
+    err = run(&f, &why);
+    if (err != KERF_OK) {
         kerf_show_fini(&f.show);
-        return kerf_say_error(&why);
+        return kerf_cmd_failed(err, &why);
     }
     kerf_show_summary(&f.show);
     good = kerf_save_finish(&f.save, f.show.json) && f.show.failed == 0 &&

@@ -53,7 +53,7 @@ kerf_rules_apply(const kerf_rules *r, kerf_card *card, kerf_detail *why)
         err = kerf_card_read_labels(card, r->labels, why);
     if (err != KERF_OK)
         return err;
-    if (r->labels != NULL && (card->given & KERF_GIVEN_TASK) == 0)
+    if (r->labels != NULL) /* that is what they are for */
         card->task = KERF_TASK_CLASSIFY;
     if (r->has_task) {
         card->task = (kerf_task)r->task;

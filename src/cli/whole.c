@@ -4,14 +4,6 @@
 
 #include <string.h>
 
-kerf_engine_opts
-kerf_engine_flags_opts(const kerf_engine_flags *flags)
-{
-    return (kerf_engine_opts){.kind = flags->kind,
-                              .precision = (kerf_precision)flags->precision,
-                              .threads = flags->threads};
-}
-
 kerf_err
 kerf_whole_find(kerf_whole *w, const char *path, const kerf_rules *rules,
                 kerf_detail *why)
@@ -76,16 +68,43 @@ make_memory(kerf_whole *w, kerf_detail *why)
 }
 
 kerf_err
-kerf_whole_load(kerf_whole *w, const kerf_engine_flags *flags, bool image,
+kerf_whole_check_labels(const kerf_card *card, const kerf_net *net,
+                        kerf_detail *why)
+{
+    const kerf_shape *s;
+    int64_t classes = 1;
+
+    if (card->task != KERF_TASK_CLASSIFY || card->label_count == 0 ||
+        kerf_net_out_count(net) == 0)
+        return KERF_OK;
+    s = &kerf_net_out(net, 0)->shape;
+    for (uint32_t i = s->rank > 1 ? 1 : 0; i < s->rank; i++) {
+        if (s->dims[i] < 0 || s->dims[i] > INT32_MAX ||
+            classes * s->dims[i] > INT32_MAX)
+            return KERF_OK; /* said when the first answer is there */
+        classes *= s->dims[i];
+    }
+    if ((int64_t)card->label_count == classes)
+        return KERF_OK;
+    return kerf_fail(why, KERF_EINVAL,
+                     "%zu labels, but the model's output 0 has %lld class%s: "
+                     "--labels FILE with as many, or --task raw",
+                     card->label_count, (long long)classes,
+                     classes == 1 ? "" : "es");
+}
+
+kerf_err
+kerf_whole_load(kerf_whole *w, const kerf_engine_opts *engine, bool image,
                 kerf_detail *why)
 {
-    kerf_engine_opts opts = kerf_engine_flags_opts(flags);
-    kerf_err err = kerf_engine_open(&w->engine, &opts, why);
+    kerf_err err = kerf_engine_open(&w->engine, engine, why);
 
     w->is_image = image;
     w->card.is_image = image;
     if (err == KERF_OK)
         err = load_net(w, why);
+    if (err == KERF_OK)
+        err = kerf_whole_check_labels(&w->card, w->net, why);
     if (err == KERF_OK)
         err = make_memory(w, why);
     if (err == KERF_OK)

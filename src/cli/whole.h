@@ -10,30 +10,6 @@
 #include "kerf/engine.h"
 #include "model/model_file.h"
 
-typedef struct kerf_engine_flags {
-    const char *kind;
-    int precision, threads;
-} kerf_engine_flags;
-
-#define KERF_ENGINE_DEFAULTS \
-    {                        \
-        .threads = 1         \
-    }
-
-/* clang-format off */
-#define KERF_ENGINE_ROWS(e) \
-    {.kind = KERF_OPT_GROUP, .help = "engine"}, \
-    {.name = "engine", .kind = KERF_OPT_TEXT, .to = &(e)->kind, \
-        .value = "openvino|fake", .help = "fake: for tests (default openvino)"}, \
-    {.name = "precision", .kind = KERF_OPT_CHOICE, .to = &(e)->precision, \
-        .choices = "f32|bf16", .help = "bf16: faster, less exact"}, \
-    {.name = "threads", .kind = KERF_OPT_INT, .to = &(e)->threads, \
-        .min = 1, .max = 256, .help = "per inference"}
-/* clang-format on */
-
-/* The flags as kerf/engine.h has them. */
-kerf_engine_opts kerf_engine_flags_opts(const kerf_engine_flags *flags);
-
 typedef struct kerf_whole {
     kerf_model_file file;
     kerf_card card; /* settled when is_image */
@@ -52,10 +28,15 @@ typedef struct kerf_whole {
 KERF_NODISCARD kerf_err kerf_whole_find(kerf_whole *w, const char *path,
                                         const kerf_rules *rules,
                                         kerf_detail *why);
+/* Whether the labels are as many as output 0 has classes, when the task is to
+ * classify and the network says how many that are. Errors: KERF_EINVAL. */
+KERF_NODISCARD kerf_err kerf_whole_check_labels(const kerf_card *card,
+                                                const kerf_net *net,
+                                                kerf_detail *why);
 /* Opens the engine, loads the network (image: the input is an image, prepared
  * by the card's rules), makes memory, and runs once to warm up. */
 KERF_NODISCARD kerf_err kerf_whole_load(kerf_whole *w,
-                                        const kerf_engine_flags *flags,
+                                        const kerf_engine_opts *engine,
                                         bool image, kerf_detail *why);
 void kerf_whole_close(kerf_whole *w);
 

@@ -180,3 +180,97 @@ def test_broken_card__is_named(run, whole, tmp_path):
         assert done.status == 1, (text, done.report())
         (line,) = error_lines(done)
         assert "see.kerf.json" in line
+
+
+def test_labels__every_class_keeps_its_own(run, whole, tmp_path):
+    """A label that JSON cannot hold is refused, not dropped."""
+    lines = [f"thing {i}".encode() for i in range(60)]
+    flags = [*FAKE, *RULES, "--size", "4x5", "--labels", tmp_path / "labels.txt"]
+    card = tmp_path / "m" / "see.kerf.json"
+    (tmp_path / "labels.txt").write_bytes(b"\n".join([*lines[:7], "caf\xe9".encode("latin1")]))
+    done = run("card", whole, *flags)
+    assert done.status == 1 and "labels.txt: line 8 is not UTF-8" in error_lines(done)[0]
+    assert not card.exists()
+    numbered = [b"%d %s" % (i, line) for i, line in enumerate(lines)]
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbf" + b"\n".join(numbered) + b"\n\n")
+    assert run("card", whole, *flags).status == 0
+    assert json.loads(card.read_text())["labels"] == [line.decode() for line in lines]
+
+
+def test_labels__as_many_as_classes(run, whole, tmp_path):
+    picture(tmp_path)
+    (tmp_path / "labels.txt").write_text("".join(f"thing {i}\n" for i in range(59)))
+    flags = [*FAKE, *RULES, "--size", "4x5", "--labels", tmp_path / "labels.txt"]
+    for command in (["card", whole], ["run", whole, "--input", tmp_path / "a.png"]):
+        done = run(*command, *flags)
+        assert done.status == 1, done.report()
+        (line,) = error_lines(done)
+        assert "59 labels" in line and "60 classes" in line
+        assert run(*command, *flags, "--task", "raw").status == 0
+
+
+def test_labels__mean_classify_whatever_the_card(run, whole, tmp_path):
+    picture(tmp_path)
+    assert run("card", whole, *FAKE, *RULES, "--size", "4x5").status == 0
+    (tmp_path / "labels.txt").write_text("".join(f"thing {i}\n" for i in range(60)))
+    labels = ["--labels", tmp_path / "labels.txt"]
+    seen = ["run", whole, "--json", *FAKE, "--input", tmp_path / "a.png"]
+    assert results(run(*seen))[0]["top"] == []  # the card says raw
+    assert results(run(*seen, *labels))[0]["top"][0]["label"].startswith("thing ")
+    assert results(run(*seen, *labels, "--task", "raw"))[0]["top"] == []
+
+
+def test_card_of_a_neighbour__is_not_used(run, tmp_path):
+    picture(tmp_path)
+    x, y = value("x", (1, 3, 4, 5)), value("y", (1, 3, 4, 5))
+    mine = put_model(tmp_path / "m", "mine", model([x], [y]))
+    put_model(tmp_path / "m", "theirs", model([x], [y]))
+    assert run("card", tmp_path / "m" / "theirs", *FAKE, *RULES).status == 0
+    done = run("run", mine, *FAKE, "--input", tmp_path / "a.png")
+    assert done.status == 1 and "missing rule" in error_lines(done)[0]
+    for part in (tmp_path / "m").glob("theirs.pd*"):
+        part.unlink()
+    # Alone with a card, that card it is; a new card does not copy it.
+    assert run("run", mine, *FAKE, "--input", tmp_path / "a.png").status == 0
+    done = run("card", mine, *FAKE)
+    assert done.status == 1 and "missing rule" in error_lines(done)[0]
+
+
+def test_unfit_name__asks_for_one(run, tmp_path):
+    x, y = value("x", (1, 3, 4, 5)), value("y", (1, 3, 4, 5))
+    graph = put_model(tmp_path / "m", "my net", model([x], [y]))
+    done = run("card", graph, *FAKE, *RULES)
+    assert done.status == 1 and "--name" in error_lines(done)[0]
+    for name in ("a b", "n" * 128, ".n", ""):
+        done = run("card", graph, *FAKE, *RULES, "--name", name)
+        assert done.status == 1 and "--name" in error_lines(done)[0], name
+    assert run("card", graph, *FAKE, *RULES, "--name", "n" * 127).status == 0
+    picture(tmp_path)
+    assert run("run", graph, *FAKE, "--input", tmp_path / "a.png").status == 0
+
+
+def test_tensor_card__takes_no_image_rules(run, tmp_path):
+    graph = put_model(tmp_path / "m", "t", model([value("x", (1, 6))], [value("y", (1, 2))]))
+    done = run("card", graph, *FAKE, "--tensor", "--size", "4x5")
+    assert done.status == 2 and "--size" in error_lines(done)[0]
+
+
+def test_engine_flags__are_the_same_everywhere(run):
+    for command in (["cloud"], ["edge"], ["run", "m", "--input", "random"], ["card", "m"]):
+        done = run(*command, "--engine", "none")
+        assert done.status == 2 and "openvino|fake" in error_lines(done)[0], done.report()
+        assert run(*command, "--log", "none").status == 2
+
+
+def test_every_error__has_a_reason(run, tmp_path):
+    """A folder whose card's path would be too long."""
+    last = "n" * 120
+    folder = tmp_path
+    while len(str(folder)) + 1 + 40 + len(last) + len("/model.pdmodel") < 1000:
+        folder = folder / ("d" * 39)
+    folder = folder / last
+    put_model(folder, "model", model([value("x", (1, 6))], [value("y", (1, 2))]))
+    for command in (["card"], ["run", "--input", "random"]):
+        done = run(command[0], folder / "model.pdmodel", *FAKE, *command[1:])
+        (line,) = error_lines(done)
+        assert done.status == 1 and line.removeprefix("kerf: error: ").strip(), done.report()
