@@ -52,6 +52,7 @@ typedef struct kerf_legacy_files {
     kerf_timer *stall; /* runs within a message */
     int fd;            /* -1: not connected */
     char said[512];    /* last state told */
+    bool is_refused;   /* what it sent last: connecting again is quiet */
     kerf_legacy_message message;
     kerf_incoming *incoming; /* NULL: between two files */
     uint64_t since_ns;

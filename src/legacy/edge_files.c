@@ -47,14 +47,18 @@ disconnect(kerf_legacy_files *f)
 static void
 lose(kerf_legacy_edge *edge, kerf_err err, const char *why)
 {
-    char text[sizeof edge->files.said];
+    kerf_legacy_files *f = &edge->files;
+    char text[sizeof f->said];
+    bool is_gone = err == KERF_ECLOSED || err == KERF_EDEADLINE;
 
-    (void)snprintf(text, sizeof text,
-                   "the cloud that sends models is gone, trying again: %s",
+    (void)snprintf(text, sizeof text, "%s, trying again: %s",
+                   is_gone ? "the cloud that sends models is gone"
+                           : "refused what the cloud sends",
                    why[0] != '\0' ? why : kerf_err_text(err));
-    disconnect(&edge->files);
+    disconnect(f);
+    f->is_refused = !is_gone;
     say(edge, false, text);
-    kerf_legacy_dialler_again(&edge->files.dialler);
+    kerf_legacy_dialler_again(&f->dialler);
 }
 
 static void
@@ -113,19 +117,22 @@ load(kerf_legacy_edge *edge, kerf_manifest *m)
     if (err == KERF_OK)
         err = kerf_legacy_head_load(&h, edge->engine, edge->store, m, card,
                                     edge->raw, &why);
-    tell_model(edge, m->name, id, err, &why);
-    if (err == KERF_EINVAL && !edge->raw)
-        kerf_legacy_edge_fail(edge, err, why.text); /* will not get better */
-    if (err != KERF_OK)
+    if (err != KERF_OK) {
+        tell_model(edge, m->name, id, err, &why);
+        if (err == KERF_EINVAL && !edge->raw) /* will not get better */
+            kerf_legacy_edge_fail(edge, err, why.text);
         return;
+    }
     (void)snprintf(f->wanted, sizeof f->wanted, "%s", m->name);
     (void)snprintf(f->loaded_id, sizeof f->loaded_id, "%s", id);
+    f->is_refused = false;
     (void)pthread_mutex_lock(&edge->lock);
     unused = edge->next;
     edge->next = h;
     (void)pthread_cond_broadcast(&edge->changed);
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_legacy_head_free(unused);
+    tell_model(edge, m->name, id, KERF_OK, &why); /* from here it is used */
 }
 
 /* client_infer_NAME.pdmodel -> NAME and its role. */
@@ -307,6 +314,8 @@ on_up(void *ctx, int fd)
         return;
     }
     kerf_fd_watch_set(f->watch, true, false);
+    if (f->is_refused)
+        return; /* it may well send the same again: not worth a line */
     (void)snprintf(text, sizeof text, "connected to the cloud %s",
                    kerf_peer_text(peer, fd));
     say(edge, true, text);
@@ -320,6 +329,7 @@ on_down(void *ctx, const char *why)
 
     (void)snprintf(text, sizeof text, "waiting for the cloud at %s:%d (%s)",
                    edge->opts.host, edge->opts.port, why);
+    edge->files.is_refused = false;
     say(edge, false, text);
 }
 

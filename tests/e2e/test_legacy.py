@@ -403,6 +403,20 @@ def test_edge__evil_names__refused_and_nothing_written(
     assert not absolute.parent.exists()
 
 
+def test_edge__same_refused_name_again__is_said_once(legacy_edge, cloud_peer, tmp_path):
+    words, _ = inputs_of(tmp_path / "in", 1)
+    edge = legacy_edge(cloud_peer.port, *words)
+    for _ in range(3):
+        files = cloud_peer.accept()
+        send(files, legacy_peer.file_message(EVIL_NAMES[0], b"evil"))
+        assert is_closed(files)
+    cloud_peer.send_heads(cloud_peer.accept(), {"small": (HEAD.encode(), b"")})
+    legacy_peer.read_tensor(cloud_peer.dial_edge(edge.port))
+    assert edge.wait() == 0
+    assert edge.out.count("Refused what the cloud sends, trying again: ") == 1
+    assert edge.out.count("onnected to the cloud") == 1 and "is gone" not in edge.out
+
+
 def test_edge__hostile_files__refused_and_alive(kerf_asan, legacy_edge, cloud_peer, tmp_path):
     words, _ = inputs_of(tmp_path / "in", 1)
     edge = legacy_edge(
