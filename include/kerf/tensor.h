@@ -82,6 +82,8 @@ KERF_API KERF_NODISCARD kerf_err kerf_tensor_alloc(kerf_tensor *t,
                                                    const kerf_shape *shape);
 /* Only for what kerf_tensor_alloc() filled, or a zeroed tensor. */
 KERF_API void kerf_tensor_free(kerf_tensor *t);
+/* Each of t[0..count); t may be NULL. */
+KERF_API void kerf_tensors_free(kerf_tensor *t, size_t count);
 
 /* Element i as double (any dtype; i < count). */
 KERF_API double kerf_tensor_at(const kerf_tensor *t, size_t i);

@@ -18,16 +18,11 @@ load_net(kerf_half *half, kerf_engine *engine, const kerf_pair *pair,
          const kerf_net *head, kerf_detail *why)
 {
     kerf_model_bytes bytes = kerf_pair_bytes(pair, head == NULL);
-    kerf_shape shapes[KERF_PORTS_MAX];
-    kerf_load how = {.shapes = shapes};
 
     if (head == NULL)
         return kerf_engine_load_raw(engine, &half->net, &bytes,
                                     pair->has_card ? &pair->card : NULL, why);
-    how.shape_count = kerf_net_out_count(head);
-    for (size_t i = 0; i < how.shape_count; i++)
-        shapes[i] = kerf_net_out(head, i)->shape;
-    return kerf_engine_load(engine, &half->net, &bytes, &how, why);
+    return kerf_engine_load_tail(engine, &half->net, &bytes, head, why);
 }
 
 static kerf_err
@@ -120,8 +115,7 @@ free_half(kerf_half *half)
 {
     kerf_request_free(half->request);
     kerf_net_free(half->net);
-    for (size_t i = 0; i < KERF_PORTS_MAX; i++)
-        kerf_tensor_free(&half->in[i]);
+    kerf_tensors_free(half->in, KERF_PORTS_MAX);
 }
 
 void
@@ -129,8 +123,7 @@ kerf_alone_fini(kerf_alone *a)
 {
     free_half(&a->head);
     free_half(&a->tail);
-    for (size_t i = 0; i < KERF_PORTS_MAX; i++)
-        kerf_tensor_free(&a->out[i]);
+    kerf_tensors_free(a->out, KERF_PORTS_MAX);
     memset(a, 0, sizeof *a);
 }
 

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define DEFAULT_PROBES 2
-#define PROBE_TOLERANCE 1e-3 /* another CPU may sum in another order */
 
 static void
 free_slot(kerf_slot *slot)
@@ -17,10 +16,8 @@ free_slot(kerf_slot *slot)
     size_t in = kerf_net_in_count(slot->served->tail);
     size_t out = kerf_net_out_count(slot->served->tail);
 
-    for (size_t i = 0; slot->in != NULL && i < in; i++)
-        kerf_tensor_free(&slot->in[i]);
-    for (size_t i = 0; slot->out != NULL && i < out; i++)
-        kerf_tensor_free(&slot->out[i]);
+    kerf_tensors_free(slot->in, in);
+    kerf_tensors_free(slot->out, out);
     for (size_t w = 0; slot->request != NULL && w < slot->served->workers; w++)
         kerf_request_free(slot->request[w]);
     free(slot->request);
@@ -189,75 +186,16 @@ load_head(kerf_engine *engine, const kerf_pair *pair, kerf_net **out,
     return err == KERF_OK ? err : kerf_fail_in(why, err, "head");
 }
 
-static kerf_err
-load_tail(kerf_engine *engine, const kerf_pair *pair, const kerf_net *head,
-          kerf_net **out, kerf_detail *why)
-{
-    kerf_model_bytes bytes = kerf_pair_bytes(pair, false);
-    kerf_shape shapes[KERF_PORTS_MAX];
-    kerf_load how = {.shapes = shapes, .shape_count = kerf_net_out_count(head)};
-    kerf_net *tail = NULL;
-    kerf_err err;
-
-    for (size_t i = 0; i < how.shape_count; i++)
-        shapes[i] = kerf_net_out(head, i)->shape;
-    if (!kerf_net_is_static(head))
-        return kerf_fail(why, KERF_ENOTSUP,
-                         "head: the shape of what crosses depends on the data");
-    err = kerf_engine_load(engine, &tail, &bytes, &how, why);
-    if (err != KERF_OK)
-        return kerf_fail_in(why, err, "tail");
-    for (size_t i = 0; i < kerf_net_in_count(tail); i++) {
-        const kerf_port *give = kerf_net_out(head, i);
-        const kerf_port *take = kerf_net_in(tail, i);
-
-        if (give->dtype == take->dtype)
-            continue;
-        err = kerf_fail(why, KERF_EMISMATCH,
-                        "head and tail do not fit: output %zu of the head is "
-                        "%s, the tail takes %s",
-                        i, kerf_dtype_name(give->dtype),
-                        kerf_dtype_name(take->dtype));
-        kerf_net_free(tail);
-        return err;
-    }
-    *out = tail;
-    return KERF_OK;
-}
-
-static void
-free_outputs(kerf_tensor *out, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        kerf_tensor_free(&out[i]);
-}
-
-/* One probe through head and tail; the head's answer joins the manifest. */
+/* The head's answer to the probe joins the manifest. */
 static kerf_err
 prove(kerf_served *s, kerf_net *head, const kerf_probe *probe, kerf_detail *why)
 {
-    kerf_tensor cross[KERF_PORTS_MAX];
-    kerf_tensor out[KERF_PORTS_MAX];
     kerf_manifest *m = &s->manifest;
-    size_t crossing = 0;
-    size_t outs = 0;
-    kerf_err err;
+    kerf_err err = kerf_probe_run_pair(head, s->tail, probe, m->probe_tolerance,
+                                       &m->probe[m->probe_count], why);
 
-    err = kerf_probe_run(head, probe->seed, cross, &crossing, why);
-    if (err != KERF_OK)
-        return kerf_fail_in(why, err, "head");
-    err = kerf_probe_run_on(s->tail, cross, out, &outs, why);
-    if (err == KERF_OK)
-        err = kerf_probe_check(probe, out, outs, PROBE_TOLERANCE, why);
-    if (err == KERF_OK)
-        err = kerf_probe_sample(&m->probe[m->probe_count], probe->seed, cross,
-                                crossing);
     if (err == KERF_OK)
         m->probe_count++;
-    else
-        err = kerf_fail_in(why, err, "head and tail together");
-    free_outputs(cross, crossing);
-    free_outputs(out, outs);
     return err;
 }
 
@@ -268,7 +206,7 @@ prove_all(kerf_served *s, kerf_net *head, kerf_detail *why)
     size_t n = s->pair.has_card ? card->probe_count : 0;
     kerf_err err = KERF_OK;
 
-    s->manifest.probe_tolerance = PROBE_TOLERANCE;
+    s->manifest.probe_tolerance = KERF_PROBE_TOLERANCE;
     s->manifest.probe =
         calloc(n > 0 ? n : DEFAULT_PROBES, sizeof *s->manifest.probe);
     if (s->manifest.probe == NULL)
@@ -284,6 +222,7 @@ static kerf_err
 load_tails(kerf_served *s, kerf_engine *engine, const kerf_net *head,
            size_t workers, kerf_detail *why)
 {
+    kerf_model_bytes bytes = kerf_pair_bytes(&s->pair, false);
     kerf_err err = KERF_OK;
 
     s->nets = calloc(workers, sizeof(kerf_net *));
@@ -291,7 +230,7 @@ load_tails(kerf_served *s, kerf_engine *engine, const kerf_net *head,
         return KERF_ENOMEM;
     s->workers = workers;
     for (size_t w = 0; err == KERF_OK && w < workers; w++)
-        err = load_tail(engine, &s->pair, head, &s->nets[w], why);
+        err = kerf_engine_load_tail(engine, &s->nets[w], &bytes, head, why);
     s->tail = s->nets[0];
     return err;
 }

@@ -400,10 +400,12 @@ settle_free(const kerf_ports *in, const kerf_load *how, kerf_shape *want,
         if (!kerf_shape_is_static(&want[i])) {
             want[i].dims[0] =
                 in->port[i].shape.dims[0] < 0 ? 1 : in->port[i].shape.dims[0];
-            return kerf_fail(why, KERF_EINVAL,
-                             "%s has free dims %s: give --size HxW",
+            return kerf_fail(why, KERF_EINVAL, "%s has free dims %s: %s",
                              kerf_port_text(port, "input", i, &in->port[i]),
-                             kerf_shape_text(has, &want[i]));
+                             kerf_shape_text(has, &want[i]),
+                             want[i].rank == 4
+                                 ? "give --size HxW"
+                                 : "export the model with fixed ones");
         }
     }
     return KERF_OK;

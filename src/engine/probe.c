@@ -4,13 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-free_tensors(kerf_tensor *tensor, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        kerf_tensor_free(&tensor[i]);
-}
-
 static kerf_err
 copy_outputs(kerf_request *request, size_t count, kerf_tensor *out,
              kerf_detail *why)
@@ -48,7 +41,7 @@ kerf_probe_run_on(kerf_net *net, const kerf_tensor *in,
         err = copy_outputs(request, n, out, why);
     kerf_request_free(request);
     if (err != KERF_OK) {
-        free_tensors(out, n);
+        kerf_tensors_free(out, n);
         return err;
     }
     *count = n;
@@ -73,7 +66,31 @@ kerf_probe_run(kerf_net *net, uint64_t seed, kerf_tensor out[KERF_PORTS_MAX],
     }
     if (err == KERF_OK)
         err = kerf_probe_run_on(net, in, out, count, why);
-    free_tensors(in, n);
+    kerf_tensors_free(in, n);
+    return err;
+}
+
+kerf_err
+kerf_probe_run_pair(kerf_net *head, kerf_net *tail, const kerf_probe *probe,
+                    double tolerance, kerf_probe *crossed, kerf_detail *why)
+{
+    kerf_tensor cross[KERF_PORTS_MAX];
+    kerf_tensor out[KERF_PORTS_MAX];
+    size_t crossing = 0;
+    size_t outs = 0;
+    kerf_err err = kerf_probe_run(head, probe->seed, cross, &crossing, why);
+
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "head");
+    err = kerf_probe_run_on(tail, cross, out, &outs, why);
+    if (err == KERF_OK)
+        err = kerf_probe_check(probe, out, outs, tolerance, why);
+    if (err == KERF_OK && crossed != NULL)
+        err = kerf_probe_sample(crossed, probe->seed, cross, crossing);
+    kerf_tensors_free(cross, crossing);
+    kerf_tensors_free(out, outs);
+    if (err != KERF_OK)
+        err = kerf_fail_in(why, err, "head and tail together");
     return err;
 }
 
@@ -88,6 +105,7 @@ kerf_probe_fini(kerf_probe *probe)
     *probe = (kerf_probe){0};
 }
 
+/* What is not finite is left out: JSON has no word for it. */
 static kerf_err
 sample(kerf_probe_out *o, const kerf_tensor *t)
 {
@@ -99,10 +117,14 @@ sample(kerf_probe_out *o, const kerf_tensor *t)
     o->value = calloc(n + 1, sizeof *o->value);
     if (o->at == NULL || o->value == NULL)
         return KERF_ENOMEM;
-    o->count = n;
     for (size_t i = 0; i < n; i++) {
-        o->at[i] = n == 1 ? 0 : i * (elements - 1) / (n - 1);
-        o->value[i] = kerf_tensor_at(t, o->at[i]);
+        size_t at = n == 1 ? 0 : i * (elements - 1) / (n - 1);
+        double value = kerf_tensor_at(t, at);
+
+        if (!isfinite(value))
+            continue;
+        o->at[o->count] = at;
+        o->value[o->count++] = value;
     }
     return KERF_OK;
 }
@@ -179,8 +201,7 @@ kerf_probe_check(const kerf_probe *probe, const kerf_tensor *out, size_t count,
                          "self-test: %zu outputs, expected %zu", count,
                          probe->out_count);
     for (size_t i = 0; i < count; i++) {
-        kerf_err err =
-            check_output(&probe->out[i], &out[i], i, tolerance, why);
+        kerf_err err = check_output(&probe->out[i], &out[i], i, tolerance, why);
 
         if (err != KERF_OK)
             return err;

@@ -20,7 +20,16 @@ KERF_NODISCARD kerf_err kerf_probe_run_on(kerf_net *net, const kerf_tensor *in,
                                           kerf_tensor out[KERF_PORTS_MAX],
                                           size_t *count, kerf_detail *why);
 
-/* Samples of outputs as a probe -> kerf_probe_fini(). */
+/* Through both halves of a cut, against the whole model's probe. crossed (NULL:
+ * not wanted) becomes the probe of what crosses -> kerf_probe_fini(). */
+KERF_NODISCARD kerf_err kerf_probe_run_pair(kerf_net *head, kerf_net *tail,
+                                            const kerf_probe *probe,
+                                            double tolerance,
+                                            kerf_probe *crossed,
+                                            kerf_detail *why);
+
+/* Samples of outputs as a probe -> kerf_probe_fini(). Values that are not
+ * finite are left out; of an output without any other, the shape remains. */
 KERF_NODISCARD kerf_err kerf_probe_sample(kerf_probe *probe, uint64_t seed,
                                           const kerf_tensor *out, size_t count);
 void kerf_probe_fini(kerf_probe *probe);

@@ -48,33 +48,6 @@ kerf_legacy_tail_unref(kerf_legacy_tail *t)
     free(t);
 }
 
-static void
-free_tensors(kerf_tensor *tensor, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        kerf_tensor_free(&tensor[i]);
-}
-
-/* One probe of the whole model, through head and tail. */
-static kerf_err
-prove(const kerf_legacy_tail *t, kerf_net *head, const kerf_probe *probe,
-      kerf_detail *why)
-{
-    kerf_tensor cross[KERF_PORTS_MAX];
-    kerf_tensor out[KERF_PORTS_MAX];
-    size_t crossing = 0;
-    size_t outs = 0;
-    kerf_err err = kerf_probe_run(head, probe->seed, cross, &crossing, why);
-
-    if (err == KERF_OK)
-        err = kerf_probe_run_on(t->net, cross, out, &outs, why);
-    if (err == KERF_OK)
-        err = kerf_probe_check(probe, out, outs, KERF_PROBE_TOLERANCE, why);
-    free_tensors(cross, crossing);
-    free_tensors(out, outs);
-    return err;
-}
-
 static kerf_err
 load_nets(kerf_legacy_tail *t, kerf_engine *engine, kerf_detail *why)
 {
@@ -95,7 +68,8 @@ load_nets(kerf_legacy_tail *t, kerf_engine *engine, kerf_detail *why)
                         "its tail takes %zu tensors, its head gives one",
                         kerf_net_in_count(t->net));
     for (size_t i = 0; err == KERF_OK && i < pair->card.probe_count; i++)
-        err = prove(t, head, &pair->card.probe[i], why);
+        err = kerf_probe_run_pair(head, t->net, &pair->card.probe[i],
+                                  KERF_PROBE_TOLERANCE, NULL, why);
     kerf_net_free(head);
     return err;
 }

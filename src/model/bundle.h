@@ -30,7 +30,7 @@ typedef enum kerf_role {
 
 #define KERF_PARTS_MAX KERF_ROLE_COUNT
 #define KERF_PART_NAME 256 /* of a file, with the end */
-#define KERF_PROBE_TOLERANCE 1e-3
+#define KERF_PROBE_TOLERANCE 1e-3 /* another CPU sums in another order */
 
 /* Whether the edge gets it: card and head; tails stay on the cloud. */
 bool kerf_role_is_shipped(kerf_role role);

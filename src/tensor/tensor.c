@@ -150,6 +150,13 @@ kerf_tensor_free(kerf_tensor *t)
     *t = (kerf_tensor){0};
 }
 
+void
+kerf_tensors_free(kerf_tensor *t, size_t count)
+{
+    for (size_t i = 0; t != NULL && i < count; i++)
+        kerf_tensor_free(&t[i]);
+}
+
 #define READ_AS(type)                                                  \
     do {                                                               \
         type v;                                                        \

@@ -49,6 +49,11 @@
     "[-1, 3, -1, -1]}], \"outputs\": [{\"name\": \"y\", "           \
     "\"shape\": [-1, 10]}]}"
 
+#define FAKE_FREE_WORDS                                             \
+    "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"x\", \"shape\": " \
+    "[-1, -1]}], \"outputs\": [{\"name\": \"y\", "                  \
+    "\"shape\": [-1, 10]}]}"
+
 /* As a detector: [rows, 6], rows = elements of x over 0.5, modulo 8. */
 #define FAKE_ROWS                                                           \
     "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"x\", \"shape\": [16]}], " \

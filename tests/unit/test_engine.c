@@ -5,9 +5,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
+#include "engine/probe.h"
 #include "fake_models.h"
 #include "kerf/engine.h"
 
@@ -196,6 +198,10 @@ load__free_dims__are_settled_or_named(void **state)
     assert_int_equal(load(&f, FAKE_FREE, NULL), KERF_EINVAL);
     assert_string_equal(
         f.why.text, "input 0 'x' has free dims (1, 3, ?, ?): give --size HxW");
+    unload(&f);
+    assert_int_equal(load(&f, FAKE_FREE_WORDS, NULL), KERF_EINVAL);
+    assert_string_equal(f.why.text, "input 0 'x' has free dims (1, ?): export "
+                                    "the model with fixed ones");
     unload(&f);
     assert_int_equal(load(&f, FAKE_FREE, &how), KERF_OK);
     assert_int_equal(kerf_net_in(f.net, 0)->shape.dims[0], 4);
@@ -394,6 +400,39 @@ request__one_for_each_thread__agree(void **state)
     unload(&f);
 }
 
+/* A probe is written as JSON, which has no word for NaN; and infinity would
+ * make everything near enough. */
+static void
+probe__values_that_are_not_finite__are_left_out(void **state)
+{
+    float data[2][4] = {{1, NAN, INFINITY, 4}, {NAN, NAN, -INFINITY, NAN}};
+    kerf_shape shape = {.rank = 1, .dims = {4}};
+    kerf_tensor out[2] = {
+        {.shape = shape, .data = data[0], .bytes = sizeof data[0]},
+        {.shape = shape, .data = data[1], .bytes = sizeof data[1]}};
+    kerf_probe probe = {0};
+    kerf_detail why = {{0}};
+
+    (void)state;
+    assert_int_equal(kerf_probe_sample(&probe, 1, out, 2), KERF_OK);
+    assert_int_equal(probe.out[0].count, 2);
+    assert_int_equal(probe.out[0].at[1], 3);
+    assert_true(probe.out[0].value[1] == 4);
+    assert_int_equal(probe.out[1].count, 0);
+    assert_int_equal(probe.out[1].shape.dims[0], 4);
+    assert_int_equal(kerf_probe_check(&probe, out, 2, 1e-3, &why), KERF_OK);
+    data[0][1] = 7; /* not looked at */
+    assert_int_equal(kerf_probe_check(&probe, out, 2, 1e-3, &why), KERF_OK);
+    data[0][3] = 5;
+    assert_int_equal(kerf_probe_check(&probe, out, 2, 1e-3, &why),
+                     KERF_EMISMATCH);
+    data[0][3] = NAN;
+    assert_int_equal(kerf_probe_check(&probe, out, 2, 1e-3, &why),
+                     KERF_EMISMATCH);
+    assert_non_null(strstr(why.text, "output 0 element 3 is nan, expected 4"));
+    kerf_probe_fini(&probe);
+}
+
 int
 main(void)
 {
@@ -409,6 +448,7 @@ main(void)
         cmocka_unit_test(inspect__free_dims__are_shown_as_they_are),
         cmocka_unit_test(open__unknown_kind__is_not_supported),
         cmocka_unit_test(request__one_for_each_thread__agree),
+        cmocka_unit_test(probe__values_that_are_not_finite__are_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
