@@ -1,8 +1,8 @@
 /*
  * The reader: HEAD (a fixed first read of KERF_HEAD_STEP bytes, more when the
  * meta is long) -> PAYLOAD (recvmsg into the owner's pieces, pads into a scrap)
- * -> frame -> HEAD. A level-triggered poll calls it; after one frame it returns
- * to the loop, so that connections take turns.
+ * -> frame -> HEAD. A level-triggered poll calls it; after some frames or bytes
+ * it returns to the loop, so that connections take turns.
  */
 #include "net/conn_own.h"
 
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define TURN_FRAMES 8
 #define TURN_LEN ((uint64_t)4 << 20) /* then other connections have theirs */
 #define SCRAP_LEN ((size_t)64 << 10)
 
@@ -200,6 +201,22 @@ choke(kerf_conn *conn)
     return conn->choked;
 }
 
+static kerf_err
+read_frame(kerf_conn *conn, kerf_detail *why)
+{
+    kerf_err err = KERF_OK;
+
+    if (choke(conn))
+        return KERF_EAGAIN;
+    if (conn->state == KERF_READ_HEAD)
+        err = read_head(conn, why);
+    if (err == KERF_OK && conn->state == KERF_READ_WAIT)
+        err = ask_sink(conn, why);
+    if (err == KERF_OK && conn->state == KERF_READ_PAYLOAD)
+        err = read_payload(conn, why);
+    return err;
+}
+
 void
 kerf_conn_on_readable(kerf_conn *conn)
 {
@@ -212,14 +229,8 @@ kerf_conn_on_readable(kerf_conn *conn)
     }
     if (conn->ops == NULL) /* finishing: what comes in no longer counts */
         return;
-    if (choke(conn))
-        return;
-    if (conn->state == KERF_READ_HEAD)
-        err = read_head(conn, &why);
-    if (err == KERF_OK && conn->state == KERF_READ_WAIT)
-        err = ask_sink(conn, &why);
-    if (err == KERF_OK && conn->state == KERF_READ_PAYLOAD)
-        err = read_payload(conn, &why);
+    for (int i = 0; i < TURN_FRAMES && err == KERF_OK && conn->ops != NULL; i++)
+        err = read_frame(conn, &why);
     if (err == KERF_OK || err == KERF_EAGAIN || conn->ops == NULL)
         return;
     if (err == KERF_ECLOSED)
