@@ -7,10 +7,10 @@
 #include "bench/idle.h"
 #include "bench/split.h"
 #include "cli/cmd.h"
+#include "cli/json_line.h"
 #include "cli/opts.h"
 #include "cli/term.h"
 
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,9 +93,8 @@ print_json(const kerf_split_result *r, const kerf_split_opts *opts,
            const kerf_split_idle *idle)
 {
     json_t *o = json_object();
-    char *text;
 
-    (void)json_object_set_new(o, "model", json_string(r->model));
+    (void)json_object_set_new(o, "model", kerf_json_text(r->model));
     (void)json_object_set_new(o, "crossing_bytes",
                               json_integer((json_int_t)r->crossing_bytes));
     (void)json_object_set_new(o, "answer_bytes",
@@ -121,12 +120,7 @@ print_json(const kerf_split_result *r, const kerf_split_opts *opts,
         add_real(o, "idle_edge_cpu_percent", idle->edge_cpu_percent);
         add_real(o, "idle_cloud_kib_per_edge", idle->cloud_kib_per_edge);
     }
-    text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (text != NULL)
-        (void)puts(text);
-    (void)fflush(stdout);
-    free(text);
-    json_decref(o);
+    kerf_json_line(o);
 }
 
 /* For a person. */
@@ -240,7 +234,7 @@ static bool split_quiet;
 static kerf_split_opts split = {.rounds = 5,
                                 .runs = 2000,
                                 .seconds = 1,
-                                .window = 16,
+                                .window = 8, /* as kerf edge has it */
                                 .idle_edges = 100,
                                 .idle_seconds = 5};
 
@@ -395,11 +389,12 @@ kerf_cmd_bench(int argc, char **argv)
     if (strcmp(what, "limit") == 0)
         return bench_limit(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
-        (void)puts("usage: kerf bench WHAT [flags]\n\n"
-                   "Measures this machine.\n\n"
-                   "  split   what splitting a network costs\n"
-                   "  limit   how often the engine alone runs it\n\n"
-                   "  kerf bench WHAT --help   its flags");
+        (void)fputs("usage: kerf bench WHAT [flags]\n\n"
+                    "Measures this machine.\n\n"
+                    "  split   what splitting a network costs\n"
+                    "  limit   how often the engine alone runs it\n\n"
+                    "  kerf bench WHAT --help   its flags\n",
+                    argc > 1 ? stdout : stderr);
         return argc > 1 ? 0 : 2;
     }
     return kerf_usage_error("bench", "unknown benchmark %s: split or limit",
