@@ -4,11 +4,11 @@
 #include "cli/cmd.h"
 
 #include "base/log.h"
+#include "cli/json_line.h"
 #include "cli/show.h"
 #include "kerf/cloud.h"
 #include "kerf/legacy.h"
 
-#include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -26,31 +26,13 @@ struct cloud_ui {
 };
 
 static void
-print_json(struct cloud_ui *ui, json_t *object)
-{
-    char *text =
-        object == NULL
-            ? NULL
-            : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-
-    if (text != NULL) {
-        (void)pthread_mutex_lock(&ui->lock);
-        (void)puts(text);
-        (void)fflush(stdout);
-        (void)pthread_mutex_unlock(&ui->lock);
-    }
-    free(text);
-    json_decref(object);
-}
-
-static void
 on_listening(void *ctx, const char *host, int port)
 {
     struct cloud_ui *ui = ctx;
 
     if (ui->json) {
-        print_json(ui, json_pack("{s:s, s:s, s:i}", "event", "listening",
-                                 "host", host, "port", port));
+        kerf_json_line(json_pack("{s:s, s:o, s:i}", "event", "listening",
+                                 "host", kerf_json_text(host), "port", port));
         return;
     }
     (void)printf("Listening on %s:%d, models from %s\n", host, port,
@@ -65,9 +47,10 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
     struct cloud_ui *ui = ctx;
 
     if (ui->json) {
-        print_json(ui, json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "model",
-                                 "name", name, "bundle", id, "ok",
-                                 err == KERF_OK, "why", why ? why : ""));
+        kerf_json_line(json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "model",
+                                 "name", kerf_json_text(name), "bundle",
+                                 kerf_json_text(id), "ok", err == KERF_OK,
+                                 "why", kerf_json_text(why)));
     } else if (err == KERF_OK) {
         (void)printf("Model %s is ready (bundle %.12s)\n", name, id);
     } else {
@@ -88,9 +71,10 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
     ui->edges += joined ? 1 : (size_t)-1;
     (void)pthread_mutex_unlock(&ui->lock);
     if (ui->json)
-        print_json(ui, json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "edge",
-                                 "edge", edge, "peer", peer, "joined", joined,
-                                 "why", why ? why : ""));
+        kerf_json_line(json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "edge",
+                                 "edge", kerf_json_text(edge), "peer",
+                                 kerf_json_text(peer), "joined", joined, "why",
+                                 kerf_json_text(why)));
     else if (joined)
         (void)printf("Edge %s connected from %s\n", edge, peer);
     else
@@ -105,10 +89,11 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
     struct cloud_ui *ui = ctx;
 
     if (ui->json)
-        print_json(ui, json_pack("{s:s, s:s, s:s, s:I, s:b, s:s}", "event",
-                                 "shipped", "edge", edge, "model", model,
-                                 "bytes", (json_int_t)bytes, "ok",
-                                 err == KERF_OK, "why", why ? why : ""));
+        kerf_json_line(json_pack("{s:s, s:o, s:o, s:I, s:b, s:o}", "event",
+                                 "shipped", "edge", kerf_json_text(edge),
+                                 "model", kerf_json_text(model), "bytes",
+                                 (json_int_t)bytes, "ok", err == KERF_OK, "why",
+                                 kerf_json_text(why)));
     else if (err == KERF_OK)
         (void)printf("Edge %s %s the head of %s (%.2f MB sent)\n", edge,
                      ui->legacy ? "was sent" : "runs", model,
@@ -142,13 +127,12 @@ on_answered(void *ctx, const kerf_cloud_answer *a, const kerf_tensor *output)
     if (ui->quiet)
         return;
     if (ui->json) {
-        print_json(ui, json_pack("{s:s, s:s, s:s, s:I, s:f, s:f, s:I, s:I}",
-                                 "event", "answer", "edge", a->edge, "model",
-                                 a->model, "id", (json_int_t)a->id, "queue_us",
-                                 (double)a->queue_ns / 1e3, "tail_us",
-                                 (double)a->tail_ns / 1e3, "bytes_in",
-                                 (json_int_t)a->bytes_in, "bytes_out",
-                                 (json_int_t)a->bytes_out));
+        kerf_json_line(json_pack(
+            "{s:s, s:o, s:o, s:I, s:f, s:f, s:I, s:I}", "event", "answer",
+            "edge", kerf_json_text(a->edge), "model", kerf_json_text(a->model),
+            "id", (json_int_t)a->id, "queue_us", (double)a->queue_ns / 1e3,
+            "tail_us", (double)a->tail_ns / 1e3, "bytes_in",
+            (json_int_t)a->bytes_in, "bytes_out", (json_int_t)a->bytes_out));
         return;
     }
     (void)pthread_mutex_lock(&ui->lock);
@@ -174,9 +158,10 @@ on_refused(void *ctx, const char *edge, uint64_t id, kerf_err err,
     struct cloud_ui *ui = ctx;
 
     if (ui->json) {
-        print_json(ui, json_pack("{s:s, s:s, s:I, s:s, s:s}", "event",
-                                 "refused", "edge", edge, "id", (json_int_t)id,
-                                 "err", kerf_err_name(err), "why", why));
+        kerf_json_line(json_pack("{s:s, s:o, s:I, s:s, s:o}", "event",
+                                 "refused", "edge", kerf_json_text(edge), "id",
+                                 (json_int_t)id, "err", kerf_err_name(err),
+                                 "why", kerf_json_text(why)));
         return;
     }
     (void)pthread_mutex_lock(&ui->lock);
@@ -309,12 +294,12 @@ static const kerf_opt table[] = {
     KERF_CMD_LOG_OPT(&args.common),
 };
 
-static const kerf_command command = {.name = "cloud",
-                              .usage = "[flags]",
-                              .about =
-                                  "Serves tails and ships heads to edges.",
-                              .opt = table,
-                              .opt_count = sizeof table / sizeof *table};
+static const kerf_command command = {
+    .name = "cloud",
+    .usage = "[flags]",
+    .about = "Serves tails and ships heads to edges.",
+    .opt = table,
+    .opt_count = sizeof table / sizeof *table};
 
 int
 kerf_cmd_cloud(int argc, char **argv)
@@ -342,9 +327,9 @@ kerf_cmd_cloud(int argc, char **argv)
         events.answered = on_answered;
     kerf_term_init(&ui->term, stdout);
     (void)pthread_mutex_init(&ui->lock, NULL);
-    status = args.legacy
-                 ? serve_legacy(&args.o, args.edge_host, args.edge_port, &events)
-                 : serve(&args.o, &events);
+    status = args.legacy ? serve_legacy(&args.o, args.edge_host, args.edge_port,
+                                        &events)
+                         : serve(&args.o, &events);
     (void)pthread_mutex_destroy(&ui->lock);
     return status;
 }

@@ -6,12 +6,12 @@
 
 #include "base/fs.h"
 #include "base/text.h"
+#include "cli/json_line.h"
 #include "cli/save.h"
 #include "cli/show.h"
 #include "kerf/edge.h"
 #include "kerf/legacy.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,6 @@
 
 struct edge_ui {
     kerf_show show;
-    kerf_term term; /* stderr: states and progress, beside JSON or a table */
     bool summary;
     const char *save;
     kerf_detail save_why; /* the first failure */
@@ -30,28 +29,14 @@ struct edge_ui {
 };
 
 static void
-print_event(json_t *object)
-{
-    char *text =
-        object == NULL
-            ? NULL
-            : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-
-    if (text != NULL)
-        (void)puts(text);
-    (void)fflush(stdout);
-    free(text);
-    json_decref(object);
-}
-
-static void
 on_state(void *ctx, bool connected, const char *text)
 {
     struct edge_ui *ui = ctx;
 
     if (ui->show.mode == KERF_SHOW_JSON)
-        print_event(json_pack("{s:s, s:b, s:s}", "event", "state", "connected",
-                              connected, "text", text));
+        kerf_json_line(json_pack("{s:s, s:b, s:o}", "event", "state",
+                                 "connected", connected, "text",
+                                 kerf_json_text(text)));
     else
         (void)printf("%s%c%s\n", kerf_term_dim(&ui->show.term),
                      text[0] >= 'a' ? text[0] - 'a' + 'A' : text[0], text + 1);
@@ -77,9 +62,9 @@ on_received(void *ctx, const char *file, uint64_t size, uint64_t ns)
     double seconds = ns == 0 ? 1e-9 : (double)ns / 1e9;
 
     if (ui->show.mode == KERF_SHOW_JSON) {
-        print_event(json_pack("{s:s, s:s, s:I, s:f}", "event", "received",
-                              "file", file, "bytes", (json_int_t)size, "us",
-                              (double)ns / 1e3));
+        kerf_json_line(json_pack("{s:s, s:o, s:I, s:f}", "event", "received",
+                                 "file", kerf_json_text(file), "bytes",
+                                 (json_int_t)size, "us", (double)ns / 1e3));
         return;
     }
     (void)printf(
@@ -96,9 +81,10 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
     struct edge_ui *ui = ctx;
 
     if (ui->show.mode == KERF_SHOW_JSON) {
-        print_event(json_pack("{s:s, s:s, s:s, s:b, s:s}", "event", "model",
-                              "name", name, "bundle", id, "ok", err == KERF_OK,
-                              "why", why));
+        kerf_json_line(json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "model",
+                                 "name", kerf_json_text(name), "bundle",
+                                 kerf_json_text(id), "ok", err == KERF_OK,
+                                 "why", kerf_json_text(why)));
         return;
     }
     if (err == KERF_OK)
@@ -138,12 +124,12 @@ print_sent(const kerf_edge_result *r)
 {
     char shape[KERF_SHAPE_TEXT];
 
-    print_event(json_pack("{s:s, s:I, s:s, s:s, s:I, s:f}", "event", "sent",
-                          "index", (json_int_t)r->index, "dtype",
-                          kerf_dtype_name(r->sent[0].dtype), "shape",
-                          kerf_shape_text(shape, &r->sent[0].shape), "bytes",
-                          (json_int_t)r->bytes_sent, "head_us",
-                          (double)r->stages.ns[KERF_STAGE_HEAD] / 1e3));
+    kerf_json_line(json_pack("{s:s, s:I, s:s, s:s, s:I, s:f}", "event", "sent",
+                             "index", (json_int_t)r->index, "dtype",
+                             kerf_dtype_name(r->sent[0].dtype), "shape",
+                             kerf_shape_text(shape, &r->sent[0].shape), "bytes",
+                             (json_int_t)r->bytes_sent, "head_us",
+                             (double)r->stages.ns[KERF_STAGE_HEAD] / 1e3));
 }
 
 static void
@@ -252,7 +238,7 @@ static struct {
     kerf_list inputs;
     const char *edge_host;
     int edge_port, repeat;
-    bool legacy, once, repeat_given;
+    bool legacy, once, repeat_given, window_given, deadline_given, name_given;
     kerf_cmd_common common;
 } args = {.ui = {.show = KERF_SHOW_DEFAULTS},
           .o = {.host = "127.0.0.1",
@@ -290,6 +276,7 @@ static const kerf_opt table[] = {
     {.name = "name",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.name,
+     .given = &args.name_given,
      .value = "NAME",
      .no_default = true,
      .help = "of this edge, shown by the cloud; default: host and process"},
@@ -323,12 +310,14 @@ static const kerf_opt table[] = {
     {.name = "window",
      .kind = KERF_OPT_INT,
      .to = &args.o.window,
+     .given = &args.window_given,
      .min = 1,
      .max = 64,
      .help = "in flight at a time, if the cloud grants it"},
     {.name = "deadline",
      .kind = KERF_OPT_INT,
      .to = &args.o.deadline_ms,
+     .given = &args.deadline_given,
      .min = 0,
      .max = 3600000,
      .value = "MS",
@@ -379,6 +368,23 @@ static const kerf_command command = {
     .opt = table,
     .opt_count = sizeof table / sizeof *table};
 
+/* The first flag given that has no effect on the reference's wire; NULL. */
+static const char *
+find_useless(void)
+{
+    const struct edge_ui *ui = &args.ui;
+
+    return ui->save != NULL                    ? "save"
+           : ui->summary                       ? "summary"
+           : ui->show.table                    ? "table"
+           : ui->show.truth != KERF_TRUTH_NONE ? "truth"
+           : ui->show.has_top_k                ? "top-k"
+           : args.window_given                 ? "window"
+           : args.deadline_given               ? "deadline"
+           : args.name_given                   ? "name"
+                                               : NULL;
+}
+
 int
 kerf_cmd_edge(int argc, char **argv)
 {
@@ -397,6 +403,15 @@ kerf_cmd_edge(int argc, char **argv)
 
     if (status >= 0)
         return status;
+    if (args.legacy && find_useless() != NULL)
+        return kerf_usage_error("edge",
+                                "--%s does nothing with --legacy: results stay "
+                                "on the cloud",
+                                find_useless());
+    if (!args.legacy && o->card != NULL)
+        return kerf_usage_error("edge",
+                                "--card needs --legacy: else the card comes "
+                                "with the head");
     kerf_cmd_apply(&args.common, &o->engine);
     o->inputs = args.inputs.item;
     o->input_count = args.inputs.count;

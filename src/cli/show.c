@@ -59,12 +59,19 @@ is_distribution(const kerf_tensor *t)
     return fabs(sum - 1.0) < 1e-2;
 }
 
-static bool
-wants_softmax(const kerf_card *card, const kerf_tensor *t)
+bool
+kerf_show_wants_softmax(const kerf_card *card, const kerf_tensor *t)
 {
     if (card != NULL && card->scores_given)
         return card->scores_are_logits;
     return !is_distribution(t);
+}
+
+/* NaN is below everything. */
+static bool
+is_better(double a, double b)
+{
+    return a > b || (isnan(b) && !isnan(a));
 }
 
 /* Puts (index, score) into the k best, ordered; false when it is none. */
@@ -73,7 +80,7 @@ insert(kerf_top *top, size_t used, size_t most, kerf_top one)
 {
     size_t at = used;
 
-    while (at > 0 && top[at - 1].score < one.score)
+    while (at > 0 && is_better(one.score, top[at - 1].score))
         at--;
     if (at >= most)
         return used;
@@ -84,23 +91,28 @@ insert(kerf_top *top, size_t used, size_t most, kerf_top one)
 }
 
 size_t
-kerf_show_top(const kerf_card *card, const kerf_tensor *scores, kerf_top *top,
+kerf_show_top(bool softmax, const kerf_tensor *scores, kerf_top *top,
               size_t most)
 {
     size_t n = count_of(scores);
     size_t used = 0;
+    double best;
     double sum = 0.0;
 
     for (size_t i = 0; i < n && most > 0; i++)
         used =
             insert(top, used, most,
                    (kerf_top){.index = i, .score = kerf_tensor_at(scores, i)});
-    if (used == 0 || !wants_softmax(card, scores))
+    if (used == 0 || !softmax)
         return used;
-    for (size_t i = 0; i < n; i++)
-        sum += exp(kerf_tensor_at(scores, i) - top[0].score);
-    for (size_t i = used; i-- > 0;)
-        top[i].score = exp(top[i].score - top[0].score) / sum;
+    best = top[0].score;
+    for (size_t i = 0; i < n; i++) {
+        double x = kerf_tensor_at(scores, i);
+
+        sum += isnan(x) ? 0.0 : exp(x - best);
+    }
+    for (size_t i = 0; i < used; i++)
+        top[i].score = exp(top[i].score - best) / sum;
     return used;
 }
 
@@ -138,16 +150,20 @@ kerf_show_argmax(char *out, size_t cap, const kerf_tensor *t)
 
     (void)snprintf(out, cap, "[]");
     for (size_t r = 0; r < rows && n > 0 && used + 24 < cap; r++) {
+        size_t first = r * (n / rows);
         size_t best = 0;
         int len;
 
         for (size_t i = 1; i < n / rows; i++) {
-            if (kerf_tensor_at(t, r * (n / rows) + i) >
-                kerf_tensor_at(t, r * (n / rows) + best))
+            if (is_better(kerf_tensor_at(t, first + i),
+                          kerf_tensor_at(t, first + best)))
                 best = i;
         }
-        len = snprintf(out + used, cap - used, "%s%zu]", r == 0 ? "[" : ", ",
-                       best);
+        len = isnan(kerf_tensor_at(t, first + best))
+                  ? snprintf(out + used, cap - used, "%snan]",
+                             r == 0 ? "[" : ", ")
+                  : snprintf(out + used, cap - used, "%s%zu]",
+                             r == 0 ? "[" : ", ", best);
         used += len < 1 ? 0 : (size_t)len - 1; /* over the bracket */
     }
     return out;
@@ -180,26 +196,71 @@ is_right(const kerf_card *card, size_t index, const char *truth)
     if (card != NULL && index < card->label_count &&
         strcasecmp(card->label[index], truth) == 0)
         return true;
+    /* "7" is the class of that number only when no label is called so. */
+    for (size_t i = 0; card != NULL && i < card->label_count; i++) {
+        if (strcasecmp(card->label[i], truth) == 0)
+            return false;
+    }
     (void)snprintf(number, sizeof number, "%zu", index);
     return strcmp(number, truth) == 0;
+}
+
+static bool
+has_only_finite(const kerf_tensor *t)
+{
+    for (size_t i = 0; i < count_of(t); i++) {
+        if (!isfinite(kerf_tensor_at(t, i)))
+            return false;
+    }
+    return true;
+}
+
+/* One decision for all answers of a card: scores that happen to add up to 1
+ * must not be shown unlike the others. */
+static bool
+decide_softmax(kerf_show *show, const kerf_answer *a)
+{
+    if (show->softmax_known && show->softmax_card == a->card)
+        return show->softmax;
+    show->softmax = kerf_show_wants_softmax(a->card, &a->out[0]);
+    show->softmax_known = has_only_finite(&a->out[0]);
+    show->softmax_card = a->card;
+    return show->softmax;
+}
+
+/* Once, for networks that did not say beforehand how many classes they have. */
+static void
+check_labels(kerf_show *show, const kerf_answer *a)
+{
+    size_t n = count_of(&a->out[0]);
+
+    if (show->labels_checked || a->card->label_count == 0)
+        return;
+    show->labels_checked = true;
+    if (a->card->label_count != n)
+        (void)fprintf(stderr,
+                      "kerf: warning: the card has %zu labels, but output 0 "
+                      "has %zu classes\n",
+                      a->card->label_count, n);
 }
 
 static void
 judge(kerf_show *show, const kerf_answer *a, kerf_judged *j)
 {
-    kerf_top best;
+    bool softmax;
 
     *j = (kerf_judged){0};
     if (!kerf_show_is_classes(a))
         return;
+    check_labels(show, a);
+    softmax = decide_softmax(show, a);
     j->top_count =
-        kerf_show_top(a->card, &a->out[0], j->top, (size_t)show->top_k);
-    if (show->truth == KERF_TRUTH_NONE ||
-        kerf_show_top(a->card, &a->out[0], &best, 1) == 0)
+        kerf_show_top(softmax, &a->out[0], j->top, (size_t)show->top_k);
+    if (show->truth == KERF_TRUTH_NONE || j->top_count == 0)
         return;
     find_truth(show, a->input, j->truth, sizeof j->truth);
     j->has_truth = j->truth[0] != '\0';
-    j->right = j->has_truth && is_right(a->card, best.index, j->truth);
+    j->right = j->has_truth && is_right(a->card, j->top[0].index, j->truth);
     show->judged += j->has_truth;
     show->right += j->right;
 }
@@ -269,16 +330,19 @@ print_output(const kerf_show *show, const kerf_answer *a, size_t i)
     char shape[KERF_SHAPE_TEXT];
     char name[KERF_NAME_MAX * 4] = "";
     kerf_values v;
+    FILE *to = show->term.out;
 
     kerf_values_of(&v, t);
     if (a->port != NULL)
         (void)kerf_text_safe(name, sizeof name, a->port[i].name);
-    (void)fprintf(show->term.out,
-                  "    output %zu %-16s %s %-20s min %10.4g  max %10.4g  "
-                  "mean %10.4g  std %10.4g\n",
-                  i, name, kerf_dtype_name(t->dtype),
-                  kerf_shape_text(shape, &t->shape), v.min, v.max, v.mean,
-                  v.std);
+    (void)fprintf(to, "    output %zu %-16s %s %-20s", i, name,
+                  kerf_dtype_name(t->dtype), kerf_shape_text(shape, &t->shape));
+    if (v.good > 0)
+        (void)fprintf(to, " min %10.4g  max %10.4g  mean %10.4g  std %10.4g",
+                      v.min, v.max, v.mean, v.std);
+    if (v.odd > 0)
+        (void)fprintf(to, "  %zu not finite", v.odd);
+    (void)fputc('\n', to);
 }
 
 static void
@@ -397,6 +461,7 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
 void
 kerf_show_answer(kerf_show *show, const kerf_answer *a)
 {
+    char safe[2048];
     kerf_judged *j;
 
     if (a->err != KERF_OK) {
@@ -408,7 +473,8 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
                           (unsigned long long)a->index + 1);
             print_name(show, a->input);
             (void)fprintf(show->term.out, "  %sno answer: %s%s\n",
-                          kerf_term_red(&show->term), a->why,
+                          kerf_term_red(&show->term),
+                          kerf_text_safe(safe, sizeof safe, a->why),
                           kerf_term_plain(&show->term));
         }
         return;

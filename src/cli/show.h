@@ -52,6 +52,7 @@ typedef struct kerf_show {
     bool quiet; /* no line per answer, only what fails and the summary */
     int top_k;
     int truth; /* kerf_truth */
+    bool has_top_k; /* --top-k was there */
     /* Set by kerf_show_init: */
     kerf_show_mode mode;
     kerf_term term;
@@ -61,6 +62,10 @@ typedef struct kerf_show {
     uint64_t answered, failed, skipped, judged, right, bytes_sent;
     uint64_t started_ns;
     bool has_header;
+    /* Decided at the first answer with this card. */
+    const kerf_card *softmax_card;
+    bool softmax, softmax_known;
+    bool labels_checked; /* against the number of classes */
     int name_columns;
 } kerf_show;
 
@@ -70,6 +75,7 @@ typedef struct kerf_show {
      .also = "top",                                                     \
      .kind = KERF_OPT_INT,                                              \
      .to = &(show)->top_k,                                              \
+     .given = &(show)->has_top_k,                                       \
      .min = 1,                                                          \
      .max = 1000,                                                       \
      .help = "classes shown per answer"},                               \
@@ -108,11 +114,14 @@ void kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
 /* N of N answered, right ones, p50 and p99, bytes, shares of the stages. */
 void kerf_show_summary(kerf_show *show);
 
+/* Do these scores need a softmax to be probabilities? As the card says, else
+ * they do when they do not add up to 1. */
+bool kerf_show_wants_softmax(const kerf_card *card, const kerf_tensor *scores);
+
 /* The best k classes of a [1, n] or [n] score tensor, best first, at most
- * `most`; softmax where the card says or the values show that they are not
- * probabilities. Returns how many. */
-size_t kerf_show_top(const kerf_card *card, const kerf_tensor *scores,
-                     kerf_top *top, size_t most);
+ * `most`; NaN comes last. Returns how many. */
+size_t kerf_show_top(bool softmax, const kerf_tensor *scores, kerf_top *top,
+                     size_t most);
 
 /* "cat", or the index when there is no label; into out[cap]. Returns out. */
 char *kerf_show_label(char *out, size_t cap, const kerf_card *card,
@@ -121,7 +130,8 @@ char *kerf_show_label(char *out, size_t cap, const kerf_card *card,
 /* Is output 0 of this answer a score per class? */
 bool kerf_show_is_classes(const kerf_answer *answer);
 
-/* The reference's "[3]" or "[3, 5]": argmax of each batch row of a tensor. */
+/* The reference's "[3]" or "[3, 5]": argmax of each batch row of a tensor;
+ * NaN is never the greatest: "[nan]" when there is nothing else. */
 char *kerf_show_argmax(char *out, size_t cap, const kerf_tensor *t);
 
 #endif

@@ -1,67 +1,91 @@
 #include "cli/show_json.h"
 
-#include "base/text.h"
+#include "cli/json_line.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+static bool
+is_integer(kerf_dtype dtype)
+{
+    return dtype != KERF_F32 && dtype != KERF_F64 && dtype != KERF_F16 &&
+           dtype != KERF_BF16;
+}
+
+/* Element i of an i64 or u64 tensor. */
+static uint64_t
+bits_at(const kerf_tensor *t, size_t i)
+{
+    uint64_t bits;
+
+    memcpy(&bits, (const uint8_t *)t->data + i * sizeof bits, sizeof bits);
+    return bits;
+}
+
+/* Is element i less than element k? A double cannot tell large integers
+ * apart. */
+static bool
+is_less(const kerf_tensor *t, size_t i, size_t k)
+{
+    if (t->dtype == KERF_I64)
+        return (int64_t)bits_at(t, i) < (int64_t)bits_at(t, k);
+    if (t->dtype == KERF_U64)
+        return bits_at(t, i) < bits_at(t, k);
+    return kerf_tensor_at(t, i) < kerf_tensor_at(t, k);
+}
+
 void
 kerf_values_of(kerf_values *v, const kerf_tensor *t)
 {
     size_t size = kerf_dtype_size(t->dtype);
     size_t n = size == 0 ? 0 : t->bytes / size;
-    size_t good = 0;
-    double sum = 0.0;
-    double squares = 0.0;
+    double mean = 0.0;
+    double squares = 0.0; /* of the distances from the mean: Welford */
 
-    *v = (kerf_values){0};
+    *v = (kerf_values){.min = NAN, .max = NAN, .mean = NAN, .std = NAN};
     for (size_t i = 0; i < n; i++) {
         double x = kerf_tensor_at(t, i);
+        double off = x - mean;
 
         if (!isfinite(x)) {
             v->odd++;
             continue;
         }
-        v->min = good == 0 || x < v->min ? x : v->min;
-        v->max = good == 0 || x > v->max ? x : v->max;
-        sum += x;
-        squares += x * x;
-        good++;
+        v->min_at = v->good == 0 || is_less(t, i, v->min_at) ? i : v->min_at;
+        v->max_at = v->good == 0 || is_less(t, v->max_at, i) ? i : v->max_at;
+        v->good++;
+        mean += off / (double)v->good;
+        squares += off * (x - mean);
     }
-    if (good == 0)
+    if (v->good == 0)
         return;
-    v->mean = sum / (double)good;
-    v->std = sqrt(fmax(0.0, squares / (double)good - v->mean * v->mean));
-}
-
-/* JSON knows only UTF-8; what is not becomes \xNN. */
-static json_t *
-text_json(const char *text)
-{
-    char safe[4096];
-
-    return json_string(kerf_text_safe(safe, sizeof safe, text));
-}
-
-static void
-print_line(json_t *object)
-{
-    char *line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-
-    json_decref(object);
-    if (line == NULL)
-        return;
-    (void)puts(line);
-    (void)fflush(stdout);
-    free(line);
+    v->min = kerf_tensor_at(t, v->min_at);
+    v->max = kerf_tensor_at(t, v->max_at);
+    v->mean = mean;
+    v->std = sqrt(squares / (double)v->good);
 }
 
 static json_t *
 number(double v)
 {
     return isfinite(v) ? json_real(v) : json_null();
+}
+
+/* Element i: an integer stays one. */
+static json_t *
+element(const kerf_tensor *t, size_t i)
+{
+    double v = kerf_tensor_at(t, i);
+
+    if (!is_integer(t->dtype))
+        return number(v);
+    if (t->dtype == KERF_U64 && bits_at(t, i) > INT64_MAX)
+        return json_real(v); /* the library's integers end there */
+    if (t->dtype == KERF_I64 || t->dtype == KERF_U64)
+        return json_integer((json_int_t)bits_at(t, i));
+    return json_integer((json_int_t)v);
 }
 
 static json_t *
@@ -77,19 +101,21 @@ output_json(const kerf_tensor *t, const kerf_port *port)
     for (uint32_t i = 0; i < t->shape.rank; i++)
         (void)json_array_append_new(shape, json_integer(t->shape.dims[i]));
     if (port != NULL)
-        (void)json_object_set_new(o, "name", text_json(port->name));
+        (void)json_object_set_new(o, "name", kerf_json_text(port->name));
     (void)json_object_set_new(o, "dtype",
                               json_string(kerf_dtype_name(t->dtype)));
     (void)json_object_set_new(o, "shape", shape);
-    (void)json_object_set_new(o, "min", number(v.min));
-    (void)json_object_set_new(o, "max", number(v.max));
+    (void)json_object_set_new(o, "min",
+                              v.good == 0 ? json_null() : element(t, v.min_at));
+    (void)json_object_set_new(o, "max",
+                              v.good == 0 ? json_null() : element(t, v.max_at));
     (void)json_object_set_new(o, "mean", number(v.mean));
     (void)json_object_set_new(o, "std", number(v.std));
     if (n <= KERF_SHOW_VALUES_MAX) {
         json_t *values = json_array();
 
         for (size_t i = 0; i < n; i++)
-            (void)json_array_append_new(values, number(kerf_tensor_at(t, i)));
+            (void)json_array_append_new(values, element(t, i));
         (void)json_object_set_new(o, "values", values);
     }
     return o;
@@ -125,7 +151,7 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
                                   json_real((double)a->stages.ns[i] / 1e3));
     (void)json_object_set_new(o, "event", json_string("result"));
     (void)json_object_set_new(o, "index", json_integer((json_int_t)a->index));
-    (void)json_object_set_new(o, "input", text_json(a->input));
+    (void)json_object_set_new(o, "input", kerf_json_text(a->input));
     (void)json_object_set_new(o, "top", top);
     (void)json_object_set_new(o, "outputs", outputs);
     (void)json_object_set_new(o, "bytes_sent",
@@ -134,10 +160,10 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
     (void)json_object_set_new(
         o, "total_us", json_real((double)kerf_stages_total(&a->stages) / 1e3));
     if (j->has_truth) {
-        (void)json_object_set_new(o, "truth", text_json(j->truth));
+        (void)json_object_set_new(o, "truth", kerf_json_text(j->truth));
         (void)json_object_set_new(o, "right", json_boolean(j->right));
     }
-    print_line(o);
+    kerf_json_line(o);
 }
 
 void
@@ -148,9 +174,9 @@ kerf_show_json_error(const char *event, uint64_t index, const char *input,
 
     (void)json_object_set_new(o, "event", json_string(event));
     (void)json_object_set_new(o, "index", json_integer((json_int_t)index));
-    (void)json_object_set_new(o, "input", text_json(input));
-    (void)json_object_set_new(o, "why", text_json(why));
-    print_line(o);
+    (void)json_object_set_new(o, "input", kerf_json_text(input));
+    (void)json_object_set_new(o, "why", kerf_json_text(why));
+    kerf_json_line(o);
 }
 
 void
@@ -198,5 +224,5 @@ kerf_show_json_summary(kerf_show *show)
     (void)json_object_set_new(o, "bytes_sent",
                               json_integer((json_int_t)show->bytes_sent));
     (void)json_object_set_new(o, "stages_us", stages);
-    print_line(o);
+    kerf_json_line(o);
 }

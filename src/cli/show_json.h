@@ -15,8 +15,9 @@ typedef struct kerf_judged {
 } kerf_judged;
 
 typedef struct kerf_values {
-    double min, max, mean, std; /* of finite elements; 0 when there are none */
-    size_t odd;                 /* elements that are not finite */
+    double min, max, mean, std; /* of finite elements; NaN: there are none */
+    size_t min_at, max_at;      /* where the first two are */
+    size_t good, odd;           /* elements that are finite, and not */
 } kerf_values;
 
 void kerf_values_of(kerf_values *v, const kerf_tensor *t);

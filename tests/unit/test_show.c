@@ -26,12 +26,13 @@ top__probabilities__are_kept_and_ordered(void **state)
     kerf_top top[3];
 
     (void)state;
-    assert_int_equal(kerf_show_top(NULL, &t, top, 3), 3);
+    assert_int_equal(kerf_show_top(false, &t, top, 3), 3);
+    assert_false(kerf_show_wants_softmax(NULL, &t));
     assert_int_equal(top[0].index, 1);
     assert_true(top[0].score == 0.5);
     assert_int_equal(top[1].index, 2);
     assert_int_equal(top[2].index, 0); /* of equals, the first */
-    assert_int_equal(kerf_show_top(NULL, &t, top, 0), 0);
+    assert_int_equal(kerf_show_top(false, &t, top, 0), 0);
 }
 
 static void
@@ -43,12 +44,14 @@ top__logits__get_a_softmax(void **state)
     kerf_top top[5];
 
     (void)state;
-    assert_int_equal(kerf_show_top(NULL, &t, top, 5), 3);
+    assert_int_equal(kerf_show_top(true, &t, top, 5), 3);
+    assert_true(kerf_show_wants_softmax(NULL, &t));
     assert_true(fabs(top[0].score - 0.75) < 1e-6);
     assert_true(fabs(top[1].score - 0.25) < 1e-6);
     kerf_card_init(&card);
     card.scores_given = true; /* says: probabilities */
-    assert_int_equal(kerf_show_top(&card, &t, top, 5), 3);
+    assert_false(kerf_show_wants_softmax(&card, &t));
+    assert_int_equal(kerf_show_top(false, &t, top, 5), 3);
     assert_true(fabs(top[0].score - log(3.0)) < 1e-6);
     kerf_card_fini(&card);
 }
@@ -80,6 +83,50 @@ values__not_finite_ones__are_left_out(void **state)
     assert_true(got.min == 1.0 && got.max == 3.0 && got.mean == 2.0);
     assert_true(got.std == 1.0);
     assert_int_equal(got.odd, 2);
+    v[0] = v[2] = NAN;
+    kerf_values_of(&got, &t);
+    assert_true(isnan(got.min) && isnan(got.max) && isnan(got.mean));
+    assert_int_equal(got.good, 0);
+    assert_int_equal(got.odd, 4);
+}
+
+static void
+values__far_from_zero__keep_their_deviation(void **state)
+{
+    double v[] = {1e9, 1e9 + 1, 1e9 + 2};
+    int64_t whole[] = {9007199254740993, 9007199254740992, 9007199254740994};
+    kerf_tensor t = {.dtype = KERF_F64,
+                     .shape = {.rank = 1, .dims = {3}},
+                     .data = v,
+                     .bytes = sizeof v};
+    kerf_values got;
+
+    (void)state;
+    kerf_values_of(&got, &t);
+    assert_true(fabs(got.std - sqrt(2.0 / 3.0)) < 1e-9);
+    t.dtype = KERF_I64;
+    t.data = whole;
+    kerf_values_of(&got, &t);
+    assert_int_equal(got.min_at, 1);
+    assert_int_equal(got.max_at, 2);
+}
+
+static void
+nan__never_wins(void **state)
+{
+    float v[] = {NAN, 1.0F, NAN, 3.0F};
+    kerf_tensor t = row(v, 1, 4);
+    kerf_top top[4];
+    char out[64];
+
+    (void)state;
+    assert_int_equal(kerf_show_top(true, &t, top, 4), 4);
+    assert_int_equal(top[0].index, 3);
+    assert_int_equal(top[1].index, 1);
+    assert_true(fabs(top[0].score + top[1].score - 1.0) < 1e-9);
+    assert_string_equal(kerf_show_argmax(out, sizeof out, &t), "[3]");
+    v[1] = v[3] = NAN;
+    assert_string_equal(kerf_show_argmax(out, sizeof out, &t), "[nan]");
 }
 
 static void
@@ -107,6 +154,8 @@ main(void)
         cmocka_unit_test(top__logits__get_a_softmax),
         cmocka_unit_test(argmax__each_row__as_the_reference_prints),
         cmocka_unit_test(values__not_finite_ones__are_left_out),
+        cmocka_unit_test(values__far_from_zero__keep_their_deviation),
+        cmocka_unit_test(nan__never_wins),
         cmocka_unit_test(label__from_a_file__is_made_safe),
     };
 
