@@ -40,7 +40,7 @@ fill_slot(kerf_slot *slot)
     slot->in = calloc(in, sizeof *slot->in);
     slot->out = calloc(out, sizeof *slot->out);
     slot->out_room = calloc(out, sizeof *slot->out_room);
-    slot->head_cap = kerf_head_len(128 + out * 80);
+    slot->head_cap = kerf_head_len(KERF_TENSORS_ROOM(out));
     slot->head = malloc(slot->head_cap);
     if (slot->request == NULL || slot->in == NULL || slot->out == NULL ||
         slot->out_room == NULL || slot->head == NULL)

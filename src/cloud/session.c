@@ -199,17 +199,6 @@ on_new_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
 static const kerf_conn_ops new_ops = {.on_frame = on_new_frame,
                                       .on_close = on_new_close};
 
-static kerf_err
-answer_ping(kerf_conn *conn, const kerf_frame_in *frame)
-{
-    kerf_pong m = {.echo_ns = frame->header.sent_ns,
-                   .received_ns = frame->received_ns};
-    uint8_t meta[32];
-
-    return kerf_conn_send_meta(conn, KERF_FRAME_PONG, frame->header.id, meta,
-                               kerf_pong_put(meta, sizeof meta, &m));
-}
-
 /* What both connections may carry. */
 kerf_err
 kerf_session_on_common(kerf_session *s, kerf_conn *conn,
@@ -222,7 +211,7 @@ kerf_session_on_common(kerf_session *s, kerf_conn *conn,
         return KERF_OK;
     switch (frame->header.type) {
     case KERF_FRAME_PING:
-        return answer_ping(conn, frame);
+        return kerf_conn_answer_ping(conn, frame);
     case KERF_FRAME_PONG:
     case KERF_FRAME_BYE:
         return KERF_OK;

@@ -58,7 +58,7 @@ kerf_session_offer(kerf_session *s, kerf_served *served)
 {
     struct offer_out *o = calloc(1, sizeof *o);
     kerf_offer m = {.manifest_len = (uint32_t)served->manifest_len};
-    kerf_header h = {.type = KERF_FRAME_OFFER, .flags = KERF_FLAG_BODY_HASH};
+    kerf_header h = {.type = KERF_FRAME_OFFER};
     size_t len;
 
     if (o == NULL)
@@ -72,13 +72,7 @@ kerf_session_offer(kerf_session *s, kerf_served *served)
     o->out.count = 1;
     o->out.piece[0] = served->manifest_json;
     o->out.len[0] = served->manifest_len;
-    h.body_hash = kerf_body_hash(0, o->head + KERF_HEADER_LEN, len);
-    h.body_hash = kerf_body_hash(h.body_hash, served->manifest_json,
-                                 served->manifest_len);
-    h.payload_len = kerf_pieces_len(o->out.len, 1);
-    h.sent_ns = kerf_now_ns();
-    o->out.head = o->head;
-    o->out.head_len = kerf_head_seal(o->head, &h, len);
+    kerf_out_seal(&o->out, o->head, &h, len);
     o->out.done = on_offer_sent;
     o->out.ctx = o;
     kerf_conn_send(s->control, &o->out);
@@ -130,23 +124,17 @@ static void
 ship_chunk(kerf_session *s, const struct kerf_fetch *f, uint32_t len)
 {
     kerf_part m = {.part = f->part, .offset = f->at, .len = len};
-    kerf_header h = {.type = KERF_FRAME_PART, .flags = KERF_FLAG_BODY_HASH};
+    kerf_header h = {.type = KERF_FRAME_PART};
     const uint8_t *data = f->served->pair.data[f->role] + f->at;
     size_t meta_len;
 
     memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
     meta_len = kerf_part_put(s->chunk_head + KERF_HEADER_LEN,
                              sizeof s->chunk_head - KERF_HEADER_LEN, &m);
-    h.body_hash = kerf_body_hash(
-        kerf_body_hash(0, s->chunk_head + KERF_HEADER_LEN, meta_len), data,
-        len);
     s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
     s->chunk.piece[0] = data;
     s->chunk.len[0] = len;
-    h.payload_len = kerf_pieces_len(s->chunk.len, 1);
-    h.sent_ns = kerf_now_ns();
-    s->chunk.head = s->chunk_head;
-    s->chunk.head_len = kerf_head_seal(s->chunk_head, &h, meta_len);
+    kerf_out_seal(&s->chunk, s->chunk_head, &h, meta_len);
     s->chunk_sent = (kerf_post){.fn = on_chunk_turn, .ctx = s};
     s->chunk_sending = true;
     s->shipped_bytes += len;

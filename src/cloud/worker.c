@@ -100,10 +100,7 @@ static void
 fill_send(kerf_slot *slot, kerf_tensors *m)
 {
     size_t count = kerf_net_out_count(slot->served->tail);
-    uint64_t hash;
-    kerf_header h = {.type = KERF_FRAME_RESULT,
-                     .flags = KERF_FLAG_BODY_HASH,
-                     .id = slot->id};
+    kerf_header h = {.type = KERF_FRAME_RESULT, .id = slot->id};
     size_t len;
 
     memcpy(m->bundle, slot->served->manifest.id, sizeof m->bundle);
@@ -124,14 +121,7 @@ fill_send(kerf_slot *slot, kerf_tensors *m)
     }
     len = kerf_tensors_put(slot->head + KERF_HEADER_LEN,
                            slot->head_cap - KERF_HEADER_LEN, m);
-    hash = kerf_body_hash(0, slot->head + KERF_HEADER_LEN, len);
-    for (size_t i = 0; i < count; i++)
-        hash = kerf_body_hash(hash, slot->send.piece[i], slot->send.len[i]);
-    h.body_hash = hash;
-    h.payload_len = kerf_pieces_len(slot->send.len, count);
-    h.sent_ns = kerf_now_ns();
-    slot->send.head = slot->head;
-    slot->send.head_len = kerf_head_seal(slot->head, &h, len);
+    kerf_out_seal(&slot->send, slot->head, &h, len);
     slot->send.done = on_answer_sent;
     slot->send.ctx = slot;
 }

@@ -246,17 +246,6 @@ on_pong(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 }
 
 static kerf_err
-answer_ping(kerf_conn *conn, const kerf_frame_in *frame)
-{
-    kerf_pong m = {.echo_ns = frame->header.sent_ns,
-                   .received_ns = frame->received_ns};
-    uint8_t meta[32];
-
-    return kerf_conn_send_meta(conn, KERF_FRAME_PONG, frame->header.id, meta,
-                               kerf_pong_put(meta, sizeof meta, &m));
-}
-
-static kerf_err
 on_common_frame(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
                 kerf_detail *why)
 {
@@ -266,7 +255,7 @@ on_common_frame(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
     case KERF_FRAME_ERROR:
         return on_error_frame(frame, why);
     case KERF_FRAME_PING:
-        return answer_ping(conn, frame);
+        return kerf_conn_answer_ping(conn, frame);
     case KERF_FRAME_PONG:
         return on_pong(edge, frame, why);
     case KERF_FRAME_BYE: /* it answers what it has, then closes */
@@ -329,7 +318,7 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
     if (edge->tensors == NULL || atomic_load(&f->sending))
         return;
     f->state = KERF_FLIGHT_SENT;
-    f->sent_ns = f->header.sent_ns = kerf_now_ns();
+    f->header.sent_ns = kerf_now_ns();
     f->send.head = f->head;
     f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
     f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;

@@ -48,7 +48,7 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
     kerf_err err = KERF_OK;
 
     f->program = p;
-    f->head = calloc(1, kerf_head_len(128 + p->sent_count * 80));
+    f->head = calloc(1, kerf_head_len(KERF_TENSORS_ROOM(p->sent_count)));
     f->in = calloc(in_count, sizeof *f->in);
     f->out = calloc(p->sent_count, sizeof *f->out);
     if (f->head == NULL || f->in == NULL || f->out == NULL)

@@ -47,7 +47,7 @@ typedef struct kerf_flight {
     kerf_header header;
     kerf_out send;
     _Atomic bool sending; /* memory is in use by the connection */
-    uint64_t start_ns, encoded_ns, sent_ns, deadline_ns, retry_ns; /* or 0 */
+    uint64_t start_ns, encoded_ns, deadline_ns, retry_ns; /* or 0 */
     kerf_stages stages;
     size_t bytes_sent, bytes_received;
 

@@ -127,7 +127,6 @@ encode(kerf_edge *edge, kerf_flight *f)
 {
     kerf_tensors *m = &edge->encoded;
     uint8_t *meta = f->head + KERF_HEADER_LEN;
-    uint64_t hash;
 
     memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
     m->deadline_ms = (uint32_t)edge->opts.deadline_ms;
@@ -142,16 +141,9 @@ encode(kerf_edge *edge, kerf_flight *f)
         f->send.piece[i] = f->out[i].data;
         f->send.len[i] = f->out[i].bytes;
     }
-    f->meta_len = kerf_tensors_put(meta, 128 + f->send.count * 80, m);
-    hash = kerf_body_hash(0, meta, f->meta_len);
-    for (size_t i = 0; i < f->send.count; i++)
-        hash = kerf_body_hash(hash, f->out[i].data, f->out[i].bytes);
-    f->header = (kerf_header){.type = KERF_FRAME_TENSOR,
-                              .flags = KERF_FLAG_BODY_HASH,
-                              .id = f->id,
-                              .body_hash = hash,
-                              .payload_len =
-                                  kerf_pieces_len(f->send.len, f->send.count)};
+    f->meta_len = kerf_tensors_put(meta, KERF_TENSORS_ROOM(f->send.count), m);
+    f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
+    kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
     f->send.done = on_sent;
     f->send.ctx = f;
 }

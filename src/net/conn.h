@@ -90,6 +90,16 @@ typedef struct kerf_out {
 
 void kerf_conn_send(kerf_conn *conn, kerf_out *out);
 
+/* Makes out's head: head has kerf_head_len(meta_len) bytes of room, the meta
+ * stands at head + KERF_HEADER_LEN, and out->piece and out->len are set. *h has
+ * type and id; flags, hash, length and time are put in. */
+void kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h,
+                   size_t meta_len);
+
+/* PONG for this PING. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_conn_answer_ping(kerf_conn *conn,
+                                              const kerf_frame_in *ping);
+
 /* A frame without payload, meta copied; for control messages. Errors:
  * KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_conn_send_meta(kerf_conn *conn,

@@ -144,15 +144,24 @@ free_out(void *ctx, kerf_err err)
     free(ctx);
 }
 
+void
+kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h, size_t meta_len)
+{
+    h->flags = KERF_FLAG_BODY_HASH;
+    h->body_hash = kerf_body_hash(0, head + KERF_HEADER_LEN, meta_len);
+    for (size_t i = 0; i < out->count; i++)
+        h->body_hash = kerf_body_hash(h->body_hash, out->piece[i], out->len[i]);
+    h->payload_len = kerf_pieces_len(out->len, out->count);
+    h->sent_ns = kerf_now_ns();
+    out->head = head;
+    out->head_len = kerf_head_seal(head, h, meta_len);
+}
+
 kerf_err
 kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
                     const uint8_t *meta, size_t len)
 {
-    kerf_header h = {.type = (uint8_t)type,
-                     .id = id,
-                     .flags = KERF_FLAG_BODY_HASH,
-                     .body_hash = kerf_body_hash(0, meta, len),
-                     .sent_ns = kerf_now_ns()};
+    kerf_header h = {.type = (uint8_t)type, .id = id};
     kerf_out *out = calloc(1, sizeof *out + kerf_head_len(len));
     uint8_t *head;
 
@@ -161,12 +170,22 @@ kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
     head = (uint8_t *)(out + 1);
     if (len > 0)
         memcpy(head + KERF_HEADER_LEN, meta, len);
-    out->head = head;
-    out->head_len = kerf_head_seal(head, &h, len);
     out->done = free_out;
     out->ctx = out;
+    kerf_out_seal(out, head, &h, len);
     kerf_conn_send(conn, out);
     return KERF_OK;
+}
+
+kerf_err
+kerf_conn_answer_ping(kerf_conn *conn, const kerf_frame_in *ping)
+{
+    kerf_pong m = {.echo_ns = ping->header.sent_ns,
+                   .received_ns = ping->received_ns};
+    uint8_t meta[32];
+
+    return kerf_conn_send_meta(conn, KERF_FRAME_PONG, ping->header.id, meta,
+                               kerf_pong_put(meta, sizeof meta, &m));
 }
 
 kerf_err

@@ -172,6 +172,9 @@ typedef struct kerf_pong {
         received_ns; /* the ping's sent_ns; our clock at arrival */
 } kerf_pong;
 
+/* Room for the meta of a TENSOR or RESULT with so many tensors. */
+#define KERF_TENSORS_ROOM(count) (128 + (size_t)(count)*80)
+
 size_t kerf_hello_put(uint8_t *out, size_t cap, const kerf_hello *m);
 size_t kerf_welcome_put(uint8_t *out, size_t cap, const kerf_welcome *m);
 size_t kerf_token_put(uint8_t *out, size_t cap,
