@@ -79,8 +79,8 @@ fill_table(table *t, int in, double start, double extent, int out)
 
             w[k] = (int32_t)lround(v / sum * (1 << FRACTION));
         }
-        /* The last taps may lie past the end: their weight is 0, and the
-         * window moves back so that they can be read. */
+        /* The last taps may lie past the end: their weight is 0, and whoever
+         * reads them stops at the end. */
         t->first[i] = from;
     }
 }

@@ -192,8 +192,9 @@ load_one(kerf_load_ctx *ctx, const char *path, size_t port, kerf_tensor *dest,
         err = load_npy(ctx, ctx->kept.data, ctx->kept.len, port, dest, item);
     else if (ctx->card == NULL)
         err = kerf_fail(&item->why, KERF_EINVAL,
-                        "the model takes .npy tensors: it has no card and no "
-                        "image rules (--resize, --colour, --scale) were given");
+                        "the model takes .npy tensors: no card says how an "
+                        "image becomes its input, and no image rules "
+                        "(--resize, --colour, --scale) were given");
     else
         err = decode_image(ctx, data, len, dest, item);
     free(data);
@@ -249,21 +250,18 @@ kerf_load_random(kerf_load_ctx *ctx, kerf_tensor *dest, uint64_t seed)
 }
 
 bool
-kerf_load_is_raw(const char *spec)
+kerf_load_is_raw(const char *spec, bool *known)
 {
     char path[KERF_PATH_MAX];
-    uint8_t *data = NULL;
-    size_t len = 0;
-    kerf_tensor t = {0};
-    bool raw = false;
+    kerf_dtype dtype = KERF_F32;
 
+    *known = true;
     (void)snprintf(
         path, sizeof path, "%.*s",
         (int)(kerf_fs_exists(spec) ? strlen(spec) : strcspn(spec, ",")), spec);
-    if (!kerf_path_ends(path, ".npy") ||
-        kerf_fs_read(path, KERF_TENSOR_BYTES_MAX, &data, &len, NULL) != KERF_OK)
+    if (!kerf_path_ends(path, ".npy"))
         return false;
-    raw = kerf_npy_view(&t, data, len, NULL) == KERF_OK && t.dtype != KERF_U8;
-    free(data);
-    return raw;
+    /* What is wrong with the file is said when its turn comes. */
+    *known = kerf_npy_dtype(&dtype, path, NULL) == KERF_OK;
+    return dtype != KERF_U8;
 }

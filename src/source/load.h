@@ -34,7 +34,8 @@ KERF_NODISCARD kerf_err kerf_load_file(kerf_load_ctx *ctx, const char *path,
                                        kerf_tensor *dest, kerf_item *item);
 /* Fills dest from the seed; an image port gets bytes 0..255. */
 void kerf_load_random(kerf_load_ctx *ctx, kerf_tensor *dest, uint64_t seed);
-/* Is it a readable .npy file (or a list of them) whose first is not u8? */
-bool kerf_load_is_raw(const char *spec);
+/* Is it an .npy file (or a list of them) whose first is not u8? *known: false
+ * when that file cannot be read, which counts as yes. */
+bool kerf_load_is_raw(const char *spec, bool *known);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/fs.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,40 +170,71 @@ read_dict(text *t, kerf_tensor *out, kerf_detail *why)
     return read_descr(descr, &out->dtype, why);
 }
 
-kerf_err
-kerf_npy_view(kerf_tensor *out, const uint8_t *data, size_t len,
-              kerf_detail *why)
+/* Dtype, shape and bytes into *out; r ends at the data. */
+static kerf_err
+read_head(kerf_rd *r, kerf_tensor *out, kerf_detail *why)
 {
-    kerf_rd r = {.at = data, .left = len};
-    const uint8_t *magic = kerf_rd_bytes(&r, 6);
-    unsigned major = kerf_rd_u8(&r);
-    kerf_tensor t = {0};
+    const uint8_t *magic = kerf_rd_bytes(r, 6);
+    unsigned major = kerf_rd_u8(r);
     size_t head_len;
     const char *head;
     kerf_err err;
 
     if (magic == NULL || memcmp(magic, "\x93NUMPY", 6) != 0)
         return kerf_fail(why, KERF_ECORRUPT, "not an .npy file");
-    (void)kerf_rd_u8(&r); /* minor */
+    (void)kerf_rd_u8(r); /* minor */
     if (major < 1 || major > 3)
         return kerf_fail(why, KERF_ENOTSUP, "an .npy file of version %u",
                          major);
-    head_len = major == 1 ? kerf_rd_u16(&r) : kerf_rd_u32(&r);
-    head = (const char *)kerf_rd_bytes(&r, head_len);
-    if (head == NULL || r.bad)
+    head_len = major == 1 ? kerf_rd_u16(r) : kerf_rd_u32(r);
+    head = (const char *)kerf_rd_bytes(r, head_len);
+    if (head == NULL || r->bad)
         return kerf_fail(why, KERF_ECORRUPT, "the .npy file is cut short");
-    err = read_dict(&(text){head, head + head_len}, &t, why);
+    err = read_dict(&(text){head, head + head_len}, out, why);
     if (err != KERF_OK)
         return err;
-    err = kerf_shape_bytes(&t.shape, t.dtype, &t.bytes);
-    if (err != KERF_OK)
+    if (kerf_shape_bytes(&out->shape, out->dtype, &out->bytes) != KERF_OK)
         return kerf_fail(why, KERF_ETOOBIG, "the array is too big");
+    return KERF_OK;
+}
+
+kerf_err
+kerf_npy_view(kerf_tensor *out, const uint8_t *data, size_t len,
+              kerf_detail *why)
+{
+    kerf_rd r = {.at = data, .left = len};
+    kerf_tensor t = {0};
+    kerf_err err = read_head(&r, &t, why);
+
+    if (err != KERF_OK)
+        return err;
     if (r.left < t.bytes)
         return kerf_fail(why, KERF_ECORRUPT,
                          "the .npy file is cut short: %zu of %zu bytes", r.left,
                          t.bytes);
     t.data = (void *)(uintptr_t)r.at;
     *out = t;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_npy_dtype(kerf_dtype *out, const char *path, kerf_detail *why)
+{
+    uint8_t head[4096]; /* NumPy writes 128 bytes, or a few more */
+    FILE *f = fopen(path, "rbe");
+    kerf_rd r = {.at = head};
+    kerf_tensor t = {0};
+    kerf_err err;
+
+    if (f == NULL)
+        return kerf_fail(why, kerf_err_from_errno(errno), "%s: %s", path,
+                         strerror(errno));
+    r.left = fread(head, 1, sizeof head, f);
+    (void)fclose(f);
+    err = read_head(&r, &t, why);
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "%s", path);
+    *out = t.dtype;
     return KERF_OK;
 }
 

@@ -19,6 +19,11 @@ KERF_NODISCARD kerf_err kerf_npy_view(kerf_tensor *out, const uint8_t *data,
 KERF_NODISCARD kerf_err kerf_npy_head(uint8_t out[KERF_NPY_HEAD_MAX],
                                       size_t *len, const kerf_tensor *t);
 
+/* The dtype of a file, by its header alone. Errors: those of kerf_npy_view(),
+ * but not what only the data shows; KERF_ENOENT, KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_npy_dtype(kerf_dtype *out, const char *path,
+                                       kerf_detail *why);
+
 /* Reads a file into new memory -> kerf_tensor_free(). */
 KERF_NODISCARD kerf_err kerf_npy_read(kerf_tensor *out, const char *path,
                                       kerf_detail *why);

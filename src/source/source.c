@@ -42,16 +42,21 @@ is_random(const char *spec)
     return strcmp(spec, "random") == 0 || strncmp(spec, "random:", 7) == 0;
 }
 
-/* Only .npy files, of which the first is not u8. */
+/* Only .npy files, of which the first that can be read is not u8. */
 static bool
-is_raw_folder(const char *dir)
+is_raw_folder(const char *dir, bool *known)
 {
     kerf_paths files = {0};
-    bool raw = kerf_walk_add(&files, dir, false, NULL) == KERF_OK &&
-               files.count > 0 && kerf_load_is_raw(files.path[0]);
+    bool raw =
+        kerf_walk_add(&files, dir, false, NULL) == KERF_OK && files.count > 0;
 
-    for (size_t i = 0; i < files.count; i++)
-        raw &= kerf_path_ends(files.path[i], ".npy");
+    *known = !raw;
+    for (size_t i = 0; i < files.count && raw; i++) {
+        raw = kerf_path_ends(files.path[i], ".npy");
+        if (raw && !*known)
+            raw = kerf_load_is_raw(files.path[i], known);
+    }
+    *known = *known || !raw;
     kerf_paths_fini(&files);
     return raw;
 }
@@ -60,13 +65,37 @@ bool
 kerf_source_is_raw(const char *const *spec, size_t spec_count)
 {
     for (size_t i = 0; i < spec_count; i++) {
+        bool known = true;
+
         if (is_random(spec[i]))
             continue;
-        if (kerf_fs_is_dir(spec[i]) ? !is_raw_folder(spec[i])
-                                    : !kerf_load_is_raw(spec[i]))
+        if (kerf_fs_is_dir(spec[i]) ? !is_raw_folder(spec[i], &known)
+                                    : !kerf_load_is_raw(spec[i], &known))
             return false;
     }
     return spec_count > 0;
+}
+
+/* Is every part of a.npy,b.npy there? */
+static kerf_err
+check_parts(const char *spec, kerf_detail *why)
+{
+    char text[KERF_PATH_MAX];
+    char part[KERF_PATH_MAX];
+
+    for (const char *at = spec;; at++) {
+        size_t len = strcspn(at, ",");
+
+        (void)snprintf(part, sizeof part, "%.*s", (int)len, at);
+        if (!kerf_fs_exists(part))
+            return kerf_fail(why, KERF_ENOENT,
+                             "--input %s: no such file or folder",
+                             kerf_text_safe(text, sizeof text,
+                                            part[0] == '\0' ? spec : part));
+        at += len;
+        if (*at == '\0')
+            return KERF_OK;
+    }
 }
 
 static kerf_err
@@ -87,10 +116,7 @@ check_spec(const char *spec, kerf_detail *why)
     }
     if (spec[0] == '\0' || strlen(spec) >= KERF_PATH_MAX)
         return kerf_fail(why, KERF_EINVAL, "--input: empty or too long");
-    if (!kerf_fs_exists(spec) && strchr(spec, ',') == NULL)
-        return kerf_fail(why, KERF_ENOENT, "--input %s: no such file or folder",
-                         kerf_text_safe(text, sizeof text, spec));
-    return KERF_OK;
+    return kerf_fs_exists(spec) ? KERF_OK : check_parts(spec, why);
 }
 
 static kerf_err

@@ -4,7 +4,7 @@
  *     kerf_source_new() -> kerf_source_next() ... -> kerf_source_free()
  *
  * A spec is a file, a folder (its images and .npy files, and those of its
- * subfolders, sorted by name), `a.npy,b.npy` (one file per network input),
+ * subfolders, sorted by name; links to folders are left out), `a.npy,b.npy` (one file per network input),
  * `random` or `random:SEED`.
  * Threads: kerf_source_next() on one thread at a time; kerf_source_stop() from
  * any.
@@ -51,7 +51,7 @@ typedef struct kerf_item {
 } kerf_item;
 
 /* Whether the specs are all tensors as the bare network takes them: `random`,
- * .npy files that are not u8, folders of those. Then load the network without
+ * .npy files that are not u8 (or cannot be read), folders of those. Then load the network without
  * prep. */
 bool kerf_source_is_raw(const char *const *spec, size_t spec_count);
 

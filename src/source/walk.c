@@ -1,6 +1,7 @@
 #include "source/walk.h"
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "source/image_head.h"
 #include "source/source.h"
 
@@ -83,6 +84,15 @@ is_being_written(const char *path)
     return busy;
 }
 
+/* A folder that is no link: links may lead back to where we come from. */
+static bool
+is_own_folder(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static kerf_err
 walk(kerf_paths *out, const char *dir, bool watch, int depth, kerf_detail *why)
 {
@@ -97,7 +107,7 @@ walk(kerf_paths *out, const char *dir, bool watch, int depth, kerf_detail *why)
         if (err != KERF_OK)
             break;
         if (kerf_fs_is_dir(path)) {
-            if (depth < DEPTH_MAX)
+            if (depth < DEPTH_MAX && is_own_folder(path))
                 err = walk(out, path, watch, depth + 1, why);
         } else if (kerf_walk_wants(names.name[i]) &&
                    !(watch && is_being_written(path))) {
@@ -183,10 +193,16 @@ kerf_seen_fini(kerf_seen *seen)
     *seen = (kerf_seen){0};
 }
 
+typedef struct watched {
+    char *path; /* owned; NULL: none */
+    int depth;
+} watched;
+
 struct kerf_watch {
     int fd;
-    char **dir; /* by watch descriptor, which counts from 1 */
+    watched *dir; /* by watch descriptor, which counts from 1 */
     size_t count;
+    kerf_seen listed; /* files found in folders that came later */
 };
 
 kerf_err
@@ -213,8 +229,9 @@ kerf_watch_free(kerf_watch *w)
         return;
     (void)close(w->fd);
     for (size_t i = 0; i < w->count; i++)
-        free(w->dir[i]);
+        free(w->dir[i].path);
     free(w->dir);
+    kerf_seen_fini(&w->listed);
     free(w);
 }
 
@@ -225,26 +242,28 @@ kerf_watch_fd(const kerf_watch *w)
 }
 
 static kerf_err
-watch_one(kerf_watch *w, const char *dir, kerf_detail *why)
+watch_one(kerf_watch *w, const char *dir, int depth, kerf_detail *why)
 {
-    int wd = inotify_add_watch(w->fd, dir,
-                               IN_CLOSE_WRITE | IN_MOVED_TO | IN_ONLYDIR);
-    char **bigger;
+    int wd = inotify_add_watch(
+        w->fd, dir, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR);
+    watched *bigger;
 
     if (wd < 0)
-        return kerf_fail(why, KERF_EIO, "%s: cannot watch: %s", dir,
-                         strerror(errno));
-    if ((size_t)wd < w->count && w->dir[wd] != NULL)
+        return kerf_fail(why, kerf_err_from_errno(errno),
+                         "%s: cannot watch: %s", dir, strerror(errno));
+    if ((size_t)wd < w->count && w->dir[wd].path != NULL)
         return KERF_OK; /* named twice */
-    bigger = realloc(w->dir, ((size_t)wd + 1) * sizeof *bigger);
-    if (bigger == NULL)
-        return kerf_fail(why, KERF_ENOMEM, "no memory");
-    w->dir = bigger;
-    while (w->count <= (size_t)wd)
-        w->dir[w->count++] = NULL;
-    w->dir[wd] = strdup(dir);
-    return w->dir[wd] == NULL ? kerf_fail(why, KERF_ENOMEM, "no memory")
-                              : KERF_OK;
+    if ((size_t)wd >= w->count) {
+        bigger = realloc(w->dir, ((size_t)wd + 1) * sizeof *bigger);
+        if (bigger == NULL)
+            return kerf_fail(why, KERF_ENOMEM, "no memory");
+        w->dir = bigger;
+        while (w->count <= (size_t)wd)
+            w->dir[w->count++] = (watched){0};
+    }
+    w->dir[wd] = (watched){.path = strdup(dir), .depth = depth};
+    return w->dir[wd].path == NULL ? kerf_fail(why, KERF_ENOMEM, "no memory")
+                                   : KERF_OK;
 }
 
 static kerf_err
@@ -252,13 +271,13 @@ watch_tree(kerf_watch *w, const char *dir, int depth, kerf_detail *why)
 {
     char path[KERF_PATH_MAX];
     kerf_names names = {0};
-    kerf_err err = watch_one(w, dir, why);
+    kerf_err err = watch_one(w, dir, depth, why);
 
     if (err == KERF_OK)
         err = kerf_fs_list(dir, KERF_SOURCE_FILES_MAX, &names, why);
     for (size_t i = 0; i < names.count && err == KERF_OK; i++) {
         err = kerf_path_join(path, dir, names.name[i]);
-        if (err == KERF_OK && depth < DEPTH_MAX && kerf_fs_is_dir(path))
+        if (err == KERF_OK && depth < DEPTH_MAX && is_own_folder(path))
             err = watch_tree(w, path, depth + 1, why);
     }
     kerf_names_free(&names);
@@ -271,6 +290,32 @@ kerf_watch_add(kerf_watch *w, const char *dir, kerf_detail *why)
     return watch_tree(w, dir, 0, why);
 }
 
+/* A folder that came later: watched first, then its files that are complete.
+ * Those may have an event too, which take_event() knows by w->listed. */
+static kerf_err
+take_folder(kerf_watch *w, const char *dir, int depth, kerf_paths *out)
+{
+    size_t first = out->count;
+    kerf_detail why = {.text = ""};
+    kerf_err err;
+
+    if (depth > DEPTH_MAX || !is_own_folder(dir))
+        return KERF_OK;
+    err = watch_tree(w, dir, depth, &why);
+    if (err == KERF_OK)
+        err = walk(out, dir, true, depth, &why);
+    for (size_t i = first; i < out->count; i++) {
+        if (kerf_seen_add(&w->listed, out->path[i]) != KERF_OK)
+            return KERF_ENOMEM;
+    }
+    if (err == KERF_ENOMEM || err == KERF_ETOOBIG)
+        return err;
+    if (err != KERF_OK && err != KERF_ENOENT) /* gone again is fine */
+        kerf_log(KERF_LOG_WARN, "source.folder_not_watched", "why=\"%s\"",
+                 why.text);
+    return KERF_OK;
+}
+
 static kerf_err
 take_event(kerf_watch *w, const struct inotify_event *e, kerf_paths *out,
            bool *lost)
@@ -280,8 +325,13 @@ take_event(kerf_watch *w, const struct inotify_event *e, kerf_paths *out,
     if ((e->mask & IN_Q_OVERFLOW) != 0)
         *lost = true;
     if (e->wd < 0 || (size_t)e->wd >= w->count || e->len == 0 ||
-        (e->mask & IN_ISDIR) != 0 || !kerf_walk_wants(e->name) ||
-        kerf_path_join(path, w->dir[e->wd], e->name) != KERF_OK)
+        e->name[0] == '.' || w->dir[e->wd].path == NULL ||
+        kerf_path_join(path, w->dir[e->wd].path, e->name) != KERF_OK)
+        return KERF_OK;
+    if ((e->mask & IN_ISDIR) != 0)
+        return take_folder(w, path, w->dir[e->wd].depth + 1, out);
+    if ((e->mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) == 0 ||
+        !kerf_walk_wants(e->name) || kerf_seen_has(&w->listed, path))
         return KERF_OK;
     return kerf_paths_add(out, path);
 }

@@ -20,7 +20,8 @@ char *kerf_paths_take(kerf_paths *p);
 /* Is it a file that a folder gives: an image's ending, or .npy? */
 bool kerf_walk_wants(const char *name);
 
-/* Adds the files under dir, sorted, subfolders in their place. With watch, a
+/* Adds the files under dir, sorted, subfolders in their place; links to folders
+ * are not followed. With watch, a
  * file that somebody still writes is left out: its event will come. */
 KERF_NODISCARD kerf_err kerf_walk_add(kerf_paths *out, const char *dir,
                                       bool watch, kerf_detail *why);
@@ -43,7 +44,8 @@ typedef struct kerf_watch kerf_watch;
 KERF_NODISCARD kerf_err kerf_watch_new(kerf_watch **out, kerf_detail *why);
 void kerf_watch_free(kerf_watch *w);    /* accepts NULL */
 int kerf_watch_fd(const kerf_watch *w); /* readable: call read */
-/* Watches dir and the subfolders that it has now. */
+/* Watches dir and its subfolders, also those that come later; not what links
+ * lead to. */
 KERF_NODISCARD kerf_err kerf_watch_add(kerf_watch *w, const char *dir,
                                        kerf_detail *why);
 /* Appends files that are complete: closed after writing, or moved there. Never

@@ -389,6 +389,74 @@ next__watched_folder__gives_arrivals_once_and_complete(void **state)
 }
 
 static void
+next__linked_folders__are_not_entered(void **state)
+{
+    char sub[KERF_PATH_MAX];
+    char loop[KERF_PATH_MAX];
+    const char *spec = dir;
+    rig r;
+
+    (void)state;
+    (void)put("a.png", rgb_png, sizeof rgb_png);
+    assert_int_equal(kerf_path_join(sub, dir, "loop"), KERF_OK);
+    assert_int_equal(kerf_path_join(loop, dir, "again"), KERF_OK);
+    assert_int_equal(symlink(".", sub), 0);
+    assert_int_equal(symlink(".", loop), 0);
+    assert_int_equal(
+        open_rig(&r, 4, 6, KERF_RESIZE_CROP, KERF_COLOUR_RGB, &spec, 1, false),
+        KERF_OK);
+    assert_int_equal(next(&r), KERF_OK);
+    assert_string_equal(r.item.name, "a.png");
+    assert_int_equal(next(&r), KERF_ECLOSED);
+    close_rig(&r);
+}
+
+static void
+next__folder_made_while_watching__gives_its_files_once(void **state)
+{
+    char sub[KERF_PATH_MAX];
+    const char *spec = dir;
+    const char *first;
+    const char *second;
+    rig r;
+
+    (void)state;
+    (void)put("a.png", rgb_png, sizeof rgb_png);
+    assert_int_equal(
+        open_rig(&r, 4, 6, KERF_RESIZE_CROP, KERF_COLOUR_RGB, &spec, 1, true),
+        KERF_OK);
+    assert_int_equal(next(&r), KERF_OK);
+    assert_int_equal(kerf_path_join(sub, dir, "sub"), KERF_OK);
+    assert_int_equal(mkdir(sub, 0700), 0);
+    first = put("sub/b.png", rgb_png, sizeof rgb_png);
+    assert_int_equal(next(&r), KERF_OK);
+    assert_string_equal(r.item.name, "b.png");
+    second = put("sub/c.png", rgb_png, sizeof rgb_png);
+    assert_int_equal(next(&r), KERF_OK);
+    assert_string_equal(r.item.name, "c.png");
+    close_rig(&r);
+    assert_int_equal(remove(first) | remove(second), 0);
+}
+
+static void
+is_raw__npy_that_cannot_be_read__is_not_an_image(void **state)
+{
+    const char *bad = put("bad.npy", "nothing", 7);
+    const char *png = put("a.png", rgb_png, sizeof rgb_png);
+    const char *both[] = {bad, png};
+    char list[2 * KERF_PATH_MAX];
+    const char *spec = list;
+    kerf_detail why;
+
+    (void)state;
+    assert_true(kerf_source_is_raw(&bad, 1));
+    assert_false(kerf_source_is_raw(both, 2));
+    (void)snprintf(list, sizeof list, "%s,%s/none.npy", bad, dir);
+    assert_int_equal(kerf_source_check(&spec, 1, &why), KERF_ENOENT);
+    assert_non_null(strstr(why.text, "/none.npy: no such"));
+}
+
+static void
 npy__every_dtype__round_trips(void **state)
 {
     kerf_shape shape = {.rank = 3, .dims = {2, 1, 3}};
@@ -476,6 +544,9 @@ main(void)
         CASE(next__random__is_seeded_and_new_for_each_item),
         CASE(stop__while_watching_or_pacing__wakes_next),
         CASE(next__watched_folder__gives_arrivals_once_and_complete),
+        CASE(next__linked_folders__are_not_entered),
+        CASE(next__folder_made_while_watching__gives_its_files_once),
+        CASE(is_raw__npy_that_cannot_be_read__is_not_an_image),
         CASE(npy__every_dtype__round_trips),
         CASE(npy_view__what_we_do_not_read__says_why),
     };
