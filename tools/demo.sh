@@ -37,17 +37,31 @@ mkfifo "$work/says"
     >"$work/says" 2>"$work/cloud.log" &
 cloud_pid=$!
 port=
+model=
+why="the cloud did not start"
 while [ -z "$port" ] && read -r line; do
     case $line in
+    *'"event":"model"'*'"ok":true'*)
+        model=ready
+        ;;
+    *'"event":"model"'*)
+        why=${line##*\"why\":\"}
+        why="the cloud does not serve the model: ${why%\"\}}"
+        break
+        ;;
     *'"event":"listening"'*)
+        if [ -z "$model" ]; then
+            why="the cloud found no model in $DIGITS"
+            break
+        fi
         port=${line##*\"port\":}
         port=${port%%[!0-9]*}
         ;;
     esac
 done <"$work/says"
 if [ -z "$port" ]; then
-    echo "the cloud did not start:" >&2
     cat "$work/cloud.log" >&2
+    echo "demo: error: $why" >&2
     exit 1
 fi
 echo "listening on 127.0.0.1:$port (process $cloud_pid)"

@@ -369,3 +369,28 @@ def test_dev_demo__says_that_split_and_whole_agree(kerf, base_env, repo):
     assert done.stdout.count("20 of 20 answered") == 2, done
     agree = re.search(r"equal labels: 20 of 20, max abs difference (\S+)", done.stdout)
     assert agree and float(agree[1]) <= 1e-5, done
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("server_infer_digits.pdmodel", "not a whole Paddle program"),
+        (None, "found no model in models/digits"),
+    ],
+)
+def test_dev_demo__no_model__stops_with_the_reason(
+    kerf, base_env, repo, digits, tmp_path, damage, reason
+):
+    folder = tmp_path / "models" / "digits"
+    folder.mkdir(parents=True)
+    if damage:
+        for file in digits.glob("*_infer_digits.*"):
+            (folder / file.name).write_bytes(file.read_bytes())
+        (folder / damage).write_bytes(b"no")
+    done = subprocess.run(
+        ["sh", repo / "tools" / "demo.sh"], cwd=tmp_path, env={**base_env, "KERF": str(kerf)},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1, done
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("demo: error: ") and reason in last
