@@ -1,9 +1,11 @@
 #include "cli/opts.h"
 
+#include "base/fs.h"
 #include "base/text.h"
 #include "cli/term.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -164,7 +166,8 @@ read_reals(const char *text, kerf_reals *out)
     char *end = NULL;
 
     do {
-        if (r.count == 3 || !read_real(text, &r.v[r.count], &end))
+        if (r.count == 3 || !read_real(text, &r.v[r.count], &end) ||
+            !(fabs(r.v[r.count]) <= FLT_MAX)) /* they become floats */
             return false;
         r.count++;
         text = end + 1;
@@ -406,6 +409,34 @@ print_help(const kerf_command *c)
     (void)printf("  %-30s this text\n", "--help");
 }
 
+static bool
+names_model(const char *word)
+{
+    char path[KERF_PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s.pdmodel", word);
+
+    return kerf_path_ends(word, ".pdmodel") || kerf_path_ends(word, ".onnx") ||
+           kerf_path_ends(word, ".xml") ||
+           (n > 0 && (size_t)n < sizeof path && kerf_fs_exists(path));
+}
+
+/* A list takes all words up to the next flag, also one that was not meant for
+ * it. */
+static int
+fail_missing(const kerf_command *c)
+{
+    for (size_t i = 0; i < c->opt_count; i++) {
+        const kerf_list *list = c->opt[i].to;
+
+        if (c->opt[i].kind == KERF_OPT_LIST && list->count > 0 &&
+            names_model(list->item[list->count - 1]))
+            return kerf_usage_error(c->name,
+                                    "%s is missing: put %s before --%s",
+                                    c->arg_name, c->arg_name, c->opt[i].name);
+    }
+    return kerf_usage_error(c->name, "%s is missing", c->arg_name);
+}
+
 int
 kerf_opts_parse(const kerf_command *c, int argc, char **argv)
 {
@@ -438,6 +469,6 @@ kerf_opts_parse(const kerf_command *c, int argc, char **argv)
             return rc;
     }
     if (args < c->arg_least)
-        return kerf_usage_error(c->name, "%s is missing", c->arg_name);
+        return fail_missing(c);
     return -1;
 }

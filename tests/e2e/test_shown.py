@@ -86,3 +86,30 @@ def test_edge_legacy__refuses_what_has_no_effect(run, flags):
 def test_edge_card__needs_legacy(run):
     done = run("edge", "--input", "random", "--card", "c.json")
     assert done.status == 2 and "--legacy" in error_lines(done)[0]
+
+
+def test_model_behind_input__is_asked_for_in_front(run, tmp_path):
+    graph = small_whole(tmp_path / "m")
+    for word in (graph, graph.with_suffix("")):
+        done = run("run", "--input", tmp_path / "a.png", word)
+        assert done.status == 2 and "put MODEL before --input" in error_lines(done)[0]
+
+
+@pytest.mark.parametrize("flag", ["--mean", "--std"])
+def test_number_too_large_for_a_float__is_refused(run, flag):
+    done = run("run", "m", "--input", "random", flag, "1e300")
+    assert done.status == 2 and flag in error_lines(done)[0]
+
+
+def test_npy_that_cannot_be_taken__says_its_own_reason(run, tmp_path):
+    """... also for a model whose card takes images."""
+    card = {"kerf_card": 1, "input": {"kind": "image"}}
+    graph = small_whole(tmp_path / "m", card=card)
+    bad = tmp_path / "bad.npy"
+    bad.write_text("nothing")
+    done = run("run", graph, *FAKE, "--input", bad)
+    assert done.status == 1 and "bad.npy: not an .npy file" in done.err, done.report()
+    assert "missing rule" not in done.err
+    good = save(tmp_path, "good.npy", np.zeros(X_SHAPE, np.float32))
+    done = run("run", graph, *FAKE, "--input", f"{good},{tmp_path}/none.npy")
+    assert done.status == 1 and "/none.npy: no such file" in error_lines(done)[0]
