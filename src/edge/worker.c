@@ -107,7 +107,8 @@ tell_skipped(kerf_edge *edge, const kerf_item *item)
         return;
     note->index = item->index;
     note->err = item->err;
-    (void)snprintf(note->name, sizeof note->name, "%s", item->name);
+    (void)snprintf(note->name, sizeof note->name, "%s",
+                   item->path[0] != '\0' ? item->path : item->name);
     (void)snprintf(note->text, sizeof note->text, "%s", item->why.text);
     kerf_edge_tell(edge, note);
 }
