@@ -96,8 +96,7 @@ kerf_engine_load_tail(kerf_engine *engine, kerf_net **out,
                       kerf_detail *why)
 {
     kerf_shape shapes[KERF_PORTS_MAX];
-    kerf_load how = {.shapes = shapes,
-                     .shape_count = kerf_net_out_count(head)};
+    kerf_load how = {.shapes = shapes, .shape_count = kerf_net_out_count(head)};
     kerf_net *tail = NULL;
     kerf_err err;
 

@@ -21,12 +21,9 @@ KERF_NODISCARD kerf_err kerf_engine_load_raw(kerf_engine *engine,
 
 /* The image port takes the u8 image. card must be for an image and its rules
  * complete; it is settled (size, layout filled). */
-KERF_NODISCARD kerf_err kerf_engine_load_image(kerf_engine *engine,
-                                               kerf_net **out,
-                                               const kerf_model_bytes *m,
-                                               kerf_card *card,
-                                               size_t *image_port,
-                                               kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_engine_load_image(
+    kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
+    kerf_card *card, size_t *image_port, kerf_detail *why);
 
 /* The tail of a cut, with the shapes that head gives; what crosses must have
  * the dtypes that the tail takes. Errors: those of kerf_engine_load(),

@@ -29,7 +29,7 @@ typedef enum kerf_role {
 } kerf_role;
 
 #define KERF_PARTS_MAX KERF_ROLE_COUNT
-#define KERF_PART_NAME 256 /* of a file, with the end */
+#define KERF_PART_NAME 256        /* of a file, with the end */
 #define KERF_PROBE_TOLERANCE 1e-3 /* another CPU sums in another order */
 
 /* Whether the edge gets it: card and head; tails stay on the cloud. */
