@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from nets import X_SHAPE, error_lines, model, only, put_model, results, small_whole, value
+from nets import X_SHAPE, error_lines, model, only, put_model, results, small_pair, small_whole, value
 
 FAKE = ["--engine", "fake"]
 CLASSES = {"kerf_card": 1, "task": "classify", "input": {"kind": "tensor"}}
@@ -113,3 +113,18 @@ def test_npy_that_cannot_be_taken__says_its_own_reason(run, tmp_path):
     good = save(tmp_path, "good.npy", np.zeros(X_SHAPE, np.float32))
     done = run("run", graph, *FAKE, "--input", f"{good},{tmp_path}/none.npy")
     assert done.status == 1 and "/none.npy: no such file" in error_lines(done)[0]
+
+
+def test_edge__names_what_it_skips_and_warns_of_labels(run, start_cloud, tmp_path):
+    card = {**CLASSES, "labels": ["a", "b", "c"]}
+    cloud = start_cloud("--models", small_pair(tmp_path / "m", card=card), *FAKE)
+    save(tmp_path / "in", "0.npy", np.ones(X_SHAPE, np.float32))
+    (tmp_path / "in" / "1.npy").write_text("nothing")
+    done = run(
+        "edge", "--json", "--once", "--cloud_port", cloud.port, "--store", tmp_path / "store",
+        *FAKE, "--input", tmp_path / "in",
+    )  # fmt: skip
+    assert done.status == 1, done.report()
+    assert only(done, "skipped")["input"] == str(tmp_path / "in" / "1.npy")
+    assert len(results(done)) == 1
+    assert "warning: the card has 3 labels, but output 0 has 10 classes" in done.err

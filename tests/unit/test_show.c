@@ -5,8 +5,11 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "cli/json_line.h"
 #include "cli/show_json.h"
 
 static kerf_tensor
@@ -146,6 +149,40 @@ label__from_a_file__is_made_safe(void **state)
     assert_string_equal(kerf_show_label(out, sizeof out, &card, 7), "7");
 }
 
+static void
+answer__why_from_a_peer__is_made_safe(void **state)
+{
+    char *text = NULL;
+    size_t len = 0;
+    kerf_show show = KERF_SHOW_DEFAULTS;
+    kerf_answer a = {
+        .input = "x.npy", .err = KERF_EIO, .why = "a\033[2Jb\xe2\x81\xa6"};
+
+    (void)state;
+    assert_int_equal(kerf_show_init(&show), KERF_OK);
+    show.term.out = open_memstream(&text, &len);
+    assert_non_null(show.term.out);
+    kerf_show_answer(&show, &a);
+    assert_int_equal(fclose(show.term.out), 0);
+    assert_non_null(strstr(text, "no answer: a\\x1b[2Jb\\xe2\\x81\\xa6"));
+    free(text);
+    kerf_show_fini(&show);
+}
+
+static void
+json_text__any_bytes__are_json(void **state)
+{
+    json_t *line = json_pack("{s:o, s:o}", "a", kerf_json_text("caf\xe9"), "b",
+                             kerf_json_text(NULL));
+
+    (void)state;
+    assert_non_null(line);
+    assert_string_equal(json_string_value(json_object_get(line, "a")),
+                        "caf\\xe9");
+    assert_string_equal(json_string_value(json_object_get(line, "b")), "");
+    json_decref(line);
+}
+
 int
 main(void)
 {
@@ -156,6 +193,8 @@ main(void)
         cmocka_unit_test(values__not_finite_ones__are_left_out),
         cmocka_unit_test(values__far_from_zero__keep_their_deviation),
         cmocka_unit_test(nan__never_wins),
+        cmocka_unit_test(answer__why_from_a_peer__is_made_safe),
+        cmocka_unit_test(json_text__any_bytes__are_json),
         cmocka_unit_test(label__from_a_file__is_made_safe),
     };
 
