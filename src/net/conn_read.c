@@ -136,8 +136,10 @@ check_body(const kerf_conn *conn, kerf_detail *why)
     if (!(h->flags & KERF_FLAG_BODY_HASH) || conn->sink.discard)
         return KERF_OK;
     hash = kerf_body_hash(0, conn->frame.meta, h->meta_len);
-    for (size_t i = 0; i < conn->sink.count; i++)
-        hash = kerf_body_hash(hash, conn->sink.piece[i], conn->sink.len[i]);
+    for (size_t i = 0; i < conn->sink.count; i++) {
+        if (conn->sink.len[i] > 0)
+            hash = kerf_body_hash(hash, conn->sink.piece[i], conn->sink.len[i]);
+    }
     if (hash != h->body_hash)
         return kerf_fail(why, KERF_ECORRUPT,
                          "frame damaged on the way (its hash differs)");

@@ -149,8 +149,11 @@ kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h, size_t meta_len)
 {
     h->flags = KERF_FLAG_BODY_HASH;
     h->body_hash = kerf_body_hash(0, head + KERF_HEADER_LEN, meta_len);
-    for (size_t i = 0; i < out->count; i++)
-        h->body_hash = kerf_body_hash(h->body_hash, out->piece[i], out->len[i]);
+    for (size_t i = 0; i < out->count; i++) {
+        if (out->len[i] > 0) /* as the receiver of a frame without payload */
+            h->body_hash =
+                kerf_body_hash(h->body_hash, out->piece[i], out->len[i]);
+    }
     h->payload_len = kerf_pieces_len(out->len, out->count);
     h->sent_ns = kerf_now_ns();
     out->head = head;

@@ -96,7 +96,7 @@ KERF_NODISCARD kerf_err kerf_header_get(kerf_header *h,
                                         uint64_t max_payload, kerf_detail *why);
 
 /* Hash of a body: XXH3-64 of the meta (seed 0), then of each piece without its
- * pad, each seeded with the hash so far. */
+ * pad, each seeded with the hash so far. Pieces of 0 bytes do not count. */
 uint64_t kerf_body_hash(uint64_t seed, const void *data, size_t len);
 
 /* Metas. Each has put (returns the length, 0 when out has no room) and get

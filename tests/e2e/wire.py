@@ -55,7 +55,7 @@ def frame(
     """One frame; each field of the header may be given a wrong value."""
     if body_hash is None:
         body_hash = hash64(meta)
-        for piece in pieces:
+        for piece in filter(len, pieces):
             body_hash = hash64(piece, body_hash)
     payload = b"".join(piece.ljust(up(len(piece), 64), b"\0") for piece in pieces)
     head = magic + struct.pack(
