@@ -22,29 +22,30 @@ typedef struct kerf_cmd_common {
     bool log_given; /* else KERF_LOG in the environment says it */
 } kerf_cmd_common;
 
-#define KERF_CMD_ENGINE_OPTS(engine_opts, common)                              \
-    {.kind = KERF_OPT_GROUP, .help = "Engine"},                                \
-        {.name = "engine",                                                     \
-         .kind = KERF_OPT_CHOICE,                                              \
-         .to = &(common)->engine,                                              \
-         .choices = "openvino|fake",                                           \
-         .help = "fake: deterministic, for tests"},                            \
-        {.name = "precision",                                                  \
-         .kind = KERF_OPT_CHOICE,                                              \
-         .to = &(common)->precision,                                           \
-         .choices = "f32|bf16",                                                \
-         .help = "bf16: faster where the CPU has it, less exact"},             \
-    {                                                                          \
-        .name = "threads", .kind = KERF_OPT_INT,                               \
-        .to = &(engine_opts)->threads, .min = 0, .max = 256,                   \
-        .help = "threads of one inference; 0: 1"                               \
+#define KERF_CMD_ENGINE_OPTS(engine_opts, common)                  \
+    {.kind = KERF_OPT_GROUP, .help = "Engine"},                    \
+        {.name = "engine",                                         \
+         .kind = KERF_OPT_CHOICE,                                  \
+         .to = &(common)->engine,                                  \
+         .choices = "openvino|fake",                               \
+         .help = "fake: deterministic, for tests"},                \
+        {.name = "precision",                                      \
+         .kind = KERF_OPT_CHOICE,                                  \
+         .to = &(common)->precision,                               \
+         .choices = "f32|bf16",                                    \
+         .help = "bf16: faster where the CPU has it, less exact"}, \
+    {                                                              \
+        .name = "threads", .kind = KERF_OPT_INT,                   \
+        .to = &(engine_opts)->threads, .min = 0, .max = 256,       \
+        .help = "threads of one inference; 0: 1"                   \
     }
 
-#define KERF_CMD_LOG_OPT(common)                                               \
-    {                                                                          \
-        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log, .given = &(common)->log_given,          \
-        .choices = "warn|error|info|debug|trace",                              \
-        .help = "events on stderr, one logfmt line each"                       \
+#define KERF_CMD_LOG_OPT(common)                                      \
+    {                                                                 \
+        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log, \
+        .given = &(common)->log_given,                                \
+        .choices = "warn|error|info|debug|trace",                     \
+        .help = "events on stderr, one logfmt line each"              \
     }
 
 /* Puts the parsed flags into force: engine options, log level. */

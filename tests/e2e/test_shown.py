@@ -4,7 +4,17 @@ import json
 
 import numpy as np
 import pytest
-from nets import X_SHAPE, error_lines, model, only, put_model, results, small_pair, small_whole, value
+from nets import (
+    X_SHAPE,
+    error_lines,
+    model,
+    only,
+    put_model,
+    results,
+    small_pair,
+    small_whole,
+    value,
+)
 
 FAKE = ["--engine", "fake"]
 CLASSES = {"kerf_card": 1, "task": "classify", "input": {"kind": "tensor"}}
