@@ -47,7 +47,7 @@ void kerf_sessions_close(kerf_cloud *cloud);
 
 /* worker.c */
 KERF_NODISCARD kerf_err kerf_workers_start(kerf_cloud *cloud, kerf_detail *why);
-void kerf_workers_stop(kerf_cloud *cloud); /* refuses what still waits */
+void kerf_workers_stop(kerf_cloud *cloud); /* BUSY for what still waits */
 /* Hands a filled slot over; on a full queue the slot is not consumed. */
 KERF_NODISCARD kerf_err kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot);
 /* How long a request that comes now would wait, for BUSY. */

@@ -230,8 +230,12 @@ kerf_workers_stop(kerf_cloud *cloud)
 
     if (cloud->jobs != NULL) {
         kerf_queue_close(cloud->jobs);
-        while ((slot = kerf_queue_try_pop(cloud->jobs)) != NULL)
-            refuse(cloud, slot, KERF_ECLOSED, "the cloud stopped");
+        /* Not refused: the next cloud may still answer it. */
+        while ((slot = kerf_queue_try_pop(cloud->jobs)) != NULL) {
+            (void)!kerf_conn_send_notice(slot->conn, KERF_FRAME_BUSY, slot->id,
+                                         KERF_EBUSY, 1000, "the cloud stopped");
+            job_over(cloud, slot);
+        }
     }
     for (size_t i = 0; i < cloud->workers; i++)
         (void)pthread_join(cloud->worker[i], NULL);

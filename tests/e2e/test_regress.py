@@ -272,6 +272,20 @@ def test_second_ctrl_c__ends_a_cloud_that_waits_for_its_tail(cloud_of, tmp_path)
         assert cloud.wait() in (1, -signal.SIGINT), "it ran to its end"
 
 
+@pytest.mark.slow
+def test_stopped_cloud__what_waits_may_be_asked_again(cloud_of, tmp_path):
+    """The time to drain is over while requests wait for the tail: not one of
+    them has failed, since the cloud that comes next may answer them."""
+    exact.put(tmp_path / "models", tail=slow(3000))
+    cloud = cloud_of("--workers", 1)
+    with ask_slow_tail(cloud, 4) as edge:
+        cloud.signal(signal.SIGTERM)
+        answers = [edge.tensors.recv_kind(wire.RESULT, wire.BUSY, wire.FAILED) for _ in range(4)]
+        assert sorted(a.id for a in answers) == [1, 2, 3, 4]
+        assert {a.kind for a in answers} == {wire.RESULT, wire.BUSY}
+        assert cloud.wait() == 0
+
+
 # ---- peers that never answer ---------------------------------------------------
 
 
