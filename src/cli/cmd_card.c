@@ -78,11 +78,12 @@ parse(card_flags *f, int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if (f->tensor && find_image_rule(&f->rules) != NULL)
+    if (f->tensor && find_image_rule(&f->rules) != NULL) {
         return kerf_usage_error("card",
                                 "--tensor and --%s: only an image has such a "
                                 "rule",
                                 find_image_rule(&f->rules));
+    }
     f->rules.own_card = true;
     kerf_cmd_apply(&f->common, &f->engine);
     return -1;
@@ -102,11 +103,12 @@ settle(kerf_whole *w, kerf_detail *why)
     if (err != KERF_OK)
         return kerf_fail_in(why, err, "%s", w->file.graph_path);
     port = kerf_image_port(w->in_port, in_count);
-    if (port == KERF_PORTS_MAX)
+    if (port == KERF_PORTS_MAX) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s: none of its inputs, or more than one, is an "
                          "image (4 dims): use --tensor",
                          w->file.graph_path);
+    }
     return kerf_card_settle(&w->card, &w->in_port[port].shape, why);
 }
 
@@ -156,11 +158,12 @@ format_card(const kerf_whole *w, char **text, kerf_detail *why)
 {
     kerf_err err = kerf_card_format(&w->card, text);
 
-    if (err == KERF_ETOOBIG)
+    if (err == KERF_ETOOBIG) {
         return kerf_fail(why, err,
                          "the card would have more than %zu bytes: shorter "
                          "labels",
                          KERF_CARD_BYTES_MAX);
+    }
     if (err == KERF_ECORRUPT)
         return kerf_fail(why, err,
                          "the card would hold a label that is not UTF-8, or a "
@@ -179,11 +182,12 @@ write_card(const card_flags *f, const kerf_whole *w, kerf_detail *why)
         (void)snprintf(path, sizeof path, "%s", f->out);
     else
         err = kerf_model_file_card(&w->file, path);
-    if (err == KERF_OK && kerf_fs_exists(path) && !f->force)
+    if (err == KERF_OK && kerf_fs_exists(path) && !f->force) {
         err = kerf_fail(why, KERF_EINVAL,
                         "%s is there already: --force to overwrite, --out FILE "
                         "for another place",
                         path);
+    }
     if (err == KERF_OK)
         err = format_card(w, &text, why);
     if (err == KERF_OK)
@@ -202,13 +206,14 @@ settle_name(const card_flags *f, kerf_whole *w, kerf_detail *why)
 {
     const char *name = f->name != NULL ? f->name : w->card.name;
 
-    if (!kerf_text_is_name(name) || strlen(name) >= sizeof w->card.name)
+    if (!kerf_text_is_name(name) || strlen(name) >= sizeof w->card.name) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s %s: a model's name is 1 to %d of letters, digits, "
                          "'.', '_', '-'%s",
                          f->name != NULL ? "--name" : "model", name,
                          KERF_NAME_MAX - 1,
                          f->name != NULL ? "" : ": give one, --name NAME");
+    }
     if (f->name != NULL)
         (void)snprintf(w->card.name, sizeof w->card.name, "%s", f->name);
     return KERF_OK;

@@ -70,15 +70,16 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
     (void)pthread_mutex_lock(&ui->lock);
     ui->edges += joined ? 1 : (size_t)-1;
     (void)pthread_mutex_unlock(&ui->lock);
-    if (ui->json)
+    if (ui->json) {
         kerf_json_line(json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "edge",
                                  "edge", kerf_json_text(edge), "peer",
                                  kerf_json_text(peer), "joined", joined, "why",
                                  kerf_json_text(why)));
-    else if (joined)
+    } else if (joined) {
         (void)printf("Edge %s connected from %s\n", edge, peer);
-    else
+    } else {
         (void)printf("Edge %s is gone: %s\n", edge, why);
+    }
     (void)fflush(stdout);
 }
 
@@ -88,20 +89,21 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
 {
     struct cloud_ui *ui = ctx;
 
-    if (ui->json)
+    if (ui->json) {
         kerf_json_line(json_pack("{s:s, s:o, s:o, s:I, s:b, s:o}", "event",
                                  "shipped", "edge", kerf_json_text(edge),
                                  "model", kerf_json_text(model), "bytes",
                                  (json_int_t)bytes, "ok", err == KERF_OK, "why",
                                  kerf_json_text(why)));
-    else if (err == KERF_OK)
+    } else if (err == KERF_OK) {
         (void)printf("Edge %s %s the head of %s (%.2f MB sent)\n", edge,
                      ui->legacy ? "was sent" : "runs", model,
                      (double)bytes / 1e6);
-    else
+    } else {
         (void)printf("%sEdge %s cannot run the head of %s: %s%s\n",
                      kerf_term_red(&ui->term), edge, model, why,
                      kerf_term_plain(&ui->term));
+    }
     (void)fflush(stdout);
 }
 
@@ -316,11 +318,12 @@ kerf_cmd_cloud(int argc, char **argv)
     if (status >= 0)
         return status;
     kerf_cmd_apply(&args.common, &args.o.engine);
-    if (args.models_given && !kerf_cmd_is_dir(args.o.models))
+    if (args.models_given && !kerf_cmd_is_dir(args.o.models)) {
         return kerf_usage_error("cloud",
                                 "--models %s: no such folder; make it, or "
                                 "leave the flag out for " DEFAULT_MODELS,
                                 args.o.models);
+    }
     ui->models = args.o.models;
     ui->legacy = args.legacy;
     if (!ui->quiet)

@@ -33,13 +33,14 @@ on_state(void *ctx, bool connected, const char *text)
 {
     struct edge_ui *ui = ctx;
 
-    if (ui->show.mode == KERF_SHOW_JSON)
+    if (ui->show.mode == KERF_SHOW_JSON) {
         kerf_json_line(json_pack("{s:s, s:b, s:o}", "event", "state",
                                  "connected", connected, "text",
                                  kerf_json_text(text)));
-    else
+    } else {
         (void)printf("%s%c%s\n", kerf_term_dim(&ui->show.term),
                      text[0] >= 'a' ? text[0] - 'a' + 'A' : text[0], text + 1);
+    }
     (void)fputs(
         ui->show.mode == KERF_SHOW_JSON ? "" : kerf_term_plain(&ui->show.term),
         stdout);
@@ -87,14 +88,15 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
                                  "why", kerf_json_text(why)));
         return;
     }
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         (void)printf("Head of %s is ready: loaded, tested, warm (bundle "
                      "%.12s)\n",
                      name, id);
-    else
+    } else {
         (void)printf("%sHead of %s cannot be used: %s%s\n",
                      kerf_term_red(&ui->show.term), name, why,
                      kerf_term_plain(&ui->show.term));
+    }
     (void)fflush(stdout);
 }
 
@@ -403,11 +405,12 @@ kerf_cmd_edge(int argc, char **argv)
 
     if (status >= 0)
         return status;
-    if (args.legacy && find_useless() != NULL)
+    if (args.legacy && find_useless() != NULL) {
         return kerf_usage_error("edge",
                                 "--%s does nothing with --legacy: results stay "
                                 "on the cloud",
                                 find_useless());
+    }
     if (!args.legacy && o->card != NULL)
         return kerf_usage_error("edge",
                                 "--card needs --legacy: else the card comes "

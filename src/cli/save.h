@@ -51,7 +51,8 @@ KERF_NODISCARD kerf_err kerf_save_answer(kerf_save *save,
                                          kerf_detail *why);
 /* "equal labels: 20 of 20, max abs difference 1.2e-07", and how many inputs
  * differ: another label, dtype or shape, a value off by more than the
- * tolerance, or an output that only one of the runs has. False when any does. */
+ * tolerance, or an output that only one of the runs has. False when any does.
+ */
 bool kerf_save_finish(kerf_save *save, bool json);
 
 #endif

@@ -237,11 +237,12 @@ check_labels(kerf_show *show, const kerf_answer *a)
     if (show->labels_checked || a->card->label_count == 0)
         return;
     show->labels_checked = true;
-    if (a->card->label_count != n)
+    if (a->card->label_count != n) {
         (void)fprintf(stderr,
                       "kerf: warning: the card has %zu labels, but output 0 "
                       "has %zu classes\n",
                       a->card->label_count, n);
+    }
 }
 
 static void

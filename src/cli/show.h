@@ -51,13 +51,13 @@ typedef struct kerf_show {
     bool json, table;
     bool quiet; /* no line per answer, only what fails and the summary */
     int top_k;
-    int truth; /* kerf_truth */
+    int truth;      /* kerf_truth */
     bool has_top_k; /* --top-k was there */
     /* Set by kerf_show_init: */
     kerf_show_mode mode;
     kerf_term term;
-    kerf_stats total_us, split_us; /* split: without capture, preprocess */
-    uint64_t first_ns, last_ns;    /* when answers were shown */
+    kerf_stats total_us, split_us;      /* split: without capture, preprocess */
+    uint64_t first_ns, last_ns;         /* when answers were shown */
     double stage_sum[KERF_STAGE_COUNT]; /* ns */
     uint64_t answered, failed, skipped, judged, right, bytes_sent;
     uint64_t started_ns;

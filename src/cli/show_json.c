@@ -216,11 +216,12 @@ kerf_show_json_summary(kerf_show *show)
     (void)json_object_set_new(
         o, "split_p99_us",
         json_real(kerf_stats_quantile(&show->split_us, 0.99)));
-    if (show->last_ns > show->first_ns)
+    if (show->last_ns > show->first_ns) {
         (void)json_object_set_new(
             o, "throughput_hz",
             json_real((double)(show->answered - 1) * 1e9 /
                       (double)(show->last_ns - show->first_ns)));
+    }
     (void)json_object_set_new(o, "bytes_sent",
                               json_integer((json_int_t)show->bytes_sent));
     (void)json_object_set_new(o, "stages_us", stages);

@@ -308,11 +308,12 @@ check_bytes(const kerf_model_bytes *m, kerf_detail *why)
     if (m->graph == NULL || m->graph_len == 0)
         return kerf_fail(why, KERF_ECORRUPT, "the model's graph is empty");
     if (m->graph_len > KERF_MODEL_BYTES_MAX ||
-        m->weights_len > KERF_MODEL_BYTES_MAX)
+        m->weights_len > KERF_MODEL_BYTES_MAX) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "graph of %zu and weights of %zu bytes: the limit is "
                          "%zu each",
                          m->graph_len, m->weights_len, KERF_MODEL_BYTES_MAX);
+    }
     return KERF_OK;
 }
 
@@ -356,11 +357,12 @@ settle_given(const kerf_ports *in, const kerf_load *how, kerf_shape *want,
         want[i] = how->shapes[i];
         for (uint32_t d = 0; fits && d < is->rank; d++)
             fits = is->dims[d] < 0 || is->dims[d] == want[i].dims[d];
-        if (!fits)
+        if (!fits) {
             return kerf_fail(why, KERF_EINVAL, "%s is %s, not %s",
                              kerf_port_text(port, "input", i, &in->port[i]),
                              kerf_shape_text(has, is),
                              kerf_shape_text(asked, &want[i]));
+        }
         if (how->prep != NULL && i == how->image_port) {
             kerf_shape image = {0};
             kerf_err err =
@@ -368,12 +370,13 @@ settle_given(const kerf_ports *in, const kerf_load *how, kerf_shape *want,
 
             if (err != KERF_OK)
                 return err;
-            if (!kerf_shape_equal(&image, &want[i]))
+            if (!kerf_shape_equal(&image, &want[i])) {
                 return kerf_fail(why, KERF_EINVAL,
                                  "%s: the card says %s, the shape asked is %s",
                                  kerf_port_text(port, "input", i, &in->port[i]),
                                  kerf_shape_text(has, &image),
                                  kerf_shape_text(asked, &want[i]));
+            }
         }
     }
     return KERF_OK;
@@ -426,11 +429,12 @@ settle_image(const kerf_port *port, size_t i, const kerf_card *card,
 
     for (uint32_t d = 0; fits && d < 4; d++)
         fits = port->shape.dims[d] < 0 || port->shape.dims[d] == image.dims[d];
-    if (!fits)
+    if (!fits) {
         return kerf_fail(
             why, KERF_EINVAL, "%s is %s: an image of %s does not fit",
             kerf_port_text(text, "input", i, port),
             kerf_shape_text(has, &port->shape), kerf_shape_text(asked, &image));
+    }
     *want = image;
     return KERF_OK;
 }

@@ -96,11 +96,12 @@ check_json(const kerf_model_bytes *m, kerf_detail *why)
     if (left == 0 || *at != '{')
         return KERF_OK;
     if (memmem(at, left, "base_code", 9) != NULL ||
-        memmem(at, left, "\"program\"", 9) != NULL)
+        memmem(at, left, "\"program\"", 9) != NULL) {
         return kerf_fail(why, KERF_ENOTSUP,
                          "Paddle 3's .json program is not readable by the "
                          "engine: export with FLAGS_enable_pir_api=0, which "
                          "writes a .pdmodel");
+    }
     return kerf_fail(why, KERF_ECORRUPT, "JSON text is not a network");
 }
 
@@ -112,13 +113,14 @@ check_paddle(const kerf_model_bytes *m, kerf_detail *why)
 
     if (err != KERF_OK)
         return err;
-    if (program.version != 0 && program.version < OLDEST_VERSION)
+    if (program.version != 0 && program.version < OLDEST_VERSION) {
         err = kerf_fail(why, KERF_ENOTSUP,
                         "the program was written by Paddle %lld.%lld.%lld: the "
                         "engine reads 2.0.0 and later, export it anew",
                         (long long)program.version / 1000000,
                         (long long)program.version / 1000 % 1000,
                         (long long)program.version % 1000);
+    }
     if (err == KERF_OK)
         err = check_names(&program, why);
     if (err == KERF_OK)

@@ -181,11 +181,12 @@ check_output(const kerf_probe_out *o, const kerf_tensor *t, size_t index,
                              "self-test: probe looks at element %zu of %zu",
                              o->at[i], elements);
         got = kerf_tensor_at(t, o->at[i]);
-        if (!(fabs(got - o->value[i]) <= allowed))
+        if (!(fabs(got - o->value[i]) <= allowed)) {
             return kerf_fail(why, KERF_EMISMATCH,
                              "self-test: output %zu element %zu is %.6g, "
                              "expected %.6g",
                              index, o->at[i], got, o->value[i]);
+        }
     }
     return KERF_OK;
 }

@@ -55,22 +55,24 @@ settle_layout(kerf_card *card, const kerf_shape *s, kerf_detail *why)
     int64_t channels;
 
     if ((card->given & KERF_GIVEN_LAYOUT) == 0) {
-        if (!known)
+        if (!known) {
             return kerf_fail(why, KERF_EINVAL,
                              "missing rule: --layout nchw|nhwc (the model's "
                              "input %s leaves both open)",
                              kerf_shape_text(text, s));
+        }
         card->layout = guess;
         card->given |= KERF_GIVEN_LAYOUT;
     }
     channels = s->dims[card->layout == KERF_LAYOUT_NCHW ? 1 : 3];
-    if (channels >= 0 && !is_channels(channels))
+    if (channels >= 0 && !is_channels(channels)) {
         return kerf_fail(
             why, KERF_EINVAL,
             "--layout %s, but the model's input %s then has %lld channels: "
             "an image has 1 or 3",
             card->layout == KERF_LAYOUT_NCHW ? "nchw" : "nhwc",
             kerf_shape_text(text, s), (long long)channels);
+    }
     return KERF_OK;
 }
 
@@ -83,22 +85,24 @@ settle_size(kerf_card *card, const kerf_shape *s, kerf_detail *why)
     bool given = (card->given & KERF_GIVEN_SIZE) != 0;
 
     if (height > KERF_CARD_SIDE_MAX || width > KERF_CARD_SIDE_MAX ||
-        height == 0 || width == 0)
+        height == 0 || width == 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "the model's input is %lldx%lld pixels: "
                          "not in 1..%d",
                          (long long)height, (long long)width,
                          KERF_CARD_SIDE_MAX);
+    }
     if (!given && (height < 0 || width < 0))
         return kerf_fail(why, KERF_EINVAL,
                          "missing rule: --size HxW (the model takes any size)");
     if (given && ((height > 0 && height != card->height) ||
-                  (width > 0 && width != card->width)))
+                  (width > 0 && width != card->width))) {
         return kerf_fail(why, KERF_EINVAL,
                          "--size %dx%d, but the model's input is %lldx%lld "
                          "(height x width)",
                          card->height, card->width, (long long)height,
                          (long long)width);
+    }
     if (!given) {
         card->height = (int)height;
         card->width = (int)width;
@@ -113,15 +117,16 @@ settle_colour(kerf_card *card, const kerf_shape *s, kerf_detail *why)
     int64_t channels = s->dims[card->layout == KERF_LAYOUT_NCHW ? 1 : 3];
 
     if ((card->given & KERF_GIVEN_COLOUR) == 0) {
-        if (channels != 1)
+        if (channels != 1) {
             return kerf_fail(why, KERF_EINVAL,
                              "missing rule: --colour rgb|bgr%s (the order that "
                              "the model was trained on)",
                              channels < 0 ? "|gray" : "");
+        }
         card->colour = KERF_COLOUR_GRAY;
         card->given |= KERF_GIVEN_COLOUR;
     }
-    if (channels > 0 && channels != kerf_card_channels(card))
+    if (channels > 0 && channels != kerf_card_channels(card)) {
         return kerf_fail(why, KERF_EINVAL,
                          "--colour %s, but the model's input has %lld "
                          "channel%s",
@@ -129,6 +134,7 @@ settle_colour(kerf_card *card, const kerf_shape *s, kerf_detail *why)
                          : card->colour == KERF_COLOUR_BGR ? "bgr"
                                                            : "rgb",
                          (long long)channels, channels == 1 ? "" : "s");
+    }
     return KERF_OK;
 }
 
@@ -150,11 +156,12 @@ settle_values(kerf_card *card, kerf_detail *why)
     unsigned has =
         card->given & (KERF_GIVEN_SCALE | KERF_GIVEN_MEAN | KERF_GIVEN_STD);
 
-    if (has == 0)
+    if (has == 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "missing rule: --scale, --mean or --std "
                          "(value = (pixel * scale - mean) / std; for plain "
                          "pixels --scale 1)");
+    }
     for (int i = 0; i < 3; i++) {
         if (card->std[i] == 0.0F)
             return kerf_fail(why, KERF_EINVAL, "--std 0 divides by zero");
@@ -163,11 +170,12 @@ settle_values(kerf_card *card, kerf_detail *why)
         return kerf_fail(why, KERF_EINVAL, "--scale 0 erases the image");
     if ((has & KERF_GIVEN_SCALE) == 0 &&
         ((has & KERF_GIVEN_MEAN) == 0 || all_at_most_one(card->mean)) &&
-        ((has & KERF_GIVEN_STD) == 0 || all_at_most_one(card->std)))
+        ((has & KERF_GIVEN_STD) == 0 || all_at_most_one(card->std))) {
         return kerf_fail(why, KERF_EINVAL,
                          "missing rule: --scale 1/255 (if --mean and --std are "
                          "for values 0..1) or --scale 1 (if they are for "
                          "pixels 0..255)");
+    }
     if (kerf_card_channels(card) == 1 &&
         (!all_equal(card->mean) || !all_equal(card->std)))
         return kerf_fail(why, KERF_EINVAL,
@@ -184,16 +192,18 @@ kerf_card_settle(kerf_card *card, kerf_shape *shape, kerf_detail *why)
     kerf_err err;
     bool nchw;
 
-    if (s.rank != 4)
+    if (s.rank != 4) {
         return kerf_fail(why, KERF_EINVAL,
                          "the model's input %s is not a batch of images "
                          "(4 dims): give it .npy tensors",
                          kerf_shape_text(text, &s));
-    if (s.dims[0] > 1)
+    }
+    if (s.dims[0] > 1) {
         return kerf_fail(why, KERF_EINVAL,
                          "the model's input %s has a fixed batch of %lld: "
                          "export it with batch 1 or a free batch",
                          kerf_shape_text(text, &s), (long long)s.dims[0]);
+    }
     err = settle_layout(card, &s, why);
     if (err == KERF_OK)
         err = settle_size(card, &s, why);

@@ -94,15 +94,16 @@ find_in_folder(char out[KERF_PATH_MAX], const char *dir, kerf_detail *why)
     at = pick_name(&names, &count);
     if (count == 1)
         err = kerf_path_join(out, dir, names.name[at]);
-    else if (count > 1)
+    else if (count > 1) {
         err = kerf_fail(why, KERF_EINVAL,
                         "%s: holds %zu models: name one of their files", dir,
                         count);
-    else if (has_program(&names))
+    } else if (has_program(&names)) {
         err = refuse_program(dir, why);
-    else
+    } else {
         err = kerf_fail(why, KERF_EINVAL,
                         "%s: no .pdmodel, .onnx or .xml in this folder", dir);
+    }
     kerf_names_free(&names);
     return err;
 }

@@ -57,11 +57,12 @@ kerf_pdiparams_check(const kerf_pdmodel *program, const void *data, size_t len,
     kerf_rd r = {.at = data, .left = len};
     kerf_pd_record record;
 
-    if (program->param_count > 0 && len == 0)
+    if (program->param_count > 0 && len == 0) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "the .pdiparams is missing or empty, and the program "
                          "has %zu parameters",
                          program->param_count);
+    }
     for (size_t i = 0; i < program->param_count; i++) {
         const kerf_pd_desc *declared = &program->param[i].desc;
         char has[KERF_SHAPE_TEXT], is[KERF_SHAPE_TEXT];
@@ -88,11 +89,12 @@ kerf_pdiparams_check(const kerf_pdmodel *program, const void *data, size_t len,
             return fail_at(why, KERF_ECORRUPT, program, i, what);
         }
     }
-    if (r.left > 0)
+    if (r.left > 0) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "the .pdiparams has %zu bytes after the last of %zu "
                          "parameters: not this program's file?",
                          r.left, program->param_count);
+    }
     return KERF_OK;
 }
 

@@ -376,13 +376,14 @@ kerf_image_head_read(kerf_image_head *out, const uint8_t *data, size_t len,
         return kerf_fail(why, KERF_ECORRUPT, "%s file says no size",
                          formats[h.format].name);
     if (h.width > KERF_IMAGE_SIDE_MAX || h.height > KERF_IMAGE_SIDE_MAX ||
-        (uint64_t)h.width * h.height > KERF_IMAGE_PIXELS_MAX)
+        (uint64_t)h.width * h.height > KERF_IMAGE_PIXELS_MAX) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "%u x %u pixels, the limit is %llu million in all and "
                          "%d on a side",
                          h.width, h.height,
                          (unsigned long long)KERF_IMAGE_PIXELS_MAX / 1000000,
                          KERF_IMAGE_SIDE_MAX);
+    }
     *out = h;
     return KERF_OK;
 }

@@ -68,15 +68,16 @@ fill_extras(const kerf_load_ctx *ctx, kerf_tensor *dest, kerf_item *item)
             continue;
         if (strcmp(name, "im_shape") == 0)
             err = set_pair(&dest[i], name, height, width, &item->why);
-        else if (strcmp(name, "scale_factor") == 0)
+        else if (strcmp(name, "scale_factor") == 0) {
             err = set_pair(&dest[i], name,
                            scale_of(ctx->card->height, item->height),
                            scale_of(ctx->card->width, item->width), &item->why);
-        else
+        } else {
             err = kerf_fail(&item->why, KERF_ENOTSUP,
                             "the model also wants input '%s': give .npy files "
                             "for all inputs, --input a.npy,b.npy",
                             name);
+        }
     }
     return err;
 }
@@ -129,12 +130,13 @@ copy_tensor(const kerf_load_ctx *ctx, const kerf_tensor *t, size_t port,
     char has[KERF_SHAPE_TEXT];
     char wants[KERF_SHAPE_TEXT];
 
-    if (t->dtype != p->dtype || !shapes_agree(&t->shape, &p->shape))
+    if (t->dtype != p->dtype || !shapes_agree(&t->shape, &p->shape)) {
         return kerf_fail(
             &item->why, KERF_EMISMATCH,
             "it is %s %s, but the model's input '%s' takes %s %s",
             kerf_dtype_name(t->dtype), kerf_shape_text(has, &t->shape), p->name,
             kerf_dtype_name(p->dtype), kerf_shape_text(wants, &p->shape));
+    }
     memcpy(dest[port].data, t->data, t->bytes);
     return KERF_OK;
 }
@@ -190,13 +192,14 @@ load_one(kerf_load_ctx *ctx, const char *path, size_t port, kerf_tensor *dest,
         return err; /* names the file already */
     if (npy)
         err = load_npy(ctx, ctx->kept.data, ctx->kept.len, port, dest, item);
-    else if (ctx->card == NULL)
+    else if (ctx->card == NULL) {
         err = kerf_fail(&item->why, KERF_EINVAL,
                         "the model takes .npy tensors: no card says how an "
                         "image becomes its input, and no image rules "
                         "(--resize, --colour, --scale) were given");
-    else
+    } else {
         err = decode_image(ctx, data, len, dest, item);
+    }
     free(data);
     item->preprocess_ns += kerf_now_ns() - read;
     return err == KERF_OK ? err : fail_image(err, path, item);
@@ -210,11 +213,12 @@ kerf_load_file(kerf_load_ctx *ctx, const char *path, kerf_tensor *dest,
     size_t port = 0;
 
     if (strchr(path, ',') == NULL || kerf_fs_exists(path)) {
-        if (ctx->port_count > 1 && kerf_path_ends(path, ".npy"))
+        if (ctx->port_count > 1 && kerf_path_ends(path, ".npy")) {
             return kerf_fail(&item->why, KERF_EMISMATCH,
                              "%s: the model has %zu inputs: give one .npy file "
                              "for each, --input a.npy,b.npy",
                              path, ctx->port_count);
+        }
         return load_one(ctx, path, ctx->card == NULL ? 0 : ctx->image_port,
                         dest, item);
     }

@@ -111,11 +111,12 @@ take_shape(text *t, kerf_shape *s)
 static kerf_err
 read_descr(const char *descr, kerf_dtype *out, kerf_detail *why)
 {
-    if (descr[0] == '>')
+    if (descr[0] == '>') {
         return kerf_fail(why, KERF_ENOTSUP,
                          "big-endian data (%s): save it with "
                          ".astype('<%s')",
                          descr, descr + 1);
+    }
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         if (strchr("<|=", descr[0]) != NULL && descr[0] != '\0' &&
             strcmp(descr + 1, codes[i].code) == 0) {

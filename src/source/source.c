@@ -87,11 +87,12 @@ check_parts(const char *spec, kerf_detail *why)
         size_t len = strcspn(at, ",");
 
         (void)snprintf(part, sizeof part, "%.*s", (int)len, at);
-        if (!kerf_fs_exists(part))
+        if (!kerf_fs_exists(part)) {
             return kerf_fail(why, KERF_ENOENT,
                              "--input %s: no such file or folder",
                              kerf_text_safe(text, sizeof text,
                                             part[0] == '\0' ? spec : part));
+        }
         at += len;
         if (*at == '\0')
             return KERF_OK;

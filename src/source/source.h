@@ -4,10 +4,9 @@
  *     kerf_source_new() -> kerf_source_next() ... -> kerf_source_free()
  *
  * A spec is a file, a folder (its images and .npy files, and those of its
- * subfolders, sorted by name; links to folders are left out), `a.npy,b.npy` (one file per network input),
- * `random` or `random:SEED`.
- * Threads: kerf_source_next() on one thread at a time; kerf_source_stop() from
- * any.
+ * subfolders, sorted by name; links to folders are left out), `a.npy,b.npy`
+ * (one file per network input), `random` or `random:SEED`. Threads:
+ * kerf_source_next() on one thread at a time; kerf_source_stop() from any.
  */
 #ifndef KERF_SOURCE_SOURCE_H
 #define KERF_SOURCE_SOURCE_H
@@ -51,8 +50,8 @@ typedef struct kerf_item {
 } kerf_item;
 
 /* Whether the specs are all tensors as the bare network takes them: `random`,
- * .npy files that are not u8 (or cannot be read), folders of those. Then load the network without
- * prep. */
+ * .npy files that are not u8 (or cannot be read), folders of those. Then load
+ * the network without prep. */
 bool kerf_source_is_raw(const char *const *spec, size_t spec_count);
 
 /* Whether every spec is well formed and every file and folder named is there:

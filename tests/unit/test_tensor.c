@@ -70,7 +70,8 @@ tensor_at__every_dtype__reads_its_seeded_fill(void **state)
 
             assert_true(v >= 0.0 && v <= 1.0);
         }
-        assert_true(kerf_dtype_from_name(kerf_dtype_name((kerf_dtype)d), &back));
+        assert_true(
+            kerf_dtype_from_name(kerf_dtype_name((kerf_dtype)d), &back));
         assert_int_equal(back, d);
         kerf_tensor_free(&t);
     }
