@@ -182,6 +182,7 @@ kerf_show_json_error(const char *event, uint64_t index, const char *input,
 void
 kerf_show_json_summary(kerf_show *show)
 {
+    uint64_t asked = show->answered + show->failed + show->skipped;
     json_t *o = json_object();
     json_t *stages = json_object();
     double n = show->answered == 0 ? 1.0 : (double)show->answered;
@@ -190,10 +191,7 @@ kerf_show_json_summary(kerf_show *show)
         (void)json_object_set_new(stages, kerf_stage_name((kerf_stage)i),
                                   json_real(show->stage_sum[i] / n / 1e3));
     (void)json_object_set_new(o, "event", json_string("summary"));
-    (void)json_object_set_new(
-        o, "asked",
-        json_integer(
-            (json_int_t)(show->answered + show->failed + show->skipped)));
+    (void)json_object_set_new(o, "asked", json_integer((json_int_t)asked));
     (void)json_object_set_new(o, "answered",
                               json_integer((json_int_t)show->answered));
     (void)json_object_set_new(o, "failed",

@@ -42,7 +42,7 @@ kerf_engine_open(kerf_engine **out, const kerf_engine_opts *opts,
         return kerf_fail(why, KERF_EINVAL,
                          "engine threads %d: expected 1..1024", opts->threads);
     backend = opts->kind != NULL ? find_backend(opts->kind) : backends[0];
-    if (backend == NULL)
+    if (backend == NULL && opts->kind != NULL)
         return kerf_fail(why, KERF_ENOTSUP,
                          "engine '%s' is not in this build; try '%s'",
                          opts->kind, backends[0]->kind);

@@ -97,7 +97,7 @@ round_pixel(int32_t sum)
 static void
 resize_row(const table *t, const uint8_t *src, int in, uint8_t *dst, int out)
 {
-    for (int i = 0; i < out; i++) {
+    for (int i = 0; i < out; i++, dst += 3) {
         const int32_t *w = t->weight + (size_t)i * (size_t)t->taps;
         const uint8_t *p = src + (size_t)t->first[i] * 3;
         int taps = in - t->first[i] < t->taps ? in - t->first[i] : t->taps;
@@ -110,9 +110,9 @@ resize_row(const table *t, const uint8_t *src, int in, uint8_t *dst, int out)
             g += p[1] * w[k];
             b += p[2] * w[k];
         }
-        dst[i * 3] = round_pixel(r);
-        dst[i * 3 + 1] = round_pixel(g);
-        dst[i * 3 + 2] = round_pixel(b);
+        dst[0] = round_pixel(r);
+        dst[1] = round_pixel(g);
+        dst[2] = round_pixel(b);
     }
 }
 

@@ -298,13 +298,13 @@ unpack(GstVideoFrame *from, GstVideoFrame *to)
 
     for (int y = 0; y < GST_VIDEO_FRAME_HEIGHT(from); y++) {
         uint8_t *dst = (uint8_t *)GST_VIDEO_FRAME_PLANE_DATA(to, 0) +
-                       y * GST_VIDEO_FRAME_PLANE_STRIDE(to, 0);
+                       (ptrdiff_t)y * GST_VIDEO_FRAME_PLANE_STRIDE(to, 0);
 
         for (unsigned c = 0; c < 3; c++) {
             unsigned k = grey ? 0 : c;
             const uint8_t *src =
                 (const uint8_t *)GST_VIDEO_FRAME_PLANE_DATA(from, 0) +
-                y * GST_VIDEO_FRAME_PLANE_STRIDE(from, 0) +
+                (ptrdiff_t)y * GST_VIDEO_FRAME_PLANE_STRIDE(from, 0) +
                 GST_VIDEO_FORMAT_INFO_POFFSET(f, k) + high;
 
             for (int x = 0; x < GST_VIDEO_FRAME_WIDTH(from); x++)

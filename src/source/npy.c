@@ -294,7 +294,8 @@ kerf_npy_read(kerf_tensor *out, const char *path, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_tensor_alloc(&t, view.dtype, &view.shape);
     if (err == KERF_OK) {
-        memcpy(t.data, view.data, view.bytes);
+        if (view.bytes > 0)
+            memcpy(t.data, view.data, view.bytes);
         *out = t;
     }
     free(data);

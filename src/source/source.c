@@ -385,6 +385,23 @@ step(kerf_source *s, const char **random, kerf_detail *why)
     return kerf_walk_add(&s->files, spec, s->opts.watch, why);
 }
 
+/* Consumes path. KERF_EAGAIN: it was given already. */
+static kerf_err
+take_path(kerf_source *s, char *path, kerf_tensor *dest, kerf_item *item,
+          kerf_detail *why)
+{
+    kerf_err err = KERF_OK;
+
+    if (s->watching && kerf_seen_has(&s->seen, path))
+        err = KERF_EAGAIN; /* arrived while its folder was listed */
+    else if (s->watch != NULL && !s->watching)
+        err = kerf_seen_add(&s->seen, path);
+    if (err == KERF_OK)
+        err = give_file(s, path, dest, item, why);
+    free(path);
+    return err;
+}
+
 static kerf_err
 find_next(kerf_source *s, kerf_tensor *dest, kerf_item *item, kerf_detail *why)
 {
@@ -396,17 +413,10 @@ find_next(kerf_source *s, kerf_tensor *dest, kerf_item *item, kerf_detail *why)
         char *path = kerf_paths_take(&s->files);
         kerf_err err;
 
-        if (path != NULL && s->watching && kerf_seen_has(&s->seen, path)) {
-            free(path); /* arrived while its folder was listed */
-            continue;
-        }
         if (path != NULL) {
-            if (s->watch != NULL && !s->watching &&
-                kerf_seen_add(&s->seen, path) != KERF_OK)
-                err = KERF_ENOMEM;
-            else
-                err = give_file(s, path, dest, item, why);
-            free(path);
+            err = take_path(s, path, dest, item, why);
+            if (err == KERF_EAGAIN)
+                continue;
             return err;
         }
         if (s->watching) {

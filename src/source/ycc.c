@@ -63,12 +63,12 @@ convert_row(const kerf_ycc *f, int y, int far, uint8_t *rgb)
     sums cb = {0};
     sums cr = {0};
 
-    for (int i = 0; i < count; i++, rgb += 6) {
+    for (int i = 0; i < count; i++, rgb += 6, luma += 2) {
         step(&cb, f->cb + near_at, f->cb + far_at, i, count);
         step(&cr, f->cr + near_at, f->cr + far_at, i, count);
-        store(rgb, luma[2 * i], left_of(&cb), left_of(&cr));
+        store(rgb, luma[0], left_of(&cb), left_of(&cr));
         if (2 * i + 1 < f->width)
-            store(rgb + 3, luma[2 * i + 1], right_of(&cb), right_of(&cr));
+            store(rgb + 3, luma[1], right_of(&cb), right_of(&cr));
     }
 }
 

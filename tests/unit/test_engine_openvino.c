@@ -212,10 +212,10 @@ load__prep__equals_the_formula(void **state)
     x = plain.in[0].data;
     for (size_t p = 0; p < 32 * 32; p++) {
         for (size_t c = 0; c < 3; c++) {
-            uint8_t pixel = (uint8_t)(p * 7 + c * 31);
+            uint8_t pixel = (uint8_t)(p * 7U + c * 31U);
 
             ((uint8_t *)image.in[0].data)[p * 3 + c] = pixel;
-            x[c * 32 * 32 + p] =
+            x[c * 1024 + p] =
                 ((float)pixel * card.scale - card.mean[c]) / card.std[c];
         }
     }
@@ -345,9 +345,8 @@ static void
 patch(uint8_t *bytes, size_t len, const char *from, const char *to)
 {
     size_t size = strlen(from);
-    uint8_t *at = bytes;
-
-    while ((at = memmem(at, len - (size_t)(at - bytes), from, size)) != NULL)
+    for (uint8_t *at = memmem(bytes, len, from, size); at != NULL;
+         at = memmem(at, len - (size_t)(at - bytes), from, size))
         memcpy(at, to, size);
 }
 

@@ -124,8 +124,8 @@ expect_pixels(const void *png, size_t len, int height, int width,
     close_rig(&r);
 }
 
-#define EXPECT(png, h, w, rule, colour, pixels)              \
-    expect_pixels(png, sizeof png, h, w, KERF_RESIZE_##rule, \
+#define EXPECT(png, h, w, rule, colour, pixels)                 \
+    expect_pixels((png), sizeof(png), h, w, KERF_RESIZE_##rule, \
                   KERF_COLOUR_##colour, pixels)
 
 static void
@@ -489,7 +489,8 @@ view_dict(const char *dict, size_t data, kerf_detail *why)
     kerf_tensor t;
 
     file[8] = (uint8_t)strlen(dict);
-    memcpy(file + 10, dict, strlen(dict));
+    for (size_t i = 0; dict[i] != '\0'; i++)
+        file[10 + i] = (uint8_t)dict[i];
     return kerf_npy_view(&t, file, 10 + strlen(dict) + data, why);
 }
 

@@ -1,0 +1,24 @@
+/*
+ * link_own.h - the inside of the link to the cloud, shared by link.c (life,
+ * control, timers) and link_tensors.c only.
+ */
+#ifndef KERF_EDGE_LINK_OWN_H
+#define KERF_EDGE_LINK_OWN_H
+
+#include "edge/edge.h"
+
+extern const kerf_conn_ops kerf_link_tensor_ops;
+
+#define KERF_FLIGHTS_LISTED 64
+
+/* Flights that are on their way, in the order of their ids. Under the lock. */
+size_t kerf_link_flights(kerf_edge *edge,
+                         kerf_flight *list[KERF_FLIGHTS_LISTED]);
+/* What both connections may carry. */
+KERF_NODISCARD kerf_err kerf_link_on_common(kerf_edge *edge, kerf_conn *conn,
+                                            const kerf_frame_in *frame,
+                                            kerf_detail *why);
+void kerf_link_on_close(void *edge, kerf_conn *conn, kerf_err err,
+                        const char *why);
+
+#endif

@@ -1,0 +1,252 @@
+/*
+ * The tensor connection of the link: requests leave from flights, answers come
+ * back into them. On the loop's thread, but for kerf_link_send().
+ */
+#include "edge/link_own.h"
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void
+kerf_link_send(kerf_edge *edge, kerf_flight *f)
+{
+    if (edge->tensors == NULL || atomic_load(&f->sending))
+        return;
+    f->state = KERF_FLIGHT_SENT;
+    f->header.sent_ns = kerf_now_ns();
+    f->send.head = f->head;
+    f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
+    f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
+    atomic_store(&f->sending, true);
+    kerf_conn_send(edge->tensors, &f->send);
+}
+
+size_t
+kerf_link_flights(kerf_edge *edge, kerf_flight *list[KERF_FLIGHTS_LISTED])
+{
+    kerf_program *p = edge->current;
+    size_t n = 0;
+
+    for (size_t i = 0; p != NULL && i < p->flights && n < KERF_FLIGHTS_LISTED;
+         i++) {
+        kerf_flight *f = &p->flight[i];
+        size_t at = n;
+
+        if (f->state != KERF_FLIGHT_WAITING && f->state != KERF_FLIGHT_SENT)
+            continue;
+        for (; at > 0 && list[at - 1]->id > f->id; at--)
+            list[at] = list[at - 1];
+        list[at] = f;
+        n++;
+    }
+    return n;
+}
+
+static kerf_err
+on_attached(kerf_edge *edge)
+{
+    kerf_flight *list[KERF_FLIGHTS_LISTED];
+    size_t n;
+
+    edge->link = KERF_LINK_UP;
+    edge->said_why[0] = '\0';
+    kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
+    kerf_edge_tell_state(edge, true, "connected to %s:%d", edge->opts.host,
+                         edge->opts.port);
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->tensors = edge->attaching;
+    edge->attaching = NULL;
+    edge->window = edge->welcome.window;
+    n = kerf_link_flights(edge, list);
+    for (size_t i = 0; i < n; i++) {
+        list[i]->retry_ns = 0;
+        kerf_link_send(edge, list[i]);
+    }
+    kerf_edge_stir(edge);
+    return KERF_OK;
+}
+
+/* The flight that waits for the answer to this id. Under the lock. */
+static kerf_flight *
+find_flight(kerf_edge *edge, uint64_t id)
+{
+    kerf_flight *list[KERF_FLIGHTS_LISTED];
+    size_t n = kerf_link_flights(edge, list);
+
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->id == id)
+            return list[i];
+    }
+    return NULL;
+}
+
+/* Its tensors are still being sent from the flight's memory. */
+static kerf_err
+fail_early(kerf_detail *why)
+{
+    return kerf_fail(why, KERF_EPROTO,
+                     "an answer to a request that is not sent yet");
+}
+
+static kerf_err
+on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+               kerf_sink *sink, kerf_detail *why)
+{
+    kerf_edge *edge = ctx;
+    kerf_tensors *m = &edge->parsed;
+    kerf_flight *f;
+    kerf_err err;
+
+    (void)conn;
+    edge->receiving = NULL;
+    sink->discard = true;
+    if (frame->header.type >= 128)
+        return KERF_OK;
+    if (frame->header.type != KERF_FRAME_RESULT)
+        return kerf_fail(why, KERF_EPROTO, "frame type %u carries no payload",
+                         frame->header.type);
+    err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
+                           frame->header.payload_len, why);
+    if (err != KERF_OK)
+        return err;
+    (void)pthread_mutex_lock(&edge->lock);
+    f = find_flight(edge, frame->header.id);
+    if (f != NULL && !atomic_load(&f->sending)) {
+        f->receiving = true;
+        edge->receiving = f;
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (f == NULL) /* answered before, or given up */
+        return KERF_OK;
+    if (edge->receiving == NULL)
+        return fail_early(why);
+    sink->discard = false;
+    sink->count = m->count;
+    for (size_t i = 0; i < m->count; i++) {
+        if (m->tensor[i].codec != KERF_CODEC_RAW)
+            return kerf_fail(why, KERF_ENOTSUP, "tensor codec %u is not known",
+                             m->tensor[i].codec);
+        err = kerf_flight_result(f, i, &m->tensor[i]);
+        if (err != KERF_OK)
+            return err;
+        sink->piece[i] = f->result[i].data;
+        sink->len[i] = f->result[i].bytes;
+    }
+    f->result_count = m->count;
+    return KERF_OK;
+}
+
+/* The stages that only both ends together know. They add up to the whole. */
+static void
+take_times(kerf_edge *edge, kerf_flight *f, const kerf_frame_in *frame)
+{
+    const kerf_tensors *m = &edge->parsed;
+    uint64_t *ns = f->stages.ns;
+    uint64_t up = 0;
+    uint64_t down = 0;
+    uint64_t known;
+    uint64_t whole = frame->received_ns - f->start_ns;
+
+    (void)kerf_sync_add(&edge->sync, m->echo_ns, m->received_ns,
+                        frame->header.sent_ns, frame->received_ns);
+    kerf_sync_split(&edge->sync, m->echo_ns, m->received_ns,
+                    frame->header.sent_ns, frame->received_ns, &up, &down);
+    ns[KERF_STAGE_QUEUE] = m->queue_ns;
+    ns[KERF_STAGE_DECODE] = m->decode_ns;
+    ns[KERF_STAGE_TAIL] = m->tail_ns;
+    ns[KERF_STAGE_DOWNLINK] = down;
+    ns[KERF_STAGE_UPLINK] = 0;
+    known = kerf_stages_total(&f->stages);
+    /* Waiting for a connection, resends, BUSY: all of that is the uplink. */
+    ns[KERF_STAGE_UPLINK] = whole > known ? whole - known : up;
+}
+
+static kerf_err
+on_result(kerf_edge *edge, const kerf_frame_in *frame)
+{
+    kerf_flight *f = edge->receiving;
+
+    edge->receiving = NULL;
+    if (f == NULL)
+        return KERF_OK;
+    edge->fruitful = true;
+    take_times(edge, f, frame);
+    f->bytes_received = kerf_head_len(frame->header.meta_len) +
+                        (size_t)frame->header.payload_len;
+    (void)pthread_mutex_lock(&edge->lock);
+    f->receiving = false;
+    kerf_edge_answer(edge, f, KERF_OK, "");
+    (void)pthread_mutex_unlock(&edge->lock);
+    return KERF_OK;
+}
+
+static kerf_err
+on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+{
+    kerf_notice n;
+    kerf_flight *f;
+    char text[KERF_TEXT_MAX];
+    bool busy = frame->header.type == KERF_FRAME_BUSY;
+    bool early;
+    kerf_err err =
+        kerf_notice_get(&n, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    (void)pthread_mutex_lock(&edge->lock);
+    f = find_flight(edge, frame->header.id);
+    early = f != NULL && atomic_load(&f->sending);
+    if (early) {
+        f = NULL;
+    } else if (f != NULL && busy) {
+        uint64_t wait_ms = n.retry_ms < 1             ? 1
+                           : n.retry_ms > BUSY_MAX_MS ? BUSY_MAX_MS
+                                                      : n.retry_ms;
+
+        wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
+        f->state = KERF_FLIGHT_WAITING;
+        f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
+    } else if (f != NULL) {
+        if (n.err == KERF_ENOENT)
+            edge->stale = true; /* its next offer ends this */
+        kerf_edge_answer(edge, f, n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
+                         kerf_text_safe(text, sizeof text, n.text));
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (early)
+        return fail_early(why);
+    if (busy)
+        kerf_link_arm(edge);
+    return KERF_OK;
+}
+
+static kerf_err
+on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+                kerf_detail *why)
+{
+    kerf_edge *edge = ctx;
+    uint8_t type = frame->header.type;
+
+    if (edge->link == KERF_LINK_ATTACH && type == KERF_FRAME_ATTACHED)
+        return on_attached(edge);
+    if (edge->link == KERF_LINK_UP && type == KERF_FRAME_RESULT) {
+        kerf_sink none = {0}; /* every output is empty: no payload to place */
+        kerf_err err = frame->header.payload_len > 0
+                           ? KERF_OK
+                           : on_tensor_head(ctx, conn, frame, &none, why);
+
+        return err == KERF_OK ? on_result(edge, frame) : err;
+    }
+    if (edge->link == KERF_LINK_UP &&
+        (type == KERF_FRAME_BUSY || type == KERF_FRAME_FAILED))
+        return on_turned_away(edge, frame, why);
+    return kerf_link_on_common(edge, conn, frame, why);
+}
+
+const kerf_conn_ops kerf_link_tensor_ops = {.on_head = on_tensor_head,
+                                            .on_frame = on_tensor_frame,
+                                            .on_close = kerf_link_on_close};
