@@ -25,7 +25,6 @@
 #define SHAKE_MS 10000 /* from the first connection to being attached */
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
-#define BUSY_MAX_MS 60000
 #define GIVE_UP_MS 5000 /* when stopping, for what is in flight */
 
 static const kerf_conn_ops control_ops;

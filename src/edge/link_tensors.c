@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BUSY_MAX_MS 60000
+
 void
 kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {

@@ -345,6 +345,7 @@ static void
 patch(uint8_t *bytes, size_t len, const char *from, const char *to)
 {
     size_t size = strlen(from);
+    assert_non_null(bytes);
     for (uint8_t *at = memmem(bytes, len, from, size); at != NULL;
          at = memmem(at, len - (size_t)(at - bytes), from, size))
         memcpy(at, to, size);
