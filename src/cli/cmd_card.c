@@ -27,15 +27,21 @@ static const char about[] =
 static const char *
 find_image_rule(const kerf_rules *r)
 {
-    return r->has_size     ? "size"
-           : r->has_resize ? "resize"
-           : r->has_colour ? "colour"
-           : r->has_layout ? "layout"
-           : r->has_scale  ? "scale"
-           : r->has_mean   ? "mean"
-           : r->has_std    ? "std"
-           : r->has_pad    ? "pad"
-                           : NULL;
+    const struct {
+        bool given;
+        const char *name;
+    } rules[] = {
+        {r->has_size, "size"},     {r->has_resize, "resize"},
+        {r->has_colour, "colour"}, {r->has_layout, "layout"},
+        {r->has_scale, "scale"},   {r->has_mean, "mean"},
+        {r->has_std, "std"},       {r->has_pad, "pad"},
+    };
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        if (rules[i].given)
+            return rules[i].name;
+    }
+    return NULL;
 }
 
 static int

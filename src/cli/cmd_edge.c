@@ -375,16 +375,25 @@ static const char *
 find_useless(void)
 {
     const struct edge_ui *ui = &args.ui;
+    const struct {
+        bool given;
+        const char *name;
+    } useless[] = {
+        {ui->save != NULL, "save"},
+        {ui->summary, "summary"},
+        {ui->show.table, "table"},
+        {ui->show.truth != KERF_TRUTH_NONE, "truth"},
+        {ui->show.has_top_k, "top-k"},
+        {args.window_given, "window"},
+        {args.deadline_given, "deadline"},
+        {args.name_given, "name"},
+    };
 
-    return ui->save != NULL                    ? "save"
-           : ui->summary                       ? "summary"
-           : ui->show.table                    ? "table"
-           : ui->show.truth != KERF_TRUTH_NONE ? "truth"
-           : ui->show.has_top_k                ? "top-k"
-           : args.window_given                 ? "window"
-           : args.deadline_given               ? "deadline"
-           : args.name_given                   ? "name"
-                                               : NULL;
+    for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
+        if (useless[i].given)
+            return useless[i].name;
+    }
+    return NULL;
 }
 
 int

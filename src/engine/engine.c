@@ -33,6 +33,7 @@ kerf_engine_open(kerf_engine **out, const kerf_engine_opts *opts,
 {
     const kerf_engine_opts none = {0};
     const kerf_backend *backend;
+    const char *kind;
     kerf_engine *engine = NULL;
     kerf_err err;
 
@@ -41,11 +42,12 @@ kerf_engine_open(kerf_engine **out, const kerf_engine_opts *opts,
     if (opts->threads < 0 || opts->threads > 1024)
         return kerf_fail(why, KERF_EINVAL,
                          "engine threads %d: expected 1..1024", opts->threads);
-    backend = opts->kind != NULL ? find_backend(opts->kind) : backends[0];
-    if (backend == NULL && opts->kind != NULL)
+    kind = opts->kind != NULL ? opts->kind : backends[0]->kind;
+    backend = find_backend(kind);
+    if (backend == NULL)
         return kerf_fail(why, KERF_ENOTSUP,
-                         "engine '%s' is not in this build; try '%s'",
-                         opts->kind, backends[0]->kind);
+                         "engine '%s' is not in this build; try '%s'", kind,
+                         backends[0]->kind);
     err = backend->open(&engine, opts, why);
     if (err != KERF_OK)
         return err;

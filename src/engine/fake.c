@@ -44,7 +44,7 @@
 #include <string.h>
 #include <time.h>
 
-#define VALUES_MAX (3U * KERF_PORTS_MAX)
+#define VALUES_MAX ((size_t)3 * KERF_PORTS_MAX)
 
 /* One input, hidden value or output, in the order of computing. */
 struct value {
