@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,15 +14,26 @@
 #define DRAIN_MS 5000
 #define WORKERS_MOST 4 /* unless more are asked for */
 
+/* Not those of the machine: a container or taskset may grant fewer. */
+static int
+usable_cores(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    return CPU_COUNT(&set);
+}
+
 static void
 fill_defaults(kerf_cloud_opts *o)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int cores = usable_cores();
 
     if (o->workers <= 0) /* each costs a network per model in memory */
         o->workers = cores < 1              ? 1
                      : cores > WORKERS_MOST ? WORKERS_MOST
-                                            : (int)cores;
+                                            : cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
     o->heartbeat_ms = o->heartbeat_ms <= 0 ? 2000
