@@ -459,6 +459,25 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
     (void)fputc('\n', t->out);
 }
 
+static void
+count_answer(kerf_show *show, const kerf_answer *a)
+{
+    show->answered++;
+    show->bytes_sent += a->bytes_sent;
+    kerf_stats_add(&show->total_us,
+                   (double)kerf_stages_total(&a->stages) / 1e3);
+    kerf_stats_add(&show->split_us,
+                   (double)(kerf_stages_total(&a->stages) -
+                            a->stages.ns[KERF_STAGE_CAPTURE] -
+                            a->stages.ns[KERF_STAGE_PREPROCESS]) /
+                       1e3);
+    show->last_ns = kerf_now_ns();
+    if (show->answered == 1)
+        show->first_ns = show->last_ns;
+    for (int i = 0; i < KERF_STAGE_COUNT; i++)
+        show->stage_sum[i] += (double)a->stages.ns[i];
+}
+
 void
 kerf_show_answer(kerf_show *show, const kerf_answer *a)
 {
@@ -480,25 +499,13 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
         }
         return;
     }
+    count_answer(show, a);
+    if (show->quiet && show->truth == KERF_TRUTH_NONE)
+        return;
     j = calloc(1, sizeof *j);
     if (j == NULL)
         return;
-    show->answered++;
-    show->bytes_sent += a->bytes_sent;
-    kerf_stats_add(&show->total_us,
-                   (double)kerf_stages_total(&a->stages) / 1e3);
-    kerf_stats_add(&show->split_us,
-                   (double)(kerf_stages_total(&a->stages) -
-                            a->stages.ns[KERF_STAGE_CAPTURE] -
-                            a->stages.ns[KERF_STAGE_PREPROCESS]) /
-                       1e3);
-    show->last_ns = kerf_now_ns();
-    if (show->answered == 1)
-        show->first_ns = show->last_ns;
-    for (int i = 0; i < KERF_STAGE_COUNT; i++)
-        show->stage_sum[i] += (double)a->stages.ns[i];
-    if (!show->quiet || show->truth != KERF_TRUTH_NONE)
-        judge(show, a, j);
+    judge(show, a, j);
     if (show->quiet)
         ; /* counted */
     else if (show->mode == KERF_SHOW_JSON)

@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 struct kerf_source {
-    char **spec; /* owned */
+    char **spec;   /* owned */
+    bool *is_file; /* owned; it was one at the start: not asked again */
     size_t spec_count;
     kerf_source_opts opts; /* spec and port point to our copies */
     kerf_load_ctx load;
@@ -126,13 +127,16 @@ copy_opts(kerf_source *s, const kerf_source_opts *opts)
     kerf_port *port = calloc(opts->port_count + 1, sizeof *port);
 
     s->spec = calloc(opts->spec_count + 1, sizeof *s->spec);
+    s->is_file = calloc(opts->spec_count + 1, sizeof *s->is_file);
     s->opts = *opts;
     s->opts.port = port;
     s->opts.spec = NULL;
-    if (port == NULL || s->spec == NULL)
+    if (port == NULL || s->spec == NULL || s->is_file == NULL)
         return KERF_ENOMEM;
     memcpy(port, opts->port, opts->port_count * sizeof *port);
     for (size_t i = 0; i < opts->spec_count; i++) {
+        s->is_file[i] =
+            kerf_fs_stamp(opts->spec[i]) != 0 && !kerf_fs_is_dir(opts->spec[i]);
         s->spec[i] = strdup(opts->spec[i]);
         if (s->spec[i] == NULL)
             return KERF_ENOMEM;
@@ -234,6 +238,7 @@ kerf_source_free(kerf_source *s)
     for (size_t i = 0; i < s->spec_count; i++)
         free(s->spec[i]);
     free(s->spec);
+    free(s->is_file);
     free((void *)(uintptr_t)s->opts.port);
     if (s->stop_fd >= 0)
         (void)close(s->stop_fd);
@@ -380,7 +385,7 @@ step(kerf_source *s, const char **random, kerf_detail *why)
         *random = spec;
         return KERF_OK;
     }
-    if (!kerf_fs_is_dir(spec))
+    if (s->is_file[s->at - 1] || !kerf_fs_is_dir(spec))
         return kerf_paths_add(&s->files, spec);
     return kerf_walk_add(&s->files, spec, s->opts.watch, why);
 }
