@@ -292,7 +292,10 @@ def test_truth_folder__is_the_parents_name(start_cloud, edge, run, digits, tmp_p
 
 def on_terminal(argv, env, cwd, until=120):
     """Runs argv on a terminal of 100 columns; (status, what it showed)."""
-    master, slave = pty.openpty()
+    try:
+        master, slave = pty.openpty()
+    except OSError:
+        pytest.skip("no pseudo terminals here")
     try:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         process = subprocess.Popen(
