@@ -4,7 +4,7 @@
  *     kerf_log(KERF_LOG_WARN, "net.frame_too_big", "conn=%u len=%zu", id, len);
  *
  * Silent until a sink is set. Text that came from a peer or a file goes through
- * kerf_text_quote() first (text.h).
+ * kerf_text_safe() first (text.h).
  * Threads: kerf_log() from any thread; set the sink once, at start.
  */
 #ifndef KERF_BASE_LOG_H

@@ -114,7 +114,9 @@ struct kerf_edge {
     kerf_edge_total total;
 
     /* The worker's own. */
-    const kerf_program *source_for; /* whose inputs the source gives */
+    /* Bundle whose inputs the source gives; not its program, which may be gone
+     * and its address taken by the next. */
+    uint8_t source_for[KERF_BUNDLE_ID_LEN];
     kerf_card source_card;
     kerf_tensors encoded;
     kerf_awake awake;

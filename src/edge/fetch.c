@@ -18,12 +18,6 @@
 
 static void work_on_first(kerf_edge *edge);
 
-static bool
-is_shipped(const kerf_file *file)
-{
-    return file->role < KERF_ROLE_TAIL_GRAPH;
-}
-
 void
 kerf_fetch_ready(kerf_edge *edge, const uint8_t *bundle, kerf_err err,
                  const char *why)
@@ -398,7 +392,7 @@ check_parts(kerf_edge *edge, kerf_fetcher *f)
     const kerf_manifest *m = &f->wanted[0].manifest;
 
     for (size_t i = 0; i < m->file_count; i++) {
-        if (is_shipped(&m->file[i]) &&
+        if (kerf_role_is_shipped(m->file[i].role) &&
             !kerf_store_has(edge->store, &m->file[i]))
             f->missing |= 1u << i;
     }

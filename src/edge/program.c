@@ -8,18 +8,11 @@
 #include <string.h>
 
 static void
-free_tensors(kerf_tensor *tensor, size_t count)
-{
-    for (size_t i = 0; tensor != NULL && i < count; i++)
-        kerf_tensor_free(&tensor[i]);
-}
-
-static void
 fini_flight(kerf_flight *f, size_t in_count, size_t out_count)
 {
     kerf_request_free(f->request);
-    free_tensors(f->in, in_count);
-    free_tensors(f->out, out_count);
+    kerf_tensors_free(f->in, in_count);
+    kerf_tensors_free(f->out, out_count);
     free(f->in);
     free(f->out);
     free(f->head);
@@ -99,7 +92,7 @@ run_probes(const kerf_program *p, kerf_net *net, kerf_detail *why)
             return err;
         err = kerf_probe_check(probe, out, count, p->manifest.probe_tolerance,
                                why);
-        free_tensors(out, count);
+        kerf_tensors_free(out, count);
         if (err != KERF_OK)
             return err;
     }

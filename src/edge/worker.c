@@ -74,12 +74,13 @@ fit_source(kerf_edge *edge, const kerf_program *p, kerf_detail *why)
     kerf_source *source = NULL;
     kerf_err err;
 
-    if (edge->source_for == p)
+    if (edge->source != NULL &&
+        memcmp(edge->source_for, p->manifest.id, sizeof edge->source_for) == 0)
         return KERF_OK;
     for (size_t i = 0; i < count; i++)
         port[i] = *kerf_net_in(p->net, i);
     edge->source_card = p->card; /* only its numbers are used */
-    edge->source_for = p;
+    memcpy(edge->source_for, p->manifest.id, sizeof edge->source_for);
     if (edge->source != NULL)
         return kerf_source_refit(edge->source, &o, why);
     err = kerf_source_new(&source, &o, why);
