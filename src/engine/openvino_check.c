@@ -2,9 +2,9 @@
 
 #include "base/text.h"
 #include "engine/openvino_ops.h"
-#include "model/onnx.h"
-#include "model/pdiparams.h"
-#include "model/wire.h"
+#include "graph/onnx_whole.h"
+#include "graph/pdiparams.h"
+#include "graph/wire.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #ifndef KERF_ENGINE_OPENVINO_OPS_H
 #define KERF_ENGINE_OPENVINO_OPS_H
 
-#include "model/pdmodel.h"
+#include "graph/pdmodel.h"
 
 bool kerf_openvino_has_op(const kerf_pd_text *type);
 

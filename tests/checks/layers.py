@@ -27,6 +27,7 @@ PUBLIC = {
     "limits": "base",
     "stage": "tensor",
     "card": "model",
+    "model": "graph",
     "cloud_opts": "engine",
     "edge_opts": "engine",
 }

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/pdiparams.h"
-#include "model/wire.h"
+#include "graph/pdiparams.h"
+#include "graph/wire.h"
 
 struct file {
     uint8_t bytes[1024];

@@ -1,4 +1,4 @@
-#include "model/wire.h"
+#include "graph/wire.h"
 
 uint64_t
 kerf_wire_varint(kerf_rd *r)

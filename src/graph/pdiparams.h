@@ -6,11 +6,11 @@
  *
  * Threads: values.
  */
-#ifndef KERF_MODEL_PDIPARAMS_H
-#define KERF_MODEL_PDIPARAMS_H
+#ifndef KERF_GRAPH_PDIPARAMS_H
+#define KERF_GRAPH_PDIPARAMS_H
 
 #include "base/bytes.h"
-#include "model/pdmodel.h"
+#include "graph/pdmodel.h"
 
 typedef struct kerf_pd_record {
     kerf_pd_desc desc;

@@ -6,8 +6,8 @@
  * and looks at nothing else. Everything points into the caller's bytes.
  * Threads: values.
  */
-#ifndef KERF_MODEL_PDMODEL_H
-#define KERF_MODEL_PDMODEL_H
+#ifndef KERF_GRAPH_PDMODEL_H
+#define KERF_GRAPH_PDMODEL_H
 
 #include "kerf/tensor.h"
 

@@ -1,6 +1,6 @@
-#include "model/pdmodel.h"
+#include "graph/pdmodel.h"
 
-#include "model/wire.h"
+#include "graph/wire.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * files. Views into the caller's bytes.
  * Threads: values.
  */
-#ifndef KERF_MODEL_WIRE_H
-#define KERF_MODEL_WIRE_H
+#ifndef KERF_GRAPH_WIRE_H
+#define KERF_GRAPH_WIRE_H
 
 #include "base/bytes.h"
 

@@ -1,6 +1,6 @@
-#include "model/onnx.h"
+#include "graph/onnx_whole.h"
 
-#include "model/wire.h"
+#include "graph/wire.h"
 
 #define DEPTH_MAX 128 /* protobuf itself stops at 100 */
 

@@ -1,9 +1,9 @@
 /*
- * onnx.h - what must be known of an ONNX model that came from somebody else.
- * Buffers only. Threads: pure.
+ * onnx_whole.h - what must be known of an ONNX model that came from somebody
+ * else. Buffers only. Threads: pure.
  */
-#ifndef KERF_MODEL_ONNX_H
-#define KERF_MODEL_ONNX_H
+#ifndef KERF_GRAPH_ONNX_WHOLE_H
+#define KERF_GRAPH_ONNX_WHOLE_H
 
 #include "kerf/err.h"
 

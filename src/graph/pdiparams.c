@@ -1,4 +1,4 @@
-#include "model/pdiparams.h"
+#include "graph/pdiparams.h"
 
 #include "base/text.h"
 

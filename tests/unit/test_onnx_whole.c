@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "model/onnx.h"
+#include "graph/onnx_whole.h"
 
 #define DEPTH_MAX 16
 

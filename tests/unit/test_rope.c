@@ -1,0 +1,133 @@
+/* What is put together from pieces comes out whole, in order, and once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rope.h"
+
+static const uint8_t text[] = "abcdefghijklmnopqrstuvwxyz";
+
+static void
+check_is(const kerf_rope *rope, const char *want)
+{
+    uint8_t *all = NULL;
+
+    assert_int_equal(rope->len, strlen(want));
+    assert_int_equal(kerf_rope_flatten(rope, &all), KERF_OK);
+    assert_string_equal((char *)all, want);
+    free(all);
+}
+
+static void
+flatten__views_copies_and_taken__in_order(void **state)
+{
+    kerf_rope rope = {0};
+    uint8_t *mine = malloc(3);
+    char gone[] = "xy";
+
+    (void)state;
+    assert_non_null(mine);
+    memcpy(mine, "123", 3);
+    kerf_rope_view(&rope, text, 2);
+    kerf_rope_copy(&rope, gone, 2);
+    memset(gone, '!', 2); /* a copy does not look again */
+    kerf_rope_take(&rope, mine, 3);
+    kerf_rope_view(&rope, text + 2, 0);
+    check_is(&rope, "abxy123");
+    kerf_rope_fini(&rope);
+    assert_int_equal(rope.count, 0);
+}
+
+static void
+view__neighbours_in_memory__are_one_piece(void **state)
+{
+    kerf_rope rope = {0};
+
+    (void)state;
+    kerf_rope_view(&rope, text, 3);
+    kerf_rope_view(&rope, text + 3, 4);
+    assert_int_equal(rope.count, 1);
+    kerf_rope_view(&rope, text + 9, 1);
+    assert_int_equal(rope.count, 2);
+    check_is(&rope, "abcdefgj");
+    kerf_rope_fini(&rope);
+}
+
+static void
+move__all_pieces__leaves_the_other_empty(void **state)
+{
+    kerf_rope rope = {0};
+    kerf_rope more = {0};
+
+    (void)state;
+    kerf_rope_copy(&rope, "head ", 5);
+    kerf_rope_copy(&more, "of ", 3);
+    kerf_rope_view(&more, text, 1);
+    kerf_rope_move(&rope, &more);
+    check_is(&rope, "head of a");
+    assert_int_equal(more.len, 0);
+    kerf_rope_fini(&rope);
+    kerf_rope_fini(&more);
+}
+
+static void
+write__more_pieces_than_one_call_takes__writes_all(void **state)
+{
+    kerf_rope rope = {0};
+    FILE *file = tmpfile();
+    uint8_t *all = NULL;
+    char *back;
+
+    (void)state;
+    assert_non_null(file);
+    for (int i = 0; i < 1000; i++)
+        kerf_rope_copy(&rope, text, (size_t)(i % 26) + 1);
+    assert_int_equal(kerf_rope_write(&rope, fileno(file)), KERF_OK);
+    assert_int_equal(kerf_rope_flatten(&rope, &all), KERF_OK);
+    back = malloc(rope.len);
+    assert_non_null(back);
+    assert_int_equal(pread(fileno(file), back, rope.len, 0), rope.len);
+    assert_memory_equal(back, all, rope.len);
+    assert_int_equal(lseek(fileno(file), 0, SEEK_END), rope.len);
+    free(all);
+    free(back);
+    (void)fclose(file);
+    kerf_rope_fini(&rope);
+}
+
+static void
+write__to_a_full_device__is_enospc(void **state)
+{
+    kerf_rope rope = {0};
+    FILE *full = fopen("/dev/full", "w");
+
+    (void)state;
+    if (full == NULL)
+        skip();
+    kerf_rope_view(&rope, text, 5);
+    assert_int_equal(kerf_rope_write(&rope, fileno(full)), KERF_ENOSPC);
+    (void)fclose(full);
+    kerf_rope_fini(&rope);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(flatten__views_copies_and_taken__in_order),
+        cmocka_unit_test(view__neighbours_in_memory__are_one_piece),
+        cmocka_unit_test(move__all_pieces__leaves_the_other_empty),
+        cmocka_unit_test(write__more_pieces_than_one_call_takes__writes_all),
+        cmocka_unit_test(write__to_a_full_device__is_enospc),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
