@@ -84,42 +84,54 @@ read_all(int fd, const char *path, uint8_t *data, size_t len, kerf_detail *why)
 }
 
 kerf_err
+kerf_fs_open(int *out, const char *path, size_t max_bytes, size_t *len,
+             kerf_detail *why)
+{
+    struct stat st;
+    kerf_err err = KERF_OK;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0)
+        return fail_errno(why, errno, path);
+    if (fstat(fd, &st) != 0)
+        err = fail_errno(why, errno, path);
+    else if (!S_ISREG(st.st_mode))
+        err = kerf_fail(why, KERF_EINVAL, "%s: not a regular file", path);
+    else if ((uint64_t)st.st_size > max_bytes)
+        err = kerf_fail(why, KERF_ETOOBIG, "%s: %lld bytes, the limit is %zu",
+                        path, (long long)st.st_size, max_bytes);
+    if (err != KERF_OK) {
+        (void)close(fd);
+        return err;
+    }
+    *out = fd;
+    *len = (size_t)st.st_size;
+    return KERF_OK;
+}
+
+kerf_err
 kerf_fs_read(const char *path, size_t max_bytes, uint8_t **data, size_t *len,
              kerf_detail *why)
 {
     uint8_t *bytes = NULL;
-    struct stat st;
-    kerf_err err;
-    int fd;
+    size_t size = 0;
+    int fd = -1;
+    kerf_err err = kerf_fs_open(&fd, path, max_bytes, &size, why);
 
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return fail_errno(why, errno, path);
-    if (fstat(fd, &st) != 0) {
-        err = fail_errno(why, errno, path);
-        goto out;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        err = kerf_fail(why, KERF_EINVAL, "%s: not a regular file", path);
-        goto out;
-    }
-    if ((uint64_t)st.st_size > max_bytes) {
-        err = kerf_fail(why, KERF_ETOOBIG, "%s: %lld bytes, the limit is %zu",
-                        path, (long long)st.st_size, max_bytes);
-        goto out;
-    }
-    bytes = malloc((size_t)st.st_size + 1);
+    if (err != KERF_OK)
+        return err;
+    bytes = malloc(size + 1);
     if (bytes == NULL) {
-        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory for %lld bytes", path,
-                        (long long)st.st_size);
+        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory for %zu bytes", path,
+                        size);
         goto out;
     }
-    err = read_all(fd, path, bytes, (size_t)st.st_size, why);
+    err = read_all(fd, path, bytes, size, why);
     if (err != KERF_OK)
         goto out;
-    bytes[st.st_size] = 0;
+    bytes[size] = 0;
     *data = bytes;
-    *len = (size_t)st.st_size;
+    *len = size;
     bytes = NULL;
 out:
     free(bytes);

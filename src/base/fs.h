@@ -19,8 +19,13 @@ KERF_NODISCARD kerf_err kerf_path_join(char out[KERF_PATH_MAX], const char *dir,
 const char *kerf_path_base(const char *path); /* after the last '/' */
 bool kerf_path_ends(const char *path, const char *suffix);
 
+/* Opens a regular file to read. Errors: KERF_ENOENT, KERF_EINVAL (no regular
+ * file), KERF_ETOOBIG (over max_bytes), KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_fs_open(int *fd, const char *path,
+                                     size_t max_bytes, size_t *len,
+                                     kerf_detail *why);
 /* The bytes of a regular file into *data (free() it; a 0 byte follows them).
- * Errors: KERF_ENOENT, KERF_ETOOBIG (over max_bytes), KERF_EIO, KERF_ENOMEM. */
+ * Errors: those of kerf_fs_open(), KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_fs_read(const char *path, size_t max_bytes,
                                      uint8_t **data, size_t *len,
                                      kerf_detail *why);

@@ -262,8 +262,29 @@ find_weights(kerf_model_file *f)
     return KERF_OK;
 }
 
-kerf_err
-kerf_model_file_open(kerf_model_file *f, const char *path, kerf_detail *why)
+/* The bytes of the graph (which 0) or the weights (1). */
+static kerf_err
+take_bytes(kerf_model_file *f, int which, bool map, kerf_detail *why)
+{
+    const char *path = which == 0 ? f->graph_path : f->weights_path;
+    const uint8_t **data = which == 0 ? &f->graph : &f->weights;
+    size_t *len = which == 0 ? &f->graph_len : &f->weights_len;
+    kerf_err err;
+
+    if (map) {
+        err = kerf_map_open(&f->mapped[which], path, KERF_MODEL_BYTES_MAX, why);
+        *data = f->mapped[which].data;
+        *len = f->mapped[which].len;
+    } else {
+        err =
+            kerf_fs_read(path, KERF_MODEL_BYTES_MAX, &f->read[which], len, why);
+        *data = f->read[which];
+    }
+    return err;
+}
+
+static kerf_err
+find_and_take(kerf_model_file *f, const char *path, bool map, kerf_detail *why)
 {
     kerf_model_file fresh = {0};
     kerf_err err = find_graph(fresh.graph_path, path, why);
@@ -276,13 +297,11 @@ kerf_model_file_open(kerf_model_file *f, const char *path, kerf_detail *why)
     if (err == KERF_OK)
         err = find_card(&fresh, why);
     if (err == KERF_OK)
-        err = kerf_fs_read(fresh.graph_path, KERF_MODEL_BYTES_MAX, &fresh.graph,
-                           &fresh.graph_len, why);
+        err = take_bytes(&fresh, 0, map, why);
     if (err == KERF_OK && fresh.graph_len == 0)
         err = kerf_fail(why, KERF_ECORRUPT, "%s: empty file", fresh.graph_path);
     if (err == KERF_OK && fresh.weights_path[0] != '\0')
-        err = kerf_fs_read(fresh.weights_path, KERF_MODEL_BYTES_MAX,
-                           &fresh.weights, &fresh.weights_len, why);
+        err = take_bytes(&fresh, 1, map, why);
     if (err != KERF_OK) {
         kerf_model_file_close(&fresh);
         return err;
@@ -291,11 +310,25 @@ kerf_model_file_open(kerf_model_file *f, const char *path, kerf_detail *why)
     return KERF_OK;
 }
 
+kerf_err
+kerf_model_file_open(kerf_model_file *f, const char *path, kerf_detail *why)
+{
+    return find_and_take(f, path, false, why);
+}
+
+kerf_err
+kerf_model_file_map(kerf_model_file *f, const char *path, kerf_detail *why)
+{
+    return find_and_take(f, path, true, why);
+}
+
 void
 kerf_model_file_close(kerf_model_file *f)
 {
-    free(f->graph);
-    free(f->weights);
+    for (int i = 0; i < 2; i++) {
+        free(f->read[i]);
+        kerf_map_close(&f->mapped[i]);
+    }
     *f = (kerf_model_file){0};
 }
 

@@ -12,6 +12,7 @@
 #define KERF_MODEL_FILE_H
 
 #include "base/fs.h"
+#include "base/map.h"
 #include "kerf/card.h"
 #include "kerf/model.h"
 
@@ -22,8 +23,10 @@ typedef struct kerf_model_file {
     char card_path[KERF_PATH_MAX];    /* "" when there is no such file */
     bool card_is_other; /* that card does not have this model's name */
     kerf_format format;
-    uint8_t *graph, *weights; /* owned; weights may be NULL */
+    const uint8_t *graph, *weights; /* weights may be NULL */
     size_t graph_len, weights_len;
+    uint8_t *read[2];   /* owned; where they are when they were read */
+    kerf_map mapped[2]; /* ... or mapped */
 } kerf_model_file;
 
 /* Where a card for this model is written: NAME.kerf.json beside the graph. */
@@ -36,6 +39,9 @@ KERF_NODISCARD kerf_err kerf_model_file_card(const kerf_model_file *f,
 KERF_NODISCARD kerf_err kerf_model_file_open(kerf_model_file *f,
                                              const char *path,
                                              kerf_detail *why);
+/* The same without reading: the files are mapped (see map.h). */
+KERF_NODISCARD kerf_err kerf_model_file_map(kerf_model_file *f,
+                                            const char *path, kerf_detail *why);
 void kerf_model_file_close(kerf_model_file *f); /* accepts a zeroed one */
 
 /* A view for the engine; f stays the owner. */

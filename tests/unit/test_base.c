@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "base/map.h"
 #include "base/queue.h"
 #include "base/rng.h"
 #include "base/stats.h"
@@ -235,6 +236,30 @@ rng__seed_1__is_the_published_sequence(void **state)
     assert_true(kerf_rng_next(&seed) == 3203168211198807973u);
 }
 
+/* path holds "hello"; an empty file is mapped as well. */
+static void
+check_map(const char *path)
+{
+    kerf_map map = {0};
+    kerf_detail why = {{0}};
+
+    assert_int_equal(kerf_map_open(&map, path, 4, &why), KERF_ETOOBIG);
+    assert_int_equal(kerf_map_open(&map, "/tmp", 4, &why), KERF_EINVAL);
+    assert_int_equal(kerf_map_open(&map, "/nowhere", 4, &why), KERF_ENOENT);
+    assert_null(map.data);
+    assert_int_equal(kerf_map_open(&map, path, 5, &why), KERF_OK);
+    assert_int_equal(map.len, 5);
+    assert_memory_equal(map.data, "hello", 5);
+    kerf_map_close(&map);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_int_equal(kerf_map_open(&map, path, 0, &why), KERF_OK);
+    assert_int_equal(map.len, 0);
+    assert_non_null(map.data);
+    kerf_map_close(&map);
+    assert_null(map.data);
+    kerf_map_close(&map);
+}
+
 static void
 fs__write_read_list__whole_or_not_at_all(void **state)
 {
@@ -258,6 +283,7 @@ fs__write_read_list__whole_or_not_at_all(void **state)
     assert_int_equal(kerf_fs_read(path, 4, &data, &len, &why), KERF_ETOOBIG);
     assert_int_equal(kerf_fs_read("/tmp", 4, &data, &len, &why), KERF_EINVAL);
     assert_int_equal(kerf_fs_write("/nowhere/x", "a", 1, &why), KERF_ENOENT);
+    check_map(path);
     assert_int_equal(kerf_path_join(path, dir, "a/b"), KERF_OK);
     assert_int_equal(kerf_fs_list(path, 10, &names, &why), KERF_OK);
     assert_int_equal(names.count, 1); /* no temporary file left */
