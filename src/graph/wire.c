@@ -1,5 +1,10 @@
 #include "graph/wire.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#define VARINT_MAX 10 /* bytes */
+
 uint64_t
 kerf_wire_varint(kerf_rd *r)
 {
@@ -20,11 +25,12 @@ kerf_wire_varint(kerf_rd *r)
 bool
 kerf_wire_next(kerf_rd *r, kerf_wire_field *f)
 {
+    size_t left = r->left;
     uint64_t tag, len;
 
-    if (r->left == 0 || r->bad)
+    if (left == 0 || r->bad)
         return false;
-    *f = (kerf_wire_field){0};
+    *f = (kerf_wire_field){.whole = r->at};
     tag = kerf_wire_varint(r);
     f->number = (uint32_t)(tag >> 3);
     f->wire = (uint32_t)tag & 7;
@@ -52,6 +58,7 @@ kerf_wire_next(kerf_rd *r, kerf_wire_field *f)
     default: /* groups: never in these files */
         r->bad = true;
     }
+    f->whole_len = left - r->left;
     return !r->bad;
 }
 
@@ -71,4 +78,67 @@ kerf_wire_has(const void *data, size_t len, uint32_t number)
     while (kerf_wire_next(&r, &f))
         has |= f.number == number && f.wire == 2;
     return has && !r.bad;
+}
+
+static size_t
+write_varint(uint8_t out[VARINT_MAX], uint64_t value)
+{
+    size_t n = 0;
+
+    for (; value > 0x7F; value >>= 7)
+        out[n++] = (uint8_t)(value | 0x80);
+    out[n++] = (uint8_t)value;
+    return n;
+}
+
+static void
+put_two(kerf_rope *rope, uint64_t tag, uint64_t value)
+{
+    uint8_t bytes[2 * VARINT_MAX];
+    size_t n = write_varint(bytes, tag);
+
+    n += write_varint(bytes + n, value);
+    kerf_rope_copy(rope, bytes, n);
+}
+
+void
+kerf_wire_put_int(kerf_rope *rope, uint32_t number, uint64_t value)
+{
+    put_two(rope, (uint64_t)number << 3, value);
+}
+
+void
+kerf_wire_put_head(kerf_rope *rope, uint32_t number, size_t len)
+{
+    put_two(rope, (uint64_t)number << 3 | 2, len);
+}
+
+void
+kerf_wire_put_text(kerf_rope *rope, uint32_t number, const char *text)
+{
+    kerf_wire_put_head(rope, number, strlen(text));
+    kerf_rope_copy(rope, text, strlen(text));
+}
+
+void
+kerf_wire_put_rope(kerf_rope *rope, uint32_t number, kerf_rope *message)
+{
+    kerf_wire_put_head(rope, number, message->len);
+    kerf_rope_move(rope, message);
+}
+
+void
+kerf_wire_put_message(kerf_rope *rope, uint32_t number,
+                      const ProtobufCMessage *message)
+{
+    size_t len = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = malloc(len + 1); /* an empty one is no failure */
+
+    if (bytes == NULL) {
+        rope->bad = true;
+        return;
+    }
+    (void)protobuf_c_message_pack(message, bytes);
+    kerf_wire_put_head(rope, number, len);
+    kerf_rope_take(rope, bytes, len);
 }
