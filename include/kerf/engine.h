@@ -80,6 +80,25 @@ KERF_API KERF_NODISCARD kerf_err kerf_engine_inspect(
     kerf_engine *engine, const kerf_model_bytes *m, kerf_port *in,
     size_t *in_count, kerf_port *out, size_t *out_count, kerf_detail *why);
 
+/* An output, as far as the engine can say without running the network. */
+typedef struct kerf_out_shape {
+    bool is_known; /* dtype is one of ours, and the rank is fixed */
+    kerf_dtype dtype;
+    kerf_shape shape; /* as the model has it, -1 where free */
+    kerf_shape fixed; /* with static inputs, -1 where it depends on the data */
+} kerf_out_shape;
+
+/*
+ * Dtypes and shapes of all outputs, however many (KERF_PORTS_MAX does not
+ * hold); nothing is compiled. shapes: a static shape for each input, or NULL:
+ * fixed is then as shape. *count is untouched on error.
+ * Errors: those of kerf_engine_load(); KERF_ETOOBIG (more than cap outputs).
+ */
+KERF_API KERF_NODISCARD kerf_err kerf_engine_shapes(
+    kerf_engine *engine, const kerf_model_bytes *m, const kerf_shape *shapes,
+    size_t shape_count, kerf_out_shape *out, size_t cap, size_t *count,
+    kerf_detail *why);
+
 KERF_API size_t kerf_net_in_count(const kerf_net *net);
 KERF_API size_t kerf_net_out_count(const kerf_net *net);
 KERF_API const kerf_port *kerf_net_in(const kerf_net *net, size_t i);

@@ -15,6 +15,10 @@ static const kerf_backend *const backends[] = {
 
 static const kerf_backend *find_backend(const char *kind);
 static kerf_err check_bytes(const kerf_model_bytes *m, kerf_detail *why);
+static kerf_err open_read(kerf_engine *engine, kerf_graph_read **out,
+                          const kerf_model_bytes *m, kerf_detail *why);
+static void close_read(kerf_engine *engine, kerf_graph_read *read);
+static kerf_err check_ports(const kerf_graph_read *read, kerf_detail *why);
 static kerf_err settle(const kerf_ports *in, const kerf_load *how,
                        kerf_shape *want, kerf_detail *why);
 static kerf_err settle_given(const kerf_ports *in, const kerf_load *how,
@@ -81,15 +85,10 @@ kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
 
     if (how == NULL)
         how = &none;
-    err = check_bytes(m, why);
+    err = open_read(engine, &read, m, why);
     if (err != KERF_OK)
         goto out;
-    read = calloc(1, sizeof *read); /* tens of KB: not for a small stack */
-    if (read == NULL) {
-        err = kerf_fail(why, KERF_ENOMEM, "no memory for the ports of a model");
-        goto out;
-    }
-    err = engine->backend->read(engine, read, m, why);
+    err = check_ports(read, why);
     if (err != KERF_OK)
         goto out;
     err = settle(&read->in, how, want, why);
@@ -105,9 +104,7 @@ kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
         net->is_static &= kerf_shape_is_static(&net->out.port[i].shape);
     *out = net;
 out:
-    if (read != NULL)
-        engine->backend->drop(read);
-    free(read);
+    close_read(engine, read);
     return err;
 }
 
@@ -124,16 +121,11 @@ kerf_engine_inspect(kerf_engine *engine, const kerf_model_bytes *m,
                     size_t *out_count, kerf_detail *why)
 {
     kerf_graph_read *read = NULL;
-    kerf_err err = check_bytes(m, why);
+    kerf_err err = open_read(engine, &read, m, why);
 
     if (err != KERF_OK)
-        goto out;
-    read = calloc(1, sizeof *read);
-    if (read == NULL) {
-        err = kerf_fail(why, KERF_ENOMEM, "no memory for the ports of a model");
-        goto out;
-    }
-    err = engine->backend->read(engine, read, m, why);
+        return err;
+    err = check_ports(read, why);
     if (err != KERF_OK)
         goto out;
     memcpy(in, read->in.port, read->in.count * sizeof *in);
@@ -141,9 +133,42 @@ kerf_engine_inspect(kerf_engine *engine, const kerf_model_bytes *m,
     *in_count = read->in.count;
     *out_count = read->out.count;
 out:
-    if (read != NULL)
-        engine->backend->drop(read);
-    free(read);
+    close_read(engine, read);
+    return err;
+}
+
+kerf_err
+kerf_engine_shapes(kerf_engine *engine, const kerf_model_bytes *m,
+                   const kerf_shape *shapes, size_t shape_count,
+                   kerf_out_shape *out, size_t cap, size_t *count,
+                   kerf_detail *why)
+{
+    const kerf_load how = {.shapes = shapes, .shape_count = shape_count};
+    kerf_shape want[KERF_PORTS_MAX];
+    kerf_graph_read *read = NULL;
+    kerf_err err = open_read(engine, &read, m, why);
+
+    if (err != KERF_OK)
+        return err;
+    if (read->out_count > cap)
+        err = kerf_fail(why, KERF_ETOOBIG, "%zu outputs, expected at most %zu",
+                        read->out_count, cap);
+    for (size_t i = 0; err == KERF_OK && i < read->out_count; i++) {
+        err = engine->backend->peek(read, i, &out[i].is_known, &out[i].dtype,
+                                    &out[i].shape, why);
+        out[i].fixed = out[i].shape;
+    }
+    if (err == KERF_OK && shapes != NULL) {
+        err = settle(&read->in, &how, want, why);
+        if (err == KERF_OK)
+            err = engine->backend->reshape(read, want, why);
+        for (size_t i = 0; err == KERF_OK && i < read->out_count; i++)
+            err = engine->backend->peek(read, i, &out[i].is_known,
+                                        &out[i].dtype, &out[i].fixed, why);
+    }
+    if (err == KERF_OK)
+        *count = read->out_count;
+    close_read(engine, read);
     return err;
 }
 
@@ -317,6 +342,45 @@ check_bytes(const kerf_model_bytes *m, kerf_detail *why)
                          m->graph_len, m->weights_len, KERF_MODEL_BYTES_MAX);
     }
     return KERF_OK;
+}
+
+/* *out: new -> close_read(). */
+static kerf_err
+open_read(kerf_engine *engine, kerf_graph_read **out, const kerf_model_bytes *m,
+          kerf_detail *why)
+{
+    kerf_err err = check_bytes(m, why);
+    kerf_graph_read *read;
+
+    if (err != KERF_OK)
+        return err;
+    read = calloc(1, sizeof *read); /* tens of KB: not for a small stack */
+    if (read == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "no memory for a model's ports");
+    err = engine->backend->read(engine, read, m, why);
+    if (err != KERF_OK) {
+        close_read(engine, read);
+        return err;
+    }
+    *out = read;
+    return KERF_OK;
+}
+
+static void
+close_read(kerf_engine *engine, kerf_graph_read *read)
+{
+    if (read != NULL)
+        engine->backend->drop(read);
+    free(read);
+}
+
+static kerf_err
+check_ports(const kerf_graph_read *read, kerf_detail *why)
+{
+    if (read->out_count <= KERF_PORTS_MAX)
+        return KERF_OK;
+    return kerf_fail(why, KERF_ENOTSUP, "%zu outputs: the limit is %d",
+                     read->out_count, KERF_PORTS_MAX);
 }
 
 static kerf_err

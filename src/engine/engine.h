@@ -21,6 +21,7 @@ typedef struct kerf_ports {
 typedef struct kerf_graph_read {
     void *own; /* the backend's */
     kerf_ports in, out;
+    size_t out_count; /* all; out is empty when it cannot hold them */
 } kerf_graph_read;
 
 typedef struct kerf_backend {
@@ -34,6 +35,12 @@ typedef struct kerf_backend {
     kerf_err (*read)(kerf_engine *engine, kerf_graph_read *read,
                      const kerf_model_bytes *m, kerf_detail *why);
     void (*drop)(kerf_graph_read *read);
+    /* Output i of out_count, whatever its type: see kerf_out_shape. */
+    kerf_err (*peek)(const kerf_graph_read *read, size_t i, bool *is_known,
+                     kerf_dtype *dtype, kerf_shape *shape, kerf_detail *why);
+    /* Static shapes for all inputs; compile() may follow, with the same. */
+    kerf_err (*reshape)(kerf_graph_read *read, const kerf_shape *want,
+                        kerf_detail *why);
     /* want[i]: static shape of each input, before prep (NULL: none). Fills
      * in and out of *net; must not keep m's bytes. */
     kerf_err (*compile)(kerf_engine *engine, kerf_net **out,

@@ -86,6 +86,10 @@ static const char *version(const kerf_engine *engine);
 static kerf_err read_fake(kerf_engine *engine, kerf_graph_read *read,
                           const kerf_model_bytes *m, kerf_detail *why);
 static void drop(kerf_graph_read *read);
+static kerf_err peek(const kerf_graph_read *read, size_t i, bool *is_known,
+                     kerf_dtype *dtype, kerf_shape *shape, kerf_detail *why);
+static kerf_err reshape(kerf_graph_read *read, const kerf_shape *want,
+                        kerf_detail *why);
 static kerf_err compile(kerf_engine *engine, kerf_net **out,
                         kerf_graph_read *read, const kerf_shape *want,
                         const kerf_card *prep, size_t image_port,
@@ -107,6 +111,8 @@ const kerf_backend kerf_backend_fake = {
     .version = version,
     .read = read_fake,
     .drop = drop,
+    .peek = peek,
+    .reshape = reshape,
     .compile = compile,
     .net_free = free_net,
     .request_new = new_request,
@@ -287,7 +293,7 @@ read_fake(kerf_engine *engine, kerf_graph_read *read, const kerf_model_bytes *m,
     g->fails_load = is_text(root, "fail", "load");
     g->fails_run = is_text(root, "fail", "run");
     read->in.count = g->in_count;
-    read->out.count = g->out_count;
+    read->out.count = read->out_count = g->out_count;
     for (size_t i = 0; i < g->in_count; i++)
         read->in.port[i] = g->value[i].port;
     for (size_t i = 0; i < g->out_count; i++)
@@ -333,6 +339,26 @@ settle_values(struct fake_graph *g, const kerf_shape *want, kerf_detail *why)
                              "fake model: value %zu has no usable shape", i);
     }
     return KERF_OK;
+}
+
+static kerf_err
+peek(const kerf_graph_read *read, size_t i, bool *is_known, kerf_dtype *dtype,
+     kerf_shape *shape, kerf_detail *why)
+{
+    const struct fake_graph *g = read->own;
+    const kerf_port *port = &g->value[g->out[i]].port;
+
+    (void)why;
+    *is_known = true;
+    *dtype = port->dtype;
+    *shape = port->shape;
+    return KERF_OK;
+}
+
+static kerf_err
+reshape(kerf_graph_read *read, const kerf_shape *want, kerf_detail *why)
+{
+    return settle_values(read->own, want, why);
 }
 
 static kerf_err

@@ -25,10 +25,15 @@ struct ov_net {
     ov_element_type_e out_type[KERF_PORTS_MAX];
 };
 
-/* kerf_backend.read, .drop, .compile */
+/* kerf_backend.read, .drop, .peek, .reshape, .compile */
 kerf_err kerf_openvino_read(kerf_engine *engine, kerf_graph_read *read,
                             const kerf_model_bytes *m, kerf_detail *why);
 void kerf_openvino_drop(kerf_graph_read *read);
+kerf_err kerf_openvino_peek(const kerf_graph_read *read, size_t i,
+                            bool *is_known, kerf_dtype *dtype,
+                            kerf_shape *shape, kerf_detail *why);
+kerf_err kerf_openvino_reshape(kerf_graph_read *read, const kerf_shape *want,
+                               kerf_detail *why);
 kerf_err kerf_openvino_compile(kerf_engine *engine, kerf_net **out,
                                kerf_graph_read *read, const kerf_shape *want,
                                const kerf_card *prep, size_t image_port,

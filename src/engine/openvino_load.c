@@ -32,8 +32,7 @@ static kerf_err read_port(const ov_output_const_port_t *port, const char *side,
                           kerf_detail *why);
 static kerf_err read_ports(const ov_model_t *model, kerf_graph_read *read,
                            kerf_detail *why);
-static kerf_err reshape(const ov_model_t *model, const kerf_ports *in,
-                        const kerf_shape *want, kerf_detail *why);
+static bool read_shape(const ov_partial_shape_t *from, kerf_shape *out);
 static kerf_err add_prep(ov_model_t **model, const kerf_card *card, size_t port,
                          ov_element_type_e type, kerf_detail *why);
 static ov_status_e describe(struct prep *p, const kerf_card *card);
@@ -73,6 +72,56 @@ kerf_openvino_drop(kerf_graph_read *read)
 }
 
 kerf_err
+kerf_openvino_peek(const kerf_graph_read *read, size_t i, bool *is_known,
+                   kerf_dtype *dtype, kerf_shape *shape, kerf_detail *why)
+{
+    ov_output_const_port_t *port = NULL;
+    ov_partial_shape_t dims = {0};
+    ov_element_type_e type;
+    kerf_err err = KERF_OK;
+
+    if (ov_model_const_output_by_index(read->own, i, &port) != OK)
+        return kerf_openvino_fail(why, KERF_EENGINE, "read an output");
+    if (ov_port_get_element_type(port, &type) != OK ||
+        ov_port_get_partial_shape(port, &dims) != OK) {
+        err = kerf_openvino_fail(why, KERF_EENGINE, "read a port");
+    } else {
+        *is_known = kerf_openvino_dtype(type, dtype) &&
+                    dims.rank.min == dims.rank.max && read_shape(&dims, shape);
+        ov_partial_shape_free(&dims);
+    }
+    ov_output_const_port_free(port);
+    return err;
+}
+
+kerf_err
+kerf_openvino_reshape(kerf_graph_read *read, const kerf_shape *want,
+                      kerf_detail *why)
+{
+    const kerf_ports *in = &read->in;
+    ov_dimension_t dims[KERF_PORTS_MAX][KERF_RANK_MAX];
+    ov_partial_shape_t shapes[KERF_PORTS_MAX];
+    size_t ports[KERF_PORTS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < in->count; i++) {
+        int64_t rank = (int64_t)want[i].rank;
+
+        if (kerf_shape_equal(&want[i], &in->port[i].shape))
+            continue;
+        for (uint32_t d = 0; d < want[i].rank; d++)
+            dims[count][d] = (ov_dimension_t){want[i].dims[d], want[i].dims[d]};
+        shapes[count] =
+            (ov_partial_shape_t){.rank = {rank, rank}, .dims = dims[count]};
+        ports[count++] = i;
+    }
+    if (count > 0 &&
+        ov_model_reshape_by_port_indexes(read->own, ports, shapes, count) != OK)
+        return kerf_openvino_fail(why, KERF_EINVAL, "make the shapes static");
+    return KERF_OK;
+}
+
+kerf_err
 kerf_openvino_compile(kerf_engine *engine, kerf_net **out,
                       kerf_graph_read *read, const kerf_shape *want,
                       const kerf_card *prep, size_t image_port,
@@ -86,7 +135,7 @@ kerf_openvino_compile(kerf_engine *engine, kerf_net **out,
 
     if (n == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory for a network");
-    err = reshape(model, &read->in, want, why);
+    err = kerf_openvino_reshape(read, want, why);
     if (err != KERF_OK)
         goto out;
     if (prep != NULL) {
@@ -198,21 +247,28 @@ read_port(const ov_output_const_port_t *port, const char *side, size_t i,
         out->shape = (kerf_shape){.rank = 1, .dims = {-1}};
         goto out;
     }
-    if (shape.rank.min < 0 || shape.rank.min > KERF_RANK_MAX) {
+    if (!read_shape(&shape, &out->shape))
         err = kerf_fail(why, KERF_ENOTSUP, "%s has %lld dims; the limit is %d",
                         kerf_port_text(text, side, i, out),
                         (long long)shape.rank.min, KERF_RANK_MAX);
-        goto out;
-    }
-    out->shape.rank = (uint32_t)shape.rank.min;
-    for (uint32_t d = 0; d < out->shape.rank; d++) {
-        bool fixed = shape.dims[d].min == shape.dims[d].max;
-
-        out->shape.dims[d] = fixed ? shape.dims[d].min : -1;
-    }
 out:
     ov_partial_shape_free(&shape);
     return err;
+}
+
+/* A shape of fixed rank; false when it has too many dims. */
+static bool
+read_shape(const ov_partial_shape_t *from, kerf_shape *out)
+{
+    if (from->rank.min < 0 || from->rank.min > KERF_RANK_MAX)
+        return false;
+    out->rank = (uint32_t)from->rank.min;
+    for (uint32_t d = 0; d < out->rank; d++) {
+        bool fixed = from->dims[d].min == from->dims[d].max;
+
+        out->dims[d] = fixed ? from->dims[d].min : -1;
+    }
+    return true;
 }
 
 static kerf_err
@@ -223,12 +279,13 @@ read_ports(const ov_model_t *model, kerf_graph_read *read, kerf_detail *why)
     kerf_err err = KERF_OK;
 
     if (ov_model_inputs_size(model, &read->in.count) != OK ||
-        ov_model_outputs_size(model, &read->out.count) != OK)
+        ov_model_outputs_size(model, &read->out_count) != OK)
         return kerf_openvino_fail(why, KERF_EENGINE, "count the ports");
-    if (read->in.count > KERF_PORTS_MAX || read->out.count > KERF_PORTS_MAX)
-        return kerf_fail(why, KERF_ENOTSUP,
-                         "%zu inputs and %zu outputs: the limit is %d each",
-                         read->in.count, read->out.count, KERF_PORTS_MAX);
+    if (read->in.count > KERF_PORTS_MAX)
+        return kerf_fail(why, KERF_ENOTSUP, "%zu inputs: the limit is %d",
+                         read->in.count, KERF_PORTS_MAX);
+    if (read->out_count <= KERF_PORTS_MAX)
+        read->out.count = read->out_count;
     for (size_t i = 0; err == KERF_OK && i < read->in.count; i++) {
         if (ov_model_const_input_by_index(model, i, &port) != OK)
             return kerf_openvino_fail(why, KERF_EENGINE, "read an input");
@@ -242,32 +299,6 @@ read_ports(const ov_model_t *model, kerf_graph_read *read, kerf_detail *why)
         ov_output_const_port_free(port);
     }
     return err;
-}
-
-static kerf_err
-reshape(const ov_model_t *model, const kerf_ports *in, const kerf_shape *want,
-        kerf_detail *why)
-{
-    ov_dimension_t dims[KERF_PORTS_MAX][KERF_RANK_MAX];
-    ov_partial_shape_t shapes[KERF_PORTS_MAX];
-    size_t ports[KERF_PORTS_MAX];
-    size_t count = 0;
-
-    for (size_t i = 0; i < in->count; i++) {
-        int64_t rank = (int64_t)want[i].rank;
-
-        if (kerf_shape_equal(&want[i], &in->port[i].shape))
-            continue;
-        for (uint32_t d = 0; d < want[i].rank; d++)
-            dims[count][d] = (ov_dimension_t){want[i].dims[d], want[i].dims[d]};
-        shapes[count] =
-            (ov_partial_shape_t){.rank = {rank, rank}, .dims = dims[count]};
-        ports[count++] = i;
-    }
-    if (count > 0 &&
-        ov_model_reshape_by_port_indexes(model, ports, shapes, count) != OK)
-        return kerf_openvino_fail(why, KERF_EINVAL, "make the shapes static");
-    return KERF_OK;
 }
 
 /* Replaces *model by one whose port takes the u8 image. */

@@ -332,6 +332,41 @@ inspect__free_dims__are_shown_as_they_are(void **state)
 }
 
 static void
+shapes__free_batch__are_said_free_and_static(void **state)
+{
+    const kerf_shape given[] = {{.rank = 4, .dims = {2, 3, 32, 32}},
+                                {.rank = 4, .dims = {2, 3, 32, 31}}};
+    const kerf_engine_opts opts = {.kind = "fake"};
+    kerf_model_bytes m = model(FAKE_HEAD);
+    kerf_engine *engine = NULL;
+    kerf_out_shape out[2];
+    size_t count = 0;
+
+    (void)state;
+    assert_int_equal(kerf_engine_open(&engine, &opts, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_engine_shapes(engine, &m, NULL, 0, out, 1, &count, NULL),
+        KERF_ETOOBIG);
+    assert_int_equal(
+        kerf_engine_shapes(engine, &m, &given[1], 1, out, 2, &count, NULL),
+        KERF_EINVAL);
+    assert_int_equal(count, 0);
+    assert_int_equal(
+        kerf_engine_shapes(engine, &m, NULL, 0, out, 2, &count, NULL), KERF_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(out[0].fixed.dims[0], -1);
+    assert_int_equal(
+        kerf_engine_shapes(engine, &m, given, 1, out, 2, &count, NULL),
+        KERF_OK);
+    assert_true(out[0].is_known && out[1].is_known);
+    assert_int_equal(out[1].dtype, KERF_I32);
+    assert_int_equal(out[0].shape.dims[0], -1);
+    assert_int_equal(out[0].fixed.dims[0], 2);
+    assert_int_equal(out[0].fixed.dims[1], 64);
+    kerf_engine_close(engine);
+}
+
+static void
 open__unknown_kind__is_not_supported(void **state)
 {
     const kerf_engine_opts unknown = {.kind = "abacus"};
@@ -446,6 +481,7 @@ main(void)
         cmocka_unit_test(fake__told_to_fail__fails),
         cmocka_unit_test(load__every_truncation__is_corrupt),
         cmocka_unit_test(inspect__free_dims__are_shown_as_they_are),
+        cmocka_unit_test(shapes__free_batch__are_said_free_and_static),
         cmocka_unit_test(open__unknown_kind__is_not_supported),
         cmocka_unit_test(request__one_for_each_thread__agree),
         cmocka_unit_test(probe__values_that_are_not_finite__are_left_out),

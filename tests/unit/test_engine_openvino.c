@@ -469,12 +469,20 @@ load__free_height_and_width__asks_for_the_size(void **state)
 {
     const kerf_shape shape = {.rank = 4, .dims = {1, 3, 64, 96}};
     const kerf_load how = {.shapes = &shape, .shape_count = 1};
+    kerf_out_shape out = {0};
+    size_t count = 0;
     struct model m;
     struct net n;
 
     (void)state;
     if (!read_paddle(&m, SHARED "ch_PP-OCRv3_det_infer/inference"))
         skip();
+    assert_int_equal(
+        kerf_engine_shapes(engine, &m.bytes, &shape, 1, &out, 1, &count, NULL),
+        KERF_OK);
+    assert_true(out.is_known && count == 1);
+    assert_int_equal(out.shape.dims[3], -1);
+    assert_int_equal(out.fixed.dims[3], 96);
     expect(&m.bytes, KERF_EINVAL,
            "input 0 'x' has free dims (1, 3, ?, ?): give --size HxW");
     start(&n, &m, &how);
