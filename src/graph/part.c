@@ -1,0 +1,136 @@
+#include "base/text.h"
+#include "graph/graph_own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a part is missing, for a person. */
+static kerf_err
+fail_value(const kerf_graph *g, uint32_t value, kerf_detail *why, kerf_err err,
+           const char *what)
+{
+    char safe[160];
+
+    return kerf_fail(why, err, "tensor '%s' %s",
+                     kerf_text_safe(safe, sizeof safe, g->value[value].name),
+                     what);
+}
+
+void
+kerf_part_fini(kerf_part *part)
+{
+    free(part->node);
+    free(part->in);
+    free(part->out);
+    *part = (kerf_part){0};
+}
+
+/* Marks what leads to the outputs, from the last node to the first; is_in:
+ * [value_count], inputs of the part. */
+static kerf_err
+mark_needs(const kerf_graph *g, const kerf_part *part, const bool *is_in,
+           bool *need_node, bool *need_value, kerf_detail *why)
+{
+    for (size_t i = 0; i < part->out_count; i++)
+        need_value[part->out[i]] = true;
+    for (size_t i = g->node_count; i-- > 0;) {
+        const kerf_node *n = &g->node[i];
+
+        for (size_t k = 0; k < n->out_count; k++) {
+            uint32_t v = n->out[k];
+
+            if (v == KERF_GRAPH_NONE || !need_value[v] || is_in[v])
+                continue;
+            if (!part->node[i] && !n->is_const)
+                return fail_value(g, v, why, KERF_EINVAL,
+                                  "is needed and not given in this part");
+            need_node[i] = true;
+        }
+        for (size_t k = 0; k < n->out_count && need_node[i]; k++) {
+            if (n->out[k] != KERF_GRAPH_NONE && is_in[n->out[k]])
+                return fail_value(g, n->out[k], why, KERF_ENOTSUP,
+                                  "is an input of this part, and a node that "
+                                  "it needs gives it too");
+        }
+        for (size_t k = 0; k < n->in_count && need_node[i]; k++) {
+            if (n->in[k] != KERF_GRAPH_NONE)
+                need_value[n->in[k]] = true;
+        }
+    }
+    for (size_t v = 0; v < g->value_count; v++) {
+        if (need_value[v] && !is_in[v] && g->value[v].kind == KERF_VALUE_INPUT)
+            return fail_value(g, (uint32_t)v, why, KERF_EINVAL,
+                              "is an input of the network that this part "
+                              "needs and does not take");
+    }
+    return KERF_OK;
+}
+
+/* Follows each name through the part as it will run; now: [value_count], what
+ * a name's first value holds at this time. */
+static kerf_err
+check_versions(const kerf_graph *g, const kerf_part *part,
+               const bool *need_node, const bool *need_value, uint32_t *now,
+               kerf_detail *why)
+{
+    static const char mixed[] =
+        "is written more than once, and this part would read the wrong "
+        "version of it: cut elsewhere";
+    const uint32_t *first = g->own->first;
+
+    memset(now, 0xFF, g->value_count * sizeof *now);
+    for (size_t v = 0; v < g->value_count; v++) {
+        if (need_value[v] && g->value[v].kind == KERF_VALUE_PARAM)
+            now[first[v]] = (uint32_t)v;
+    }
+    for (size_t i = 0; i < part->in_count; i++) {
+        uint32_t v = part->in[i];
+
+        if (now[first[v]] != KERF_GRAPH_NONE)
+            return fail_value(g, v, why, KERF_ENOTSUP, mixed);
+        now[first[v]] = v;
+    }
+    for (size_t i = 0; i < g->node_count; i++) {
+        uint32_t at = g->own->file_order[i];
+        const kerf_node *n = &g->node[at];
+
+        if (!need_node[at])
+            continue;
+        for (size_t k = 0; k < n->in_count; k++) {
+            uint32_t v = n->in[k];
+
+            if (v != KERF_GRAPH_NONE && now[first[v]] != v)
+                return fail_value(g, v, why, KERF_ENOTSUP, mixed);
+        }
+        for (size_t k = 0; k < n->out_count; k++) {
+            if (n->out[k] != KERF_GRAPH_NONE)
+                now[first[n->out[k]]] = n->out[k];
+        }
+    }
+    for (size_t i = 0; i < part->out_count; i++) {
+        if (now[first[part->out[i]]] != part->out[i])
+            return fail_value(g, part->out[i], why, KERF_ENOTSUP, mixed);
+    }
+    return KERF_OK;
+}
+
+kerf_err
+kerf_part_needs(const kerf_graph *g, const kerf_part *part, bool *need_node,
+                bool *need_value, kerf_detail *why)
+{
+    bool *is_in = calloc(g->value_count + 1, sizeof *is_in);
+    uint32_t *now = calloc(g->value_count + 1, sizeof *now);
+    kerf_err err = KERF_ENOMEM;
+
+    if (is_in == NULL || now == NULL)
+        goto out;
+    for (size_t i = 0; i < part->in_count; i++)
+        is_in[part->in[i]] = true;
+    err = mark_needs(g, part, is_in, need_node, need_value, why);
+    if (err == KERF_OK && g->own->has_overwritten)
+        err = check_versions(g, part, need_node, need_value, now, why);
+out:
+    free(is_in);
+    free(now);
+    return err;
+}
