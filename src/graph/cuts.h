@@ -23,13 +23,14 @@ typedef struct kerf_cut {
     uint32_t index;  /* in the list; KERF_GRAPH_NONE: a named one */
     uint32_t nodes;  /* the head is the first so many nodes; NONE: named */
     uint32_t after;  /* the node just before it; NONE for cut 0 */
-    uint32_t *value; /* owned; what crosses */
+    uint32_t *value; /* owned; what crosses; KERF_PORTS_MAX of them at most
+                        (more are refused) */
     size_t count;
-    uint64_t bytes;      /* that cross, for one sample */
-    bool bytes_known;    /* every shape is known */
-    bool flops_known;    /* shapes of all nodes that count are known */
-    bool *head;          /* owned; named cuts: [node_count], else NULL */
-    const char *refused; /* NULL, or why it cannot be made: owned */
+    uint64_t bytes;   /* that cross, for one sample */
+    bool bytes_known; /* every shape is known */
+    bool flops_known; /* shapes of all nodes that count are known */
+    bool *head;       /* owned; named cuts: [node_count], else NULL */
+    char *refused;    /* owned; NULL, or why it cannot be made */
     kerf_half_cost cost_head, cost_tail;
 } kerf_cut;
 
