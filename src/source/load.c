@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A kept file that changes is seen this much later, at most. */
+#define LOOK_AGAIN_NS 10000000
+
 void
 kerf_load_fini(kerf_load_ctx *ctx)
 {
@@ -156,10 +159,16 @@ static kerf_err
 keep_file(kerf_load_ctx *ctx, const char *path, kerf_detail *why)
 {
     kerf_kept *kept = &ctx->kept;
-    uint64_t stamp = kerf_fs_stamp(path);
+    bool same = kept->stamp != 0 && strcmp(path, kept->path) == 0;
+    uint64_t now_ns = kerf_now_ns();
+    uint64_t stamp;
     kerf_err err;
 
-    if (stamp != 0 && stamp == kept->stamp && strcmp(path, kept->path) == 0)
+    if (same && now_ns - kept->looked_ns < LOOK_AGAIN_NS)
+        return KERF_OK;
+    stamp = kerf_fs_stamp(path);
+    kept->looked_ns = now_ns;
+    if (same && stamp == kept->stamp)
         return KERF_OK;
     free(kept->data);
     kept->data = NULL;

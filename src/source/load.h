@@ -11,8 +11,9 @@
 /* A file as it was last read: an input that repeats is not read again. */
 typedef struct kerf_kept {
     char path[KERF_PATH_MAX];
-    uint64_t stamp; /* kerf_fs_stamp(); 0: nothing kept */
-    uint8_t *data;  /* owned */
+    uint64_t stamp;     /* kerf_fs_stamp(); 0: nothing kept */
+    uint64_t looked_ns; /* when the file had that stamp */
+    uint8_t *data;      /* owned */
     size_t len;
 } kerf_kept;
 
