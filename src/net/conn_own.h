@@ -37,6 +37,10 @@ struct kerf_conn {
     int events; /* asked of the poll */
     uint8_t *head;
     size_t head_cap, head_got, head_need;
+    /* The start of the next frame's head, read together with a payload. */
+    uint8_t ahead[KERF_HEAD_STEP];
+    size_t ahead_got;
+    bool head_known; /* frame.header is that of the bytes in head */
     kerf_frame_in frame;
     kerf_sink sink;
     uint64_t payload_max, payload_got;

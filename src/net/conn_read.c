@@ -3,6 +3,11 @@
  * meta is long) -> PAYLOAD (recvmsg into the owner's pieces, pads into a scrap)
  * -> frame -> HEAD. A level-triggered poll calls it; after some frames or bytes
  * it returns to the loop, so that connections take turns.
+ *
+ * The read of a payload goes on into the next frame's head: where frames follow
+ * each other each costs one system call, and a short read says that no more is
+ * there. The last frame of a turn does not, since the poll knows nothing of
+ * what is here already.
  */
 #include "net/conn_own.h"
 
@@ -54,22 +59,45 @@ grow_head(kerf_conn *conn)
     return KERF_OK;
 }
 
+/* The next frame begins with what was read ahead. */
+static void
+start_head(kerf_conn *conn)
+{
+    memcpy(conn->head, conn->ahead, conn->ahead_got);
+    conn->head_got = conn->ahead_got;
+    conn->ahead_got = 0;
+    conn->head_known = false;
+    conn->head_need = KERF_HEAD_STEP;
+    conn->since_ns = conn->head_got > 0 ? conn->last_in_ns : 0;
+}
+
+static kerf_err
+receive_head(kerf_conn *conn, kerf_detail *why)
+{
+    ssize_t n = recv(conn->fd, conn->head + conn->head_got,
+                     conn->head_need - conn->head_got, 0);
+    kerf_err err = take_received(conn, n, why);
+
+    if (err == KERF_OK)
+        conn->head_got += (size_t)n;
+    return err;
+}
+
 static kerf_err
 read_head(kerf_conn *conn, kerf_detail *why)
 {
     kerf_header *h = &conn->frame.header;
-    ssize_t n = recv(conn->fd, conn->head + conn->head_got,
-                     conn->head_need - conn->head_got, 0);
-    bool header_was_there = conn->head_got >= KERF_HEADER_LEN;
-    kerf_err err = take_received(conn, n, why);
+    kerf_err err = KERF_OK;
 
+    if (conn->head_got < conn->head_need)
+        err = receive_head(conn, why);
     if (err != KERF_OK)
         return err;
-    conn->head_got += (size_t)n;
-    if (!header_was_there && conn->head_got >= KERF_HEADER_LEN) {
+    if (!conn->head_known && conn->head_got >= KERF_HEADER_LEN) {
         err = kerf_header_get(h, conn->head, conn->payload_max, why);
         if (err != KERF_OK)
             return err;
+        conn->head_known = true;
         conn->head_need = kerf_head_len(h->meta_len);
         err = grow_head(conn);
         if (err != KERF_OK)
@@ -146,27 +174,52 @@ check_body(const kerf_conn *conn, kerf_detail *why)
     return KERF_OK;
 }
 
+/* One read of payload, and of the next head when all that is left fits in. */
 static kerf_err
-read_payload(kerf_conn *conn, kerf_detail *why)
+receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
+{
+    uint64_t left = conn->frame.header.payload_len - conn->payload_got;
+    struct iovec iov[KERF_CONN_IOV + 1];
+    struct msghdr message = {.msg_iov = iov};
+    uint64_t room = 0;
+    kerf_err err;
+    ssize_t n;
+
+    message.msg_iovlen = (size_t)sink_iov(conn, iov);
+    for (size_t i = 0; i < message.msg_iovlen; i++)
+        room += iov[i].iov_len;
+    if (ahead && room == left)
+        iov[message.msg_iovlen++] =
+            (struct iovec){conn->ahead, sizeof conn->ahead};
+    n = recvmsg(conn->fd, &message, 0);
+    err = take_received(conn, n, why);
+    if (err != KERF_OK)
+        return err;
+    if (kerf_log_on(KERF_LOG_TRACE))
+        kerf_log(KERF_LOG_TRACE, "net.recv", "conn=%u at=%p len=%zd",
+                 conn->number, iov[0].iov_base, n);
+    *got = (size_t)n;
+    if (*got > left)
+        conn->ahead_got = *got - (size_t)left;
+    conn->payload_got += *got - conn->ahead_got;
+    return KERF_OK;
+}
+
+static kerf_err
+read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
 {
     uint64_t len = conn->frame.header.payload_len;
+    bool drained = false;
     kerf_err err;
 
     for (uint64_t turn = 0; conn->payload_got < len;) {
-        struct iovec iov[KERF_CONN_IOV];
-        struct msghdr message = {.msg_iov = iov};
-        ssize_t n;
+        size_t got = 0;
 
-        message.msg_iovlen = (size_t)sink_iov(conn, iov);
-        n = recvmsg(conn->fd, &message, 0);
-        err = take_received(conn, n, why);
+        err = receive_payload(conn, ahead, &got, why);
         if (err != KERF_OK)
             return err;
-        if (kerf_log_on(KERF_LOG_TRACE))
-            kerf_log(KERF_LOG_TRACE, "net.recv", "conn=%u at=%p len=%zd",
-                     conn->number, iov[0].iov_base, n);
-        conn->payload_got += (uint64_t)n;
-        turn += (uint64_t)n;
+        drained = ahead && conn->ahead_got < sizeof conn->ahead;
+        turn += got;
         if (turn >= TURN_LEN && conn->payload_got < len)
             return KERF_EAGAIN; /* the poll comes back to it */
     }
@@ -175,10 +228,12 @@ read_payload(kerf_conn *conn, kerf_detail *why)
         return err;
     conn->frame.received_ns = kerf_now_ns();
     conn->state = KERF_READ_HEAD;
-    conn->head_got = 0;
-    conn->head_need = KERF_HEAD_STEP;
     conn->since_ns = 0;
-    return conn->ops->on_frame(conn->ctx, conn, &conn->frame, why);
+    err = conn->ops->on_frame(conn->ctx, conn, &conn->frame, why);
+    if (err != KERF_OK || conn->state != KERF_READ_HEAD)
+        return err;
+    start_head(conn);
+    return drained ? KERF_EAGAIN : KERF_OK;
 }
 
 static void
@@ -204,7 +259,7 @@ choke(kerf_conn *conn)
 }
 
 static kerf_err
-read_frame(kerf_conn *conn, kerf_detail *why)
+read_frame(kerf_conn *conn, bool ahead, kerf_detail *why)
 {
     kerf_err err = KERF_OK;
 
@@ -215,7 +270,7 @@ read_frame(kerf_conn *conn, kerf_detail *why)
     if (err == KERF_OK && conn->state == KERF_READ_WAIT)
         err = ask_sink(conn, why);
     if (err == KERF_OK && conn->state == KERF_READ_PAYLOAD)
-        err = read_payload(conn, why);
+        err = read_payload(conn, ahead, why);
     return err;
 }
 
@@ -232,7 +287,7 @@ kerf_conn_on_readable(kerf_conn *conn)
     if (conn->ops == NULL) /* finishing: what comes in no longer counts */
         return;
     for (int i = 0; i < TURN_FRAMES && err == KERF_OK && conn->ops != NULL; i++)
-        err = read_frame(conn, &why);
+        err = read_frame(conn, i + 1 < TURN_FRAMES, &why);
     if (err == KERF_OK || err == KERF_EAGAIN || conn->ops == NULL)
         return;
     if (err == KERF_ECLOSED)

@@ -135,6 +135,9 @@ kerf_conn_on_writable(kerf_conn *conn)
         kerf_conn_end(conn, KERF_ECLOSED, "the connection broke while sending");
     else if (empty && conn->state != KERF_READ_OVER)
         kerf_conn_ask(conn, conn->events & ~UV_WRITABLE);
+    /* The poll does not know of a head that was read ahead. */
+    if (code >= 0 && eased && conn->state == KERF_READ_HEAD)
+        kerf_conn_on_readable(conn);
 }
 
 static void
