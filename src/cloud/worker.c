@@ -15,7 +15,16 @@
 #include <string.h>
 
 #define JOBS_MAX 16384
-#define MEAN_SHIFT 4 /* running mean over about 16 runs */
+#define MEAN_SHIFT 4   /* running mean over about 16 runs */
+#define HOLD_NS 100000 /* of an answer, at most */
+
+/* What a worker has handed to the kernel and not yet let go: answers to one
+ * edge, when the next request waits and its tail is short. Sent together, they
+ * cost one packet and one wake-up of the edge. */
+struct held {
+    kerf_conn *conn; /* counted; NULL: nothing */
+    uint64_t since_ns;
+};
 
 static void
 job_over(kerf_cloud *cloud, kerf_slot *slot)
@@ -143,7 +152,44 @@ tell_answered(kerf_cloud *cloud, const kerf_slot *slot, const kerf_tensors *m)
 }
 
 static void
-do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
+forget(struct held *held)
+{
+    if (held->conn != NULL)
+        kerf_conn_unref(held->conn);
+    held->conn = NULL;
+}
+
+static void
+let_go(struct held *held)
+{
+    if (held->conn != NULL)
+        kerf_conn_flush(held->conn);
+    forget(held);
+}
+
+/* Whether the answer that is about to be sent may wait for the next one. What
+ * is held is of the same edge: next_job(). */
+static bool
+hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot)
+{
+    uint64_t tail_ns = atomic_load(&slot->served->tail_ns);
+    uint64_t now_ns = kerf_now_ns();
+    uint64_t held_ns = held->conn != NULL ? now_ns - held->since_ns : 0;
+
+    if (kerf_queue_count(cloud->jobs) == 0 || held_ns + tail_ns > HOLD_NS) {
+        forget(held); /* this one takes it along */
+        return false;
+    }
+    if (held->conn == NULL) {
+        kerf_conn_ref(slot->conn);
+        *held = (struct held){.conn = slot->conn, .since_ns = now_ns};
+    }
+    return true;
+}
+
+static void
+do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m,
+       struct held *held)
 {
     kerf_served *served = slot->served;
     uint64_t start_ns = kerf_now_ns();
@@ -174,6 +220,7 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
                "the answer is larger than this edge takes");
         return;
     }
+    slot->send.more = hold(held, cloud, slot);
     if (cloud->events.answered != NULL) {
         slot->holds = 2;
         kerf_conn_send(slot->conn, &slot->send);
@@ -184,19 +231,32 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m)
     }
 }
 
+static kerf_slot *
+next_job(kerf_cloud *cloud, struct held *held, kerf_awake *awake)
+{
+    kerf_slot *slot =
+        held->conn != NULL ? kerf_queue_try_pop(cloud->jobs) : NULL;
+
+    /* The next answer of the same edge lets go what is held. */
+    if (slot == NULL || slot->conn != held->conn)
+        let_go(held);
+    return slot != NULL ? slot : kerf_queue_pop_awake(cloud->jobs, awake);
+}
+
 static void *
 run_worker(void *ctx)
 {
     kerf_cloud *cloud = ctx;
     size_t me = atomic_fetch_add(&cloud->next_worker, 1);
     kerf_tensors *m = malloc(sizeof *m);
+    struct held held = {0};
     kerf_awake awake = {0};
     kerf_slot *slot;
 
     kerf_thread_begin("kerf-worker");
-    while ((slot = kerf_queue_pop_awake(cloud->jobs, &awake)) != NULL) {
+    while ((slot = next_job(cloud, &held, &awake)) != NULL) {
         if (m != NULL)
-            do_job(cloud, slot, me, m);
+            do_job(cloud, slot, me, m, &held);
         else
             refuse(cloud, slot, KERF_ENOMEM, "the cloud is out of memory");
     }

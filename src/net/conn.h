@@ -84,11 +84,15 @@ typedef struct kerf_out {
     size_t len[KERF_PORTS_MAX]; /* without the pads */
     void (*done)(void *ctx, kerf_err err);
     void *ctx;
+    bool more;             /* another follows at once: may wait for it */
     struct kerf_out *next; /* private */
     uint64_t at, total;    /* private */
 } kerf_out;
 
 void kerf_conn_send(kerf_conn *conn, kerf_out *out);
+/* Lets go what was sent with `more`, when nothing follows after all: without it
+ * the kernel keeps it for up to 200 ms. Any thread. */
+void kerf_conn_flush(kerf_conn *conn);
 
 /* Makes out's head: head has kerf_head_len(meta_len) bytes of room, the meta
  * stands at head + KERF_HEADER_LEN, and out->piece and out->len are set. *h has

@@ -9,6 +9,8 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +38,7 @@ out_iov(const kerf_out *out, struct iovec iov[KERF_CONN_IOV])
 /* One frame to the kernel, as far as it takes it. Under the lock. Returns 1
  * when all of it is gone, 0 when the kernel is full, -1 on error. */
 static int
-push_out(kerf_conn *conn, kerf_out *out)
+push_out(kerf_conn *conn, kerf_out *out, int flags)
 {
     while (out->at < out->total) {
         struct iovec iov[KERF_CONN_IOV];
@@ -44,7 +46,7 @@ push_out(kerf_conn *conn, kerf_out *out)
         ssize_t n;
 
         message.msg_iovlen = (size_t)out_iov(out, iov);
-        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL);
+        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL | flags);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -68,7 +70,8 @@ kerf_conn_send(kerf_conn *conn, kerf_out *out)
     (void)pthread_mutex_lock(&conn->lock);
     if (!conn->open || conn->finishing) {
         done = KERF_ECLOSED;
-    } else if (conn->first == NULL && push_out(conn, out) == 1) {
+    } else if (conn->first == NULL &&
+               push_out(conn, out, out->more ? MSG_MORE : 0) == 1) {
         done = KERF_OK;
     } else { /* full, or a dead socket that the loop will notice */
         if (conn->last != NULL)
@@ -87,6 +90,17 @@ kerf_conn_send(kerf_conn *conn, kerf_out *out)
     (void)pthread_mutex_unlock(&conn->lock);
     if (done != KERF_EAGAIN)
         out->done(out->ctx, done);
+}
+
+void
+kerf_conn_flush(kerf_conn *conn)
+{
+    const int on = 1;
+
+    (void)pthread_mutex_lock(&conn->lock);
+    if (conn->open) /* it is on already; tcp(7): setting it flushes */
+        (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)pthread_mutex_unlock(&conn->lock);
 }
 
 void
@@ -110,7 +124,8 @@ kerf_conn_on_writable(kerf_conn *conn)
 
     (void)pthread_mutex_lock(&conn->lock);
     conn->out_since_ns = kerf_now_ns(); /* there is room, so some will go */
-    while (conn->first != NULL && (code = push_out(conn, conn->first)) == 1) {
+    while (conn->first != NULL &&
+           (code = push_out(conn, conn->first, 0)) == 1) {
         kerf_out *out = conn->first;
 
         conn->first = out->next;
