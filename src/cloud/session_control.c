@@ -123,14 +123,14 @@ on_chunk_turn(void *ctx)
 static void
 ship_chunk(kerf_session *s, const struct kerf_fetch *f, uint32_t len)
 {
-    kerf_part m = {.part = f->part, .offset = f->at, .len = len};
+    kerf_range m = {.part = f->part, .offset = f->at, .len = len};
     kerf_header h = {.type = KERF_FRAME_PART};
     const uint8_t *data = f->served->pair.data[f->role] + f->at;
     size_t meta_len;
 
     memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
-    meta_len = kerf_part_put(s->chunk_head + KERF_HEADER_LEN,
-                             sizeof s->chunk_head - KERF_HEADER_LEN, &m);
+    meta_len = kerf_range_put(s->chunk_head + KERF_HEADER_LEN,
+                              sizeof s->chunk_head - KERF_HEADER_LEN, &m);
     s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
     s->chunk.piece[0] = data;
     s->chunk.len[0] = len;
@@ -177,10 +177,10 @@ kerf_session_held(kerf_session *s, const uint8_t *id)
 static kerf_err
 on_fetch(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 {
-    kerf_part m;
+    kerf_range m;
     kerf_served *served;
     const kerf_file *file;
-    kerf_err err = kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;

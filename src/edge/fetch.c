@@ -131,8 +131,8 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
                      kerf_sink *sink, kerf_detail *why)
 {
     kerf_fetcher *f = &edge->fetch;
-    kerf_part m;
-    kerf_err err = kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_range m;
+    kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;
@@ -214,8 +214,8 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_fetcher *f = &edge->fetch;
     const kerf_file *file;
-    kerf_part m;
-    kerf_err err = kerf_part_get(&m, frame->meta, frame->header.meta_len, why);
+    kerf_range m;
+    kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK || f->dropping)
         return err;
@@ -239,7 +239,7 @@ next_part(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
     kerf_manifest *m = &f->wanted[0].manifest;
     kerf_detail why = {{0}};
-    kerf_part ask = {0};
+    kerf_range ask = {0};
     uint8_t meta[64];
     kerf_err err;
 
@@ -268,7 +268,7 @@ next_part(kerf_edge *edge)
     memcpy(ask.bundle, m->id, sizeof ask.bundle);
     ask.part = (uint16_t)f->part;
     (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
-                               kerf_part_put(meta, sizeof meta, &ask));
+                               kerf_range_put(meta, sizeof meta, &ask));
 }
 
 /* Whether the bundle runs already, or is about to; after a reconnect, mostly.

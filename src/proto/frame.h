@@ -131,12 +131,12 @@ typedef struct kerf_offer {
     uint32_t manifest_len;
 } kerf_offer;
 
-typedef struct kerf_part { /* FETCH (len 0: all from offset) and PART */
+typedef struct kerf_range { /* FETCH (len 0: all from offset) and PART */
     uint8_t bundle[KERF_BUNDLE_ID_LEN];
     uint16_t part; /* index in the manifest */
     uint64_t offset;
     uint32_t len;
-} kerf_part;
+} kerf_range;
 
 typedef struct kerf_ready {
     uint8_t bundle[KERF_BUNDLE_ID_LEN];
@@ -180,7 +180,7 @@ size_t kerf_welcome_put(uint8_t *out, size_t cap, const kerf_welcome *m);
 size_t kerf_token_put(uint8_t *out, size_t cap,
                       const uint8_t token[KERF_TOKEN_LEN]);
 size_t kerf_offer_put(uint8_t *out, size_t cap, const kerf_offer *m);
-size_t kerf_part_put(uint8_t *out, size_t cap, const kerf_part *m);
+size_t kerf_range_put(uint8_t *out, size_t cap, const kerf_range *m);
 size_t kerf_ready_put(uint8_t *out, size_t cap, const kerf_ready *m);
 size_t kerf_tensors_put(uint8_t *out, size_t cap, const kerf_tensors *m);
 size_t kerf_notice_put(uint8_t *out, size_t cap, const kerf_notice *m);
@@ -195,8 +195,8 @@ KERF_NODISCARD kerf_err kerf_token_get(uint8_t token[KERF_TOKEN_LEN],
                                        kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_offer_get(kerf_offer *m, const uint8_t *in,
                                        size_t len, kerf_detail *why);
-KERF_NODISCARD kerf_err kerf_part_get(kerf_part *m, const uint8_t *in,
-                                      size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_range_get(kerf_range *m, const uint8_t *in,
+                                       size_t len, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_ready_get(kerf_ready *m, const uint8_t *in,
                                        size_t len, kerf_detail *why);
 /* Also checks each desc: dtype, rank, dims, that raw len is the tensor's, and

@@ -170,7 +170,7 @@ kerf_offer_get(kerf_offer *m, const uint8_t *in, size_t len, kerf_detail *why)
 }
 
 size_t
-kerf_part_put(uint8_t *out, size_t cap, const kerf_part *m)
+kerf_range_put(uint8_t *out, size_t cap, const kerf_range *m)
 {
     kerf_wr w = {.at = out, .left = cap};
 
@@ -182,7 +182,7 @@ kerf_part_put(uint8_t *out, size_t cap, const kerf_part *m)
 }
 
 kerf_err
-kerf_part_get(kerf_part *m, const uint8_t *in, size_t len, kerf_detail *why)
+kerf_range_get(kerf_range *m, const uint8_t *in, size_t len, kerf_detail *why)
 {
     kerf_rd r = {.at = in, .left = len};
     kerf_err err;

@@ -59,7 +59,7 @@ read_meta(uint8_t type, const uint8_t *in, size_t size)
         break;
     case KERF_FRAME_FETCH:
     case KERF_FRAME_PART:
-        ROUND(kerf_part, kerf_part_get, kerf_part_put);
+        ROUND(kerf_range, kerf_range_get, kerf_range_put);
         break;
     case KERF_FRAME_READY:
         ROUND(kerf_ready, kerf_ready_get, kerf_ready_put);

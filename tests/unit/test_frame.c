@@ -228,7 +228,7 @@ typedef struct any_meta {
     kerf_welcome welcome;
     uint8_t token[KERF_TOKEN_LEN];
     kerf_offer offer;
-    kerf_part part;
+    kerf_range part;
     kerf_ready ready;
     kerf_tensors tensors;
     kerf_notice notice;
@@ -249,7 +249,7 @@ fill_metas(any_meta *m)
                             .bundle_count = 2};
     m->welcome = (kerf_welcome){.version = 1, .window = 1, .heartbeat_ms = 100};
     m->offer = (kerf_offer){.manifest_len = 1};
-    m->part = (kerf_part){.part = 4, .offset = 1, .len = 2};
+    m->part = (kerf_range){.part = 4, .offset = 1, .len = 2};
     m->ready = (kerf_ready){.err = 3, .reason = "why"};
     m->tensors = (kerf_tensors){
         .count = 2,
@@ -274,7 +274,7 @@ put_any(int kind, uint8_t *out, size_t cap, const any_meta *m)
     case 3:
         return kerf_offer_put(out, cap, &m->offer);
     case 4:
-        return kerf_part_put(out, cap, &m->part);
+        return kerf_range_put(out, cap, &m->part);
     case 5:
         return kerf_ready_put(out, cap, &m->ready);
     case 6:
@@ -299,7 +299,7 @@ get_any(int kind, any_meta *m, const uint8_t *in, size_t len, kerf_detail *why)
     case 3:
         return kerf_offer_get(&m->offer, in, len, why);
     case 4:
-        return kerf_part_get(&m->part, in, len, why);
+        return kerf_range_get(&m->part, in, len, why);
     case 5:
         return kerf_ready_get(&m->ready, in, len, why);
     case 6:
@@ -470,7 +470,7 @@ static void
 offer_and_part_get__lengths__are_bounded(void **state)
 {
     kerf_offer offer = {.manifest_len = KERF_MANIFEST_MAX};
-    kerf_part part = {.offset = KERF_MODEL_BYTES_MAX};
+    kerf_range part = {.offset = KERF_MODEL_BYTES_MAX};
     uint8_t bytes[128];
     size_t len;
 
@@ -485,14 +485,14 @@ offer_and_part_get__lengths__are_bounded(void **state)
     bytes[32] = 2; /* run */
     assert_int_equal(kerf_offer_get(&offer, bytes, len, NULL), KERF_ECORRUPT);
 
-    len = kerf_part_put(bytes, sizeof bytes, &part);
-    assert_int_equal(kerf_part_get(&part, bytes, len, NULL), KERF_OK);
+    len = kerf_range_put(bytes, sizeof bytes, &part);
+    assert_int_equal(kerf_range_get(&part, bytes, len, NULL), KERF_OK);
     put_le(bytes + 42, 1, 4);
-    assert_int_equal(kerf_part_get(&part, bytes, len, NULL), KERF_ECORRUPT);
+    assert_int_equal(kerf_range_get(&part, bytes, len, NULL), KERF_ECORRUPT);
     put_le(bytes + 34, (uint64_t)1 << 63, 8);
-    assert_int_equal(kerf_part_get(&part, bytes, len, NULL), KERF_ECORRUPT);
+    assert_int_equal(kerf_range_get(&part, bytes, len, NULL), KERF_ECORRUPT);
     put_le(bytes + 34, UINT64_MAX, 8);
-    assert_int_equal(kerf_part_get(&part, bytes, len, NULL), KERF_ECORRUPT);
+    assert_int_equal(kerf_range_get(&part, bytes, len, NULL), KERF_ECORRUPT);
 }
 
 /* Reads a meta of one tensor [3] f32 after a change at byte `at`. */

@@ -134,24 +134,24 @@ make_offer(frame *f, uint8_t *out, size_t cap)
 static size_t
 make_fetch(frame *f, uint8_t *out, size_t cap)
 {
-    kerf_part m = {.part = 1};
+    kerf_range m = {.part = 1};
 
     f->h.sent_ns = SENT + 7;
     count_up(m.bundle, sizeof m.bundle, 0);
-    return kerf_part_put(out, cap, &m);
+    return kerf_range_put(out, cap, &m);
 }
 
 static size_t
 make_part(frame *f, uint8_t *out, size_t cap)
 {
-    kerf_part m = {.part = 1, .offset = 262144, .len = 5};
+    kerf_range m = {.part = 1, .offset = 262144, .len = 5};
 
     f->h.sent_ns = SENT + 8;
     f->piece[0] = "hello";
     f->piece_len[0] = 5;
     f->piece_count = 1;
     count_up(m.bundle, sizeof m.bundle, 0);
-    return kerf_part_put(out, cap, &m);
+    return kerf_range_put(out, cap, &m);
 }
 
 static size_t
@@ -349,7 +349,7 @@ write_again(uint8_t *out, size_t cap, const kerf_header *h, const uint8_t *meta,
     kerf_hello hello;
     kerf_offer offer;
     kerf_ready ready;
-    kerf_part part;
+    kerf_range part;
     kerf_pong pong;
 
     switch ((kerf_frame_type)h->type) {
@@ -370,8 +370,8 @@ write_again(uint8_t *out, size_t cap, const kerf_header *h, const uint8_t *meta,
         return kerf_offer_put(out, cap, &offer);
     case KERF_FRAME_FETCH:
     case KERF_FRAME_PART:
-        assert_int_equal(kerf_part_get(&part, meta, len, why), KERF_OK);
-        return kerf_part_put(out, cap, &part);
+        assert_int_equal(kerf_range_get(&part, meta, len, why), KERF_OK);
+        return kerf_range_put(out, cap, &part);
     case KERF_FRAME_READY:
         assert_int_equal(kerf_ready_get(&ready, meta, len, why), KERF_OK);
         return kerf_ready_put(out, cap, &ready);
