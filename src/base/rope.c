@@ -132,6 +132,20 @@ kerf_rope_flatten(const kerf_rope *rope, uint8_t **out)
 }
 
 kerf_err
+kerf_rope_gather(const kerf_rope *rope, const uint8_t **data, uint8_t **own)
+{
+    kerf_err err = KERF_OK;
+
+    *own = NULL;
+    if (rope->bad)
+        return KERF_ENOMEM;
+    if (rope->count > 1)
+        err = kerf_rope_flatten(rope, own);
+    *data = rope->count == 1 ? rope->piece[0].at : *own;
+    return err;
+}
+
+kerf_err
 kerf_rope_write(const kerf_rope *rope, int fd)
 {
     size_t piece = 0;

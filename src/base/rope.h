@@ -42,6 +42,11 @@ void kerf_rope_move(kerf_rope *rope, kerf_rope *more);
 /* All bytes in new memory -> free(); a 0 byte follows them.
  * Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_rope_flatten(const kerf_rope *rope, uint8_t **out);
+/* All bytes in one place, as *data: where they are already when the rope is one
+ * piece, else as kerf_rope_flatten() with *own = *data -> free(). An empty rope
+ * gives NULL. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_rope_gather(const kerf_rope *rope,
+                                         const uint8_t **data, uint8_t **own);
 /* Writes all bytes to fd. Errors: KERF_ENOMEM (rope->bad), KERF_ENOSPC,
  * KERF_EIO; errno has the reason of the last two. */
 KERF_NODISCARD kerf_err kerf_rope_write(const kerf_rope *rope, int fd);

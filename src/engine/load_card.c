@@ -25,6 +25,27 @@ ask_size_only(kerf_card *card, const kerf_shape *shape)
 }
 
 kerf_err
+kerf_card_shapes(const kerf_card *card, const kerf_port *in, size_t count,
+                 kerf_shape *shapes, kerf_detail *why)
+{
+    size_t image = kerf_image_port(in, count);
+    kerf_card settled;
+
+    for (size_t i = 0; i < count; i++) {
+        shapes[i] = in[i].shape;
+        if (shapes[i].rank > 0 && shapes[i].dims[0] < 0)
+            shapes[i].dims[0] = 1;
+    }
+    if (image == KERF_PORTS_MAX || card == NULL ||
+        (!card->is_image && (card->given & KERF_GIVEN_SIZE) == 0))
+        return KERF_OK;
+    settled = *card; /* only the size is looked at; nothing is owned */
+    if (!card->is_image)
+        ask_size_only(&settled, &shapes[image]);
+    return kerf_card_settle(&settled, &shapes[image], why);
+}
+
+kerf_err
 kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
                      const kerf_model_bytes *m, const kerf_card *card,
                      kerf_detail *why)
@@ -33,9 +54,7 @@ kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
     kerf_port outs[KERF_PORTS_MAX];
     kerf_shape shapes[KERF_PORTS_MAX];
     kerf_load how = {.shapes = shapes};
-    kerf_card settled;
     size_t out_count = 0;
-    size_t image;
     kerf_err err;
 
     if (card == NULL ||
@@ -43,22 +62,10 @@ kerf_engine_load_raw(kerf_engine *engine, kerf_net **out,
         return kerf_engine_load(engine, out, m, NULL, why);
     err = kerf_engine_inspect(engine, m, in, &how.shape_count, outs, &out_count,
                               why);
+    if (err == KERF_OK)
+        err = kerf_card_shapes(card, in, how.shape_count, shapes, why);
     if (err != KERF_OK)
         return err;
-    image = kerf_image_port(in, how.shape_count);
-    for (size_t i = 0; i < how.shape_count; i++) {
-        shapes[i] = in[i].shape;
-        if (shapes[i].rank > 0 && shapes[i].dims[0] < 0)
-            shapes[i].dims[0] = 1;
-    }
-    if (image < how.shape_count) {
-        settled = *card; /* only the size is looked at; nothing is owned */
-        if (!card->is_image)
-            ask_size_only(&settled, &shapes[image]);
-        err = kerf_card_settle(&settled, &shapes[image], why);
-        if (err != KERF_OK)
-            return err;
-    }
     return kerf_engine_load(engine, out, m, &how, why);
 }
 

@@ -11,6 +11,13 @@
  * there is none, or more than one. */
 size_t kerf_image_port(const kerf_port *in, size_t count);
 
+/* Shapes of the inputs for one sample: a free batch is 1, and the size comes
+ * from the card (NULL: none) where the image port leaves it free. What nobody
+ * says stays -1, but for a card of an image: KERF_EINVAL. */
+KERF_NODISCARD kerf_err kerf_card_shapes(const kerf_card *card,
+                                         const kerf_port *in, size_t count,
+                                         kerf_shape *shapes, kerf_detail *why);
+
 /* Inputs as the model has them. card (NULL: none) gives the size where the
  * image port leaves it free. Errors: those of kerf_engine_load(). */
 KERF_NODISCARD kerf_err kerf_engine_load_raw(kerf_engine *engine,
