@@ -13,6 +13,7 @@ ROWS = [
     ["cli"],
     ["bench"],
     ["edge", "cloud", "legacy", "dash"],
+    ["cut"],
     ["bus", "net", "engine", "source", "plan"],
     ["model"],
     ["proto", "codec", "graph"],

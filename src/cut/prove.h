@@ -1,0 +1,70 @@
+/*
+ * prove.h - the proof that two halves are the whole: all three run in the
+ * engine on the same inputs, and tail(head(x)) is compared with whole(x).
+ *
+ *     kerf_prover_new()    runs the whole once on every input
+ *     kerf_prover_check()  any number of cuts of it
+ *
+ * Inputs: seeded ones (the card's probes first, then others, three at least),
+ * and those of the caller: pictures through the card's rules, with the
+ * preprocessing compiled in as it is on an edge.
+ * Threads: one owner.
+ */
+#ifndef KERF_CUT_PROVE_H
+#define KERF_CUT_PROVE_H
+
+#include "cut/model.h"
+
+#define KERF_PROOF_SEEDED_LEAST 3
+#define KERF_PROOF_INPUTS_MAX 256
+#define KERF_PROOF_TOLERANCE 1e-5 /* parts of an output's range; for f32 */
+
+typedef struct kerf_prover kerf_prover;
+
+typedef struct kerf_proof_opts {
+    const char *const *input; /* as for kerf_source_new() */
+    size_t input_count;
+    double tolerance; /* negative: by what crosses, 1e-5 for f32 */
+    bool is_bf16;     /* the engine computes so: another default */
+} kerf_proof_opts;
+
+typedef struct kerf_proof {
+    size_t runs;
+    size_t outputs;
+    bool ok;
+    bool bit_equal;
+    bool is_static; /* what crosses; if not, no cloud can serve the pair */
+    double max_abs, max_rel; /* over all runs and outputs */
+    double tolerance;
+    kerf_detail why;   /* not ok: the run and the output that differ */
+    kerf_probe *probe; /* owned; of what crosses, for a manifest */
+    size_t probe_count;
+} kerf_proof;
+
+void kerf_proof_fini(kerf_proof *proof); /* accepts a zeroed one */
+
+/* m must be settled, and outlives the prover; with pictures its card is settled
+ * too. Errors: KERF_EINVAL (sizes, rules, inputs), KERF_EMISMATCH (the whole
+ * does not answer its own card's probes), KERF_ETOOBIG (inputs), the engine's
+ * and the source's. */
+KERF_NODISCARD kerf_err kerf_prover_new(kerf_prover **out, kerf_engine *engine,
+                                        kerf_cut_model *m,
+                                        const kerf_proof_opts *opts,
+                                        kerf_detail *why);
+void kerf_prover_free(kerf_prover *p); /* accepts NULL */
+
+/* Outputs that differ are no error but proof->ok. *proof: zeroed, fini it also
+ * after an error. Errors: the engine's, KERF_EMISMATCH (the halves do not fit
+ * together). */
+KERF_NODISCARD kerf_err kerf_prover_check(kerf_prover *p,
+                                          const kerf_model_bytes *head,
+                                          const kerf_model_bytes *tail,
+                                          kerf_proof *proof, kerf_detail *why);
+
+/* What the whole answers to its seeded inputs, for a card without probes: new
+ * -> kerf_probes_free(). Outputs that depend on the data are left out.
+ * Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_prover_probes(const kerf_prover *p,
+                                           kerf_probe **out, size_t *count);
+
+#endif
