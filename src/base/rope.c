@@ -10,6 +10,9 @@
 #include <sys/uio.h>
 
 #define WRITE_PIECES 256 /* of one writev(); IOV_MAX is 1024 */
+/* Small copies share memory: more of it the longer the rope is. */
+#define CHUNK_MIN ((size_t)256)
+#define CHUNK_MAX ((size_t)65536)
 
 void
 kerf_rope_fini(kerf_rope *rope)
@@ -62,7 +65,7 @@ kerf_rope_view(kerf_rope *rope, const void *data, size_t len)
 
     if (len == 0 || rope->bad)
         return;
-    if (last != NULL && !last->owned && last->at + last->len == data &&
+    if (last != NULL && last->at + last->len == data &&
         kerf_size_add(rope->len, len, &rope->len)) {
         last->len += len;
         return;
@@ -73,17 +76,36 @@ kerf_rope_view(kerf_rope *rope, const void *data, size_t len)
 void
 kerf_rope_copy(kerf_rope *rope, const void *data, size_t len)
 {
-    uint8_t *copy;
+    size_t room = rope->len < CHUNK_MIN   ? CHUNK_MIN
+                  : rope->len > CHUNK_MAX ? CHUNK_MAX
+                                          : rope->len;
+    uint8_t *chunk;
 
     if (len == 0 || rope->bad)
         return;
-    copy = malloc(len);
-    if (copy == NULL) {
+    if (len <= rope->spare_len) {
+        memcpy(rope->spare, data, len);
+        rope->spare += len;
+        rope->spare_len -= len;
+        kerf_rope_view(rope, rope->spare - len, len);
+        return;
+    }
+    if (room < len)
+        room = len;
+    chunk = malloc(room);
+    if (chunk == NULL) {
         rope->bad = true;
         return;
     }
-    memcpy(copy, data, len);
-    kerf_rope_take(rope, copy, len);
+    memcpy(chunk, data, len);
+    if (!add_piece(rope, chunk, len, true)) {
+        free(chunk);
+        return;
+    }
+    if (room - len > rope->spare_len) {
+        rope->spare = chunk + len;
+        rope->spare_len = room - len;
+    }
 }
 
 void

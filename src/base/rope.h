@@ -25,6 +25,8 @@ typedef struct kerf_rope {
     size_t count, room;
     size_t len; /* bytes of all pieces */
     bool bad;   /* sticky: out of memory; what was put since is lost */
+    uint8_t *spare; /* where the next small copy goes, in some piece's memory */
+    size_t spare_len;
 } kerf_rope;
 
 void kerf_rope_fini(kerf_rope *rope); /* accepts a zeroed one; zeroes it */

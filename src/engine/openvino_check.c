@@ -124,8 +124,9 @@ check_paddle(const kerf_model_bytes *m, kerf_detail *why)
     if (err == KERF_OK)
         err = check_names(&program, why);
     if (err == KERF_OK)
-        err = kerf_pdiparams_check(
-            &program, m->weights, m->weights != NULL ? m->weights_len : 0, why);
+        err = kerf_pdiparams_check(&program, m->weights,
+                                   m->weights != NULL ? m->weights_len : 0,
+                                   NULL, why);
     kerf_pdmodel_close(&program);
     return err;
 }
@@ -144,19 +145,17 @@ ends_with(const kerf_pd_text *text, const char *end)
 static kerf_err
 check_names(const kerf_pdmodel *program, kerf_detail *why)
 {
-    char raw[128], safe[128];
+    char safe[KERF_PD_SAFE];
 
     for (size_t i = 0; i < program->param_count; i++) {
         const kerf_pd_text *name = &program->param[i].name;
 
         if (!ends_with(name, "feed") && !ends_with(name, "fetch"))
             continue;
-        (void)snprintf(raw, sizeof raw, "%.*s",
-                       (int)(name->len < 127 ? name->len : 127), name->at);
         return kerf_fail(why, KERF_ENOTSUP,
                          "parameter '%s': the engine cannot read a name that "
                          "ends in feed or fetch, rename it",
-                         kerf_text_safe(safe, sizeof safe, raw));
+                         kerf_pd_text_safe(safe, name));
     }
     return KERF_OK;
 }
@@ -187,7 +186,7 @@ name_ops(const kerf_model_bytes *m, const char *first, kerf_detail *why)
     if (m->format == KERF_FORMAT_PADDLE &&
         kerf_pdmodel_open(&program, m->graph, m->graph_len, NULL) == KERF_OK) {
         for (size_t i = 0; i < program.op_count && count < OPS_NAMED; i++) {
-            const kerf_pd_text *type = &program.op[i];
+            const kerf_pd_text *type = &program.op[i].type;
 
             if (type->len > 60 || used > 200 || kerf_openvino_has_op(type) ||
                 is_named(named, count, type))

@@ -1,9 +1,6 @@
 #include "graph/pdiparams.h"
 
-#include "base/text.h"
-
 #include <stdio.h>
-#include <string.h>
 
 /* A TensorDesc of rank 8 takes 90 bytes; unknown fields may add some. */
 #define DESC_MAX 1024
@@ -52,10 +49,10 @@ kerf_pd_record_read(kerf_rd *r, kerf_pd_record *out)
 
 kerf_err
 kerf_pdiparams_check(const kerf_pdmodel *program, const void *data, size_t len,
-                     kerf_detail *why)
+                     kerf_pd_record *record, kerf_detail *why)
 {
     kerf_rd r = {.at = data, .left = len};
-    kerf_pd_record record;
+    kerf_pd_record next;
 
     if (program->param_count > 0 && len == 0) {
         return kerf_fail(why, KERF_ECORRUPT,
@@ -71,23 +68,25 @@ kerf_pdiparams_check(const kerf_pdmodel *program, const void *data, size_t len,
         if (r.left == 0)
             return fail_at(why, KERF_ECORRUPT, program, i,
                            "the file ends before it");
-        err = kerf_pd_record_read(&r, &record);
+        err = kerf_pd_record_read(&r, &next);
         if (err != KERF_OK)
             return fail_at(why, err, program, i,
                            r.bad ? "the file ends inside it"
                                  : "its record is damaged");
-        if (!fits(declared, &record.desc)) {
+        if (!fits(declared, &next.desc)) {
             char what[2 * KERF_SHAPE_TEXT + 64];
 
             (void)snprintf(what, sizeof what,
                            "the file has %s %s, the "
                            "program says %s %s",
-                           kerf_dtype_name(record.desc.dtype),
-                           kerf_shape_text(has, &record.desc.shape),
+                           kerf_dtype_name(next.desc.dtype),
+                           kerf_shape_text(has, &next.desc.shape),
                            kerf_dtype_name(declared->dtype),
                            kerf_shape_text(is, &declared->shape));
             return fail_at(why, KERF_ECORRUPT, program, i, what);
         }
+        if (record != NULL)
+            record[i] = next;
     }
     if (r.left > 0) {
         return kerf_fail(why, KERF_ECORRUPT,
@@ -114,12 +113,9 @@ static kerf_err
 fail_at(kerf_detail *why, kerf_err err, const kerf_pdmodel *program, size_t i,
         const char *what)
 {
-    const kerf_pd_text *name = &program->param[i].name;
-    char raw[128], safe[128];
+    char safe[KERF_PD_SAFE];
 
-    (void)snprintf(raw, sizeof raw, "%.*s",
-                   (int)(name->len < 127 ? name->len : 127), name->at);
     return kerf_fail(why, err, "the .pdiparams, parameter %zu of %zu '%s': %s",
                      i + 1, program->param_count,
-                     kerf_text_safe(safe, sizeof safe, raw), what);
+                     kerf_pd_text_safe(safe, &program->param[i].name), what);
 }

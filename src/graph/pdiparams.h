@@ -26,13 +26,16 @@ typedef struct kerf_pd_record {
 KERF_NODISCARD kerf_err kerf_pd_record_read(kerf_rd *r, kerf_pd_record *out);
 
 /*
- * Checks that data holds exactly the parameters of the program: as many, with
- * the dtypes and shapes that it declares, and nothing after them. With no names
- * in the file, this is the only guard against a shifted order.
- * Errors: those of kerf_pd_record_read(); KERF_ECORRUPT names the parameter.
+ * Finds the record of each parameter: record, which may be NULL, is
+ * [program->param_count]. Checks that data holds exactly the parameters of the
+ * program: as many, with the dtypes and shapes that it declares, and nothing
+ * after them. With no names in the file, this is the only guard against a
+ * shifted order. Errors: those of kerf_pd_record_read(); KERF_ECORRUPT names
+ * the parameter.
  */
 KERF_NODISCARD kerf_err kerf_pdiparams_check(const kerf_pdmodel *program,
                                              const void *data, size_t len,
+                                             kerf_pd_record *record,
                                              kerf_detail *why);
 
 #endif

@@ -1,11 +1,13 @@
 #include "graph/pdmodel.h"
 
+#include "base/text.h"
 #include "graph/wire.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* framework.proto: VarType.Type */
+/* framework.proto: VarType.Type of an element */
 enum {
     PD_BOOL = 0,
     PD_INT16 = 1,
@@ -14,16 +16,15 @@ enum {
     PD_FP16 = 4,
     PD_FP32 = 5,
     PD_FP64 = 6,
-    PD_DENSE_TENSOR = 7,
     PD_UINT8 = 20,
     PD_INT8 = 21,
     PD_BF16 = 22,
 };
 
-static kerf_err read_block(kerf_pdmodel *p, kerf_rd r);
-static kerf_err read_var(kerf_pdmodel *p, kerf_rd r);
-static kerf_err read_op(kerf_pdmodel *p, kerf_rd r);
-static void sort_params(kerf_pdmodel *p);
+static kerf_err read_block(kerf_pdmodel *p, const kerf_wire_field *at);
+static kerf_err read_var(kerf_pdmodel *p, const kerf_wire_field *at);
+static kerf_err read_op(kerf_pdmodel *p, const kerf_wire_field *at);
+static kerf_err find_params(kerf_pdmodel *p);
 
 kerf_err
 kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
@@ -32,13 +33,11 @@ kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
     kerf_rd r = {.at = data, .left = len};
     kerf_pdmodel new = {0};
     kerf_err err = KERF_OK;
-    size_t blocks = 0;
     kerf_wire_field f;
 
     while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == 1 && f.wire == 2) {
-            err = read_block(&new, kerf_wire_inside(&f));
-            blocks++;
+            err = read_block(&new, &f);
         } else if (f.number == 4 && f.wire == 2) {
             kerf_rd in = kerf_wire_inside(&f);
             kerf_wire_field v;
@@ -50,8 +49,10 @@ kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
             r.bad |= in.bad;
         }
     }
-    if (err == KERF_OK && (r.bad || blocks == 0))
+    if (err == KERF_OK && (r.bad || new.block_count == 0))
         err = KERF_ECORRUPT;
+    if (err == KERF_OK)
+        err = find_params(&new);
     if (err != KERF_OK) {
         kerf_pdmodel_close(&new);
         return kerf_fail(why, err,
@@ -59,7 +60,6 @@ kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
                          "program: %s",
                          kerf_err_text(err));
     }
-    sort_params(&new);
     *p = new;
     return KERF_OK;
 }
@@ -67,8 +67,10 @@ kerf_pdmodel_open(kerf_pdmodel *p, const void *data, size_t len,
 void
 kerf_pdmodel_close(kerf_pdmodel *p)
 {
-    free(p->param);
+    free(p->block);
+    free(p->var);
     free(p->op);
+    free(p->param);
     *p = (kerf_pdmodel){0};
 }
 
@@ -151,21 +153,35 @@ grow(void **at, size_t count, size_t most, size_t size)
 }
 
 static kerf_err
-read_block(kerf_pdmodel *p, kerf_rd r)
+read_block(kerf_pdmodel *p, const kerf_wire_field *at)
 {
-    kerf_err err = KERF_OK;
+    kerf_pd_block block = {.bytes = at->bytes,
+                           .len = at->len,
+                           .first_var = (uint32_t)p->var_count,
+                           .first_op = (uint32_t)p->op_count};
+    kerf_rd r = kerf_wire_inside(at);
+    void *room = p->block;
+    kerf_err err =
+        grow(&room, p->block_count, KERF_PDMODEL_BLOCKS_MAX, sizeof block);
     kerf_wire_field f;
 
+    p->block = room;
     while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == 3 && f.wire == 2)
-            err = read_var(p, kerf_wire_inside(&f));
+            err = read_var(p, &f);
         else if (f.number == 4 && f.wire == 2)
-            err = read_op(p, kerf_wire_inside(&f));
+            err = read_op(p, &f);
     }
-    return err == KERF_OK && r.bad ? KERF_ECORRUPT : err;
+    if (err != KERF_OK || r.bad)
+        return err != KERF_OK ? err : KERF_ECORRUPT;
+    block.var_count = (uint32_t)p->var_count - block.first_var;
+    block.op_count = (uint32_t)p->op_count - block.first_op;
+    p->block[p->block_count++] = block;
+    return KERF_OK;
 }
 
-/* VarType: 1 the kind, 3 {1 TensorDesc}. */
+/* VarType: 1 the kind, 3 {1 TensorDesc}. A rank that we cannot have leaves the
+ * tensor unknown. */
 static kerf_err
 read_type(kerf_rd r, uint64_t *kind, kerf_pd_desc *desc)
 {
@@ -182,88 +198,121 @@ read_type(kerf_rd r, uint64_t *kind, kerf_pd_desc *desc)
         while (err == KERF_OK && kerf_wire_next(&in, &g)) {
             if (g.number == 1 && g.wire == 2)
                 err = kerf_pd_desc_read(desc, g.bytes, g.len);
+            if (err == KERF_ENOTSUP)
+                err = KERF_OK;
         }
         r.bad |= in.bad;
     }
     return err == KERF_OK && r.bad ? KERF_ECORRUPT : err;
 }
 
-/* Keeps what the .pdiparams has a record for: persistable tensors. */
 static kerf_err
-read_var(kerf_pdmodel *p, kerf_rd r)
+read_var(kerf_pdmodel *p, const kerf_wire_field *at)
 {
-    kerf_pd_param param = {0};
-    bool is_kept = false;
-    uint64_t kind = 0;
-    kerf_err err = KERF_OK;
-    void *room = p->param;
+    kerf_pd_var var = {.whole = at->whole, .whole_len = at->whole_len};
+    kerf_rd r = kerf_wire_inside(at);
+    void *room = p->var;
+    kerf_err err = grow(&room, p->var_count, KERF_PDMODEL_VARS_MAX, sizeof var);
     kerf_wire_field f;
 
+    p->var = room;
     while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == 1 && f.wire == 2)
-            param.name = (kerf_pd_text){(const char *)f.bytes, f.len};
+            var.name = (kerf_pd_text){(const char *)f.bytes, f.len};
         else if (f.number == 2 && f.wire == 2)
-            err = read_type(kerf_wire_inside(&f), &kind, &param.desc);
+            err = read_type(kerf_wire_inside(&f), &var.kind, &var.desc);
         else if (f.number == 3 && f.wire == 0)
-            is_kept = f.value != 0;
+            var.is_persistable = f.value != 0;
     }
-    if (err == KERF_OK && r.bad)
-        err = KERF_ECORRUPT;
-    if (err != KERF_OK || !is_kept || kind != PD_DENSE_TENSOR)
-        return err;
-    err = grow(&room, p->param_count, KERF_PDMODEL_PARAMS_MAX, sizeof param);
-    if (err != KERF_OK)
-        return err;
-    p->param = room;
-    p->param[p->param_count++] = param;
+    if (err != KERF_OK || r.bad)
+        return err != KERF_OK ? err : KERF_ECORRUPT;
+    p->var[p->var_count++] = var;
     return KERF_OK;
 }
 
 static kerf_err
-read_op(kerf_pdmodel *p, kerf_rd r)
+read_op(kerf_pdmodel *p, const kerf_wire_field *at)
 {
-    kerf_pd_text type = {0};
+    kerf_pd_op op = {.bytes = at->bytes, .len = at->len};
+    kerf_rd r = kerf_wire_inside(at);
     void *room = p->op;
+    kerf_err err = grow(&room, p->op_count, KERF_PDMODEL_OPS_MAX, sizeof op);
     kerf_wire_field f;
-    kerf_err err;
 
+    p->op = room;
     while (kerf_wire_next(&r, &f)) {
         if (f.number == 3 && f.wire == 2)
-            type = (kerf_pd_text){(const char *)f.bytes, f.len};
+            op.type = (kerf_pd_text){(const char *)f.bytes, f.len};
     }
-    if (r.bad)
-        return KERF_ECORRUPT;
-    err = grow(&room, p->op_count, KERF_PDMODEL_OPS_MAX, sizeof type);
-    if (err != KERF_OK)
-        return err;
-    p->op = room;
-    p->op[p->op_count++] = type;
+    if (err != KERF_OK || r.bad)
+        return err != KERF_OK ? err : KERF_ECORRUPT;
+    p->op[p->op_count++] = op;
     return KERF_OK;
+}
+
+int
+kerf_pd_text_compare(const kerf_pd_text *a, const kerf_pd_text *b)
+{
+    size_t n = a->len < b->len ? a->len : b->len;
+    int order = n == 0 ? 0 : memcmp(a->at, b->at, n);
+
+    return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+bool
+kerf_pd_text_is(const kerf_pd_text *a, const char *text)
+{
+    size_t len = strlen(text);
+
+    return a->len == len && (len == 0 || memcmp(a->at, text, len) == 0);
+}
+
+char *
+kerf_pd_text_safe(char out[KERF_PD_SAFE], const kerf_pd_text *text)
+{
+    char raw[KERF_PD_SAFE] = "";
+    size_t len = text->len < sizeof raw ? text->len : sizeof raw - 1;
+
+    if (len > 0)
+        memcpy(raw, text->at, len);
+    return kerf_text_safe(out, KERF_PD_SAFE, raw);
 }
 
 static int
 compare(const void *a, const void *b)
 {
-    const kerf_pd_text *x = &((const kerf_pd_param *)a)->name;
-    const kerf_pd_text *y = &((const kerf_pd_param *)b)->name;
-    size_t n = x->len < y->len ? x->len : y->len;
-    int order = n == 0 ? 0 : memcmp(x->at, y->at, n);
-
-    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+    return kerf_pd_text_compare(&((const kerf_pd_param *)a)->name,
+                                &((const kerf_pd_param *)b)->name);
 }
 
-/* A parameter that several blocks declare has one record. */
-static void
-sort_params(kerf_pdmodel *p)
+/* What the .pdiparams has a record for: persistable tensors of all blocks. A
+ * parameter that several blocks declare has one. */
+static kerf_err
+find_params(kerf_pdmodel *p)
 {
+    void *room = NULL;
     size_t kept = 0;
+    kerf_err err = KERF_OK;
 
+    for (size_t i = 0; i < p->var_count; i++) {
+        const kerf_pd_var *var = &p->var[i];
+
+        if (!var->is_persistable || var->kind != KERF_PD_TENSOR)
+            continue;
+        err = grow(&room, p->param_count, KERF_PDMODEL_PARAMS_MAX,
+                   sizeof *p->param);
+        p->param = room;
+        if (err != KERF_OK)
+            return err;
+        p->param[p->param_count++] = (kerf_pd_param){var->name, var->desc};
+    }
     if (p->param_count == 0)
-        return;
+        return KERF_OK;
     qsort(p->param, p->param_count, sizeof *p->param, compare);
     for (size_t i = 1; i < p->param_count; i++) {
         if (compare(&p->param[kept], &p->param[i]) != 0)
             p->param[++kept] = p->param[i];
     }
     p->param_count = kept + 1;
+    return KERF_OK;
 }

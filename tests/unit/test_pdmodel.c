@@ -139,7 +139,7 @@ pdmodel_open__whole__gives_version_ops_and_parameters(void **state)
     assert_int_equal(kerf_pdmodel_open(&p, f.bytes, f.len, NULL), KERF_OK);
     assert_int_equal(p.version, 2006064);
     assert_int_equal(p.op_count, 2);
-    assert_memory_equal(p.op[1].at, "relu", 4);
+    assert_memory_equal(p.op[1].type.at, "relu", 4);
     assert_int_equal(p.param_count, 2); /* "b" of both blocks is one */
     assert_memory_equal(p.param[0].name.at, "a", 1);
     assert_int_equal(p.param[1].desc.shape.rank, 2);
@@ -184,8 +184,9 @@ pdiparams_check__whole__is_ok(void **state)
 
     (void)state;
     assert_int_equal(kerf_pdmodel_open(&p, f.bytes, f.len, NULL), KERF_OK);
-    assert_int_equal(kerf_pdiparams_check(&p, params.bytes, params.len, NULL),
-                     KERF_OK);
+    assert_int_equal(
+        kerf_pdiparams_check(&p, params.bytes, params.len, NULL, NULL),
+        KERF_OK);
     kerf_pdmodel_close(&p);
 }
 
@@ -201,11 +202,12 @@ pdiparams_check__every_truncation__is_corrupt(void **state)
     for (size_t len = 0; len < params.len; len++) {
         uint8_t *copy = exactly(&params, len);
 
-        assert_int_equal(kerf_pdiparams_check(&p, copy, len, &why),
+        assert_int_equal(kerf_pdiparams_check(&p, copy, len, NULL, &why),
                          KERF_ECORRUPT);
         free(copy);
     }
-    assert_int_equal(kerf_pdiparams_check(&p, NULL, 0, &why), KERF_ECORRUPT);
+    assert_int_equal(kerf_pdiparams_check(&p, NULL, 0, NULL, &why),
+                     KERF_ECORRUPT);
     assert_non_null(strstr(why.text, "missing"));
     kerf_pdmodel_close(&p);
 }
@@ -221,14 +223,16 @@ pdiparams_check__shifted_or_longer__is_corrupt(void **state)
     assert_int_equal(kerf_pdmodel_open(&p, f.bytes, f.len, NULL), KERF_OK);
     put_record(&other, desc_23, sizeof desc_23, 6);
     put_record(&other, desc_3, sizeof desc_3, 3);
-    assert_int_equal(kerf_pdiparams_check(&p, other.bytes, other.len, &why),
-                     KERF_ECORRUPT);
+    assert_int_equal(
+        kerf_pdiparams_check(&p, other.bytes, other.len, NULL, &why),
+        KERF_ECORRUPT);
     assert_string_equal(why.text, "the .pdiparams, parameter 1 of 2 'a': the "
                                   "file has f32 (2, 3), the program says f32 "
                                   "(3,)");
     params.len++;
-    assert_int_equal(kerf_pdiparams_check(&p, params.bytes, params.len, &why),
-                     KERF_ECORRUPT);
+    assert_int_equal(
+        kerf_pdiparams_check(&p, params.bytes, params.len, NULL, &why),
+        KERF_ECORRUPT);
     kerf_pdmodel_close(&p);
 }
 
@@ -245,8 +249,8 @@ pdiparams_check__every_header_bit__is_an_error(void **state)
         uint8_t *copy = exactly(&params, params.len);
 
         copy[bit / 8] ^= (uint8_t)(1u << (bit % 8));
-        assert_int_not_equal(kerf_pdiparams_check(&p, copy, params.len, NULL),
-                             KERF_OK);
+        assert_int_not_equal(
+            kerf_pdiparams_check(&p, copy, params.len, NULL, NULL), KERF_OK);
         free(copy);
     }
     kerf_pdmodel_close(&p);

@@ -62,6 +62,28 @@ view__neighbours_in_memory__are_one_piece(void **state)
 }
 
 static void
+copy__many_small_ones__share_memory(void **state)
+{
+    kerf_rope rope = {0}, more = {0};
+    char want[3 * 2000 + 1] = "";
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        kerf_rope_copy(i % 7 == 0 ? &more : &rope, &text[i % 26], 1);
+        if (i % 7 == 0)
+            kerf_rope_move(&rope, &more);
+        kerf_rope_view(&rope, text + 20, 2);
+        (void)snprintf(want + strlen(want), 4, "%cuv", text[i % 26]);
+    }
+    check_is(&rope, want);
+    kerf_rope_fini(&rope);
+    for (int i = 0; i < 2000; i++)
+        kerf_rope_copy(&rope, "abc", 3);
+    assert_in_range(rope.count, 1, 12);
+    kerf_rope_fini(&rope);
+}
+
+static void
 move__all_pieces__leaves_the_other_empty(void **state)
 {
     kerf_rope rope = {0};
@@ -124,6 +146,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flatten__views_copies_and_taken__in_order),
         cmocka_unit_test(view__neighbours_in_memory__are_one_piece),
+        cmocka_unit_test(copy__many_small_ones__share_memory),
         cmocka_unit_test(move__all_pieces__leaves_the_other_empty),
         cmocka_unit_test(write__more_pieces_than_one_call_takes__writes_all),
         cmocka_unit_test(write__to_a_full_device__is_enospc),
