@@ -1,0 +1,343 @@
+/*
+ * The table says for the next 11 bits of a stream which one or two symbols they
+ * begin with. A window holds 64 bits of the stream with a 1 as the lowest bit:
+ * shifted left with what is used, that bit tells how much it was. After five
+ * look-ups (55 bits) a window is filled again. Four windows at a time keep the
+ * core busy, since each look-up waits for the one before it.
+ */
+#include "codec/huf_own.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define TABLE_LEN (1u << HUF_BITS)
+#define LOOKUPS 5  /* in a filled window: 7 + 5 * 11 < 64 */
+#define FILL_LEN 8 /* bytes */
+#define PAIRS_FROM                                            \
+    6144u /* symbols: below, finding pairs costs more than it \
+             saves */
+
+/* Of a table: symbols 0..7 and 8..15, bits used 16..23, symbols here 24..31. */
+#define ENTRY(symbols, bits, count) \
+    ((uint32_t)(symbols) | (uint32_t)(bits) << 16 | (uint32_t)(count) << 24)
+
+struct stream {
+    const uint8_t *in; /* of the window */
+    unsigned used;     /* bits of the byte at in */
+    uint8_t *out, *out_end;
+    const uint8_t *in_end;
+};
+
+static bool read_lengths(uint8_t len[256], const uint8_t **in,
+                         const uint8_t *end);
+static bool fill_table(uint32_t table[TABLE_LEN], const uint8_t len[256]);
+static void pair_up(uint32_t table[TABLE_LEN]);
+static bool open_streams(struct stream s[HUF_STREAMS], uint8_t *out, size_t n,
+                         const uint8_t *sizes, const uint8_t *in,
+                         const uint8_t *end);
+static void run_four(struct stream s[HUF_STREAMS], const uint8_t *end,
+                     const uint32_t table[TABLE_LEN]);
+static bool finish(struct stream *s, const uint32_t table[TABLE_LEN],
+                   const uint8_t len[256]);
+
+static bool
+decode(uint8_t *out, size_t n, const uint8_t *in, const uint8_t *end)
+{
+    uint32_t table[TABLE_LEN];
+    uint8_t len[256] = {0};
+    struct stream s[HUF_STREAMS];
+    const uint8_t *at = in + HUF_HEAD_LEN;
+    bool ok = true;
+
+    if (end - in < HUF_HEAD_LEN || n < HUF_STREAMS ||
+        !read_lengths(len, &at, end) || !fill_table(table, len) ||
+        !open_streams(s, out, n, in + 1, at, end))
+        return false;
+    if (n >= PAIRS_FROM)
+        pair_up(table);
+    run_four(s, end, table);
+    for (size_t i = 0; i < HUF_STREAMS; i++)
+        ok = finish(&s[i], table, len) && ok;
+    return ok;
+}
+
+const uint8_t *
+kerf_huf_decode(uint8_t *out, size_t n, const uint8_t *in, size_t len)
+{
+    if (n == 0 || n > KERF_HUF_MOST || len == 0)
+        return NULL;
+    switch (in[0]) {
+    case HUF_STORED:
+        return len == n + 1 ? in + 1 : NULL;
+    case HUF_RUN:
+        if (len != 2)
+            return NULL;
+        memset(out, in[1], n);
+        return out;
+    case HUF_CODED:
+        return decode(out, n, in, in + len) ? out : NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* The next 4 bits; HUF_END behind the end, which then fails as too short. */
+static unsigned
+take_nibble(const uint8_t *in, const uint8_t *end, size_t *at)
+{
+    size_t i = (*at)++;
+
+    if (i / 2 >= (size_t)(end - in))
+        return HUF_END;
+    return i % 2 == 0 ? in[i / 2] >> 4 : in[i / 2] & 15u;
+}
+
+static bool
+read_lengths(uint8_t len[256], const uint8_t **in, const uint8_t *end)
+{
+    size_t at = 0;
+    size_t s = 0;
+
+    for (;;) {
+        unsigned v = take_nibble(*in, end, &at);
+        size_t run = 1;
+        uint8_t is = 0;
+
+        if (v == HUF_END)
+            break;
+        if (v == HUF_ABSENT_4) {
+            run = 2 + take_nibble(*in, end, &at);
+        } else if (v == HUF_ABSENT_8) {
+            run = 18 + (take_nibble(*in, end, &at) << 4);
+            run += take_nibble(*in, end, &at);
+        } else if (v == HUF_LIKE_LAST) {
+            if (s == 0)
+                return false;
+            run = 3 + take_nibble(*in, end, &at);
+            is = len[s - 1];
+        } else {
+            is = (uint8_t)v;
+        }
+        if (run > 256 - s)
+            return false;
+        memset(len + s, is, run);
+        s += run;
+    }
+    at = (at + 1) / 2;
+    if (at > (size_t)(end - *in))
+        return false;
+    *in += at;
+    return true;
+}
+
+/* False unless the codes are complete: every 11 bits begin with one. */
+static bool
+fill_table(uint32_t table[TABLE_LEN], const uint8_t len[256])
+{
+    uint8_t by_len[256];
+    size_t start[HUF_BITS + 2] = {0};
+    size_t room = 0;
+    size_t at = 0;
+    size_t coded;
+
+    for (size_t s = 0; s < 256; s++) {
+        start[len[s] + 1]++;
+        room += len[s] > 0 ? TABLE_LEN >> len[s] : 0;
+    }
+    if (room != TABLE_LEN)
+        return false;
+    start[1] = 0; /* those without a code come nowhere */
+    for (size_t b = 1; b <= HUF_BITS; b++)
+        start[b + 1] += start[b];
+    coded = start[HUF_BITS + 1];
+    for (size_t s = 0; s < 256; s++) {
+        if (len[s] > 0)
+            by_len[start[len[s]]++] = (uint8_t)s;
+    }
+    for (size_t i = 0; i < coded; i++) {
+        size_t span = TABLE_LEN >> len[by_len[i]];
+        uint32_t entry = ENTRY(by_len[i], len[by_len[i]], 1);
+
+        for (size_t k = 0; k < span; k++)
+            table[at + k] = entry;
+        at += span;
+    }
+    return true;
+}
+
+/* Where a second code is whole within the 11 bits, an entry gives both. */
+static void
+pair_up(uint32_t table[TABLE_LEN])
+{
+    uint32_t single[TABLE_LEN];
+
+    memcpy(single, table, sizeof single);
+    for (size_t i = 0; i < TABLE_LEN; i++) {
+        uint32_t a = single[i];
+        uint32_t a_bits = a >> 16 & 0xFF;
+        uint32_t b = single[i << a_bits & (TABLE_LEN - 1)];
+        uint32_t bits = a_bits + (b >> 16 & 0xFF);
+
+        if (bits <= HUF_BITS)
+            table[i] = ENTRY((a & 0xFF) | (b & 0xFF) << 8, bits, 2);
+    }
+}
+
+static bool
+open_streams(struct stream s[HUF_STREAMS], uint8_t *out, size_t n,
+             const uint8_t *sizes, const uint8_t *in, const uint8_t *end)
+{
+    size_t share = huf_share(n);
+
+    if (share * (HUF_STREAMS - 1) > n)
+        return false;
+    for (size_t i = 0; i < HUF_STREAMS; i++) {
+        size_t len = (size_t)(end - in);
+
+        if (i + 1 < HUF_STREAMS) {
+            size_t said = sizes[2 * i] | (size_t)sizes[2 * i + 1] << 8;
+
+            if (said > len)
+                return false;
+            len = said;
+        }
+        s[i] = (struct stream){
+            .in = in,
+            .in_end = in + len,
+            .out = out + i * share,
+            .out_end = i + 1 < HUF_STREAMS ? out + (i + 1) * share : out + n};
+        in += len;
+    }
+    return true;
+}
+
+static inline uint64_t
+load_be64(const uint8_t *at)
+{
+    uint64_t v;
+
+    memcpy(&v, at, sizeof v);
+    return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(v) : v;
+}
+
+/* Look-up and symbols of one stream; two bytes are stored, one or two count. */
+#define STEP(window, out)                                    \
+    do {                                                     \
+        uint32_t entry = table[(window) >> (64 - HUF_BITS)]; \
+        uint16_t two = (uint16_t)entry;                      \
+                                                             \
+        memcpy((out), &two, sizeof two);                     \
+        (window) <<= entry >> 16 & 63;                       \
+        (out) += entry >> 24;                                \
+    } while (0)
+
+#define FILL(window, in, used) ((window) = (load_be64(in) | 1) << (used))
+
+/* Forgets what is used of the window: whole bytes, and bits of the next. */
+#define ADVANCE(window, in, used)                          \
+    do {                                                   \
+        unsigned gone = (unsigned)__builtin_ctzll(window); \
+                                                           \
+        (in) += gone >> 3;                                 \
+        (used) = gone & 7;                                 \
+    } while (0)
+
+/* How often all four can fill and step without reading behind the block or
+ * writing behind their own part. */
+static size_t
+safe_rounds(const struct stream s[HUF_STREAMS], const uint8_t *end)
+{
+    size_t rounds = SIZE_MAX;
+
+    for (size_t i = 0; i < HUF_STREAMS; i++) {
+        size_t in_left = (size_t)(end - s[i].in);
+        size_t out_left = (size_t)(s[i].out_end - s[i].out);
+        size_t in_rounds = in_left < FILL_LEN ? 0 : (in_left - FILL_LEN) / 7;
+        size_t out_rounds = out_left / (2 * LOOKUPS);
+
+        rounds = in_rounds < rounds ? in_rounds : rounds;
+        rounds = out_rounds < rounds ? out_rounds : rounds;
+    }
+    return rounds;
+}
+
+static void
+run_four(struct stream s[HUF_STREAMS], const uint8_t *end,
+         const uint32_t table[TABLE_LEN])
+{
+    const uint8_t *in0 = s[0].in, *in1 = s[1].in, *in2 = s[2].in,
+                  *in3 = s[3].in;
+    uint8_t *out0 = s[0].out, *out1 = s[1].out, *out2 = s[2].out,
+            *out3 = s[3].out;
+    uint64_t w0, w1, w2, w3;
+    unsigned u0 = 0, u1 = 0, u2 = 0, u3 = 0;
+
+    for (size_t rounds; (rounds = safe_rounds(s, end)) > 0;) {
+        for (; rounds > 0; rounds--) {
+            FILL(w0, in0, u0);
+            FILL(w1, in1, u1);
+            FILL(w2, in2, u2);
+            FILL(w3, in3, u3);
+            for (int i = 0; i < LOOKUPS; i++) {
+                STEP(w0, out0);
+                STEP(w1, out1);
+                STEP(w2, out2);
+                STEP(w3, out3);
+            }
+            ADVANCE(w0, in0, u0);
+            ADVANCE(w1, in1, u1);
+            ADVANCE(w2, in2, u2);
+            ADVANCE(w3, in3, u3);
+        }
+        s[0].in = in0, s[1].in = in1, s[2].in = in2, s[3].in = in3;
+        s[0].out = out0, s[1].out = out1, s[2].out = out2, s[3].out = out3;
+    }
+    s[0].used = u0, s[1].used = u1, s[2].used = u2, s[3].used = u3;
+}
+
+/* 64 bits from in, zeros behind the stream's end. */
+static uint64_t
+load_end(const struct stream *s)
+{
+    uint64_t v = 0;
+
+    if (s->in_end - s->in >= FILL_LEN)
+        return load_be64(s->in);
+    for (int i = 0; i < FILL_LEN; i++)
+        v = v << 8 | (s->in + i < s->in_end ? s->in[i] : 0u);
+    return v;
+}
+
+/* What is left of one stream, with every check. True: it ends where it says,
+ * within the last byte, with zeros. */
+static bool
+finish(struct stream *s, const uint32_t table[TABLE_LEN],
+       const uint8_t len[256])
+{
+    while (s->out < s->out_end) {
+        uint64_t window = (load_end(s) | 1) << s->used;
+        unsigned gone;
+
+        for (int i = 0; i < LOOKUPS && s->out < s->out_end; i++) {
+            uint32_t entry = table[window >> (64 - HUF_BITS)];
+            unsigned bits = entry >> 16 & 0xFF;
+
+            *s->out++ = (uint8_t)entry;
+            if (entry >> 24 == 2) {
+                if (s->out < s->out_end)
+                    *s->out++ = (uint8_t)(entry >> 8);
+                else
+                    bits = len[entry & 0xFF];
+            }
+            window <<= bits;
+        }
+        gone = (unsigned)__builtin_ctzll(window);
+        if (s->in > s->in_end || gone > 8 * (size_t)(s->in_end - s->in))
+            return false; /* codes ran on behind the stream's end */
+        s->in += gone >> 3;
+        s->used = gone & 7;
+    }
+    if (s->used == 0)
+        return s->in == s->in_end;
+    return s->in_end - s->in == 1 && (uint8_t)(*s->in << s->used) == 0;
+}

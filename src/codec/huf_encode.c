@@ -1,0 +1,375 @@
+#include "codec/huf_own.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define SYMBOLS 256
+#define LEAST_CODED 32 /* less than this does not pay for its code lengths */
+#define SAMPLES 4096   /* bytes that a long block is judged by */
+
+struct code {
+    uint16_t bits, len;
+};
+
+struct nibbles {
+    uint8_t *at;
+    bool half; /* the upper half of *at is written */
+};
+
+/* Ascending counts of the symbols that are there. */
+struct ranked {
+    uint32_t count[SYMBOLS];
+    uint8_t symbol[SYMBOLS];
+    size_t n;
+};
+
+static bool looks_random(const uint8_t *in, size_t n);
+static void count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n);
+static void rank(struct ranked *r, const uint32_t count[SYMBOLS]);
+static void choose_lengths(uint8_t len[SYMBOLS], struct ranked *r);
+static size_t put_lengths(uint8_t *out, const uint8_t len[SYMBOLS]);
+static void make_codes(struct code code[SYMBOLS], const uint8_t len[SYMBOLS]);
+static size_t put_stream(uint8_t *out, const uint8_t *in, size_t n,
+                         const struct code code[SYMBOLS]);
+
+static size_t
+store(uint8_t *out, const uint8_t *in, size_t n)
+{
+    out[0] = HUF_STORED;
+    memcpy(out + 1, in, n);
+    return n + 1;
+}
+
+static size_t
+coded_len(const uint32_t count[SYMBOLS], const uint8_t len[SYMBOLS])
+{
+    size_t bits = 0;
+
+    for (size_t s = 0; s < SYMBOLS; s++)
+        bits += (size_t)count[s] * len[s];
+    return bits / 8 + HUF_STREAMS; /* each stream ends with a whole byte */
+}
+
+size_t
+kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
+{
+    uint32_t count[SYMBOLS];
+    uint8_t len[SYMBOLS], lengths[SYMBOLS];
+    struct code code[SYMBOLS];
+    struct ranked ranked;
+    size_t share = huf_share(n);
+    size_t lengths_len;
+    uint8_t *at;
+
+    if (n >= SAMPLES && looks_random(in, n))
+        return store(out, in, n);
+    count_symbols(count, in, n);
+    if (count[in[0]] == n) {
+        out[0] = HUF_RUN;
+        out[1] = in[0];
+        return 2;
+    }
+    if (n < LEAST_CODED)
+        return store(out, in, n);
+    rank(&ranked, count);
+    choose_lengths(len, &ranked);
+    lengths_len = put_lengths(lengths, len);
+    if (HUF_HEAD_LEN + lengths_len + coded_len(count, len) >= n)
+        return store(out, in, n);
+
+    make_codes(code, len);
+    out[0] = HUF_CODED;
+    memcpy(out + HUF_HEAD_LEN, lengths, lengths_len);
+    at = out + HUF_HEAD_LEN + lengths_len;
+    for (size_t i = 0; i < HUF_STREAMS; i++) {
+        size_t part = i + 1 < HUF_STREAMS ? share : n - i * share;
+        size_t bytes = put_stream(at, in + i * share, part, code);
+
+        if (i + 1 < HUF_STREAMS) {
+            out[1 + 2 * i] = (uint8_t)bytes;
+            out[2 + 2 * i] = (uint8_t)(bytes >> 8);
+        }
+        at += bytes;
+    }
+    return (size_t)(at - out);
+}
+
+/* Mantissas are noise. The sum of squared counts tells it without logarithms:
+ * 4 % over that of even counts is 0.03 bits of 8. */
+static bool
+looks_random(const uint8_t *in, size_t n)
+{
+    uint16_t count[SYMBOLS] = {0};
+    const size_t pieces = 16;
+    const size_t run = SAMPLES / pieces;
+    const uint64_t even = (uint64_t)SAMPLES * SAMPLES / SYMBOLS;
+    uint64_t squares = 0;
+
+    for (size_t p = 0; p < pieces; p++) {
+        const uint8_t *from = in + (n - run) / (pieces - 1) * p;
+
+        for (size_t i = 0; i < run; i++)
+            count[from[i]]++;
+    }
+    for (size_t s = 0; s < SYMBOLS; s++)
+        squares += (uint64_t)count[s] * count[s];
+    return squares < SAMPLES + even + even / 25;
+}
+
+/* Four tables: the same byte twice in a row need not wait for itself. */
+static void
+count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
+{
+    uint32_t part[4][SYMBOLS];
+    size_t i = 0;
+
+    memset(part, 0, sizeof part);
+    for (; i + 8 <= n; i += 8) {
+        uint64_t v;
+
+        memcpy(&v, in + i, sizeof v);
+        part[0][v & 0xFF]++;
+        part[1][v >> 8 & 0xFF]++;
+        part[2][v >> 16 & 0xFF]++;
+        part[3][v >> 24 & 0xFF]++;
+        part[0][v >> 32 & 0xFF]++;
+        part[1][v >> 40 & 0xFF]++;
+        part[2][v >> 48 & 0xFF]++;
+        part[3][v >> 56]++;
+    }
+    for (; i < n; i++)
+        part[0][in[i]]++;
+    for (size_t s = 0; s < SYMBOLS; s++)
+        count[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
+}
+
+/* One pass of a radix sort by the byte of the count at `shift`. */
+static void
+sort_pass(uint32_t *to, const uint32_t *from, size_t n, unsigned shift)
+{
+    size_t start[SYMBOLS + 1] = {0};
+
+    for (size_t i = 0; i < n; i++)
+        start[(from[i] >> shift & 0xFF) + 1]++;
+    for (size_t b = 0; b < SYMBOLS; b++)
+        start[b + 1] += start[b];
+    for (size_t i = 0; i < n; i++)
+        to[start[from[i] >> shift & 0xFF]++] = from[i];
+}
+
+static void
+rank(struct ranked *r, const uint32_t count[SYMBOLS])
+{
+    uint32_t key[SYMBOLS], other[SYMBOLS]; /* count, symbol */
+
+    r->n = 0;
+    for (uint32_t s = 0; s < SYMBOLS; s++) {
+        if (count[s] > 0) /* at least two are there: below KERF_HUF_MOST */
+            key[r->n++] = count[s] << 8 | s;
+    }
+    sort_pass(other, key, r->n, 8);
+    sort_pass(key, other, r->n, 16);
+    for (size_t i = 0; i < r->n; i++) {
+        r->count[i] = key[i] >> 8;
+        r->symbol[i] = (uint8_t)key[i];
+    }
+}
+
+/* Depth of each leaf in place of its count (Moffat and Katajainen, "In-place
+ * calculation of minimum-redundancy codes"); a holds ascending counts. */
+static void
+huffman_depths(uint32_t *a, size_t n)
+{
+    size_t root = 0;
+    size_t leaf = 2;
+    size_t avail = 1;
+    size_t used = 0;
+    uint32_t depth = 0;
+
+    a[0] += a[1];
+    for (size_t next = 1; next + 1 < n; next++) {
+        uint32_t sum = 0;
+
+        for (int child = 0; child < 2; child++) {
+            if (leaf >= n || (root < next && a[root] < a[leaf])) {
+                sum += a[root];
+                a[root++] = (uint32_t)next; /* its parent */
+            } else {
+                sum += a[leaf++];
+            }
+        }
+        a[next] = sum;
+    }
+    a[n - 2] = 0;
+    for (size_t i = n - 2; i-- > 0;)
+        a[i] = a[a[i]] + 1; /* parents to depths */
+    root = n - 1;           /* inner nodes not looked at yet */
+    leaf = n;               /* leaves without a depth yet */
+    while (avail > 0) {
+        while (root > 0 && a[root - 1] == depth) {
+            used++;
+            root--;
+        }
+        while (avail > used) {
+            a[--leaf] = depth;
+            avail--;
+        }
+        avail = 2 * used;
+        depth++;
+        used = 0;
+    }
+}
+
+/* Code lengths of at most HUF_BITS, the shortest for the most frequent. */
+static void
+choose_lengths(uint8_t len[SYMBOLS], struct ranked *r)
+{
+    size_t with[HUF_BITS + 1] = {0}; /* symbols with this length */
+    size_t room = 0; /* of 1 << HUF_BITS, taken by the codes so far */
+    size_t at = r->n;
+
+    memset(len, 0, SYMBOLS);
+    huffman_depths(r->count, r->n);
+    for (size_t i = 0; i < r->n; i++)
+        with[r->count[i] < HUF_BITS ? r->count[i] : HUF_BITS]++;
+    for (size_t b = 1; b <= HUF_BITS; b++)
+        room += with[b] << (HUF_BITS - b);
+    /* Cutting the deepest takes too much room: a leaf above makes way for
+     * itself and one of the deepest, until all fit exactly. */
+    while (room > 1u << HUF_BITS) {
+        size_t b = HUF_BITS - 1;
+
+        while (with[b] == 0)
+            b--;
+        with[b]--;
+        with[b + 1] += 2;
+        with[HUF_BITS]--;
+        room--;
+    }
+    for (uint8_t b = 1; b <= HUF_BITS; b++) {
+        for (size_t i = 0; i < with[b]; i++)
+            len[r->symbol[--at]] = b;
+    }
+}
+
+static void
+put_nibble(struct nibbles *to, size_t v)
+{
+    if (to->half)
+        *to->at++ |= (uint8_t)v;
+    else
+        *to->at = (uint8_t)(v << 4);
+    to->half = !to->half;
+}
+
+/* A run of symbols without a code; returns how many are left of it. */
+static size_t
+put_absent(struct nibbles *to, size_t run)
+{
+    if (run >= 18) {
+        size_t r = run - 18 < 255 ? run - 18 : 255;
+
+        put_nibble(to, HUF_ABSENT_8);
+        put_nibble(to, r >> 4);
+        put_nibble(to, r & 15);
+        return run - 18 - r;
+    }
+    if (run >= 2) {
+        put_nibble(to, HUF_ABSENT_4);
+        put_nibble(to, run - 2);
+        return 0;
+    }
+    put_nibble(to, HUF_ABSENT);
+    return 0;
+}
+
+static size_t
+put_lengths(uint8_t *out, const uint8_t len[SYMBOLS])
+{
+    struct nibbles to = {.at = out};
+    size_t end = SYMBOLS;
+    size_t s = 0;
+
+    while (len[end - 1] == 0)
+        end--;
+    while (s < end) {
+        size_t run = 1;
+
+        while (s + run < end && len[s + run] == len[s])
+            run++;
+        if (len[s] == 0) {
+            for (size_t left = run; left > 0;)
+                left = put_absent(&to, left);
+        } else {
+            size_t more = run - 1 < 18 ? run - 1 : 18;
+
+            run = 1;
+            put_nibble(&to, len[s]);
+            if (more >= 3) {
+                put_nibble(&to, HUF_LIKE_LAST);
+                put_nibble(&to, more - 3);
+                run += more;
+            }
+        }
+        s += run;
+    }
+    put_nibble(&to, HUF_END);
+    return (size_t)(to.at - out) + to.half;
+}
+
+/* Canonical: by length, then by symbol. */
+static void
+make_codes(struct code code[SYMBOLS], const uint8_t len[SYMBOLS])
+{
+    uint16_t next[HUF_BITS + 2] = {0};
+
+    for (size_t s = 0; s < SYMBOLS; s++)
+        next[len[s] + 1]++;
+    next[1] = 0; /* those without a code */
+    for (size_t b = 1; b <= HUF_BITS; b++)
+        next[b + 1] = (uint16_t)(next[b + 1] + next[b]) << 1;
+    for (size_t s = 0; s < SYMBOLS; s++) {
+        code[s] = (struct code){.len = len[s]};
+        if (len[s] > 0)
+            code[s].bits = next[len[s]]++;
+    }
+}
+
+static void
+store_be64(uint8_t *at, uint64_t v)
+{
+    v = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(v) : v;
+    memcpy(at, &v, sizeof v);
+}
+
+/* Codes one after the other, the first bit the highest of a byte. */
+static size_t
+put_stream(uint8_t *out, const uint8_t *in, size_t n,
+           const struct code code[SYMBOLS])
+{
+    uint8_t *at = out;
+    uint64_t acc = 0; /* its lowest `bits` are not written yet */
+    unsigned bits = 0;
+
+    for (; n >= 4; n -= 4, in += 4) { /* 7 + 4 * 11 bits fit */
+        struct code a = code[in[0]], b = code[in[1]];
+        struct code c = code[in[2]], d = code[in[3]];
+        uint64_t ab = (uint64_t)a.bits << b.len | b.bits;
+        uint64_t cd = (uint64_t)c.bits << d.len | d.bits;
+        unsigned cd_len = (unsigned)c.len + d.len;
+        unsigned len = (unsigned)a.len + b.len + cd_len;
+
+        acc = acc << len | ab << cd_len | cd;
+        bits += len;
+        store_be64(at, acc << (64 - bits));
+        at += bits >> 3;
+        bits &= 7;
+    }
+    for (; n > 0; n--, in++) {
+        acc = acc << code[*in].len | code[*in].bits;
+        bits += code[*in].len;
+    }
+    if (bits > 0)
+        store_be64(at, acc << (64 - bits));
+    return (size_t)(at - out) + (bits + 7) / 8;
+}

@@ -1,0 +1,221 @@
+/* Byte blocks: what goes in comes out, in every form, and what is damaged is
+ * refused or gives n bytes, without a byte read or written outside. */
+#include "codec/huf.h"
+
+#include "base/rng.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { STORED = 0, RUN = 1, CODED = 2 };
+
+/* n bytes exactly: behind them the sanitizer looks. */
+static uint8_t *
+exactly(const uint8_t *from, size_t n)
+{
+    uint8_t *p = malloc(n > 0 ? n : 1);
+
+    assert_non_null(p);
+    if (n > 0)
+        memcpy(p, from, n);
+    return p;
+}
+
+/* Encodes and decodes; returns the block's bytes, its first in *form. */
+static size_t
+round_trip(const uint8_t *in, size_t n, int *form)
+{
+    uint8_t *block = malloc(KERF_HUF_ROOM(n));
+    uint8_t *out = malloc(n);
+    size_t len;
+    uint8_t *exact;
+    const uint8_t *back;
+
+    assert_non_null(block);
+    assert_non_null(out);
+    len = kerf_huf_encode(block, in, n);
+    assert_true(len <= n + 1);
+    *form = block[0];
+    exact = exactly(block, len);
+    back = kerf_huf_decode(out, n, exact, len);
+    assert_non_null(back);
+    assert_true(back == out || back == exact + 1);
+    assert_memory_equal(back, in, n);
+    free(exact);
+    free(out);
+    free(block);
+    return len;
+}
+
+/* Bytes around 120, skewed as exponents are; `wide` up to 8 bits of noise. */
+static void
+fill(uint8_t *to, size_t n, unsigned wide, uint64_t seed)
+{
+    uint64_t state = seed;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t r = kerf_rng_next(&state);
+
+        to[i] = (uint8_t)(120 - __builtin_ctzll(r | 1ull << 40) +
+                          (int)(r >> 48 & ((1u << wide) - 1)));
+    }
+}
+
+static void
+round_trip__every_small_size__same_bytes(void **state)
+{
+    uint8_t in[300];
+    int form;
+
+    (void)state;
+    for (unsigned wide = 0; wide <= 8; wide++) {
+        for (size_t n = 1; n <= sizeof in; n++) {
+            fill(in, n, wide, n);
+            (void)round_trip(in, n, &form);
+        }
+    }
+}
+
+static void
+round_trip__large_sizes_and_alphabets__same_bytes(void **state)
+{
+    static uint8_t in[KERF_HUF_MOST];
+    const size_t sizes[] = {4095, 4096, 4097, 6143, 6144, 30001, KERF_HUF_MOST};
+    int form;
+
+    (void)state;
+    for (unsigned wide = 0; wide <= 8; wide++) {
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            fill(in, sizes[i], wide, i);
+            (void)round_trip(in, sizes[i], &form);
+            assert_int_equal(form, wide < 8 ? CODED : form);
+        }
+    }
+}
+
+static void
+encode__geometric__near_its_entropy(void **state)
+{
+    static uint8_t in[KERF_HUF_MOST];
+    int form;
+    size_t len;
+
+    (void)state;
+    fill(in, sizeof in, 0, 1);
+    len = round_trip(in, sizeof in, &form);
+    assert_int_equal(form, CODED);
+    /* 2 bits each, and less than 40 bytes of head and code lengths. */
+    assert_in_range(len, sizeof in / 4 - 200, sizeof in / 4 + 200);
+}
+
+static void
+encode__fibonacci_counts__codes_are_cut_to_11_bits(void **state)
+{
+    static uint8_t in[KERF_HUF_MOST];
+    size_t n = 0;
+    size_t a = 1;
+    size_t b = 1;
+    int form;
+
+    (void)state;
+    for (uint8_t s = 0; s < 21; s++) { /* a Huffman code of 20 bits */
+        size_t sum = a + b;
+
+        memset(in + n, s, a);
+        n += a;
+        a = b;
+        b = sum;
+    }
+    (void)round_trip(in, n, &form);
+    assert_int_equal(form, CODED);
+}
+
+static void
+encode__noise_and_runs__stored_and_run(void **state)
+{
+    static uint8_t in[KERF_HUF_MOST];
+    uint64_t seed = 3;
+    int form;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (uint8_t)kerf_rng_next(&seed);
+    assert_int_equal(round_trip(in, sizeof in, &form), sizeof in + 1);
+    assert_int_equal(form, STORED);
+    memset(in, 7, sizeof in);
+    assert_int_equal(round_trip(in, sizeof in, &form), 2);
+    assert_int_equal(form, RUN);
+    in[sizeof in - 1] = 8; /* two symbols, one of them once */
+    assert_true(round_trip(in, sizeof in, &form) < sizeof in / 7);
+    assert_int_equal(form, CODED);
+}
+
+static void
+decode__every_truncation__is_refused(void **state)
+{
+    uint8_t in[700], block[KERF_HUF_ROOM(700)], out[700];
+    size_t len;
+
+    (void)state;
+    fill(in, sizeof in, 3, 5);
+    len = kerf_huf_encode(block, in, sizeof in);
+    assert_int_equal(block[0], CODED);
+    for (size_t cut = 0; cut < len; cut++) {
+        uint8_t *exact = exactly(block, cut);
+
+        assert_null(kerf_huf_decode(out, sizeof out, exact, cut));
+        free(exact);
+    }
+    assert_null(kerf_huf_decode(out, 0, block, len));
+    assert_null(kerf_huf_decode(out, KERF_HUF_MOST + 1, block, len));
+}
+
+/* A flip need not be seen here (the container has checksums), but the decoder
+ * stays within its bytes. */
+static void
+decode__every_flip_and_wrong_count__stays_inside(void **state)
+{
+    enum { N = 6500 }; /* entries of two symbols */
+    static uint8_t in[N], block[KERF_HUF_ROOM(N)];
+    uint8_t *out = malloc(N);
+    uint8_t *exact;
+    size_t len;
+
+    (void)state;
+    assert_non_null(out);
+    fill(in, N, 1, 6);
+    len = kerf_huf_encode(block, in, N);
+    assert_int_equal(block[0], CODED);
+    exact = exactly(block, len);
+    for (size_t bit = 0; bit < 8 * len; bit += bit < 400 ? 1 : 13) {
+        exact[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        (void)kerf_huf_decode(out, N, exact, len);
+        exact[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (size_t n = 1; n < N; n += 17)
+        assert_null(kerf_huf_decode(out, n, exact, len));
+    free(exact);
+    free(out);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(round_trip__every_small_size__same_bytes),
+        cmocka_unit_test(round_trip__large_sizes_and_alphabets__same_bytes),
+        cmocka_unit_test(encode__geometric__near_its_entropy),
+        cmocka_unit_test(encode__fibonacci_counts__codes_are_cut_to_11_bits),
+        cmocka_unit_test(encode__noise_and_runs__stored_and_run),
+        cmocka_unit_test(decode__every_truncation__is_refused),
+        cmocka_unit_test(decode__every_flip_and_wrong_count__stays_inside),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
