@@ -1,21 +1,6 @@
 #include "graph/onnx_whole.h"
 
-#include "graph/wire.h"
-
 #define DEPTH_MAX 128 /* protobuf itself stops at 100 */
-
-/* onnx.proto: the messages on the way from a model to its tensors. */
-enum message {
-    SKIP = 0,
-    MODEL,
-    TRAINING,
-    FUNCTION,
-    GRAPH,
-    NODE,
-    ATTRIBUTE,
-    SPARSE,
-    TENSOR,
-};
 
 enum {
     EXTERNAL_DATA = 13, /* fields of TensorProto */
@@ -23,73 +8,114 @@ enum {
 };
 
 static const struct {
-    enum message in;
+    kerf_onnx_message in;
     uint32_t number;
-    enum message is;
+    kerf_onnx_message is;
 } ways[] = {
-    {MODEL, 7, GRAPH},         {MODEL, 20, TRAINING},   {MODEL, 25, FUNCTION},
-    {TRAINING, 1, GRAPH},      {TRAINING, 2, GRAPH},    {FUNCTION, 7, NODE},
-    {FUNCTION, 11, ATTRIBUTE}, {GRAPH, 1, NODE},        {GRAPH, 5, TENSOR},
-    {GRAPH, 15, SPARSE},       {NODE, 5, ATTRIBUTE},    {ATTRIBUTE, 5, TENSOR},
-    {ATTRIBUTE, 6, GRAPH},     {ATTRIBUTE, 10, TENSOR}, {ATTRIBUTE, 11, GRAPH},
-    {ATTRIBUTE, 22, SPARSE},   {ATTRIBUTE, 23, SPARSE}, {SPARSE, 1, TENSOR},
-    {SPARSE, 2, TENSOR},
+    {KERF_ONNX_MODEL, 7, KERF_ONNX_GRAPH},
+    {KERF_ONNX_MODEL, 20, KERF_ONNX_TRAINING},
+    {KERF_ONNX_MODEL, 25, KERF_ONNX_FUNCTION},
+    {KERF_ONNX_TRAINING, 1, KERF_ONNX_GRAPH},
+    {KERF_ONNX_TRAINING, 2, KERF_ONNX_GRAPH},
+    {KERF_ONNX_FUNCTION, 7, KERF_ONNX_NODE},
+    {KERF_ONNX_FUNCTION, 11, KERF_ONNX_ATTRIBUTE},
+    {KERF_ONNX_GRAPH, 1, KERF_ONNX_NODE},
+    {KERF_ONNX_GRAPH, 5, KERF_ONNX_TENSOR},
+    {KERF_ONNX_GRAPH, 15, KERF_ONNX_SPARSE},
+    {KERF_ONNX_NODE, 5, KERF_ONNX_ATTRIBUTE},
+    {KERF_ONNX_ATTRIBUTE, 5, KERF_ONNX_TENSOR},
+    {KERF_ONNX_ATTRIBUTE, 6, KERF_ONNX_GRAPH},
+    {KERF_ONNX_ATTRIBUTE, 10, KERF_ONNX_TENSOR},
+    {KERF_ONNX_ATTRIBUTE, 11, KERF_ONNX_GRAPH},
+    {KERF_ONNX_ATTRIBUTE, 22, KERF_ONNX_SPARSE},
+    {KERF_ONNX_ATTRIBUTE, 23, KERF_ONNX_SPARSE},
+    {KERF_ONNX_SPARSE, 1, KERF_ONNX_TENSOR},
+    {KERF_ONNX_SPARSE, 2, KERF_ONNX_TENSOR},
 };
 
 struct level {
     kerf_rd r;
-    enum message is;
+    kerf_onnx_message is;
+    const uint8_t *at;
+    size_t len;
+    bool is_outside;
 };
 
-static enum message
-find_way(enum message in, const kerf_wire_field *f)
+kerf_onnx_message
+kerf_onnx_inside(kerf_onnx_message in, const kerf_wire_field *f)
 {
     for (size_t i = 0; f->wire == 2 && i < sizeof ways / sizeof *ways; i++) {
         if (ways[i].in == in && ways[i].number == f->number)
             return ways[i].is;
     }
-    return SKIP;
+    return KERF_ONNX_SKIP;
 }
 
 /* Not only EXTERNAL = 1: a parser keeps the low 32 bits. */
-static bool
-is_outside(const kerf_wire_field *f)
+bool
+kerf_onnx_is_outside(const kerf_wire_field *f)
 {
     return (f->number == DATA_LOCATION && f->wire == 0 && f->value != 0) ||
            (f->number == EXTERNAL_DATA && f->wire == 2);
 }
 
+static struct level
+enter(kerf_onnx_message is, const uint8_t *at, size_t len)
+{
+    return (struct level){
+        .r = {.at = at, .left = len}, .is = is, .at = at, .len = len};
+}
+
 kerf_err
-kerf_onnx_check_whole(const void *data, size_t len, kerf_detail *why)
+kerf_onnx_each_outside(kerf_onnx_message is, const void *data, size_t len,
+                       kerf_onnx_see *see, void *context, kerf_detail *why)
 {
     struct level level[DEPTH_MAX];
     kerf_wire_field f;
     size_t depth = 1;
+    kerf_err err = KERF_OK;
 
-    level[0] = (struct level){.r = {.at = data, .left = len}, .is = MODEL};
-    while (depth > 0) {
+    level[0] = enter(is, data, len);
+    while (err == KERF_OK && depth > 0) {
         struct level *at = &level[depth - 1];
-        enum message is;
 
         if (!kerf_wire_next(&at->r, &f)) {
             if (at->r.bad)
                 return kerf_fail(why, KERF_ECORRUPT,
                                  "the .onnx is not a whole ONNX model");
+            if (at->is_outside)
+                err = see(context, at->at, at->len, why);
             depth--;
             continue;
         }
-        if (at->is == TENSOR && is_outside(&f))
-            return kerf_fail(why, KERF_ENOTSUP,
-                             "the .onnx keeps weights outside the file: save "
-                             "it with the weights inside");
-        is = find_way(at->is, &f);
-        if (is == SKIP)
+        at->is_outside |=
+            at->is == KERF_ONNX_TENSOR && kerf_onnx_is_outside(&f);
+        is = kerf_onnx_inside(at->is, &f);
+        if (is == KERF_ONNX_SKIP)
             continue;
         if (depth == DEPTH_MAX)
             return kerf_fail(why, KERF_ETOOBIG,
                              "the .onnx is nested deeper than %d messages",
                              DEPTH_MAX);
-        level[depth++] = (struct level){.r = kerf_wire_inside(&f), .is = is};
+        level[depth++] = enter(is, f.bytes, f.len);
     }
-    return KERF_OK;
+    return err;
+}
+
+static kerf_err
+refuse(void *context, const uint8_t *tensor, size_t len, kerf_detail *why)
+{
+    (void)context;
+    (void)tensor;
+    (void)len;
+    return kerf_fail(why, KERF_ENOTSUP,
+                     "the .onnx keeps weights outside the file: save it with "
+                     "the weights inside");
+}
+
+kerf_err
+kerf_onnx_check_whole(const void *data, size_t len, kerf_detail *why)
+{
+    return kerf_onnx_each_outside(KERF_ONNX_MODEL, data, len, refuse, NULL,
+                                  why);
 }

@@ -1,0 +1,194 @@
+/*
+ * onnx_own.h - an ONNX model as it stands in its file. Only for src/graph/.
+ *
+ *     onnx.c        model and graph: fields, values, nodes
+ *     onnx_tensor.c what a tensor or a value info says
+ *     onnx_data.c   files that hold data of tensors
+ *     onnx_reads.c  what a node reads, with its sub-graphs
+ *     onnx_order.c  nodes in an order that works
+ *     onnx_write.c, onnx_put.c  a part
+ *     onnx_join.c   two graphs as one
+ */
+#ifndef KERF_GRAPH_ONNX_OWN_H
+#define KERF_GRAPH_ONNX_OWN_H
+
+#include "base/map.h"
+#include "graph/graph_own.h"
+#include "graph/onnx_whole.h"
+
+/* Numbers of fields, from onnx.proto. */
+enum {
+    ONNX_MODEL_IR_VERSION = 1,
+    ONNX_MODEL_GRAPH = 7,
+    ONNX_MODEL_OPSET = 8,
+    ONNX_MODEL_METADATA = 14,
+    ONNX_MODEL_FUNCTION = 25,
+};
+enum {
+    ONNX_GRAPH_NODE = 1,
+    ONNX_GRAPH_PARAM = 5,
+    ONNX_GRAPH_INPUT = 11,
+    ONNX_GRAPH_OUTPUT = 12,
+    ONNX_GRAPH_INFO = 13,
+    ONNX_GRAPH_ANNOTATION = 14,
+    ONNX_GRAPH_SPARSE = 15,
+};
+enum {
+    ONNX_NODE_INPUT = 1,
+    ONNX_NODE_OUTPUT = 2,
+    ONNX_NODE_NAME = 3,
+    ONNX_NODE_OP = 4,
+    ONNX_NODE_ATTRIBUTE = 5,
+    ONNX_NODE_DOMAIN = 7,
+};
+enum { ONNX_ATTRIBUTE_NAME = 1, ONNX_ATTRIBUTE_TENSOR = 5 };
+enum {
+    ONNX_TENSOR_DIMS = 1,
+    ONNX_TENSOR_TYPE = 2,
+    ONNX_TENSOR_FLOATS = 4,
+    ONNX_TENSOR_INTS = 5,
+    ONNX_TENSOR_TEXTS = 6,
+    ONNX_TENSOR_LONGS = 7,
+    ONNX_TENSOR_NAME = 8,
+    ONNX_TENSOR_RAW = 9,
+    ONNX_TENSOR_DOUBLES = 10,
+    ONNX_TENSOR_ULONGS = 11,
+    ONNX_TENSOR_EXTERNAL = 13,
+    ONNX_TENSOR_LOCATION = 14,
+};
+enum { ONNX_SPARSE_VALUES = 1, ONNX_SPARSE_INDICES = 2, ONNX_SPARSE_DIMS = 3 };
+enum { ONNX_INFO_NAME = 1, ONNX_ANNOTATION_NAME = 1, ONNX_ANNOTATION_TENSORS = 2 };
+
+/* Text in the file; not 0-terminated. */
+typedef struct kerf_onnx_text {
+    const char *at;
+    size_t len;
+} kerf_onnx_text;
+
+/* A field as it stands in the file, and the value that it is about:
+ * KERF_GRAPH_NONE when there is none. */
+typedef struct kerf_onnx_field {
+    kerf_wire_field f;
+    uint32_t value;
+} kerf_onnx_field;
+
+typedef struct kerf_onnx_fields {
+    kerf_onnx_field *at; /* owned */
+    size_t count, room;
+} kerf_onnx_fields;
+
+/* Files that hold data of tensors, each mapped once. */
+typedef struct kerf_onnx_file {
+    char *location; /* owned; as the tensors have it */
+    kerf_map map;
+} kerf_onnx_file;
+
+typedef struct kerf_onnx_files {
+    char *dir; /* owned; where the model lies, without links */
+    kerf_onnx_file *at; /* owned; by location */
+    size_t count, room;
+} kerf_onnx_files;
+
+/* kerf_graph_own.state */
+typedef struct kerf_onnx {
+    kerf_onnx_fields model; /* all but the graph */
+    kerf_onnx_fields graph;
+    uint32_t *node; /* owned; kerf_node.origin -> the graph's field */
+    uint32_t *info; /* owned; value -> the graph's field that says its type;
+                       KERF_GRAPH_NONE */
+    kerf_onnx_files files;
+    bool has_outside; /* some tensor has fields about another file */
+    bool has_opset;   /* ops of ONNX itself can be used */
+    int64_t ir_version;
+} kerf_onnx;
+
+/* Inputs stand beside initializers of the same name up to this. */
+#define KERF_ONNX_IR_LISTED 3
+
+static inline kerf_onnx_text
+kerf_onnx_text_of(const kerf_wire_field *f)
+{
+    return (kerf_onnx_text){(const char *)f->bytes, f->len};
+}
+
+/* Byte-wise, as strcmp() orders. */
+int kerf_onnx_compare(const kerf_onnx_text *a, const kerf_onnx_text *b);
+bool kerf_onnx_is(kerf_onnx_text text, const char *other);
+
+/* For a person: cut when long. Returns out. */
+#define KERF_ONNX_SHOWN 128
+char *kerf_onnx_show(char out[KERF_ONNX_SHOWN], kerf_onnx_text text);
+
+/* The last field of that number among the fields of a message, of wire type 2;
+ * empty when there is none. */
+kerf_onnx_text kerf_onnx_field_text(const uint8_t *message, size_t len,
+                                    uint32_t number);
+
+/* What a TensorProto says of itself. */
+typedef struct kerf_onnx_tensor {
+    kerf_onnx_text name;
+    kerf_value_type type; /* OTHER: text, or numbers that Kerf has no name for */
+    kerf_dtype dtype;     /* of TENSOR */
+    bool is_shaped;       /* its rank fits into a kerf_shape */
+    kerf_shape shape;
+    bool is_outside;   /* its data is in another file */
+    bool has_bytes;    /* its size is known: no text, no type of the future */
+    uint64_t bytes;    /* of its data */
+} kerf_onnx_tensor;
+
+/* Errors: KERF_ECORRUPT (also: less or more data than the dims say),
+ * KERF_ETOOBIG. */
+KERF_NODISCARD kerf_err kerf_onnx_tensor_read(kerf_onnx_tensor *out,
+                                              const uint8_t *data, size_t len,
+                                              kerf_detail *why);
+/* A SparseTensorProto; bytes are those of values and indices. */
+KERF_NODISCARD kerf_err kerf_onnx_sparse_read(kerf_onnx_tensor *out,
+                                              const uint8_t *data, size_t len,
+                                              kerf_detail *why);
+/* What a ValueInfoProto says: type, dtype, shape. Keeps the rest of *v.
+ * Errors: KERF_ECORRUPT, KERF_ETOOBIG. */
+KERF_NODISCARD kerf_err kerf_onnx_info_read(kerf_value *v, const uint8_t *data,
+                                            size_t len, kerf_detail *why);
+/* A ValueInfoProto of that name as field number: what v knows. */
+void kerf_onnx_info_put(kerf_rope *rope, uint32_t number, const kerf_value *v,
+                        const char *name);
+
+/* The folder of the model's file. Errors: KERF_ENOENT, KERF_EIO, KERF_ENOMEM.
+ */
+KERF_NODISCARD kerf_err kerf_onnx_files_init(kerf_onnx_files *files,
+                                             const char *path,
+                                             kerf_detail *why);
+void kerf_onnx_files_fini(kerf_onnx_files *files); /* accepts a zeroed one */
+/* Maps the file that a tensor (is_outside) names, if it is not yet; it must lie
+ * in the model's folder and hold the data.
+ * Errors: KERF_ECORRUPT, KERF_ENOTSUP, KERF_ENOENT, KERF_ETOOBIG, KERF_EIO,
+ * KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_onnx_files_add(kerf_onnx_files *files,
+                                            const uint8_t *tensor, size_t len,
+                                            kerf_detail *why);
+/* The data of a tensor that was added. */
+KERF_NODISCARD kerf_err kerf_onnx_files_data(const kerf_onnx_files *files,
+                                             const uint8_t *tensor, size_t len,
+                                             const uint8_t **data,
+                                             size_t *data_len,
+                                             kerf_detail *why);
+
+/* What nodes read, one node after the other. */
+typedef struct kerf_onnx_reads {
+    kerf_onnx_text *name; /* owned */
+    size_t count, room;
+} kerf_onnx_reads;
+
+/* Adds the inputs of a node (empty: left out), then each name once that its
+ * sub-graphs read of the graph around. *is_random: a sub-graph has a random op.
+ * Errors: KERF_ECORRUPT, KERF_ETOOBIG, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_onnx_reads_add(kerf_onnx_reads *reads,
+                                            const uint8_t *node, size_t len,
+                                            bool *is_random, kerf_detail *why);
+
+/* Room for one more element of size bytes. Errors: KERF_ETOOBIG, KERF_ENOMEM.
+ */
+KERF_NODISCARD kerf_err kerf_onnx_grow(void **at, size_t count, size_t *room,
+                                       size_t most, size_t size);
+
+#endif
