@@ -65,6 +65,8 @@ typedef struct kerf_node {
     const uint32_t *out; /* values given; the same for what nobody wants */
     size_t in_count, out_count;
     uint32_t data, weight; /* values, for FLOPs; KERF_GRAPH_NONE: none */
+    bool is_random;        /* may give something else each time; ops known to
+                              are, and what a format says is */
     bool is_const;         /* all it reads is const */
     bool is_shape_only;    /* looks at nothing but the shapes of its inputs, or
                               computes on such results (small integers) */

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +35,7 @@ fail(kerf_detail *why, kerf_err err, const kerf_onnx_tensor *t,
 }
 
 kerf_err
-kerf_onnx_files_init(kerf_onnx_files *files, const char *path,
-                     kerf_detail *why)
+kerf_onnx_files_init(kerf_onnx_files *files, const char *path, kerf_detail *why)
 {
     size_t len = (size_t)(kerf_path_base(path) - path);
     char *dir = len == 0 ? strdup(".") : strndup(path, len);
@@ -159,8 +159,8 @@ map_file(const kerf_onnx_files *files, const kerf_onnx_tensor *t,
          const struct place *at, kerf_onnx_file *out, kerf_detail *why)
 {
     size_t dir_len = strlen(files->dir);
-    kerf_onnx_file file = {
-        .location = strndup(at->location.at, at->location.len)};
+    kerf_onnx_file file = {.location =
+                               strndup(at->location.at, at->location.len)};
     char path[PATH_MAX];
     char *real = NULL;
     kerf_detail reason = {{0}};
@@ -181,8 +181,8 @@ map_file(const kerf_onnx_files *files, const kerf_onnx_tensor *t,
         err = fail(why, kerf_err_from_errno(errno), t, at, strerror(errno));
         goto out;
     }
-    if (dir_len > 1 && (strncmp(real, files->dir, dir_len) != 0 ||
-                        real[dir_len] != '/')) {
+    if (dir_len > 1 &&
+        (strncmp(real, files->dir, dir_len) != 0 || real[dir_len] != '/')) {
         err = fail(why, KERF_ENOTSUP, t, at,
                    "a link leads out of the model's folder: put the file "
                    "itself there");

@@ -19,6 +19,7 @@
 /* Numbers of fields, from onnx.proto. */
 enum {
     ONNX_MODEL_IR_VERSION = 1,
+    ONNX_MODEL_DOC = 6,
     ONNX_MODEL_GRAPH = 7,
     ONNX_MODEL_OPSET = 8,
     ONNX_MODEL_METADATA = 14,
@@ -26,7 +27,9 @@ enum {
 };
 enum {
     ONNX_GRAPH_NODE = 1,
+    ONNX_GRAPH_NAME = 2,
     ONNX_GRAPH_PARAM = 5,
+    ONNX_GRAPH_DOC = 10,
     ONNX_GRAPH_INPUT = 11,
     ONNX_GRAPH_OUTPUT = 12,
     ONNX_GRAPH_INFO = 13,
@@ -41,7 +44,10 @@ enum {
     ONNX_NODE_ATTRIBUTE = 5,
     ONNX_NODE_DOMAIN = 7,
 };
-enum { ONNX_ATTRIBUTE_NAME = 1, ONNX_ATTRIBUTE_TENSOR = 5 };
+enum { ONNX_FUNCTION_NAME = 1, ONNX_FUNCTION_OPSET = 9 };
+enum { ONNX_FUNCTION_DOMAIN = 10, ONNX_FUNCTION_OVERLOAD = 13 };
+enum { ONNX_OPSET_DOMAIN = 1, ONNX_OPSET_VERSION = 2 };
+enum { ONNX_ATTRIBUTE_TENSOR = 5 };
 enum {
     ONNX_TENSOR_DIMS = 1,
     ONNX_TENSOR_TYPE = 2,
@@ -57,7 +63,11 @@ enum {
     ONNX_TENSOR_LOCATION = 14,
 };
 enum { ONNX_SPARSE_VALUES = 1, ONNX_SPARSE_INDICES = 2, ONNX_SPARSE_DIMS = 3 };
-enum { ONNX_INFO_NAME = 1, ONNX_ANNOTATION_NAME = 1, ONNX_ANNOTATION_TENSORS = 2 };
+enum {
+    ONNX_INFO_NAME = 1,
+    ONNX_ANNOTATION_NAME = 1,
+    ONNX_ANNOTATION_TENSORS = 2
+};
 
 /* Text in the file; not 0-terminated. */
 typedef struct kerf_onnx_text {
@@ -84,7 +94,7 @@ typedef struct kerf_onnx_file {
 } kerf_onnx_file;
 
 typedef struct kerf_onnx_files {
-    char *dir; /* owned; where the model lies, without links */
+    char *dir;          /* owned; where the model lies, without links */
     kerf_onnx_file *at; /* owned; by location */
     size_t count, room;
 } kerf_onnx_files;
@@ -97,8 +107,9 @@ typedef struct kerf_onnx {
     uint32_t *info; /* owned; value -> the graph's field that says its type;
                        KERF_GRAPH_NONE */
     kerf_onnx_files files;
-    bool has_outside; /* some tensor has fields about another file */
-    bool has_opset;   /* ops of ONNX itself can be used */
+    bool has_outside;       /* some tensor has fields about another file */
+    bool has_opset;         /* ops of ONNX itself can be used */
+    int64_t function_opset; /* of ONNX's ops, that its functions use; 0: none */
     int64_t ir_version;
 } kerf_onnx;
 
@@ -127,13 +138,14 @@ kerf_onnx_text kerf_onnx_field_text(const uint8_t *message, size_t len,
 /* What a TensorProto says of itself. */
 typedef struct kerf_onnx_tensor {
     kerf_onnx_text name;
-    kerf_value_type type; /* OTHER: text, or numbers that Kerf has no name for */
-    kerf_dtype dtype;     /* of TENSOR */
-    bool is_shaped;       /* its rank fits into a kerf_shape */
+    kerf_value_type
+        type;         /* OTHER: text, or numbers that Kerf has no name for */
+    kerf_dtype dtype; /* of TENSOR */
+    bool is_shaped;   /* its rank fits into a kerf_shape */
     kerf_shape shape;
-    bool is_outside;   /* its data is in another file */
-    bool has_bytes;    /* its size is known: no text, no type of the future */
-    uint64_t bytes;    /* of its data */
+    bool is_outside; /* its data is in another file */
+    bool has_bytes;  /* its size is known: no text, no type of the future */
+    uint64_t bytes;  /* of its data */
 } kerf_onnx_tensor;
 
 /* Errors: KERF_ECORRUPT (also: less or more data than the dims say),
@@ -173,18 +185,84 @@ KERF_NODISCARD kerf_err kerf_onnx_files_data(const kerf_onnx_files *files,
                                              size_t *data_len,
                                              kerf_detail *why);
 
-/* What nodes read, one node after the other. */
-typedef struct kerf_onnx_reads {
-    kerf_onnx_text *name; /* owned */
+/* Names, one after the other. */
+typedef struct kerf_onnx_names {
+    kerf_onnx_text *at; /* owned */
     size_t count, room;
-} kerf_onnx_reads;
+} kerf_onnx_names;
+
+/* Errors: KERF_ETOOBIG, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_onnx_names_add(kerf_onnx_names *names,
+                                            kerf_onnx_text name,
+                                            kerf_detail *why);
+void kerf_onnx_names_sort(kerf_onnx_names *names);
+/* Among sorted ones. */
+bool kerf_onnx_names_has(const kerf_onnx_names *names, kerf_onnx_text name);
 
 /* Adds the inputs of a node (empty: left out), then each name once that its
- * sub-graphs read of the graph around. *is_random: a sub-graph has a random op.
- * Errors: KERF_ECORRUPT, KERF_ETOOBIG, KERF_ENOMEM. */
-KERF_NODISCARD kerf_err kerf_onnx_reads_add(kerf_onnx_reads *reads,
+ * sub-graphs read of the graph around; inner (or NULL): what the sub-graphs
+ * give themselves. Errors: KERF_ECORRUPT, KERF_ETOOBIG, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_onnx_reads_add(kerf_onnx_names *reads,
+                                            kerf_onnx_names *inner,
                                             const uint8_t *node, size_t len,
-                                            bool *is_random, kerf_detail *why);
+                                            kerf_detail *why);
+
+/* A node: a field of the graph, and what it reads. */
+typedef struct kerf_onnx_step {
+    uint32_t field;
+    uint32_t first, end; /* in kerf_onnx_order.reads */
+} kerf_onnx_step;
+
+/* The nodes of a graph, in an order in which each name is given before it is
+ * read: that of the file, when it is one. */
+typedef struct kerf_onnx_order {
+    kerf_onnx_step *step; /* owned */
+    size_t count;
+    kerf_onnx_names reads; /* owned */
+} kerf_onnx_order;
+
+/* Errors: KERF_ECORRUPT (a cycle, a name given twice: named), KERF_ETOOBIG,
+ * KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_onnx_order_make(kerf_onnx_order *out,
+                                             const kerf_onnx_fields *graph,
+                                             kerf_detail *why);
+void kerf_onnx_order_fini(kerf_onnx_order *order); /* accepts a zeroed one */
+
+/*
+ * Writing (onnx_put.c). These append to a rope.
+ */
+
+/* The field f, a message of that kind: a view, with data of other files inside.
+ * name: for a tensor or sparse tensor, or NULL to keep its own. */
+KERF_NODISCARD kerf_err kerf_onnx_put(kerf_rope *rope, const kerf_onnx *k,
+                                      kerf_onnx_message is,
+                                      const kerf_wire_field *f,
+                                      const char *name, kerf_detail *why);
+/* A ValueInfoProto: as the file has it, or made when more is known. */
+void kerf_onnx_put_info(kerf_rope *rope, uint32_t number, const kerf_graph *g,
+                        uint32_t value, const char *name);
+/* name: of the node; may be NULL. */
+void kerf_onnx_put_identity(kerf_rope *rope, const char *from, const char *to,
+                            const char *name);
+/* The fields of the model, with another graph (empty then). */
+KERF_NODISCARD kerf_err kerf_onnx_put_model(kerf_rope *rope, const kerf_onnx *k,
+                                            kerf_rope *graph, bool has_identity,
+                                            kerf_detail *why);
+/* Errors: KERF_ENOMEM, KERF_ETOOBIG. */
+KERF_NODISCARD kerf_err kerf_onnx_check_size(const kerf_rope *rope,
+                                             kerf_detail *why);
+
+/* A name like "NAME/kerf_WHAT0" that none of the graphs has -> free(); NULL: no
+ * memory. */
+char *kerf_onnx_fresh_name(const kerf_graph *const *g, size_t count,
+                           const char *name, const char *what, size_t port);
+
+/* kerf_graph_format */
+kerf_err kerf_onnx_write(const kerf_graph *g, const kerf_part *part,
+                         kerf_rope *graph, kerf_rope *weights,
+                         kerf_detail *why);
+kerf_err kerf_onnx_join(const kerf_graph *head, const kerf_graph *tail,
+                        kerf_rope *graph, kerf_rope *weights, kerf_detail *why);
 
 /* Room for one more element of size bytes. Errors: KERF_ETOOBIG, KERF_ENOMEM.
  */

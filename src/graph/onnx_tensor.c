@@ -1,5 +1,6 @@
 #include "graph/onnx_own.h"
 
+#include "base/text.h"
 #include "onnx.pb-c.h"
 
 #include <string.h>
@@ -17,15 +18,15 @@ static const struct {
     bool is_ours;
     kerf_dtype dtype;
 } elems[] = {
-    {0, false, KERF_F32},   {32, true, KERF_F32},   {8, true, KERF_U8},
-    {8, true, KERF_I8},     {16, true, KERF_U16},   {16, true, KERF_I16},
-    {32, true, KERF_I32},   {64, true, KERF_I64},   {0, false, KERF_F32},
-    {8, true, KERF_BOOL},   {16, true, KERF_F16},   {64, true, KERF_F64},
-    {32, true, KERF_U32},   {64, true, KERF_U64},   {64, false, KERF_F32},
-    {128, false, KERF_F32}, {16, true, KERF_BF16},  {8, false, KERF_F32},
-    {8, false, KERF_F32},   {8, false, KERF_F32},   {8, false, KERF_F32},
-    {4, false, KERF_F32},   {4, false, KERF_F32},   {4, false, KERF_F32},
-    {8, false, KERF_F32},   {2, false, KERF_F32},   {2, false, KERF_F32},
+    {0, false, KERF_F32},   {32, true, KERF_F32},  {8, true, KERF_U8},
+    {8, true, KERF_I8},     {16, true, KERF_U16},  {16, true, KERF_I16},
+    {32, true, KERF_I32},   {64, true, KERF_I64},  {0, false, KERF_F32},
+    {8, true, KERF_BOOL},   {16, true, KERF_F16},  {64, true, KERF_F64},
+    {32, true, KERF_U32},   {64, true, KERF_U64},  {64, false, KERF_F32},
+    {128, false, KERF_F32}, {16, true, KERF_BF16}, {8, false, KERF_F32},
+    {8, false, KERF_F32},   {8, false, KERF_F32},  {8, false, KERF_F32},
+    {4, false, KERF_F32},   {4, false, KERF_F32},  {4, false, KERF_F32},
+    {8, false, KERF_F32},   {2, false, KERF_F32},  {2, false, KERF_F32},
 };
 #define ELEM_COUNT (sizeof elems / sizeof *elems)
 
@@ -84,8 +85,8 @@ fail(kerf_detail *why, kerf_err err, const kerf_onnx_tensor *t,
 {
     char name[KERF_ONNX_SHOWN];
 
-    return kerf_fail(why, err, "tensor '%s': %s",
-                     kerf_onnx_show(name, t->name), what);
+    return kerf_fail(why, err, "tensor '%s': %s", kerf_onnx_show(name, t->name),
+                     what);
 }
 
 /* One more dim; *count: elements. */
@@ -119,6 +120,21 @@ read_dims(kerf_onnx_tensor *t, const kerf_wire_field *f, uint64_t *count)
     return err;
 }
 
+static uint64_t
+wire_bytes(const kerf_wire_field *f)
+{
+    switch (f->wire) {
+    case 1:
+        return 8;
+    case 2:
+        return f->len;
+    case 5:
+        return 4;
+    default:
+        return 1; /* or more */
+    }
+}
+
 static void
 see_data(struct inside *in, const kerf_wire_field *f)
 {
@@ -135,10 +151,7 @@ see_data(struct inside *in, const kerf_wire_field *f)
     case ONNX_TENSOR_LONGS:
     case ONNX_TENSOR_DOUBLES:
     case ONNX_TENSOR_ULONGS:
-        in->typed += f->wire == 2   ? f->len
-                     : f->wire == 5 ? 4
-                     : f->wire == 1 ? 8
-                                    : 1;
+        in->typed += wire_bytes(f);
         break;
     default:
         break;
@@ -231,8 +244,8 @@ kerf_onnx_sparse_read(kerf_onnx_tensor *out, const uint8_t *data, size_t len,
     kerf_wire_field f;
 
     while (err == KERF_OK && kerf_wire_next(&r, &f)) {
-        if (f.wire == 2 && (f.number == ONNX_SPARSE_VALUES ||
-                            f.number == ONNX_SPARSE_INDICES))
+        if (f.wire == 2 &&
+            (f.number == ONNX_SPARSE_VALUES || f.number == ONNX_SPARSE_INDICES))
             err = kerf_onnx_tensor_read(&part[f.number], f.bytes, f.len, why);
         else if (f.number == ONNX_SPARSE_DIMS && (f.wire == 0 || f.wire == 2))
             err = read_dims(&t, &f, &count);
@@ -324,8 +337,7 @@ kerf_onnx_info_put(kerf_rope *rope, uint32_t number, const kerf_value *v,
     Kerf__Onnx__TensorShapeProto__Dimension dim[KERF_RANK_MAX];
     Kerf__Onnx__TensorShapeProto__Dimension *dims[KERF_RANK_MAX];
     Kerf__Onnx__TensorShapeProto shape = KERF__ONNX__TENSOR_SHAPE_PROTO__INIT;
-    Kerf__Onnx__TypeProto__Tensor tensor =
-        KERF__ONNX__TYPE_PROTO__TENSOR__INIT;
+    Kerf__Onnx__TypeProto__Tensor tensor = KERF__ONNX__TYPE_PROTO__TENSOR__INIT;
     Kerf__Onnx__TypeProto type = KERF__ONNX__TYPE_PROTO__INIT;
     Kerf__Onnx__ValueInfoProto info = KERF__ONNX__VALUE_INFO_PROTO__INIT;
     union { /* packing only reads */

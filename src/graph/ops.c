@@ -25,6 +25,7 @@ static const kerf_op_known known[] = {
     {"Cos", KERF_OP_PLAIN, KERF_COST_OUT, 1},
     {"DeformConv", KERF_OP_PLAIN, KERF_COST_CONV, 0},
     {"Div", KERF_OP_SMALL, KERF_COST_OUT, 1},
+    {"Dropout", KERF_OP_RANDOM, KERF_COST_NONE, 0}, /* in training */
     {"Elu", KERF_OP_PLAIN, KERF_COST_OUT, 1},
     {"Equal", KERF_OP_SMALL, KERF_COST_OUT, 1},
     {"Erf", KERF_OP_PLAIN, KERF_COST_OUT, 1},
@@ -74,6 +75,8 @@ static const kerf_op_known known[] = {
     {"Or", KERF_OP_SMALL, KERF_COST_OUT, 1},
     {"PRelu", KERF_OP_PLAIN, KERF_COST_OUT, 1},
     {"Pow", KERF_OP_SMALL, KERF_COST_OUT, 1},
+    {"QLinearConv", KERF_OP_PLAIN, KERF_COST_CONV, 0},
+    {"QLinearMatMul", KERF_OP_PLAIN, KERF_COST_MATMUL, 0},
     {"RMSNormalization", KERF_OP_PLAIN, KERF_COST_OUT, 7},
     {"RNN", KERF_OP_PLAIN, KERF_COST_RNN, 0},
     {"RandomNormal", KERF_OP_RANDOM, KERF_COST_NONE, 0},
