@@ -46,6 +46,11 @@ KERF_API KERF_NODISCARD kerf_err kerf_engine_open(kerf_engine **out,
 KERF_API void kerf_engine_close(kerf_engine *engine);
 KERF_API const char *kerf_engine_version(const kerf_engine *engine);
 
+/* False when the engine is known to lack this op of that format ("conv2d",
+ * "Conv"); what it does not know beforehand, it may refuse when it reads. */
+KERF_API bool kerf_engine_has_op(const kerf_engine *engine, kerf_format format,
+                                 const char *op);
+
 /* What kerf_engine_load() shall make static. */
 typedef struct kerf_load {
     /* NULL: ports take and give tensors as the model has them. Else, settled

@@ -14,6 +14,7 @@ int kerf_cmd_cloud(int argc, char **argv);
 int kerf_cmd_edge(int argc, char **argv);
 int kerf_cmd_card(int argc, char **argv);
 int kerf_cmd_run(int argc, char **argv);
+int kerf_cmd_cut(int argc, char **argv);
 int kerf_cmd_bench(int argc, char **argv);
 
 /* Flags that every command with an engine has. */

@@ -23,27 +23,6 @@ static const char about[] =
     "image becomes its input, its labels, and probes: what it answers to two\n"
     "seeded inputs, so that every machine can test it before use.";
 
-/* The first rule given that only an image can have; NULL: none. */
-static const char *
-find_image_rule(const kerf_rules *r)
-{
-    const struct {
-        bool given;
-        const char *name;
-    } rules[] = {
-        {r->has_size, "size"},     {r->has_resize, "resize"},
-        {r->has_colour, "colour"}, {r->has_layout, "layout"},
-        {r->has_scale, "scale"},   {r->has_mean, "mean"},
-        {r->has_std, "std"},       {r->has_pad, "pad"},
-    };
-
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        if (rules[i].given)
-            return rules[i].name;
-    }
-    return NULL;
-}
-
 static int
 parse(card_flags *f, int argc, char **argv)
 {
@@ -84,11 +63,11 @@ parse(card_flags *f, int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if (f->tensor && find_image_rule(&f->rules) != NULL) {
+    if (f->tensor && kerf_rules_image(&f->rules) != NULL) {
         return kerf_usage_error("card",
                                 "--tensor and --%s: only an image has such a "
                                 "rule",
-                                find_image_rule(&f->rules));
+                                kerf_rules_image(&f->rules));
     }
     f->rules.own_card = true;
     kerf_cmd_apply(&f->common, &f->engine);

@@ -15,6 +15,7 @@ static const struct {
     {"cloud", kerf_cmd_cloud, "serve tails, ship heads to edges"},
     {"edge", kerf_cmd_edge, "get heads, run them on inputs, show the answers"},
     {"run", kerf_cmd_run, "run a whole model on this machine"},
+    {"cut", kerf_cmd_cut, "list the cuts of a model, make one and prove it"},
     {"card", kerf_cmd_card, "write down how a model takes its input"},
     {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},
 };

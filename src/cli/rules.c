@@ -65,3 +65,23 @@ kerf_rules_apply(const kerf_rules *r, kerf_card *card, kerf_detail *why)
     }
     return KERF_OK;
 }
+
+const char *
+kerf_rules_image(const kerf_rules *r)
+{
+    const struct {
+        bool given;
+        const char *name;
+    } rules[] = {
+        {r->has_size, "size"},     {r->has_resize, "resize"},
+        {r->has_colour, "colour"}, {r->has_layout, "layout"},
+        {r->has_scale, "scale"},   {r->has_mean, "mean"},
+        {r->has_std, "std"},       {r->has_pad, "pad"},
+    };
+
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        if (rules[i].given)
+            return rules[i].name;
+    }
+    return NULL;
+}

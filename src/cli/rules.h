@@ -77,4 +77,7 @@ typedef struct kerf_rules {
 KERF_NODISCARD kerf_err kerf_rules_apply(const kerf_rules *rules,
                                          kerf_card *card, kerf_detail *why);
 
+/* The name of the first rule given that only an image can have; NULL: none. */
+const char *kerf_rules_image(const kerf_rules *rules);
+
 #endif

@@ -52,11 +52,10 @@ check_name(const char *name, kerf_detail *why)
 static kerf_err
 check_cut(const kerf_cut *cut, kerf_detail *why)
 {
-    const char *refused = kerf_cut_refusal(cut);
-
-    return refused == NULL ? KERF_OK
-                           : kerf_fail(why, KERF_ENOTSUP,
-                                       "this cut is refused: %s", refused);
+    return cut->refused == NULL
+               ? KERF_OK
+               : kerf_fail(why, KERF_ENOTSUP, "this cut is refused: %s",
+                           cut->refused);
 }
 
 /* The file of one half: "client_infer_NAME" + ending. */

@@ -228,13 +228,3 @@ kerf_cut_settle(kerf_cut_model *m, const char *const *shape, size_t count,
     count_input_bytes(m);
     return KERF_OK;
 }
-
-const char *
-kerf_cut_refusal(const kerf_cut *cut)
-{
-    if (cut->refused != NULL)
-        return cut->refused;
-    return cut->count > KERF_PORTS_MAX
-               ? "more tensors cross than a network may have ports"
-               : NULL;
-}

@@ -62,8 +62,4 @@ KERF_NODISCARD kerf_err kerf_cut_settle(kerf_cut_model *m,
 KERF_NODISCARD kerf_err kerf_cut_type(kerf_cut_model *m, kerf_engine *engine,
                                       kerf_detail *why);
 
-/* NULL, or why this cut cannot be made, whatever the graph says: the caller
- * shows it as kerf_cut.refused. */
-const char *kerf_cut_refusal(const kerf_cut *cut);
-
 #endif

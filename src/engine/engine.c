@@ -73,6 +73,14 @@ kerf_engine_version(const kerf_engine *engine)
     return engine->backend->version(engine);
 }
 
+bool
+kerf_engine_has_op(const kerf_engine *engine, kerf_format format,
+                   const char *op)
+{
+    return engine->backend->has_op == NULL ||
+           engine->backend->has_op(format, op);
+}
+
 kerf_err
 kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
                  const kerf_load *how, kerf_detail *why)

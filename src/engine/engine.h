@@ -31,6 +31,7 @@ typedef struct kerf_backend {
                      kerf_detail *why);
     void (*close)(kerf_engine *engine);
     const char *(*version)(const kerf_engine *engine);
+    bool (*has_op)(kerf_format format, const char *op); /* NULL: all */
     /* Fills read->own and the ports. m's bytes live until drop(). */
     kerf_err (*read)(kerf_engine *engine, kerf_graph_read *read,
                      const kerf_model_bytes *m, kerf_detail *why);

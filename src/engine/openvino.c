@@ -10,6 +10,7 @@
 #include "engine/openvino.h"
 
 #include "base/text.h"
+#include "engine/openvino_ops.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ static kerf_err open_engine(kerf_engine **out, const kerf_engine_opts *opts,
                             kerf_detail *why);
 static void close_engine(kerf_engine *engine);
 static const char *version(const kerf_engine *engine);
+static bool has_op(kerf_format format, const char *op);
 static void free_net(kerf_net *net);
 static kerf_err new_request(kerf_request **out, kerf_net *net,
                             kerf_detail *why);
@@ -63,6 +65,7 @@ const kerf_backend kerf_backend_openvino = {
     .open = open_engine,
     .close = close_engine,
     .version = version,
+    .has_op = has_op,
     .read = kerf_openvino_read,
     .drop = kerf_openvino_drop,
     .peek = kerf_openvino_peek,
@@ -201,6 +204,14 @@ static const char *
 version(const kerf_engine *engine)
 {
     return ((const struct ov_engine *)engine)->version;
+}
+
+static bool
+has_op(kerf_format format, const char *op)
+{
+    const kerf_pd_text type = {op, strlen(op)};
+
+    return format != KERF_FORMAT_PADDLE || kerf_openvino_has_op(&type);
 }
 
 static void

@@ -1,0 +1,46 @@
+/*
+ * cut_cmd.h - what the parts of `kerf cut` share: its flags, and a model opened
+ * by them.
+ * Threads: one.
+ */
+#ifndef KERF_CLI_CUT_CMD_H
+#define KERF_CLI_CUT_CMD_H
+
+#include "cli/cmd.h"
+#include "cli/rules.h"
+#include "cut/make.h"
+
+typedef struct kerf_cut_flags {
+    const char *arg[2]; /* MODEL, or HEAD and TAIL */
+    const char *at, *out, *name, *svg;
+    bool json, prove, no_proof, force, info, join;
+    bool has_tolerance;
+    double tolerance;
+    kerf_list input, shape;
+    kerf_rules rules;
+    kerf_engine_opts engine;
+    kerf_cmd_common common;
+} kerf_cut_flags;
+
+/* Maps the model of path, its card with the flags over it, and settles its
+ * inputs. *m must be zeroed, and is closed by the caller also after an error.
+ */
+KERF_NODISCARD kerf_err kerf_cut_cmd_open(const kerf_cut_flags *f,
+                                          const char *path, kerf_cut_model *m,
+                                          kerf_detail *why);
+/* Opens the engine and types the model's tensors with it. */
+KERF_NODISCARD kerf_err kerf_cut_cmd_type(const kerf_cut_flags *f,
+                                          kerf_cut_model *m,
+                                          kerf_engine **engine,
+                                          kerf_detail *why);
+/* The model's note, if any, as one line on stderr. */
+void kerf_cut_cmd_note(const kerf_cut_model *m);
+kerf_proof_opts kerf_cut_cmd_proof(const kerf_cut_flags *f);
+
+/* Each does one thing of `kerf cut` and returns the exit status. */
+int kerf_cut_cmd_at(const kerf_cut_flags *f);    /* cut_make.c */
+int kerf_cut_cmd_join(const kerf_cut_flags *f);  /* cut_make.c */
+int kerf_cut_cmd_prove(const kerf_cut_flags *f); /* cut_prove.c */
+int kerf_cut_cmd_info(const kerf_cut_flags *f);  /* cut_info.c */
+
+#endif
