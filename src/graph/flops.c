@@ -84,13 +84,34 @@ of_recurrent(const kerf_graph *g, const kerf_node *n, const kerf_shape *data,
     return true;
 }
 
+/* The output that the work is for: the biggest one, since batch_norm gives what
+ * it saves for training before it. NULL when one of them has a size that is not
+ * known; such without any shape are scratch memory (ReserveSpace). */
+static const kerf_shape *
+biggest_out(const kerf_graph *g, const kerf_node *n)
+{
+    const kerf_shape *best = NULL;
+
+    for (size_t i = 0; i < n->out_count; i++) {
+        const kerf_shape *s = shape_of(g, n->out[i]);
+
+        if (s == NULL && n->out[i] != KERF_GRAPH_NONE &&
+            g->value[n->out[i]].is_shaped)
+            return NULL;
+        if (s == NULL)
+            continue;
+        if (best == NULL || elements(s) > elements(best))
+            best = s;
+    }
+    return best;
+}
+
 /* False when a shape is not known. */
 static bool
 count(const kerf_graph *g, const kerf_node *n, const kerf_op_known *op,
       double *out)
 {
-    const kerf_shape *given =
-        shape_of(g, n->out_count > 0 ? n->out[0] : KERF_GRAPH_NONE);
+    const kerf_shape *given = biggest_out(g, n);
     const kerf_shape *data = shape_of(g, n->data);
     const kerf_shape *weight = shape_of(g, n->weight);
     bool has_all = true;

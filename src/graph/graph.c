@@ -153,22 +153,40 @@ kerf_graph_write(const kerf_graph *g, const kerf_part *part, kerf_rope *graph,
     return g->own->format->write(g, part, graph, weights, why);
 }
 
+/* What a node or the caller of the network reads: an engine may not even have
+ * what nobody does (what a batch_norm saves for training, shapes before a
+ * reshape). */
+static void
+mark_read(const kerf_graph *g, bool *read)
+{
+    for (size_t i = 0; i < g->node_count; i++) {
+        for (size_t k = 0; k < g->node[i].in_count && g->node[i].is_live; k++) {
+            if (g->node[i].in[k] != KERF_GRAPH_NONE)
+                read[g->node[i].in[k]] = true;
+        }
+    }
+    for (size_t i = 0; i < g->output_count; i++)
+        read[g->output[i]] = true;
+}
+
 kerf_err
 kerf_graph_write_probe(const kerf_graph *g, kerf_rope *graph,
                        kerf_rope *weights, uint32_t **value, size_t *count,
                        kerf_detail *why)
 {
     kerf_part part = {.in = g->input, .in_count = g->input_count};
+    bool *read = calloc(g->value_count + 1, sizeof *read);
     kerf_err err = KERF_ENOMEM;
 
     part.node = calloc(g->node_count + 1, sizeof *part.node);
     part.out = calloc(g->value_count + 1, sizeof *part.out);
-    if (part.node == NULL || part.out == NULL)
+    if (read == NULL || part.node == NULL || part.out == NULL)
         goto out;
+    mark_read(g, read);
     for (size_t i = 0; i < g->node_count; i++)
         part.node[i] = g->node[i].is_live;
     for (uint32_t v = 0; v < g->value_count; v++) {
-        if (kerf_value_can_cross(g, v) &&
+        if (read[v] && kerf_value_can_cross(g, v) &&
             kerf_graph_find(g, g->value[v].name) == v)
             part.out[part.out_count++] = v;
     }
@@ -179,6 +197,7 @@ kerf_graph_write_probe(const kerf_graph *g, kerf_rope *graph,
     *count = part.out_count;
     part.out = NULL;
 out:
+    free(read);
     free(part.node);
     free(part.out);
     return err;

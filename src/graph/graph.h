@@ -130,9 +130,10 @@ KERF_NODISCARD kerf_err kerf_graph_write(const kerf_graph *g,
                                          kerf_rope *graph, kerf_rope *weights,
                                          kerf_detail *why);
 
-/* The whole network with every tensor that can cross as an output, for an
- * engine to say their shapes. *value: new array -> free(): the value of each
- * output. Values of names that are written more than once are left out. */
+/* The whole network with every tensor that can cross and that is read as an
+ * output, for an engine to say their shapes. *value: new array -> free(): the
+ * value of each output. Values of names that are written more than once are
+ * left out. */
 KERF_NODISCARD kerf_err kerf_graph_write_probe(const kerf_graph *g,
                                                kerf_rope *graph,
                                                kerf_rope *weights,
