@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAME_COLUMNS 36
+
 /* All cuts of one model. */
 struct proofs {
     kerf_cut_model model;
@@ -82,7 +84,13 @@ show_line(const struct proofs *p, const kerf_cut *cut, const kerf_proof *proof)
     (void)snprintf(text, sizeof text, "%s %s", kerf_cut_after_op(g, cut),
                    kerf_cut_after(g, cut));
     (void)fprintf(t.out, "%5u  ", cut->index);
-    kerf_term_cell(&t, cut->index == 0 ? "the input" : text, 36, false);
+    if (cut->index == 0)
+        (void)snprintf(text, sizeof text, "the input");
+    kerf_term_cell(&t, text,
+                   t.is_tty || kerf_term_columns(text) < NAME_COLUMNS
+                       ? NAME_COLUMNS
+                       : (int)kerf_term_columns(text),
+                   false);
     if (cut->refused != NULL)
         (void)fprintf(t.out, "  %srefused: %s%s\n", kerf_term_dim(&t),
                       cut->refused, kerf_term_plain(&t));

@@ -92,18 +92,18 @@ fix_from_file(kerf_graph *g, const uint32_t *asked, size_t count)
     return KERF_OK;
 }
 
-/* The file is what other runtimes read: its dtype goes first. */
+/* The file is what other runtimes read: its dtype goes first. A size that
+ * depends on the data is none, whatever the file says. */
 static void
 take_said(kerf_cut_model *m, uint32_t value, const kerf_out_shape *out)
 {
     const kerf_value *v = &m->graph->value[value];
-    bool fixed = m->is_settled && kerf_shape_is_static(&out->fixed);
 
     if (out->is_known)
         kerf_graph_set_type(m->graph, value,
                             v->type == KERF_VALUE_TENSOR ? v->dtype
                                                          : out->dtype,
-                            &out->shape, fixed ? &out->fixed : NULL);
+                            &out->shape, m->is_settled ? &out->fixed : NULL);
 }
 
 static void
