@@ -174,17 +174,20 @@ kerf_graph_write_probe(const kerf_graph *g, kerf_rope *graph,
                        kerf_rope *weights, uint32_t **value, size_t *count,
                        kerf_detail *why)
 {
-    kerf_part part = {.in = g->input, .in_count = g->input_count};
+    kerf_part part = {0};
     bool *read = calloc(g->value_count + 1, sizeof *read);
-    kerf_err err = KERF_ENOMEM;
+    uint32_t *out = calloc(g->value_count + 1, sizeof *out);
+    kerf_err err = kerf_part_whole(g, &part);
 
-    part.node = calloc(g->node_count + 1, sizeof *part.node);
-    part.out = calloc(g->value_count + 1, sizeof *part.out);
-    if (read == NULL || part.node == NULL || part.out == NULL)
+    if (read == NULL || out == NULL || err != KERF_OK) {
+        err = kerf_fail(why, KERF_ENOMEM, "out of memory");
         goto out;
+    }
     mark_read(g, read);
-    for (size_t i = 0; i < g->node_count; i++)
-        part.node[i] = g->node[i].is_live;
+    free(part.out);
+    part.out = out;
+    part.out_count = 0;
+    out = NULL;
     for (uint32_t v = 0; v < g->value_count; v++) {
         if (read[v] && kerf_value_can_cross(g, v) &&
             kerf_graph_find(g, g->value[v].name) == v)
@@ -197,9 +200,9 @@ kerf_graph_write_probe(const kerf_graph *g, kerf_rope *graph,
     *count = part.out_count;
     part.out = NULL;
 out:
+    kerf_part_fini(&part);
     free(read);
-    free(part.node);
-    free(part.out);
+    free(out);
     return err;
 }
 

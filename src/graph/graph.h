@@ -115,6 +115,8 @@ typedef struct kerf_part {
     size_t in_count, out_count;
 } kerf_part;
 
+/* All of it, with its own ports. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_part_whole(const kerf_graph *g, kerf_part *out);
 void kerf_part_fini(kerf_part *part); /* accepts a zeroed one */
 
 /*

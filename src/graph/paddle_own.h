@@ -86,11 +86,6 @@ KERF_NODISCARD kerf_err kerf_pd_put_op(kerf_rope *block, const kerf_pd_op *op,
 KERF_NODISCARD kerf_err kerf_pd_put_var(kerf_rope *block,
                                         const kerf_pd_var *var,
                                         const kerf_pd_edit *edit);
-/* Appends the fields of a block that runs within an op, to a rope of its own,
- * with all its ops and variables. parent: the new index. */
-KERF_NODISCARD kerf_err kerf_pd_put_inner(kerf_rope *out, const kerf_pdmodel *m,
-                                          uint32_t block, uint32_t parent,
-                                          const kerf_pd_edit *edit);
 /* The fields of block 0 but for variables and ops. */
 void kerf_pd_put_rest(kerf_rope *out, const kerf_pdmodel *m);
 /* An op of that type that has one input, one output, and col when >= 0. */
@@ -98,6 +93,43 @@ void kerf_pd_put_port(kerf_rope *block, const char *type, const char *in,
                       const char *out, int col);
 /* A variable "feed" (or "fetch"), which all such ops of a program share. */
 void kerf_pd_put_port_var(kerf_rope *block, bool is_feed);
+
+/* What of a program is kept. */
+typedef struct kerf_pd_plan {
+    const kerf_graph *g;
+    const kerf_paddle *p;
+    const kerf_part *part;
+    bool *need_node, *need_value; /* [node_count], [value_count] */
+    bool *op;                     /* of block 0, [op_count] */
+    bool *var;                    /* of block 0, [var_count] */
+    bool *param;                  /* [param_count] */
+    uint32_t *block; /* [block_count]: new index; KERF_GRAPH_NONE: gone */
+    uint32_t blocks; /* how many are kept, with block 0 */
+    kerf_pd_edit edit;
+    char *feed, *fetch; /* names of variables of ports; NULL: there are none */
+} kerf_pd_plan;
+
+/* part must outlive the plan. kerf_pd_plan_fini() it in every case.
+ * Errors: those of kerf_part_needs(). */
+KERF_NODISCARD kerf_err kerf_pd_plan_make(kerf_pd_plan *plan,
+                                          const kerf_graph *g,
+                                          const kerf_part *part,
+                                          kerf_detail *why);
+void kerf_pd_plan_fini(kerf_pd_plan *plan);
+
+/* Appends the kept blocks that ops run, as fields of a ProgramDesc: whole, with
+ * plan->block as their numbers. Errors: those of kerf_pd_put_op(). */
+KERF_NODISCARD kerf_err kerf_pd_put_inner(kerf_rope *blocks,
+                                          const kerf_pd_plan *plan);
+/* A whole ProgramDesc: those blocks, which are moved, and what else p has:
+ * version, op versions and what we do not know. */
+void kerf_pd_put_program(kerf_rope *out, const kerf_paddle *p,
+                         kerf_rope *blocks);
+/* Moves both to their places when all is well and no file is too big.
+ * Errors: KERF_ENOMEM, KERF_ETOOBIG. */
+KERF_NODISCARD kerf_err kerf_pd_hand_over(kerf_rope *program, kerf_rope *params,
+                                          kerf_rope *graph, kerf_rope *weights,
+                                          kerf_detail *why);
 
 kerf_err kerf_paddle_write(const kerf_graph *g, const kerf_part *part,
                            kerf_rope *graph, kerf_rope *weights,

@@ -4,6 +4,7 @@
  * apart; protobuf-c keeps what it does not know of them.
  */
 #include "graph/paddle_own.h"
+#include "kerf/limits.h"
 #include "paddle.pb-c.h"
 
 #include <stdlib.h>
@@ -234,32 +235,82 @@ kerf_pd_put_rest(kerf_rope *out, const kerf_pdmodel *m)
     }
 }
 
-kerf_err
-kerf_pd_put_inner(kerf_rope *out, const kerf_pdmodel *m, uint32_t block,
-                  uint32_t parent, const kerf_pd_edit *edit)
+/* The fields of one of them. */
+static kerf_err
+put_block(kerf_rope *out, const kerf_pd_plan *plan, uint32_t block)
 {
+    const kerf_pdmodel *m = &plan->p->program;
     const kerf_pd_block *b = &m->block[block];
-    /* What an op of this block calls by name may be another block's. */
-    const kerf_pd_edit inner = {.block = edit->block,
-                                .block_count = edit->block_count};
-    uint32_t index = edit->block != NULL ? edit->block[block] : block;
+    /* No new names: what its ops call by a name may be its own. */
+    const kerf_pd_edit edit = {.block = plan->edit.block,
+                               .block_count = plan->edit.block_count};
     kerf_rd r = {.at = b->bytes, .left = b->len};
     kerf_err err = KERF_OK;
     uint32_t op = b->first_op;
     kerf_wire_field f;
 
-    kerf_wire_put_int(out, KERF_PD_BLOCK_IDX, index);
-    kerf_wire_put_int(out, KERF_PD_BLOCK_PARENT, parent);
+    kerf_wire_put_int(out, KERF_PD_BLOCK_IDX, plan->block[block]);
+    kerf_wire_put_int(out, KERF_PD_BLOCK_PARENT,
+                      plan->block[plan->p->parent[block]]);
     while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.number == KERF_PD_BLOCK_IDX || f.number == KERF_PD_BLOCK_PARENT ||
-            (f.number == KERF_PD_BLOCK_FORWARD && edit->block != NULL))
+            (f.number == KERF_PD_BLOCK_FORWARD && edit.block != NULL))
             continue; /* forward: none, of a network that only runs */
         if (f.number == KERF_PD_BLOCK_OPS && f.wire == 2)
-            err = kerf_pd_put_op(out, &m->op[op++], &inner);
+            err = kerf_pd_put_op(out, &m->op[op++], &edit);
         else
             kerf_rope_view(out, f.whole, f.whole_len);
     }
     return err;
+}
+
+kerf_err
+kerf_pd_put_inner(kerf_rope *blocks, const kerf_pd_plan *plan)
+{
+    kerf_err err = KERF_OK;
+
+    for (uint32_t b = 1; b < plan->p->program.block_count && err == KERF_OK;
+         b++) {
+        kerf_rope inside = {0};
+
+        if (plan->block[b] == KERF_GRAPH_NONE)
+            continue;
+        err = put_block(&inside, plan, b);
+        kerf_wire_put_rope(blocks, KERF_PD_PROGRAM_BLOCKS, &inside);
+    }
+    return err;
+}
+
+void
+kerf_pd_put_program(kerf_rope *out, const kerf_paddle *p, kerf_rope *blocks)
+{
+    kerf_rd r = {.at = p->bytes, .left = p->len};
+    kerf_wire_field f;
+
+    while (kerf_wire_next(&r, &f)) {
+        if (f.number == KERF_PD_PROGRAM_BLOCKS)
+            kerf_rope_move(out, blocks); /* all, at the first */
+        else
+            kerf_rope_view(out, f.whole, f.whole_len);
+    }
+}
+
+kerf_err
+kerf_pd_hand_over(kerf_rope *program, kerf_rope *params, kerf_rope *graph,
+                  kerf_rope *weights, kerf_detail *why)
+{
+    if (program->bad || params->bad)
+        return kerf_fail(why, KERF_ENOMEM, "out of memory");
+    if (program->len > KERF_MODEL_BYTES_MAX ||
+        params->len > KERF_MODEL_BYTES_MAX)
+        return kerf_fail(why, KERF_ETOOBIG,
+                         "the program would have more than %zu bytes",
+                         KERF_MODEL_BYTES_MAX);
+    kerf_rope_move(graph, program);
+    kerf_rope_move(weights, params);
+    if (graph->bad || weights->bad)
+        return kerf_fail(why, KERF_ENOMEM, "out of memory");
+    return KERF_OK;
 }
 
 /* protobuf-c wants strings that it could change; it only reads them. */

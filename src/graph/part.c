@@ -25,6 +25,28 @@ kerf_part_fini(kerf_part *part)
     *part = (kerf_part){0};
 }
 
+kerf_err
+kerf_part_whole(const kerf_graph *g, kerf_part *out)
+{
+    kerf_part part = {.in_count = g->input_count, .out_count = g->output_count};
+
+    part.node = calloc(g->node_count + 1, sizeof *part.node);
+    part.in = calloc(part.in_count + 1, sizeof *part.in);
+    part.out = calloc(part.out_count + 1, sizeof *part.out);
+    if (part.node == NULL || part.in == NULL || part.out == NULL) {
+        kerf_part_fini(&part);
+        return KERF_ENOMEM;
+    }
+    for (size_t i = 0; i < g->node_count; i++)
+        part.node[i] = g->node[i].is_live;
+    for (size_t i = 0; i < part.in_count; i++)
+        part.in[i] = g->input[i];
+    for (size_t i = 0; i < part.out_count; i++)
+        part.out[i] = g->output[i];
+    *out = part;
+    return KERF_OK;
+}
+
 /* Marks what leads to the outputs, from the last node to the first; is_in:
  * [value_count], inputs of the part. */
 static kerf_err
