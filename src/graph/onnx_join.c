@@ -312,14 +312,15 @@ find_same(kerf_onnx_joint *j)
 }
 
 kerf_err
-kerf_onnx_claim(kerf_onnx_joint *j, const char *name, uint32_t *out)
+kerf_onnx_claim(kerf_onnx_joint *j, const char *name, const char *what,
+                uint32_t *out)
 {
     const kerf_graph *const all[] = {j->whole, j->head.g, j->tail.g};
     char *fresh = NULL;
     kerf_err err;
 
     if (kerf_graph_find(j->whole, name) != KERF_GRAPH_NONE) {
-        fresh = kerf_onnx_fresh_name(all, 3, name, "join", 0);
+        fresh = kerf_onnx_fresh_name(all, 3, name, what, 0);
         if (fresh == NULL)
             return kerf_fail(j->why, KERF_ENOMEM, "no memory for a name");
         name = fresh;
@@ -341,7 +342,7 @@ name_value(kerf_onnx_joint *j, kerf_onnx_side *s, uint32_t v)
     if (s->final[v] != KERF_GRAPH_NONE ||
         (node != KERF_GRAPH_NONE && s->is_dropped[node]))
         return KERF_OK;
-    return kerf_onnx_claim(j, s->g->value[v].name, &s->final[v]);
+    return kerf_onnx_claim(j, s->g->value[v].name, "join", &s->final[v]);
 }
 
 /* The tail's value, which may be one of the head. */
@@ -354,7 +355,8 @@ name_output(kerf_onnx_joint *j, uint32_t v)
         return name_value(j, &j->tail, v);
     if (j->head.final[other] != KERF_GRAPH_NONE)
         return KERF_OK;
-    return kerf_onnx_claim(j, j->tail.g->value[v].name, &j->head.final[other]);
+    return kerf_onnx_claim(j, j->tail.g->value[v].name, "join",
+                           &j->head.final[other]);
 }
 
 static kerf_err

@@ -40,9 +40,9 @@ KERF_NODISCARD kerf_err kerf_onnx_equal(const kerf_onnx_joint *j,
                                         kerf_onnx_message is,
                                         const kerf_wire_field *head,
                                         const kerf_wire_field *tail, bool *out);
-/* A value of the whole of that name, or of a new one like it. */
+/* A new value of the whole: of that name, or NAME/kerf_WHAT0 if it is taken. */
 KERF_NODISCARD kerf_err kerf_onnx_claim(kerf_onnx_joint *j, const char *name,
-                                        uint32_t *out);
+                                        const char *what, uint32_t *out);
 
 static inline const char *
 kerf_onnx_final_name(const kerf_onnx_joint *j, const kerf_onnx_side *s,

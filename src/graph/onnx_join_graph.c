@@ -7,7 +7,6 @@ struct put {
     kerf_onnx_joint *j;
     kerf_rope *graph;
     bool *is_in, *is_out;  /* owned; [values of the whole], of its ports */
-    char **out_name;       /* owned; [tail's output_count]; NULL: the value's */
     kerf_onnx_names loose; /* fields of the head's graph about no value, whole;
                               sorted */
 };
@@ -36,9 +35,6 @@ kerf_onnx_join_graph(kerf_onnx_joint *j, kerf_rope *graph)
         put_infos(&p, &j->head);
         put_infos(&p, &j->tail);
     }
-    for (size_t i = 0; p.out_name != NULL && i < j->tail.g->output_count; i++)
-        free(p.out_name[i]);
-    free(p.out_name);
     free(p.is_in);
     free(p.is_out);
     free(p.loose.at);
@@ -71,7 +67,7 @@ bridge(struct put *p, const kerf_onnx_side *s, kerf_onnx_text name)
         return other == s->final[v] || whole->value[other].origin == s->final[v]
                    ? KERF_OK
                    : fail_name(p, name);
-    err = kerf_onnx_claim(p->j, s->g->value[v].name, &other);
+    err = kerf_onnx_claim(p->j, s->g->value[v].name, "join", &other);
     if (err != KERF_OK)
         return err;
     whole->value[other].origin = s->final[v]; /* it is the same */
@@ -296,17 +292,19 @@ put_output(struct put *p, size_t port)
 {
     const kerf_onnx_side *s = &p->j->tail;
     uint32_t v = s->g->output[port];
-    const kerf_graph *const all[] = {p->j->whole, p->j->head.g, s->g};
     const char *name = kerf_onnx_final_name(p->j, s, v);
 
     if (p->is_in[s->final[v]] || p->is_out[s->final[v]]) {
-        p->out_name[port] = kerf_onnx_fresh_name(all, 3, name, "out", port);
-        if (p->out_name[port] == NULL)
-            return kerf_fail(p->j->why, KERF_ENOMEM, "no memory for a name");
-        kerf_onnx_put_identity(p->graph, name, p->out_name[port],
-                               p->out_name[port]);
+        const char *from = name;
+        uint32_t alias;
+        kerf_err err =
+            kerf_onnx_claim(p->j, s->g->value[v].name, "out", &alias);
+
+        if (err != KERF_OK)
+            return err;
+        name = p->j->whole->value[alias].name;
+        kerf_onnx_put_identity(p->graph, from, name, name);
         p->j->has_identity = true;
-        name = p->out_name[port];
     }
     p->is_out[s->final[v]] = true;
     kerf_onnx_put_info(p->graph, ONNX_GRAPH_OUTPUT, s->g, v, name);
@@ -322,8 +320,7 @@ put_ports(struct put *p)
 
     p->is_in = calloc(values, sizeof *p->is_in);
     p->is_out = calloc(values, sizeof *p->is_out);
-    p->out_name = calloc(j->tail.g->output_count + 1, sizeof *p->out_name);
-    if (p->is_in == NULL || p->is_out == NULL || p->out_name == NULL)
+    if (p->is_in == NULL || p->is_out == NULL)
         return kerf_fail(j->why, KERF_ENOMEM, "no memory to join two models");
     for (size_t i = 0; i < j->head.g->input_count; i++)
         put_input(p, &j->head, j->head.g->input[i]);

@@ -118,7 +118,19 @@ kerf_onnx_put(kerf_rope *rope, const kerf_onnx *k, kerf_onnx_message is,
     return put_inside(rope, k, is, f, name, 0, why);
 }
 
-/* What the file says about v is all that is known of it. */
+/* Each dim is as v has it, or free. */
+static bool
+is_shape_told(const kerf_shape *v, const kerf_shape *told)
+{
+    bool is_told = v->rank == told->rank;
+
+    for (uint32_t d = 0; is_told && d < v->rank; d++)
+        is_told = told->dims[d] < 0 || told->dims[d] == v->dims[d];
+    return is_told;
+}
+
+/* What the file says about v is all that is known of it, and not more: it may
+ * have been written for another batch. */
 static bool
 is_told(const kerf_value *v, const kerf_wire_field *f)
 {
@@ -130,7 +142,7 @@ is_told(const kerf_value *v, const kerf_wire_field *f)
         return true;
     return told.type == KERF_VALUE_TENSOR && told.dtype == v->dtype &&
            (!v->is_shaped ||
-            (told.is_shaped && told.shape.rank == v->shape.rank));
+            (told.is_shaped && is_shape_told(&v->shape, &told.shape)));
 }
 
 void

@@ -6,6 +6,7 @@
  * name can be given only once: an input of the network keeps its name and the
  * output has a new one; any other keeps its name as output, where users look.
  */
+#include "base/text.h"
 #include "graph/onnx_own.h"
 
 #include <stdio.h>
@@ -27,6 +28,7 @@ struct writer {
 
 static kerf_err init_writer(struct writer *w);
 static void fini_writer(struct writer *w);
+static kerf_err check_inputs(const struct writer *w);
 static kerf_err name_ports(struct writer *w);
 static void find_here(struct writer *w);
 static kerf_err put_nodes(struct writer *w, kerf_rope *graph);
@@ -43,6 +45,8 @@ kerf_onnx_write(const kerf_graph *g, const kerf_part *part, kerf_rope *graph,
 
     if (err == KERF_OK)
         err = kerf_part_needs(g, part, w.need_node, w.need_value, why);
+    if (err == KERF_OK)
+        err = check_inputs(&w);
     if (err == KERF_OK)
         err = name_ports(&w);
     if (err != KERF_OK)
@@ -101,6 +105,24 @@ fini_writer(struct writer *w)
     free(w->in_at);
     free(w->in_name);
     free(w->out_name);
+}
+
+/* A model that does not say what it takes is one for nobody. */
+static kerf_err
+check_inputs(const struct writer *w)
+{
+    for (size_t i = 0; i < w->part->in_count; i++) {
+        const kerf_value *v = &w->g->value[w->part->in[i]];
+        char name[KERF_ONNX_SHOWN];
+
+        if (v->type == KERF_VALUE_UNTYPED)
+            return kerf_fail(
+                w->why, KERF_ENOTSUP,
+                "neither the engine nor the file says the type of '%s': put "
+                "the model through onnx.shape_inference.infer_shapes() first",
+                kerf_text_safe(name, sizeof name, v->name));
+    }
+    return KERF_OK;
 }
 
 /* New names for the ports that an Identity connects. */
