@@ -69,7 +69,7 @@ count_params(kerf_cut_info *info, const kerf_graph *g)
         const kerf_value *v = &g->value[i];
         size_t elements = 0;
 
-        if (v->kind != KERF_VALUE_PARAM)
+        if (v->kind != KERF_VALUE_PARAM && v->bytes == 0)
             continue;
         info->params++;
         info->param_bytes += v->bytes;

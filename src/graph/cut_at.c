@@ -397,7 +397,7 @@ cost_half(const kerf_graph *g, const kerf_cut *cut, bool head,
         cost->flops += flops;
     }
     for (size_t v = 0; v < g->value_count && err == KERF_OK; v++) {
-        if (!need_value[v] || g->value[v].kind != KERF_VALUE_PARAM)
+        if (!need_value[v])
             continue;
         cost->params += kerf_param_count(&g->value[v]);
         cost->param_bytes += g->value[v].bytes;

@@ -212,7 +212,7 @@ sum_up(struct walk *w)
         const kerf_value *p = &g->value[v];
         uint64_t count = kerf_param_count(p);
 
-        if (p->kind != KERF_VALUE_PARAM || w->span[v].first == KERF_GRAPH_NONE)
+        if (w->span[v].first == KERF_GRAPH_NONE)
             continue;
         at[w->span[v].first + 1].begun += count;
         at[w->span[v].first + 1].begun_bytes += p->bytes;

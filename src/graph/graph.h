@@ -53,7 +53,8 @@ typedef struct kerf_value {
     bool is_fixed;       /* fixed[] is known: every dim for one sample */
     kerf_dtype dtype;
     kerf_shape shape, fixed;
-    uint64_t bytes;  /* of a parameter's data */
+    uint64_t bytes;  /* that the file stores of it: a parameter's, or those of
+                        a node that is a constant */
     uint32_t origin; /* the format's own index of it */
 } kerf_value;
 

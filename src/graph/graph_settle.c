@@ -106,8 +106,8 @@ find_const(kerf_graph *g)
         kerf_op_trait trait = kerf_op_find(n->op)->trait;
 
         n->is_random |= trait == KERF_OP_RANDOM;
-        n->is_const = !n->is_random && trait != KERF_OP_CONTROL &&
-                      gives_own_names(g, n);
+        n->is_const =
+            !n->is_random && trait != KERF_OP_CONTROL && gives_own_names(g, n);
         for (size_t k = 0; k < n->in_count && n->is_const; k++)
             n->is_const =
                 n->in[k] == KERF_GRAPH_NONE || g->value[n->in[k]].is_const;

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define FIELDS_MAX ((size_t)4 * KERF_GRAPH_VALUES_MAX)
-#define OP_MAX 512 /* bytes of domain and type */
 
 struct reader {
     kerf_graph *g;
@@ -28,7 +27,6 @@ static kerf_err read_fields(struct reader *rd, kerf_onnx_fields *fields,
                             kerf_rd r);
 static kerf_err add_params(struct reader *rd);
 static kerf_err add_inputs(struct reader *rd);
-static kerf_err add_nodes(struct reader *rd);
 static kerf_err add_outputs(struct reader *rd);
 static kerf_err read_infos(struct reader *rd);
 
@@ -48,7 +46,7 @@ read_onnx(kerf_graph *g, const kerf_model_bytes *m, kerf_detail *why)
     if (err == KERF_OK)
         err = add_inputs(&rd);
     if (err == KERF_OK)
-        err = add_nodes(&rd);
+        err = kerf_onnx_add_nodes(g, rd.k, rd.has_random, why);
     if (err == KERF_OK)
         err = add_outputs(&rd);
     if (err == KERF_OK)
@@ -71,16 +69,6 @@ close_onnx(void *state)
     free(k);
 }
 
-static kerf_err
-fail(const struct reader *rd, kerf_err err, kerf_onnx_text name,
-     const char *what)
-{
-    char shown[KERF_ONNX_SHOWN];
-
-    return kerf_fail(rd->why, err, "'%s' %s", kerf_onnx_show(shown, name),
-                     what);
-}
-
 /* A tensor whose data may be in another file. */
 static kerf_err
 see_outside(void *context, const uint8_t *tensor, size_t len, kerf_detail *why)
@@ -97,20 +85,14 @@ see_outside(void *context, const uint8_t *tensor, size_t len, kerf_detail *why)
     return err;
 }
 
-static bool
-is_default(kerf_onnx_text domain)
-{
-    return domain.len == 0 || kerf_onnx_is(domain, "ai.onnx");
-}
-
 /* *version is set when the OperatorSetIdProto is about ONNX's own ops. */
 static bool
 read_opset(const kerf_wire_field *f, int64_t *version)
 {
     Kerf__Onnx__OperatorSetIdProto *set =
         kerf__onnx__operator_set_id_proto__unpack(NULL, f->len, f->bytes);
-    bool is_own =
-        set != NULL && is_default(kerf_onnx_field_text(f->bytes, f->len, 1));
+    bool is_own = set != NULL && kerf_onnx_is_default(
+                                     kerf_onnx_field_text(f->bytes, f->len, 1));
 
     if (is_own)
         *version = set->version;
@@ -128,7 +110,7 @@ read_function(struct reader *rd, const kerf_wire_field *function)
 
     while (kerf_wire_next(&r, &f)) {
         kerf_onnx_text op;
-        char text[OP_MAX];
+        char text[KERF_ONNX_OP_MAX];
         kerf_op_trait trait;
 
         if (f.number == ONNX_FUNCTION_OPSET && f.wire == 2)
@@ -136,9 +118,10 @@ read_function(struct reader *rd, const kerf_wire_field *function)
         if (kerf_onnx_inside(KERF_ONNX_FUNCTION, &f) != KERF_ONNX_NODE)
             continue;
         op = kerf_onnx_field_text(f.bytes, f.len, ONNX_NODE_OP);
-        (void)snprintf(text, sizeof text, "%.*s",
-                       (int)(op.len < OP_MAX ? op.len : OP_MAX),
-                       op.len == 0 ? "" : op.at);
+        (void)snprintf(
+            text, sizeof text, "%.*s",
+            (int)(op.len < KERF_ONNX_OP_MAX ? op.len : KERF_ONNX_OP_MAX),
+            op.len == 0 ? "" : op.at);
         trait = kerf_op_find(text)->trait;
         rd->has_random |= trait == KERF_OP_RANDOM || trait == KERF_OP_CONTROL;
     }
@@ -248,20 +231,12 @@ add_value(struct reader *rd, kerf_onnx_text name, kerf_value_kind kind,
         return kerf_fail(rd->why, KERF_ECORRUPT,
                          "an input, initializer or output has no name");
     if (kerf_graph_lookup(rd->g, name.at, name.len) != KERF_GRAPH_NONE)
-        return fail(rd, KERF_ECORRUPT, name,
-                    "is given twice: in ONNX a name has one meaning");
+        return kerf_onnx_fail(rd->why, KERF_ECORRUPT, name,
+                              "is given twice: in ONNX a name has one meaning");
     err = kerf_graph_add_value(rd->g, name.at, name.len, kind, out);
-    return err == KERF_OK ? err : fail(rd, err, name, kerf_err_text(err));
-}
-
-static void
-set_tensor(kerf_value *v, const kerf_onnx_tensor *t)
-{
-    v->type = t->type;
-    v->dtype = t->dtype;
-    v->is_shaped = t->is_shaped;
-    v->shape = t->shape;
-    v->bytes = t->bytes;
+    return err == KERF_OK
+               ? err
+               : kerf_onnx_fail(rd->why, err, name, kerf_err_text(err));
 }
 
 static kerf_err
@@ -283,7 +258,7 @@ add_params(struct reader *rd)
         if (err == KERF_OK)
             err = add_value(rd, t.name, KERF_VALUE_PARAM, &field->value);
         if (err == KERF_OK) {
-            set_tensor(&rd->g->value[field->value], &t);
+            kerf_onnx_set_tensor(&rd->g->value[field->value], &t);
             rd->g->value[field->value].origin = i;
         }
     }
@@ -320,155 +295,6 @@ add_inputs(struct reader *rd)
     return err;
 }
 
-/* What the values are that a node gives, where no type needs to be known. */
-static void
-type_outputs(const struct reader *rd, const kerf_wire_field *f, const char *op,
-             uint32_t data, uint32_t value)
-{
-    static const char *const lists[] = {
-        "SequenceConstruct", "SequenceEmpty",     "SequenceErase",
-        "SequenceInsert",    "SequenceMap",       "SplitToSequence",
-        "Optional",          "ai.onnx.ml.ZipMap",
-    };
-    kerf_value *v = &rd->g->value[value];
-    kerf_rd r = kerf_wire_inside(f);
-    kerf_wire_field at, tensor;
-
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        if (strcmp(op, lists[i]) == 0)
-            v->type = KERF_VALUE_OTHER;
-    }
-    if (strcmp(op, "Identity") == 0 && data != KERF_GRAPH_NONE &&
-        rd->g->value[data].type == KERF_VALUE_OTHER)
-        v->type = KERF_VALUE_OTHER;
-    while (strcmp(op, "Constant") == 0 && kerf_wire_next(&r, &at)) {
-        kerf_rd in = kerf_wire_inside(&at);
-        kerf_onnx_tensor t;
-
-        while (at.number == ONNX_NODE_ATTRIBUTE && at.wire == 2 &&
-               kerf_wire_next(&in, &tensor)) {
-            if (tensor.number == ONNX_ATTRIBUTE_TENSOR && tensor.wire == 2 &&
-                kerf_onnx_tensor_read(&t, tensor.bytes, tensor.len, NULL) ==
-                    KERF_OK)
-                set_tensor(v, &t);
-        }
-    }
-}
-
-/* "Conv", or "com.microsoft.Conv": another op. */
-static kerf_err
-write_op(const struct reader *rd, const kerf_wire_field *f, char op[OP_MAX])
-{
-    kerf_onnx_text type = kerf_onnx_field_text(f->bytes, f->len, ONNX_NODE_OP);
-    kerf_onnx_text domain =
-        kerf_onnx_field_text(f->bytes, f->len, ONNX_NODE_DOMAIN);
-    size_t n = 0;
-
-    if (type.len == 0)
-        return kerf_fail(rd->why, KERF_ECORRUPT, "a node has no op_type");
-    if (domain.len + type.len + 2 > OP_MAX)
-        return fail(rd, KERF_ETOOBIG, type, "is too long for an op_type");
-    if (memchr(type.at, 0, type.len) != NULL ||
-        (domain.len > 0 && memchr(domain.at, 0, domain.len) != NULL))
-        return fail(rd, KERF_ECORRUPT, type, "is no op_type");
-    if (!is_default(domain)) {
-        memcpy(op, domain.at, domain.len);
-        n = domain.len;
-        op[n++] = '.';
-    }
-    memcpy(op + n, type.at, type.len);
-    op[n + type.len] = '\0';
-    return KERF_OK;
-}
-
-/* The value that a node reads as its k-th. */
-static uint32_t
-read_of(const struct reader *rd, const kerf_onnx_order *order,
-        const kerf_onnx_step *step, uint32_t k)
-{
-    kerf_onnx_text name;
-
-    if (step->end - step->first <= k)
-        return KERF_GRAPH_NONE;
-    name = order->reads.at[step->first + k];
-    return name.len == 0 ? KERF_GRAPH_NONE
-                         : kerf_graph_lookup(rd->g, name.at, name.len);
-}
-
-static kerf_err
-add_node_outputs(struct reader *rd, const kerf_wire_field *node, const char *op,
-                 uint32_t data)
-{
-    kerf_rd r = kerf_wire_inside(node);
-    kerf_err err = KERF_OK;
-    kerf_wire_field f;
-
-    while (err == KERF_OK && kerf_wire_next(&r, &f)) {
-        kerf_onnx_text name = kerf_onnx_text_of(&f);
-        uint32_t value;
-
-        if (f.number != ONNX_NODE_OUTPUT || f.wire != 2)
-            continue;
-        if (kerf_graph_lookup(rd->g, name.at, name.len) != KERF_GRAPH_NONE)
-            return fail(rd, KERF_ECORRUPT, name,
-                        "is given twice: in ONNX a name has one meaning");
-        err = kerf_graph_add_out(rd->g, name.at, name.len, &value, rd->why);
-        if (err == KERF_OK && value != KERF_GRAPH_NONE)
-            type_outputs(rd, node, op, data, value);
-    }
-    return err;
-}
-
-static kerf_err
-add_node(struct reader *rd, const kerf_onnx_order *order,
-         const kerf_onnx_step *step)
-{
-    const kerf_wire_field *f = &rd->k->graph.at[step->field].f;
-    kerf_onnx_text name =
-        kerf_onnx_field_text(f->bytes, f->len, ONNX_NODE_NAME);
-    char op[OP_MAX];
-    uint32_t node;
-    kerf_node *n;
-    kerf_err err = write_op(rd, f, op);
-
-    if (err != KERF_OK)
-        return err;
-    err = kerf_graph_add_node(rd->g, op, strlen(op), name.at, name.len, &node);
-    if (err != KERF_OK)
-        return fail(rd, err, name, "cannot be the name of a node");
-    n = &rd->g->node[node];
-    n->is_random = rd->has_random && strchr(op, '.') != NULL;
-    n->data = read_of(rd, order, step, 0);
-    n->weight =
-        read_of(rd, order, step, strncmp(op, "QLinear", 7) == 0 ? 3 : 1);
-    for (uint32_t i = step->first; i < step->end && err == KERF_OK; i++)
-        err = kerf_graph_add_in(rd->g, order->reads.at[i].at,
-                                order->reads.at[i].len, rd->why);
-    if (err == KERF_OK)
-        err = add_node_outputs(rd, f, op, n->data);
-    return err;
-}
-
-static kerf_err
-add_nodes(struct reader *rd)
-{
-    kerf_onnx_order order = {0};
-    kerf_err err = kerf_onnx_order_make(&order, &rd->k->graph, rd->why);
-
-    if (err == KERF_OK) {
-        rd->k->node = calloc(order.count + 1, sizeof *rd->k->node);
-        if (rd->k->node == NULL)
-            err = kerf_fail(rd->why, KERF_ENOMEM, "no memory for %zu nodes",
-                            order.count);
-    }
-    for (size_t i = 0; i < order.count && err == KERF_OK; i++) {
-        rd->k->node[i] = order.step[i].field;
-        err = add_node(rd, &order, &order.step[i]);
-    }
-    kerf_onnx_order_fini(&order);
-    return err;
-}
-
 static kerf_err
 add_outputs(struct reader *rd)
 {
@@ -483,8 +309,9 @@ add_outputs(struct reader *rd)
         name = name_of(field);
         field->value = kerf_graph_lookup(rd->g, name.at, name.len);
         if (name.len == 0 || field->value == KERF_GRAPH_NONE)
-            return fail(rd, KERF_ECORRUPT, name,
-                        "is an output of the model, and nothing gives it");
+            return kerf_onnx_fail(
+                rd->why, KERF_ECORRUPT, name,
+                "is an output of the model, and nothing gives it");
         err = kerf_graph_add_output(rd->g, field->value);
     }
     return err;

@@ -44,13 +44,10 @@ kerf_onnx_join_graph(kerf_onnx_joint *j, kerf_rope *graph)
 static kerf_err
 fail_name(const struct put *p, kerf_onnx_text name)
 {
-    char shown[KERF_ONNX_SHOWN];
-
-    return kerf_fail(p->j->why, KERF_EMISMATCH,
-                     "'%s' is one thing in the head and another in the tail, "
-                     "and cannot be renamed where it stands: rename it in one "
-                     "of them",
-                     kerf_onnx_show(shown, name));
+    return kerf_onnx_fail(p->j->why, KERF_EMISMATCH, name,
+                          "is one thing in the head and another in the tail, "
+                          "and cannot be renamed where it stands: rename it in "
+                          "one of them");
 }
 
 /* A sub-graph reads that name, which is not to be changed there: a value that

@@ -1,13 +1,14 @@
 /*
  * onnx_own.h - an ONNX model as it stands in its file. Only for src/graph/.
  *
- *     onnx.c        model and graph: fields, values, nodes
+ *     onnx.c        model and graph: fields, values
+ *     onnx_node.c   nodes
  *     onnx_tensor.c what a tensor or a value info says
  *     onnx_data.c   files that hold data of tensors
  *     onnx_reads.c  what a node reads, with its sub-graphs
  *     onnx_order.c  nodes in an order that works
  *     onnx_write.c, onnx_put.c  a part
- *     onnx_join.c   two graphs as one
+ *     onnx_join*.c  two graphs as one
  */
 #ifndef KERF_GRAPH_ONNX_OWN_H
 #define KERF_GRAPH_ONNX_OWN_H
@@ -126,9 +127,14 @@ kerf_onnx_text_of(const kerf_wire_field *f)
 int kerf_onnx_compare(const kerf_onnx_text *a, const kerf_onnx_text *b);
 bool kerf_onnx_is(kerf_onnx_text text, const char *other);
 
+bool kerf_onnx_is_default(kerf_onnx_text domain); /* ONNX's own */
+
 /* For a person: cut when long. Returns out. */
 #define KERF_ONNX_SHOWN 128
 char *kerf_onnx_show(char out[KERF_ONNX_SHOWN], kerf_onnx_text text);
+/* "'NAME' WHAT". Returns err. */
+kerf_err kerf_onnx_fail(kerf_detail *why, kerf_err err, kerf_onnx_text name,
+                        const char *what);
 
 /* The last field of that number among the fields of a message, of wire type 2;
  * empty when there is none. */
@@ -157,6 +163,8 @@ KERF_NODISCARD kerf_err kerf_onnx_tensor_read(kerf_onnx_tensor *out,
 KERF_NODISCARD kerf_err kerf_onnx_sparse_read(kerf_onnx_tensor *out,
                                               const uint8_t *data, size_t len,
                                               kerf_detail *why);
+/* Type, shape and bytes of v. */
+void kerf_onnx_set_tensor(kerf_value *v, const kerf_onnx_tensor *t);
 /* What a ValueInfoProto says: type, dtype, shape. Keeps the rest of *v.
  * Errors: KERF_ECORRUPT, KERF_ETOOBIG. */
 KERF_NODISCARD kerf_err kerf_onnx_info_read(kerf_value *v, const uint8_t *data,
@@ -212,6 +220,12 @@ typedef struct kerf_onnx_step {
     uint32_t field;
     uint32_t first, end; /* in kerf_onnx_order.reads */
 } kerf_onnx_step;
+
+/* Adds the graph's nodes in an order that works; has_random: a function of the
+ * model may be random. Errors: KERF_ECORRUPT, KERF_ETOOBIG, KERF_ENOMEM. */
+#define KERF_ONNX_OP_MAX 512 /* bytes of domain and type */
+KERF_NODISCARD kerf_err kerf_onnx_add_nodes(kerf_graph *g, kerf_onnx *k,
+                                            bool has_random, kerf_detail *why);
 
 /* The nodes of a graph, in an order in which each name is given before it is
  * read: that of the file, when it is one. */

@@ -65,6 +65,21 @@ kerf_onnx_show(char out[KERF_ONNX_SHOWN], kerf_onnx_text text)
     return kerf_text_safe(out, KERF_ONNX_SHOWN, raw);
 }
 
+bool
+kerf_onnx_is_default(kerf_onnx_text domain)
+{
+    return domain.len == 0 || kerf_onnx_is(domain, "ai.onnx");
+}
+
+kerf_err
+kerf_onnx_fail(kerf_detail *why, kerf_err err, kerf_onnx_text name,
+               const char *what)
+{
+    char shown[KERF_ONNX_SHOWN];
+
+    return kerf_fail(why, err, "'%s' %s", kerf_onnx_show(shown, name), what);
+}
+
 kerf_onnx_text
 kerf_onnx_field_text(const uint8_t *message, size_t len, uint32_t number)
 {
@@ -260,6 +275,16 @@ kerf_onnx_sparse_read(kerf_onnx_tensor *out, const uint8_t *data, size_t len,
     t.bytes = part[ONNX_SPARSE_VALUES].bytes + part[ONNX_SPARSE_INDICES].bytes;
     *out = t;
     return KERF_OK;
+}
+
+void
+kerf_onnx_set_tensor(kerf_value *v, const kerf_onnx_tensor *t)
+{
+    v->type = t->type;
+    v->dtype = t->dtype;
+    v->is_shaped = t->is_shaped;
+    v->shape = t->shape;
+    v->bytes = t->bytes;
 }
 
 /* A dim that is named, left out or negative is free. */
