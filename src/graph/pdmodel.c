@@ -206,6 +206,12 @@ read_type(kerf_rd r, uint64_t *kind, kerf_pd_desc *desc)
     return err == KERF_OK && r.bad ? KERF_ECORRUPT : err;
 }
 
+static bool
+is_name(const kerf_pd_text *text)
+{
+    return text->len > 0 && memchr(text->at, 0, text->len) == NULL;
+}
+
 static kerf_err
 read_var(kerf_pdmodel *p, const kerf_wire_field *at)
 {
@@ -224,7 +230,7 @@ read_var(kerf_pdmodel *p, const kerf_wire_field *at)
         else if (f.number == 3 && f.wire == 0)
             var.is_persistable = f.value != 0;
     }
-    if (err != KERF_OK || r.bad)
+    if (err != KERF_OK || r.bad || !is_name(&var.name))
         return err != KERF_OK ? err : KERF_ECORRUPT;
     p->var[p->var_count++] = var;
     return KERF_OK;
@@ -244,7 +250,7 @@ read_op(kerf_pdmodel *p, const kerf_wire_field *at)
         if (f.number == 3 && f.wire == 2)
             op.type = (kerf_pd_text){(const char *)f.bytes, f.len};
     }
-    if (err != KERF_OK || r.bad)
+    if (err != KERF_OK || r.bad || !is_name(&op.type))
         return err != KERF_OK ? err : KERF_ECORRUPT;
     p->op[p->op_count++] = op;
     return KERF_OK;

@@ -1,0 +1,739 @@
+/* Paddle programs as graphs: what is read, what parts are written, and that
+ * halves join to what they came from. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/fs.h"
+#include "graph/cuts.h"
+#include "graph/graph_own.h"
+#include "graph/paddle_own.h"
+#include "paddle_text.h"
+
+struct model {
+    uint8_t *graph, *weights;
+    kerf_model_bytes bytes;
+    kerf_graph *g;
+};
+
+static kerf_err
+open_model(struct model *m, kerf_detail *why)
+{
+    return kerf_graph_open(&m->g, &m->bytes, why);
+}
+
+static struct model
+make(const char *text)
+{
+    struct model m = {0};
+    kerf_detail why = {""};
+
+    m.bytes = pd_program(text, &m.graph, &m.weights);
+    if (open_model(&m, &why) != KERF_OK)
+        fail_msg("%s", why.text);
+    return m;
+}
+
+static void
+close_model(struct model *m)
+{
+    kerf_graph_close(m->g);
+    free(m->graph);
+    free(m->weights);
+    *m = (struct model){0};
+}
+
+static struct model
+from_ropes(kerf_rope *graph, kerf_rope *weights)
+{
+    struct model m = {.bytes.format = KERF_FORMAT_PADDLE};
+    kerf_detail why = {""};
+
+    assert_int_equal(kerf_rope_flatten(graph, &m.graph), KERF_OK);
+    assert_int_equal(kerf_rope_flatten(weights, &m.weights), KERF_OK);
+    m.bytes.graph = m.graph;
+    m.bytes.graph_len = graph->len;
+    m.bytes.weights = m.weights;
+    m.bytes.weights_len = weights->len;
+    kerf_rope_fini(graph);
+    kerf_rope_fini(weights);
+    if (open_model(&m, &why) != KERF_OK)
+        fail_msg("written again: %s", why.text);
+    return m;
+}
+
+static struct model
+write_part(const kerf_graph *g, const kerf_part *part)
+{
+    kerf_rope graph = {0}, weights = {0};
+    kerf_detail why = {""};
+
+    if (kerf_graph_write(g, part, &graph, &weights, &why) != KERF_OK)
+        fail_msg("%s", why.text);
+    return from_ropes(&graph, &weights);
+}
+
+static struct model
+write_half(const kerf_graph *g, const kerf_cut *cut, bool head)
+{
+    kerf_part part = {0};
+    struct model m;
+
+    assert_int_equal(kerf_cut_part(g, cut, head, &part), KERF_OK);
+    m = write_part(g, &part);
+    kerf_part_fini(&part);
+    return m;
+}
+
+static struct model
+join(const kerf_graph *head, const kerf_graph *tail)
+{
+    kerf_rope graph = {0}, weights = {0};
+    kerf_detail why = {""};
+
+    if (kerf_graph_join(head, tail, &graph, &weights, &why) != KERF_OK)
+        fail_msg("%s", why.text);
+    return from_ropes(&graph, &weights);
+}
+
+/* "in: x | conv2d(x, w) y | out: y": in the order of the file. */
+static const char *
+text_of(const kerf_graph *g)
+{
+    static char text[4096];
+    size_t used = 0;
+
+    used += (size_t)snprintf(text, sizeof text, "in:");
+    for (size_t i = 0; i < g->input_count; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, " %s",
+                                 g->value[g->input[i]].name);
+    for (size_t i = 0; i < g->node_count; i++) {
+        const kerf_node *n = &g->node[g->own->file_order[i]];
+
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, " | %s(", n->op);
+        for (size_t k = 0; k < n->in_count; k++)
+            used +=
+                (size_t)snprintf(text + used, sizeof text - used, "%s%s",
+                                 k > 0 ? ", " : "", g->value[n->in[k]].name);
+        used += (size_t)snprintf(text + used, sizeof text - used, ")");
+        for (size_t k = 0; k < n->out_count; k++)
+            used += (size_t)snprintf(text + used, sizeof text - used, " %s",
+                                     g->value[n->out[k]].name);
+    }
+    used += (size_t)snprintf(text + used, sizeof text - used, " | out:");
+    for (size_t i = 0; i < g->output_count; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, " %s",
+                                 g->value[g->output[i]].name);
+    return text;
+}
+
+static void
+assert_text(const kerf_graph *g, const char *text)
+{
+    assert_string_equal(text_of(g), text);
+}
+
+static void
+assert_refused(const char *text, kerf_err err, const char *line)
+{
+    struct model m = {0};
+    kerf_detail why = {""};
+
+    m.bytes = pd_program(text, &m.graph, &m.weights);
+    assert_int_equal(open_model(&m, &why), err);
+    assert_string_equal(why.text, line);
+    close_model(&m);
+}
+
+/* How often a text is in a file. */
+static size_t
+times(const kerf_model_bytes *m, const char *text)
+{
+    const uint8_t *at = m->graph;
+    size_t left = m->graph_len, n = 0;
+    const uint8_t *found;
+
+    while ((found = memmem(at, left, text, strlen(text))) != NULL) {
+        n++;
+        left -= (size_t)(found + 1 - at);
+        at = found + 1;
+    }
+    return n;
+}
+
+/* A skip connection, a shared parameter, a folded one, a dead op. */
+#define SKIP                                                     \
+    "param w 4,4 | param u 4,4 | param idle 2 | feed x | "       \
+    "scale X=u -> Out=v | matmul_v2 X=x Y=w -> Out=a | "         \
+    "relu X=a -> Out=b | matmul_v2 X=b Y=v -> Out=c | "          \
+    "elementwise_add X=a Y=c -> Out=d | tanh X=d -> Out=dead | " \
+    "matmul_v2 X=d Y=w -> Out=y | fetch y"
+
+#define LOOP                                                             \
+    "param w 4,4 | param inner 4,4 | feed x | feed n | list steps | "    \
+    "matmul_v2 X=x Y=w -> Out=h | fill_constant -> Out=i | "             \
+    "less_than X=i Y=n -> Out=go | "                                     \
+    "while X=h,i Condition=go -> Out=h,i,go StepScopes=steps sub=2 | "   \
+    "relu X=h -> Out=y | conditional_block Cond=go Input=y -> Out=y "    \
+    "sub=1 | tanh X=y -> Out=z | fetch z | "                             \
+    "1: var t -1,4 | 1: exp X=y -> Out=t | 1: assign X=t -> Out=y | "    \
+    "2: var t -1,4 | 2: matmul_v2 X=h Y=inner -> Out=t | "               \
+    "2: elementwise_add X=t Y=x -> Out=h | 2: increment X=i -> Out=i | " \
+    "2: less_than X=i Y=n -> Out=go"
+
+static void
+open__program__gives_ports_parameters_and_types(void **state)
+{
+    struct model m = make(SKIP);
+    const kerf_value *w = &m.g->value[kerf_graph_find(m.g, "w")];
+    const kerf_value *a = &m.g->value[kerf_graph_find(m.g, "a")];
+
+    (void)state;
+    assert_text(m.g,
+                "in: x | scale(u) v | matmul_v2(x, w) a | relu(a) b | "
+                "matmul_v2(b, v) c | elementwise_add(a, c) d | tanh(d) dead | "
+                "matmul_v2(d, w) y | out: y");
+    assert_int_equal(m.g->version, PD_VERSION);
+    assert_int_equal(w->kind, KERF_VALUE_PARAM);
+    assert_int_equal(w->bytes, 64);
+    assert_true(w->is_fixed);
+    assert_int_equal(a->type, KERF_VALUE_TENSOR);
+    assert_int_equal(a->shape.dims[0], -1);
+    assert_true(a->is_fixed); /* one sample */
+    assert_int_equal(a->fixed.dims[0], 1);
+    assert_true(m.g->value[kerf_graph_find(m.g, "v")].is_const);
+    assert_int_equal(m.g->node[1].data, kerf_graph_find(m.g, "x"));
+    assert_int_equal(m.g->node[1].weight, kerf_graph_find(m.g, "w"));
+    close_model(&m);
+}
+
+/* A loop reads and gives what its block does, where the block has no variable
+ * of that name; a value that it may leave as it was, it reads. */
+static void
+open__blocks__are_part_of_their_op(void **state)
+{
+    struct model m = make(LOOP);
+
+    (void)state;
+    assert_text(m.g,
+                "in: x n | matmul_v2(x, w) h | fill_constant() i | "
+                "less_than(i, n) go | "
+                "while(h, i, go, h, i, inner, n, x, go, h, i) go h i steps | "
+                "relu(h) y | conditional_block(go, y, y, y) y | tanh(y) z | "
+                "out: z");
+    close_model(&m);
+}
+
+static void
+open__names_in_attributes__are_reads(void **state)
+{
+    struct model m = make("feed x | relu X=x -> Out=a | "
+                          "assign X=x -> Out=y names=a | fetch y");
+
+    (void)state;
+    assert_text(m.g, "in: x | relu(x) a | assign(x, a) y | out: y");
+    assert_true(m.g->node[0].is_live);
+    close_model(&m);
+}
+
+/* batch_norm writes its own mean: no new value; assign does give one, which
+ * cannot be sent. */
+static void
+open__parameters_that_are_written__are_told_apart(void **state)
+{
+    struct model m =
+        make("param mean 4 | param var 4 | feed x | "
+             "batch_norm X=x Mean=mean Variance=var -> Y=a MeanOut=mean "
+             "VarianceOut=var SavedMean=s | "
+             "assign X=a -> Out=mean | elementwise_add X=a Y=mean -> Out=y | "
+             "fetch y");
+    kerf_cuts cuts = {0};
+
+    (void)state;
+    assert_text(m.g, "in: x | batch_norm(x, mean, var, mean, var) a s | "
+                     "assign(a) mean | elementwise_add(a, mean) y | out: y");
+    assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
+    assert_int_equal(cuts.count, 4);
+    assert_null(cuts.cut[1].refused);
+    assert_string_equal(cuts.cut[2].refused,
+                        "'mean' crosses, which is no tensor");
+    kerf_cuts_fini(&cuts);
+    close_model(&m);
+}
+
+static void
+open__wrong_programs__are_named(void **state)
+{
+    (void)state;
+    assert_refused("feed x | relu X=later -> Out=y | tanh X=y -> Out=later | "
+                   "fetch y",
+                   KERF_ECORRUPT,
+                   "node 1 (relu): 'later' is read, and nothing before it "
+                   "gives it");
+    assert_refused("feed x | relu X=x -> Out=y", KERF_ENOTSUP,
+                   "the program has no fetch op: it is not an exported model, "
+                   "save it with save_inference_model");
+    assert_refused("feed x | feed x | fetch x", KERF_ECORRUPT,
+                   "op 1 (feed): 'x' has a value already");
+    assert_refused("feed x | fetch y", KERF_ECORRUPT,
+                   "op 1 (fetch): 'y' is an output, and nothing gives it");
+    assert_refused("feed x | while X=x -> Out=x sub=1 | fetch x | "
+                   "1: while X=x -> Out=x sub=1",
+                   KERF_ECORRUPT,
+                   "op 1 (while), or a block of it: corrupt data");
+    assert_refused("feed x | while X=x -> Out=x sub=1 | "
+                   "while X=x -> Out=x sub=1 | fetch x | 1: relu X=x -> Out=x",
+                   KERF_ECORRUPT,
+                   "op 2 (while), or a block of it: corrupt data");
+    assert_refused("feed x | while X=x -> Out=x sub=3 | fetch x", KERF_ECORRUPT,
+                   "op 1 (while), or a block of it: corrupt data");
+}
+
+static void
+open__wrong_weights__are_named(void **state)
+{
+    struct model m = {0};
+    kerf_detail why = {""};
+
+    (void)state;
+    m.bytes = pd_program(SKIP, &m.graph, &m.weights);
+    m.bytes.weights = NULL;
+    assert_int_equal(open_model(&m, &why), KERF_ECORRUPT);
+    assert_non_null(strstr(why.text, "missing"));
+    m.bytes.weights = m.weights;
+    m.bytes.weights_len--;
+    assert_int_equal(open_model(&m, &why), KERF_ECORRUPT);
+    assert_non_null(strstr(why.text, "'w'"));
+    close_model(&m);
+}
+
+static void
+write__halves__have_what_they_need(void **state)
+{
+    struct model m = make(SKIP);
+    kerf_cuts cuts = {0};
+    struct model head, tail;
+
+    (void)state;
+    assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
+    assert_int_equal(cuts.count, 6);
+    head = write_half(m.g, &cuts.cut[2], true); /* a and b cross */
+    tail = write_half(m.g, &cuts.cut[2], false);
+    assert_text(head.g, "in: x | matmul_v2(x, w) a | relu(a) b | out: a b");
+    assert_text(tail.g, "in: a b | scale(u) v | matmul_v2(b, v) c | "
+                        "elementwise_add(a, c) d | matmul_v2(d, w) y | out: y");
+    /* w is 4 x 4: a record of 20 + 6 + 64 bytes. */
+    assert_int_equal(head.bytes.weights_len, 90);
+    assert_int_equal(tail.bytes.weights_len, 180);
+    assert_memory_equal(tail.weights + 90, head.weights, 90);
+    close_model(&head);
+    close_model(&tail);
+    head = write_half(m.g, &cuts.cut[0], true);
+    tail = write_half(m.g, &cuts.cut[5], false);
+    assert_text(head.g, "in: x | out: x");
+    assert_text(tail.g, "in: y | out: y");
+    assert_int_equal(head.bytes.weights_len, 0);
+    close_model(&head);
+    close_model(&tail);
+    kerf_cuts_fini(&cuts);
+    close_model(&m);
+}
+
+/* Fields that nobody knows stay; who exported the network does not. */
+static void
+write__whole__keeps_unknown_fields_and_drops_the_callstack(void **state)
+{
+    struct model m = make(LOOP), again;
+    kerf_part part = {0};
+    size_t stacks = times(&m.bytes, PD_CALLSTACK);
+
+    (void)state;
+    assert_int_equal(kerf_part_whole(m.g, &part), KERF_OK);
+    again = write_part(m.g, &part);
+    assert_int_equal(stacks, 13);
+    assert_int_equal(times(&again.bytes, PD_CALLSTACK), 0);
+    assert_int_equal(times(&again.bytes, PD_UNKNOWN),
+                     times(&m.bytes, PD_UNKNOWN));
+    assert_int_equal(again.bytes.weights_len, m.bytes.weights_len);
+    assert_memory_equal(again.weights, m.weights, m.bytes.weights_len);
+    kerf_part_fini(&part);
+    /* What was written is as it stands when it is written again. */
+    assert_int_equal(kerf_part_whole(again.g, &part), KERF_OK);
+    close_model(&m);
+    m = write_part(again.g, &part);
+    assert_int_equal(m.bytes.graph_len, again.bytes.graph_len);
+    assert_memory_equal(m.graph, again.graph, m.bytes.graph_len);
+    kerf_part_fini(&part);
+    close_model(&m);
+    close_model(&again);
+}
+
+/* Blocks go with their op, and get new numbers; block 2 runs in the head, block
+ * 1 in the tail. */
+static void
+write__blocks__are_numbered_anew(void **state)
+{
+    struct model m = make(LOOP), half;
+    kerf_cuts cuts = {0};
+
+    (void)state;
+    assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
+    assert_int_equal(cuts.count, 8);
+    half = write_half(m.g, &cuts.cut[5], true); /* behind relu */
+    assert_text(half.g,
+                "in: x n | matmul_v2(x, w) h | fill_constant() i | "
+                "less_than(i, n) go | "
+                "while(h, i, go, h, i, inner, n, x, go, h, i) go h i steps | "
+                "relu(h) y | out: go y");
+    assert_int_equal(half.bytes.weights_len, m.bytes.weights_len);
+    assert_int_equal(times(&half.bytes, "increment"), 1);
+    assert_int_equal(times(&half.bytes, "exp"), 0);
+    assert_int_equal(times(&half.bytes, PD_CALLSTACK), 0);
+    close_model(&half);
+    half = write_half(m.g, &cuts.cut[5], false);
+    assert_text(half.g, "in: go y | conditional_block(go, y, y, y) y | "
+                        "tanh(y) z | out: z");
+    assert_int_equal(half.bytes.weights_len, 0);
+    assert_int_equal(times(&half.bytes, "increment"), 0);
+    assert_int_equal(times(&half.bytes, "exp"), 1);
+    close_model(&half);
+    kerf_cuts_fini(&cuts);
+    close_model(&m);
+}
+
+/* Each cut's halves open, join to the whole, and can be cut again. */
+static void
+cut_and_join(const char *text)
+{
+    struct model m = make(text);
+    kerf_cuts cuts = {0}, again = {0};
+
+    assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
+    for (size_t i = 0; i < cuts.count; i++) {
+        struct model head, tail, whole;
+        size_t live = 0;
+
+        assert_null(cuts.cut[i].refused);
+        head = write_half(m.g, &cuts.cut[i], true);
+        tail = write_half(m.g, &cuts.cut[i], false);
+        assert_int_equal(head.g->output_count, cuts.cut[i].count);
+        assert_int_equal(tail.g->input_count, cuts.cut[i].count);
+        for (size_t k = 0; k < cuts.cut[i].count; k++) {
+            const char *name = m.g->value[cuts.cut[i].value[k]].name;
+
+            assert_string_equal(head.g->value[head.g->output[k]].name, name);
+            assert_string_equal(tail.g->value[tail.g->input[k]].name, name);
+        }
+        whole = join(head.g, tail.g);
+        for (size_t k = 0; k < m.g->node_count; k++)
+            live += m.g->node[k].is_live;
+        assert_int_equal(whole.g->node_count, live);
+        assert_int_equal(whole.g->input_count, m.g->input_count);
+        assert_true(whole.bytes.weights_len <= m.bytes.weights_len);
+        assert_int_equal(kerf_cuts_list(tail.g, &again, NULL), KERF_OK);
+        assert_int_equal(again.count, cuts.count - i);
+        kerf_cuts_fini(&again);
+        close_model(&head);
+        close_model(&tail);
+        close_model(&whole);
+    }
+    kerf_cuts_fini(&cuts);
+    close_model(&m);
+}
+
+static void
+join__halves_of_every_cut__are_the_whole(void **state)
+{
+    (void)state;
+    cut_and_join(SKIP);
+    cut_and_join(LOOP);
+    cut_and_join("feed x | feed size | relu X=x -> Out=x1 | "
+                 "shape Input=x1 -> Out=s | sigmoid X=x1 -> Out=x1 | "
+                 "tanh X=x1 -> Out=x2 | yolo_box X=x2 ImgSize=size -> Out=b | "
+                 "expand X=b Shape=s -> Out=y | fetch y | fetch x1");
+}
+
+/* Two networks that have names in common. */
+static void
+join__common_names__become_two(void **state)
+{
+    struct model head = make("param w 4,4 | feed x | "
+                             "matmul_v2 X=x Y=w -> Out=t | relu X=t -> Out=f | "
+                             "fetch f");
+    struct model tail = make("param a 1 | param w 4,4 | feed t | "
+                             "matmul_v2 X=t Y=w -> Out=x | relu X=x -> Out=f | "
+                             "fetch f");
+    struct model whole = join(head.g, tail.g);
+
+    (void)state;
+    assert_text(whole.g,
+                "in: x | matmul_v2(x, w) t | relu(t) f | assign(f) t.tail | "
+                "matmul_v2(t.tail, w.tail) x.tail | relu(x.tail) f | out: f");
+    assert_int_equal(whole.bytes.weights_len, 180);
+    close_model(&whole);
+    close_model(&head);
+    close_model(&tail);
+}
+
+static void
+join__equal_parameters_and_ops__are_kept_once(void **state)
+{
+    struct model head = make("param w 4,4 | feed x | scale X=w -> Out=v | "
+                             "matmul_v2 X=x Y=v -> Out=f | fetch f");
+    struct model tail = make("param w 4,4 | feed f | scale X=w -> Out=v | "
+                             "matmul_v2 X=f Y=v -> Out=y | fetch y");
+    struct model whole = join(head.g, tail.g);
+
+    (void)state;
+    assert_text(whole.g, "in: x | scale(w) v | matmul_v2(x, v) f | "
+                         "matmul_v2(f, v) y | out: y");
+    assert_int_equal(whole.bytes.weights_len, 90);
+    close_model(&whole);
+    close_model(&head);
+    close_model(&tail);
+}
+
+static void
+assert_no_join(const char *head_text, const char *tail_text, const char *line)
+{
+    struct model head = make(head_text), tail = make(tail_text);
+    kerf_rope graph = {0}, weights = {0};
+    kerf_detail why = {""};
+
+    assert_int_equal(kerf_graph_join(head.g, tail.g, &graph, &weights, &why),
+                     KERF_EMISMATCH);
+    assert_string_equal(why.text, line);
+    kerf_rope_fini(&graph);
+    kerf_rope_fini(&weights);
+    close_model(&head);
+    close_model(&tail);
+}
+
+static void
+join__what_does_not_fit__is_named(void **state)
+{
+    (void)state;
+    assert_no_join("feed x | relu X=x -> Out=y | fetch y | fetch x",
+                   "feed x | relu X=x -> Out=y | fetch y",
+                   "the head gives 2 tensors, the tail takes 1");
+    assert_no_join("var x -1,3 | feed x | fetch x",
+                   "var x -1,5 | feed x | fetch x",
+                   "output 0 of the head is f32 (?, 3), input 0 of the tail is "
+                   "f32 (?, 5)");
+    assert_no_join("feed x | relu X=x -> Out=s | tanh X=s -> Out=y | fetch y",
+                   "feed y | feed s | elementwise_add X=y Y=s -> Out=z | "
+                   "fetch z",
+                   "'s' of the tail is an input that the head does not give, "
+                   "and the head has another tensor of that name");
+    assert_no_join("param w 4,4 | feed x | matmul_v2 X=x Y=w -> Out=y | "
+                   "fetch y",
+                   "feed y | while X=y -> Out=z sub=1 | fetch z | "
+                   "1: param w 4,5 | 1: matmul_v2 X=y Y=w -> Out=z",
+                   "'w' of the tail is used in a loop or branch, and the head "
+                   "has another tensor of that name: rename it");
+}
+
+/* Every name that can be asked for is an output. */
+static void
+probe__fetches_what_is_read(void **state)
+{
+    struct model m = make(SKIP), probe;
+    kerf_rope graph = {0}, weights = {0};
+    uint32_t *value = NULL;
+    size_t count = 0;
+
+    (void)state;
+    assert_int_equal(
+        kerf_graph_write_probe(m.g, &graph, &weights, &value, &count, NULL),
+        KERF_OK);
+    probe = from_ropes(&graph, &weights);
+    assert_int_equal(probe.g->output_count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_string_equal(probe.g->value[probe.g->output[i]].name,
+                            m.g->value[value[i]].name);
+    free(value);
+    close_model(&probe);
+    close_model(&m);
+}
+
+/* All that a stranger's file can be made to run. */
+static void
+use(const kerf_model_bytes *m)
+{
+    kerf_graph *g = NULL;
+    kerf_cuts cuts = {0};
+    kerf_detail why = {""};
+
+    if (kerf_graph_open(&g, m, &why) != KERF_OK) {
+        assert_true(why.text[0] != '\0');
+        return;
+    }
+    assert_int_equal(kerf_cuts_list(g, &cuts, NULL), KERF_OK);
+    for (size_t i = 0; i < cuts.count; i++) {
+        for (int head = 0; head < 2; head++) {
+            kerf_rope graph = {0}, weights = {0};
+            kerf_part part = {0};
+            kerf_graph *half = NULL;
+            kerf_err err;
+
+            if (cuts.cut[i].refused != NULL)
+                continue;
+            assert_int_equal(kerf_cut_part(g, &cuts.cut[i], head == 1, &part),
+                             KERF_OK);
+            err = kerf_graph_write(g, &part, &graph, &weights, &why);
+            if (err == KERF_OK) {
+                uint8_t *bytes = NULL, *params = NULL;
+                kerf_model_bytes again = {.format = KERF_FORMAT_PADDLE};
+
+                assert_int_equal(kerf_rope_flatten(&graph, &bytes), KERF_OK);
+                assert_int_equal(kerf_rope_flatten(&weights, &params), KERF_OK);
+                again.graph = bytes;
+                again.graph_len = graph.len;
+                again.weights = params;
+                again.weights_len = weights.len;
+                if (kerf_graph_open(&half, &again, &why) != KERF_OK)
+                    fail_msg("a half of what opens: %s", why.text);
+                kerf_graph_close(half);
+                free(bytes);
+                free(params);
+            }
+            kerf_rope_fini(&graph);
+            kerf_rope_fini(&weights);
+            kerf_part_fini(&part);
+        }
+    }
+    kerf_cuts_fini(&cuts);
+    kerf_graph_close(g);
+}
+
+/* A copy of exactly len bytes, so that a sanitizer sees one byte too many. */
+static uint8_t *
+exactly(const uint8_t *bytes, size_t len)
+{
+    uint8_t *copy = malloc(len > 0 ? len : 1);
+
+    assert_non_null(copy);
+    memcpy(copy, bytes, len);
+    return copy;
+}
+
+static void
+open__every_truncation_and_byte__is_an_error_or_right(void **state)
+{
+    struct model m = make(LOOP);
+    kerf_model_bytes bad = m.bytes;
+
+    (void)state;
+    for (size_t len = 0; len < m.bytes.graph_len; len++) {
+        uint8_t *copy = exactly(m.graph, len);
+
+        bad.graph = copy;
+        bad.graph_len = len;
+        use(&bad);
+        free(copy);
+    }
+    bad = m.bytes;
+    for (size_t at = 0; at < m.bytes.graph_len; at++) {
+        for (int k = 0; k < 2; k++) {
+            uint8_t *copy = exactly(m.graph, m.bytes.graph_len);
+
+            copy[at] ^= (uint8_t)(k == 0 ? 0xFF : 1 << at % 8);
+            bad.graph = copy;
+            use(&bad);
+            free(copy);
+        }
+    }
+    bad = m.bytes;
+    for (size_t at = 0; at < m.bytes.weights_len; at++) {
+        uint8_t *copy = exactly(m.weights, m.bytes.weights_len);
+
+        copy[at] ^= 0xFF;
+        bad.weights = copy;
+        use(&bad);
+        free(copy);
+    }
+    close_model(&m);
+}
+
+/* Real models, where they are; numbers of cuts as another cutter found them. */
+static void
+models__every_cut__has_two_halves_that_open(void **state)
+{
+    static const struct {
+        const char *stem;
+        size_t cuts, step;
+    } models[] = {
+        {"mobilenet_v1_0.75_imagenet/inference", 87, 29},
+        {"resnet20_cifar10/inference", 74, 1},
+        {"resnet56_cifar10/inference", 200, 40},
+        {"ch_PP-OCRv3_det_infer/inference", 237, 40},
+        {"ppyolo_tiny_650e_coco/model", 277, 60},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        struct model m = {.bytes.format = KERF_FORMAT_PADDLE};
+        kerf_cuts cuts = {0};
+        char graph[KERF_PATH_MAX], weights[KERF_PATH_MAX];
+
+        (void)snprintf(graph, sizeof graph, "%s/%s.pdmodel", KERF_TEST_SHARED,
+                       models[i].stem);
+        (void)snprintf(weights, sizeof weights, "%s/%s.pdiparams",
+                       KERF_TEST_SHARED, models[i].stem);
+        if (!kerf_fs_exists(graph)) {
+            print_message("no %s: this part is left out\n", graph);
+            continue;
+        }
+        assert_int_equal(kerf_fs_read(graph, KERF_MODEL_BYTES_MAX, &m.graph,
+                                      &m.bytes.graph_len, NULL),
+                         KERF_OK);
+        assert_int_equal(kerf_fs_read(weights, KERF_MODEL_BYTES_MAX, &m.weights,
+                                      &m.bytes.weights_len, NULL),
+                         KERF_OK);
+        m.bytes.graph = m.graph;
+        m.bytes.weights = m.weights;
+        assert_int_equal(open_model(&m, NULL), KERF_OK);
+        assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
+        assert_int_equal(cuts.count, models[i].cuts);
+        for (size_t k = 0; k < cuts.count; k += models[i].step) {
+            struct model head = write_half(m.g, &cuts.cut[k], true);
+            struct model tail = write_half(m.g, &cuts.cut[k], false);
+
+            assert_int_equal(times(&head.bytes, "op_callstack"), 0);
+            close_model(&head);
+            close_model(&tail);
+        }
+        kerf_cuts_fini(&cuts);
+        close_model(&m);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(open__program__gives_ports_parameters_and_types),
+        cmocka_unit_test(open__blocks__are_part_of_their_op),
+        cmocka_unit_test(open__names_in_attributes__are_reads),
+        cmocka_unit_test(open__parameters_that_are_written__are_told_apart),
+        cmocka_unit_test(open__wrong_programs__are_named),
+        cmocka_unit_test(open__wrong_weights__are_named),
+        cmocka_unit_test(write__halves__have_what_they_need),
+        cmocka_unit_test(
+            write__whole__keeps_unknown_fields_and_drops_the_callstack),
+        cmocka_unit_test(write__blocks__are_numbered_anew),
+        cmocka_unit_test(join__halves_of_every_cut__are_the_whole),
+        cmocka_unit_test(join__common_names__become_two),
+        cmocka_unit_test(join__equal_parameters_and_ops__are_kept_once),
+        cmocka_unit_test(join__what_does_not_fit__is_named),
+        cmocka_unit_test(probe__fetches_what_is_read),
+        cmocka_unit_test(open__every_truncation_and_byte__is_an_error_or_right),
+        cmocka_unit_test(models__every_cut__has_two_halves_that_open),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
