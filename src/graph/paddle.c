@@ -124,26 +124,39 @@ compare_named(const void *a, const void *b)
                                 &((const struct named *)b)->name);
 }
 
+/* A block cannot have two variables of one name. */
 static kerf_err
-sort_vars(kerf_paddle *p)
+sort_vars(kerf_paddle *p, kerf_detail *why)
 {
     const kerf_pdmodel *m = &p->program;
     struct named *named = malloc((m->var_count + 1) * sizeof *named);
+    char safe[KERF_PD_SAFE];
+    kerf_err err = KERF_OK;
 
     p->by_name = calloc(m->var_count + 1, sizeof *p->by_name);
     if (named == NULL || p->by_name == NULL) {
         free(named);
-        return KERF_ENOMEM;
+        return kerf_fail(why, KERF_ENOMEM, "out of memory");
     }
     for (uint32_t i = 0; i < m->var_count; i++)
         named[i] = (struct named){m->var[i].name, i};
-    for (size_t b = 0; b < m->block_count; b++)
-        qsort(named + m->block[b].first_var, m->block[b].var_count,
-              sizeof *named, compare_named);
+    for (size_t b = 0; b < m->block_count; b++) {
+        struct named *first = named + m->block[b].first_var;
+        size_t count = m->block[b].var_count;
+
+        if (count > 0)
+            qsort(first, count, sizeof *named, compare_named);
+        for (size_t i = 1; i < count && err == KERF_OK; i++) {
+            if (compare_named(&first[i - 1], &first[i]) == 0)
+                err = kerf_fail(why, KERF_ECORRUPT,
+                                "block %zu declares '%s' twice", b,
+                                kerf_pd_text_safe(safe, &first[i].name));
+        }
+    }
     for (size_t i = 0; i < m->var_count; i++)
         p->by_name[i] = named[i].var;
     free(named);
-    return KERF_OK;
+    return err;
 }
 
 uint32_t
@@ -204,8 +217,11 @@ read_program(struct reader *r, const kerf_model_bytes *m)
     p->feed = calloc(p->program.op_count + 1, sizeof *p->feed);
     p->fetch = calloc(p->program.op_count + 1, sizeof *p->fetch);
     if (p->record == NULL || p->parent == NULL || p->runner == NULL ||
-        p->feed == NULL || p->fetch == NULL || sort_vars(p) != KERF_OK)
+        p->feed == NULL || p->fetch == NULL)
         return kerf_fail(r->why, KERF_ENOMEM, "out of memory");
+    err = sort_vars(p, r->why);
+    if (err != KERF_OK)
+        return err;
     memset(p->parent, 0xFF, p->program.block_count * sizeof *p->parent);
     memset(p->runner, 0xFF, p->program.block_count * sizeof *p->runner);
     return kerf_pdiparams_check(&p->program, m->weights,
@@ -224,6 +240,12 @@ fail_name(const struct reader *r, kerf_err err, const kerf_pd_text *name,
                      kerf_pd_text_safe(safe, name), what);
 }
 
+static bool
+is_param(const kerf_pd_var *var)
+{
+    return var->is_persistable && var->kind == KERF_PD_TENSOR;
+}
+
 static kerf_err
 add_params(struct reader *r)
 {
@@ -232,11 +254,13 @@ add_params(struct reader *r)
     for (size_t i = 0; i < m->param_count; i++) {
         const kerf_pd_text *name = &m->param[i].name;
         const kerf_pd_record *record = &r->p->record[i];
-        uint32_t v = KERF_GRAPH_NONE;
+        uint32_t v = KERF_GRAPH_NONE, var = kerf_paddle_var(r->p, 0, name);
         char safe[KERF_PD_SAFE];
         kerf_err err = kerf_graph_add_value(r->g, name->at, name->len,
                                             KERF_VALUE_PARAM, &v);
 
+        if (var != KERF_GRAPH_NONE && !is_param(&m->var[var]))
+            err = KERF_ECORRUPT; /* another block says it is one */
         if (err != KERF_OK)
             return kerf_fail(r->why, err, "parameter '%s': %s",
                              kerf_pd_text_safe(safe, name), kerf_err_text(err));
@@ -245,7 +269,7 @@ add_params(struct reader *r)
         r->g->value[v].shape = record->desc.shape;
         r->g->value[v].is_shaped = true;
         r->g->value[v].bytes = record->data_len;
-        r->g->value[v].origin = kerf_paddle_var(r->p, 0, name);
+        r->g->value[v].origin = var;
     }
     return KERF_OK;
 }
@@ -595,7 +619,7 @@ visit_block(struct reader *r, uint32_t from, uint32_t block)
         const kerf_pd_var *var = &m->var[b->first_var + i];
 
         /* The block is kept as a whole, with what it declares. */
-        if (var->is_persistable && var->kind == KERF_PD_TENSOR)
+        if (is_param(var))
             err = push_text(&r->reads, &var->name);
     }
     return err;
