@@ -15,6 +15,7 @@
 #ifndef KERF_PROTO_FRAME_H
 #define KERF_PROTO_FRAME_H
 
+#include "kerf/codec_id.h"
 #include "kerf/limits.h"
 #include "kerf/tensor.h"
 
@@ -65,10 +66,6 @@ enum {
     KERF_FLAG_BODY_HASH = 1, /* header.body_hash is set */
     KERF_FLAG_TLS = 2,       /* reserved */
 };
-
-typedef enum kerf_codec_id { /* append, never renumber; 1.. are reserved */
-                             KERF_CODEC_RAW = 0,
-} kerf_codec_id;
 
 typedef struct kerf_header {
     uint8_t version;

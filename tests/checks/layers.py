@@ -27,6 +27,7 @@ PUBLIC = {
     "err": "base",
     "limits": "base",
     "stage": "tensor",
+    "codec_id": "tensor",
     "card": "model",
     "model": "graph",
     "cloud_opts": "engine",

@@ -1,0 +1,64 @@
+/*
+ * codec.h - pack an f32 tensor into one blob, and back. Blob layout:
+ * docs/PROTOCOL.md, "Tensor blobs".
+ *
+ * A blob says itself how it is coded and ends in nothing but itself: a check
+ * over all of it finds damage, so that a wrong blob is an error and never a
+ * wrong tensor.
+ *
+ * Errors of the values, |x - x'|:
+ *   EXACT      none: the same bits, NaN and -0 too
+ *   F16, BF16  half a step of the format (round to nearest, ties to even)
+ *   Qb, QbC    at most step / 2, step = (max - min) / (2^b - 1) of the tensor
+ *              or channel (dim 1 of [N, C, ...]); besides, the rounding of f32
+ *              itself: 2^-20 of the greatest |value|. QbC rounds its steps up
+ * to 16 bits, by less than 1 % What a format cannot hold (NaN and Inf, but in
+ * EXACT; values that would become infinite) makes the blob an exact one,
+ * whatever was asked for.
+ *
+ * Threads: a codec owns scratch memory; give each worker its own.
+ */
+#ifndef KERF_CODEC_H
+#define KERF_CODEC_H
+
+#include "kerf/codec_id.h"
+#include "kerf/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct kerf_codec kerf_codec;
+
+/* Free: kerf_codec_free(). Errors: KERF_ENOMEM. Its memory grows with the
+ * largest tensor seen (5 bytes per element at most), then stays. */
+KERF_API KERF_NODISCARD kerf_err kerf_codec_new(kerf_codec **out);
+KERF_API void kerf_codec_free(kerf_codec *codec); /* accepts NULL */
+
+/*
+ * Packs t into out, of which cap bytes may be written; *len is what it took.
+ * Errors: KERF_ENOTSUP (t is not f32, or id is RAW or unknown), KERF_ETOOBIG
+ * (it does not get smaller than cap: send it raw), KERF_ENOMEM.
+ */
+KERF_API KERF_NODISCARD kerf_err kerf_codec_encode(kerf_codec *codec,
+                                                   kerf_codec_id id,
+                                                   const kerf_tensor *t,
+                                                   uint8_t *out, size_t cap,
+                                                   size_t *len);
+
+/*
+ * Unpacks the one blob that fills data[0..len) into t, which has the dtype,
+ * shape and memory that are expected; its contents are undefined on error.
+ * Errors: KERF_ECORRUPT (also: a blob of another codec or number of elements),
+ * KERF_ENOTSUP (id RAW or unknown, t is not f32), KERF_ENOMEM.
+ */
+KERF_API KERF_NODISCARD kerf_err kerf_codec_decode(kerf_codec *codec,
+                                                   kerf_codec_id id,
+                                                   const uint8_t *data,
+                                                   size_t len, kerf_tensor *t,
+                                                   kerf_detail *why);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,242 @@
+/*
+ * The decoder. Streams are read forwards, 8 bytes at a time; a read never goes
+ * past the input, whatever the streams say, and each stream must end where the
+ * next begins, in the state that the encoder began with.
+ */
+#include "codec/ans_own.h"
+
+#include "base/bytes.h"
+#include "codec/cpu.h"
+
+#include <string.h>
+
+/* A decoder's entry: number of bits as they are 0..7, of the state's 8..15,
+ * value 16..23, index of the next entry but for the state's bits 32..47. Whole
+ * bytes, so that shifts take them as they are. */
+#define BITS_SHIFT 8
+#define VALUE_SHIFT 16
+#define NEXT_SHIFT 32
+
+/* The highest bit of a stream's 64 is a mark, and the zeros over it say how
+ * many have been used: at most 56 are, between two refills. */
+#define MARK (UINT64_C(1) << 63)
+
+struct stream {
+    const uint8_t *at; /* of bits, when nothing of them is used */
+    uint64_t bits;
+    uint64_t x; /* index of the entry */
+    uint8_t *v;
+};
+
+static void
+make_table(kerf_ans *a, unsigned context)
+{
+    unsigned size = 1u << a->log;
+    uint64_t *table = a->table + (size_t)context * size;
+    uint16_t next[ANS_CLASSES];
+    uint64_t fixed[ANS_CLASSES] = {0};
+
+    for (unsigned c = 0; c < a->classes; c++) {
+        next[c] = a->norm[context][c];
+        fixed[c] = a->extra[c] | (uint64_t)a->base[c] << VALUE_SHIFT |
+                   (uint64_t)(a->context_of[a->bucket[c]] * size) << NEXT_SHIFT;
+    }
+    kerf_ans_spread(a, context);
+    for (unsigned i = 0; i < size; i++) {
+        unsigned c = a->spread[i];
+        unsigned x = next[c]++;
+        unsigned n = a->log - (31 - (unsigned)__builtin_clz(x));
+
+        table[i] = fixed[c] + (n << BITS_SHIFT) +
+                   ((uint64_t)((x << n) - size) << NEXT_SHIFT);
+    }
+}
+
+static bool
+read_norms(kerf_ans *a, const uint8_t *in, size_t len)
+{
+    size_t at = 0; /* bits */
+
+    for (unsigned k = 0; k < a->contexts; k++) {
+        uint32_t sum = 0;
+
+        for (unsigned c = 0; c < a->classes; c++) {
+            uint32_t word;
+            unsigned n;
+            unsigned width;
+
+            if (at > len * 8)
+                return false;
+            memcpy(&word, in + at / 8, sizeof word); /* the pad is behind */
+            word >>= at % 8;
+            if ((word & 0x7ff) == 0)
+                return false;
+            width = (unsigned)__builtin_ctz(word);
+            n = (word >> (width + 1) & ((1u << width) - 1)) + (1u << width) - 1;
+            at += 2 * (size_t)width + 1;
+            a->norm[k][c] = (uint16_t)n;
+            sum += n;
+        }
+        if (sum != 1u << a->log)
+            return false;
+    }
+    return (at + 7) / 8 == len;
+}
+
+KERF_INLINE void
+refill(struct stream *s, const uint8_t *limit)
+{
+    unsigned used = (unsigned)__builtin_clzll(s->bits);
+
+    s->at += used / 8;
+    s->at = s->at > limit ? limit : s->at;
+    memcpy(&s->bits, s->at, sizeof s->bits);
+    /* one bit of the byte at s->at is used for each that is missing above */
+    s->bits = s->bits >> used % 8 | MARK >> used % 8;
+}
+
+KERF_INLINE void
+take(const uint64_t *table, struct stream *s, size_t i, bool extras)
+{
+    uint64_t e = table[s->x];
+    unsigned n = (uint8_t)(e >> BITS_SHIFT);
+    unsigned rest = 0;
+
+    if (extras) {
+        unsigned extra = (uint8_t)e;
+
+        rest = (unsigned)s->bits & ((1u << extra) - 1);
+        s->bits >>= extra;
+    }
+    s->x = (e >> NEXT_SHIFT) + (s->bits & ((UINT64_C(1) << n) - 1));
+    s->bits >>= n;
+    s->v[i] = (uint8_t)((e >> VALUE_SHIFT) + rest);
+}
+
+KERF_INLINE void
+take_all(const uint64_t *table, struct stream *out, size_t quarter,
+         const uint8_t *limit, bool extras)
+{
+    struct stream s0 = out[0];
+    struct stream s1 = out[1];
+    struct stream s2 = out[2];
+    struct stream s3 = out[3];
+    size_t i = 0;
+
+    while (i < quarter) {
+        size_t end = i + ANS_BATCH;
+
+        refill(&s0, limit);
+        refill(&s1, limit);
+        refill(&s2, limit);
+        refill(&s3, limit);
+        if (end > quarter)
+            end = quarter;
+        while (i < end) {
+            take(table, &s0, i, extras);
+            take(table, &s1, i, extras);
+            take(table, &s2, i, extras);
+            take(table, &s3, i, extras);
+            i++;
+        }
+    }
+    out[0] = s0;
+    out[1] = s1;
+    out[2] = s2;
+    out[3] = s3;
+}
+
+KERF_V3 static void
+take_all_v3(const uint64_t *table, struct stream *s, size_t quarter,
+            const uint8_t *limit, bool extras)
+{
+    if (extras)
+        take_all(table, s, quarter, limit, true);
+    else
+        take_all(table, s, quarter, limit, false);
+}
+
+static void
+take_streams(const kerf_ans *a, struct stream *s, size_t quarter,
+             const uint8_t *limit)
+{
+    bool extras = kerf_ans_has_extras(a);
+
+    if (kerf_cpu_is_v3())
+        take_all_v3(a->table, s, quarter, limit, extras);
+    else
+        take_all(a->table, s, quarter, limit, extras);
+}
+
+static bool
+read_head(kerf_ans *a, kerf_rd *r)
+{
+    const uint8_t *table;
+    uint8_t kind = kerf_rd_u8(r);
+    size_t len;
+
+    a->shape = (kerf_ans_shape){.kind = (kerf_ans_kind)kind,
+                                .max = kerf_rd_u8(r),
+                                .zero = kerf_rd_u8(r)};
+    a->log = kerf_rd_u8(r);
+    a->starts = kerf_rd_u16(r);
+    len = kerf_rd_u16(r);
+    table = kerf_rd_bytes(r, len);
+    if (r->bad || kind > KERF_ANS_EIGHTS || a->log < ANS_LOG_MIN ||
+        a->log > ANS_LOG_MAX || r->left < KERF_ANS_PAD)
+        return false;
+    if (!kerf_ans_lay_out(a) || !kerf_ans_set_contexts(a) ||
+        !read_norms(a, table, len))
+        return false;
+    for (unsigned k = 0; k < a->contexts; k++)
+        make_table(a, k);
+    return true;
+}
+
+bool
+kerf_ans_decode(kerf_ans *a, const uint8_t *in, size_t len, uint8_t *v,
+                size_t count)
+{
+    kerf_rd r = {.at = in, .left = len};
+    size_t quarter = count / ANS_STREAMS;
+    size_t tail = count % ANS_STREAMS;
+    struct stream s[ANS_STREAMS] = {0};
+    size_t size[ANS_STREAMS];
+    const uint8_t *start[ANS_STREAMS];
+    const uint8_t *last;
+    const uint8_t *after;
+
+    if (quarter == 0 || !read_head(a, &r))
+        return false;
+    for (size_t k = 0; k < ANS_STREAMS; k++)
+        s[k].x = kerf_rd_u16(&r);
+    for (size_t k = 0; k + 1 < ANS_STREAMS; k++)
+        size[k] = kerf_rd_u32(&r);
+    last = kerf_rd_bytes(&r, tail);
+    if (last == NULL || r.left < KERF_ANS_PAD)
+        return false;
+    memcpy(v + ANS_STREAMS * quarter, last, tail);
+    after = r.at + r.left - KERF_ANS_PAD;
+    for (size_t k = 0; k < ANS_STREAMS; k++) {
+        if (k + 1 == ANS_STREAMS)
+            size[k] = (size_t)(after - r.at);
+        s[k].v = v + k * quarter;
+        s[k].at = start[k] = r.at;
+        if (s[k].x >> a->log != 0 || size[k] == 0 ||
+            size[k] > (size_t)(after - r.at) || *r.at == 0)
+            return false;
+        /* As if the bits up to the encoder's mark had been used. */
+        s[k].bits = MARK >> (__builtin_ctz(*r.at) + 1);
+        r.at += size[k];
+    }
+    take_streams(a, s, quarter, after);
+    for (size_t k = 0; k < ANS_STREAMS; k++) {
+        const uint8_t *end = k + 1 < ANS_STREAMS ? start[k + 1] : after;
+        unsigned used = (unsigned)__builtin_clzll(s[k].bits);
+
+        if (s[k].x % (1u << a->log) != 0 || used % 8 != 0 ||
+            s[k].at + used / 8 != end)
+            return false;
+    }
+    return true;
+}

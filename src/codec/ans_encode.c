@@ -1,0 +1,370 @@
+/*
+ * The encoder. Symbols are coded from the last to the first, and bits are put
+ * in front of those that are there, so that the decoder reads forwards.
+ */
+#include "codec/ans_own.h"
+
+#include "base/bytes.h"
+#include "codec/cpu.h"
+
+#include <string.h>
+
+/* A context pays for its table (35 bytes, 2 us) from about so many values. */
+#define CONTEXT_LEAST 1024
+#define CONTEXT_SHARE 12 /* and this fraction of all */
+/* From so many values on only the first ones of each step are counted. */
+#define COUNT_ALL ((size_t)32 << 10)
+#define COUNT_STEP 128
+#define COUNT_RUN 32
+
+struct stream {
+    uint64_t bits; /* still to be written, under a mark: the highest 1 */
+    unsigned now;  /* the value whose turn it is */
+    uint32_t x;
+    uint8_t *at; /* start of what is written */
+    const uint8_t *v;
+};
+
+size_t
+kerf_ans_scratch(size_t count)
+{
+    /* 14 bits a value and 8 bytes that are written ahead, for each stream */
+    return count * 2 + (size_t)ANS_STREAMS * 16;
+}
+
+/* How often each class follows each bucket. One count per stream: the next
+ * value is often the same, and would wait for the first one's count. Of many
+ * values a part is enough. */
+static void
+count_all(kerf_ans *a, const uint8_t *v, size_t quarter)
+{
+    uint32_t *count = a->count[0];
+    size_t skip = quarter * ANS_STREAMS >= COUNT_ALL ? COUNT_STEP : COUNT_RUN;
+
+    for (unsigned i = 0; i < 256; i++)
+        a->row[i] = (uint16_t)(a->bucket[a->class_of[i]] * ANS_CLASSES);
+    memset(a->count, 0, sizeof a->count);
+    for (size_t at = 0; at < quarter; at += skip) {
+        size_t end = at + COUNT_RUN < quarter ? at + COUNT_RUN : quarter;
+        unsigned row[ANS_STREAMS] = {0};
+
+        for (size_t s = 0; at > 0 && s < ANS_STREAMS; s++)
+            row[s] = a->row[v[s * quarter + at - 1]];
+        for (size_t i = at; i < end; i++) {
+            for (size_t s = 0; s < ANS_STREAMS; s++) {
+                unsigned value = v[s * quarter + i];
+
+                a->count[s][row[s] + a->class_of[value]]++;
+                row[s] = a->row[value];
+            }
+        }
+    }
+    for (size_t i = 0; i < (size_t)ANS_BUCKETS * ANS_CLASSES; i++)
+        count[i] += a->count[1][i] + a->count[2][i] + a->count[3][i];
+    if (skip == COUNT_RUN)
+        return;
+    for (size_t i = 0; i < ANS_BUCKETS; i++) { /* the others may have any */
+        for (size_t c = 0; c < a->classes; c++)
+            count[i * ANS_CLASSES + c]++;
+    }
+}
+
+/* Joins neighbouring buckets until each context has enough values; their counts
+ * end up in the rows of the contexts. */
+static void
+choose_contexts(kerf_ans *a)
+{
+    size_t counted = 0;
+    size_t least;
+    size_t have = 0;
+    unsigned to = 0;
+    uint32_t *row = a->count[0];
+
+    for (size_t i = 0; i < (size_t)ANS_BUCKETS * ANS_CLASSES; i++)
+        counted += row[i];
+    least = counted / CONTEXT_SHARE;
+    if (least < CONTEXT_LEAST)
+        least = CONTEXT_LEAST;
+    a->starts = 1;
+    for (unsigned b = 0; b < ANS_BUCKETS; b++) {
+        const uint32_t *from = row + ((size_t)b * ANS_CLASSES);
+        uint32_t *into = row + ((size_t)to * ANS_CLASSES);
+        size_t sum = 0;
+
+        for (unsigned c = 0; c < a->classes; c++)
+            sum += from[c];
+        if (b > 0 && have >= least && sum > 0) {
+            a->starts |= (uint16_t)(1u << b);
+            into = row + ((size_t)++to * ANS_CLASSES);
+            have = 0;
+            memmove(into, from, a->classes * sizeof *into);
+        } else if (into != from) {
+            for (unsigned c = 0; c < a->classes; c++)
+                into[c] += from[c];
+        }
+        have += sum;
+    }
+}
+
+/* Counts to frequencies whose sum is the number of states. */
+static void
+normalise(kerf_ans *a, unsigned context)
+{
+    const uint32_t *count = a->count[0] + (size_t)context * ANS_CLASSES;
+    uint16_t *norm = a->norm[context];
+    uint64_t total = 0;
+    int left = 1 << a->log;
+    unsigned top = 0;
+
+    for (unsigned c = 0; c < a->classes; c++)
+        total += count[c];
+    for (unsigned c = 0; c < a->classes; c++) {
+        uint64_t n = count[c] == 0
+                         ? 0
+                         : (((uint64_t)count[c] << a->log) + total / 2) / total;
+
+        norm[c] = (uint16_t)(n == 0 && count[c] > 0 ? 1 : n);
+        left -= norm[c];
+        if (norm[c] > norm[top])
+            top = c;
+    }
+    if (total == 0) { /* never used, but a table has its sum */
+        norm[0] = (uint16_t)(1u << a->log);
+        return;
+    }
+    /* What is over goes to the greatest; what is missing is taken from all. */
+    while (left < 0) {
+        unsigned most = 0;
+        unsigned take;
+
+        for (unsigned c = 0; c < a->classes; c++) {
+            if (norm[c] > norm[most])
+                most = c;
+        }
+        take = norm[most] / 8u + 1;
+        if (take > (unsigned)-left)
+            take = (unsigned)-left;
+        norm[most] = (uint16_t)(norm[most] - take);
+        left += (int)take;
+    }
+    norm[top] = (uint16_t)(norm[top] + left);
+}
+
+static void
+make_steps(kerf_ans *a, unsigned context)
+{
+    unsigned size = 1u << a->log;
+    struct ans_step *step = a->step + (size_t)context * 256;
+    struct ans_step of[ANS_CLASSES] = {{0}};
+    uint16_t *state = a->state + (size_t)context * size;
+    uint16_t next[ANS_CLASSES];
+    unsigned sum = 0;
+
+    for (unsigned c = 0; c < a->classes; c++) {
+        unsigned n = a->norm[context][c];
+        unsigned most; /* bits */
+
+        next[c] = (uint16_t)sum;
+        if (n == 0)
+            continue;
+        most = n == 1 ? a->log : a->log - (31 - (unsigned)__builtin_clz(n - 1));
+        of[c] = (struct ans_step){
+            .delta_bits = (most << 16) - (n << most),
+            .delta_state = (int32_t)(context * size + sum) - (int32_t)n,
+            .extra = a->extra[c]};
+        sum += n;
+    }
+    for (unsigned v = 0; v <= a->shape.max; v++) {
+        step[v] = of[a->class_of[v]];
+        step[v].rest = a->rest[v];
+    }
+    kerf_ans_spread(a, context);
+    for (unsigned i = 0; i < size; i++)
+        state[next[a->spread[i]]++] = (uint16_t)(size + i);
+}
+
+static void
+put_gamma(uint8_t *out, size_t *at, unsigned n)
+{
+    unsigned len = 31 - (unsigned)__builtin_clz(n + 1);
+    uint32_t code = (n + 1 - (1u << len)) << (len + 1) | 1u << len;
+    uint64_t word;
+
+    /* len zeros, a one, len bits; out is zeroed and has 8 bytes more */
+    memcpy(&word, out + *at / 8, sizeof word);
+    word |= (uint64_t)code << *at % 8;
+    memcpy(out + *at / 8, &word, sizeof word);
+    *at += 2 * (size_t)len + 1;
+}
+
+KERF_INLINE void
+put(const kerf_ans *a, struct stream *s, unsigned row, bool extras)
+{
+    const struct ans_step *step = a->step + row + s->now;
+    unsigned n = (s->x + step->delta_bits) >> 16;
+
+    s->bits = s->bits << n | (s->x & ((1u << n) - 1));
+    if (extras)
+        s->bits = s->bits << step->extra | step->rest;
+    s->x = a->state[(int32_t)(s->x >> n) + step->delta_state];
+}
+
+KERF_INLINE void
+put_next(const kerf_ans *a, struct stream *s, size_t i, bool extras)
+{
+    unsigned before = s->v[i];
+
+    put(a, s, a->row[before], extras);
+    s->now = before;
+}
+
+/* Writes whole bytes; fewer than 8 bits stay. */
+KERF_INLINE void
+flush(struct stream *s)
+{
+    unsigned zeros = (unsigned)__builtin_clzll(s->bits);
+    unsigned count = 63 - zeros;
+    uint64_t word = s->bits << zeros << 1;
+
+    memcpy(s->at - 8, &word, sizeof word);
+    s->at -= count / 8;
+    count %= 8;
+    s->bits = (s->bits & ((1u << count) - 1)) | 1u << count;
+}
+
+KERF_INLINE void
+put_all(const kerf_ans *a, struct stream *out, size_t quarter, bool extras)
+{
+    struct stream s0 = out[0];
+    struct stream s1 = out[1];
+    struct stream s2 = out[2];
+    struct stream s3 = out[3];
+    size_t i = quarter - 1;
+
+    while (i > 0) {
+        size_t end = i >= ANS_BATCH ? i - ANS_BATCH : 0;
+
+        while (i > end) {
+            i--;
+            put_next(a, &s0, i, extras);
+            put_next(a, &s1, i, extras);
+            put_next(a, &s2, i, extras);
+            put_next(a, &s3, i, extras);
+        }
+        flush(&s0);
+        flush(&s1);
+        flush(&s2);
+        flush(&s3);
+    }
+    out[0] = s0;
+    out[1] = s1;
+    out[2] = s2;
+    out[3] = s3;
+}
+
+KERF_V3 static void
+put_all_v3(const kerf_ans *a, struct stream *s, size_t quarter, bool extras)
+{
+    if (extras)
+        put_all(a, s, quarter, true);
+    else
+        put_all(a, s, quarter, false);
+}
+
+static void
+put_streams(const kerf_ans *a, struct stream *s, size_t quarter)
+{
+    bool extras = kerf_ans_has_extras(a);
+
+    if (kerf_cpu_is_v3())
+        put_all_v3(a, s, quarter, extras);
+    else
+        put_all(a, s, quarter, extras);
+    for (size_t k = 0; k < ANS_STREAMS; k++) {
+        put(a, &s[k], 0, extras); /* the first one has the first context */
+        flush(&s[k]);
+        s[k].bits = s[k].bits << 1 | 1; /* where the decoder begins */
+        flush(&s[k]);
+    }
+}
+
+static void
+make_tables(kerf_ans *a, size_t count)
+{
+    a->log = count < 2048 ? 8 : count < ((size_t)64 << 10) ? 9 : 10;
+    choose_contexts(a);
+    (void)kerf_ans_set_contexts(a);
+    for (unsigned k = 0; k < a->contexts; k++) {
+        normalise(a, k);
+        make_steps(a, k);
+    }
+    for (unsigned v = 0; v < 256; v++)
+        a->row[v] = (uint16_t)(a->context_of[a->bucket[a->class_of[v]]] * 256u);
+}
+
+/* Everything before the streams; 0: no room. */
+static size_t
+write_head(const kerf_ans *a, uint8_t *out, size_t cap)
+{
+    kerf_wr w = {.at = out, .left = cap};
+    size_t bits = 0;
+    uint8_t *table = out + ANS_HEAD;
+
+    if (cap < ANS_HEAD + ANS_TABLE_MAX + 8)
+        return 0;
+    memset(table, 0, ANS_TABLE_MAX + 8);
+    for (unsigned k = 0; k < a->contexts; k++) {
+        for (unsigned c = 0; c < a->classes; c++)
+            put_gamma(table, &bits, a->norm[k][c]);
+    }
+    kerf_wr_u8(&w, (uint8_t)a->shape.kind);
+    kerf_wr_u8(&w, a->shape.max);
+    kerf_wr_u8(&w, a->shape.zero);
+    kerf_wr_u8(&w, (uint8_t)a->log);
+    kerf_wr_u16(&w, a->starts);
+    kerf_wr_u16(&w, (uint16_t)((bits + 7) / 8));
+    return ANS_HEAD + (bits + 7) / 8;
+}
+
+size_t
+kerf_ans_encode(kerf_ans *a, const kerf_ans_shape *shape, const uint8_t *v,
+                size_t count, uint8_t *scratch, uint8_t *out, size_t cap)
+{
+    size_t quarter = count / ANS_STREAMS;
+    size_t tail = count % ANS_STREAMS;
+    struct stream s[ANS_STREAMS];
+    const uint8_t *end[ANS_STREAMS];
+    kerf_wr w;
+    size_t len;
+
+    a->shape = *shape;
+    if (quarter == 0 || !kerf_ans_lay_out(a))
+        return 0;
+    count_all(a, v, quarter);
+    make_tables(a, count);
+    len = write_head(a, out, cap);
+    if (len == 0)
+        return 0;
+    for (size_t k = 0; k < ANS_STREAMS; k++) {
+        end[k] = scratch + (k + 1) * (quarter * 2 + 16);
+        s[k] = (struct stream){.bits = 1,
+                               .x = 1u << a->log,
+                               .v = v + k * quarter,
+                               .at = scratch + (k + 1) * (quarter * 2 + 16)};
+        s[k].now = s[k].v[quarter - 1];
+    }
+    put_streams(a, s, quarter);
+    w = (kerf_wr){.at = out + len, .left = cap - len};
+    for (size_t k = 0; k < ANS_STREAMS; k++)
+        kerf_wr_u16(&w, (uint16_t)(s[k].x - (1u << a->log)));
+    for (size_t k = 0; k + 1 < ANS_STREAMS; k++)
+        kerf_wr_u32(&w, (uint32_t)(end[k] - s[k].at) + (s[k].bits > 1));
+    kerf_wr_bytes(&w, v + ANS_STREAMS * quarter, tail);
+    for (size_t k = 0; k < ANS_STREAMS; k++) {
+        size_t odd = s[k].bits > 1; /* the bits that are left */
+
+        kerf_wr_bytes(&w, s[k].at - odd, (size_t)(end[k] - s[k].at) + odd);
+    }
+    kerf_wr_zero(&w, KERF_ANS_PAD);
+    return w.bad ? 0 : cap - w.left;
+}

@@ -1,0 +1,148 @@
+#include "codec/ans_own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NEAR 16 /* distances from zero below this have classes of their own */
+#define OCTAVE 8
+
+kerf_err
+kerf_ans_new(kerf_ans **out)
+{
+    *out = calloc(1, sizeof **out);
+    return *out == NULL ? KERF_ENOMEM : KERF_OK;
+}
+
+void
+kerf_ans_free(kerf_ans *a)
+{
+    free(a);
+}
+
+static unsigned
+bit_length(unsigned n)
+{
+    return n == 0 ? 0 : 32 - (unsigned)__builtin_clz(n);
+}
+
+static void
+add_class(kerf_ans *a, unsigned base, unsigned extra, unsigned distance)
+{
+    unsigned bucket = bit_length(distance);
+
+    a->base[a->classes] = (uint8_t)base;
+    a->extra[a->classes] = (uint8_t)extra;
+    a->bucket[a->classes] =
+        (uint8_t)(bucket < ANS_BUCKETS ? bucket : ANS_BUCKETS - 1);
+    a->classes++;
+}
+
+/* Distance 1 and up on one side of zero, as far as `most`. */
+static void
+lay_side(kerf_ans *a, unsigned most, bool up)
+{
+    unsigned zero = a->shape.zero;
+    unsigned d = 1;
+
+    while (d <= most) {
+        unsigned extra = d < NEAR ? 0 : bit_length(d) - 4;
+        unsigned last = d + (1u << extra) - 1;
+
+        /* The greatest value is a class of its own: it is where activations
+         * are clipped, as by relu6. */
+        if (up && last >= most && d < most && d >= NEAR)
+            add_class(a, zero + most, 0, most);
+        if (up)
+            add_class(a, zero + d, extra, d);
+        else
+            add_class(a, last <= most ? zero - last : 0, extra, d);
+        d = last + 1;
+    }
+}
+
+/* The first class that has a value keeps it: ranges at the ends overlap. */
+static void
+set_values(kerf_ans *a)
+{
+    bool taken[256] = {false};
+
+    for (unsigned c = 0; c < a->classes; c++) {
+        for (unsigned i = 0; i < 1u << a->extra[c]; i++) {
+            unsigned v = a->base[c] + i;
+
+            if (v > a->shape.max)
+                break;
+            if (taken[v])
+                continue;
+            taken[v] = true;
+            a->class_of[v] = (uint8_t)c;
+            a->rest[v] = (uint8_t)i;
+        }
+    }
+}
+
+bool
+kerf_ans_lay_out(kerf_ans *a)
+{
+    const kerf_ans_shape *s = &a->shape;
+
+    a->classes = 0;
+    memset(a->class_of, 0, sizeof a->class_of);
+    memset(a->rest, 0, sizeof a->rest);
+    if (s->zero > s->max)
+        return false;
+    if (s->kind == KERF_ANS_EIGHTS) {
+        add_class(a, 0, 0, 0);
+        for (unsigned c = 1; c <= s->max / 8u; c++)
+            add_class(a, 8 * c, 3, c);
+    } else if (s->kind == KERF_ANS_LOG) {
+        /* Down first, so that no class of one side covers the other's. */
+        lay_side(a, s->zero, false);
+        add_class(a, s->zero, 0, 0);
+        lay_side(a, s->max - s->zero, true);
+    } else {
+        return false;
+    }
+    set_values(a);
+    return true;
+}
+
+bool
+kerf_ans_has_extras(const kerf_ans *a)
+{
+    bool any = false;
+
+    for (unsigned c = 0; c < a->classes; c++)
+        any |= a->extra[c] > 0;
+    return any;
+}
+
+bool
+kerf_ans_set_contexts(kerf_ans *a)
+{
+    unsigned n = 0;
+
+    if ((a->starts & 1) == 0 || a->starts >> ANS_BUCKETS != 0)
+        return false;
+    for (unsigned b = 0; b < ANS_BUCKETS; b++) {
+        n += a->starts >> b & 1;
+        a->context_of[b] = (uint8_t)(n - 1);
+    }
+    a->contexts = n;
+    return true;
+}
+
+void
+kerf_ans_spread(kerf_ans *a, unsigned context)
+{
+    unsigned size = 1u << a->log;
+    unsigned stride = (size >> 1) + (size >> 3) + 3;
+    unsigned at = 0;
+
+    for (unsigned c = 0; c < a->classes; c++) {
+        for (unsigned i = a->norm[context][c]; i > 0; i--) {
+            a->spread[at] = (uint8_t)c;
+            at = (at + stride) & (size - 1);
+        }
+    }
+}

@@ -1,0 +1,525 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/rng.h"
+#include "codec/ans.h"
+#include "kerf/codec.h"
+#include "tensor/half.h"
+
+#define CHECK_AT 4
+
+static kerf_codec *codec;
+
+static int
+setup(void **state)
+{
+    (void)state;
+    return kerf_codec_new(&codec) == KERF_OK ? 0 : -1;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    kerf_codec_free(codec);
+    return 0;
+}
+
+/* Sum of uniform numbers: about normal, deviation 1. */
+static float
+normal(uint64_t *rng)
+{
+    float sum = -6;
+
+    for (int i = 0; i < 12; i++)
+        sum += kerf_rng_unit(rng);
+    return sum;
+}
+
+enum kind {
+    NORMAL,
+    RELU,
+    RELU6,
+    SMOOTH,
+    CONSTANT,
+    TWO,
+    SHIFTED,
+    TINY,
+    HUGE_RANGE,
+    WEIRD,
+    NOT_FINITE,
+    BITS,
+    CHANNELS,
+    KINDS
+};
+
+static float
+weird(uint64_t *rng)
+{
+    static const float some[] = {0.0f,         -0.0f,    FLT_MIN, -FLT_MIN,
+                                 FLT_MIN / 64, 1e-45f,   65504.f, 1.0f,
+                                 -1e-45f,      -FLT_MIN, 1e10f,   3.0f};
+
+    return some[kerf_rng_next(rng) % (sizeof some / sizeof *some)];
+}
+
+static float
+make(enum kind kind, size_t i, float last, uint64_t *rng)
+{
+    uint32_t bits;
+    float x = normal(rng);
+
+    switch (kind) {
+    case RELU:
+        return x > 0 ? x : 0;
+    case RELU6:
+        x = x * 3 + 2;
+        return x < 0 ? 0 : x > 6 ? 6 : x;
+    case SMOOTH:
+        x = last * 0.95f + x * 0.2f;
+        return x > 0 ? x : 0;
+    case CONSTANT:
+        return -2.5f;
+    case TWO:
+        return x > 0 ? 1.0f : -1.0f;
+    case SHIFTED:
+        return 1000.0f + x;
+    case TINY:
+        return x * 1e-20f;
+    case HUGE_RANGE:
+        return x * 1e38f / 7;
+    case WEIRD:
+        return weird(rng);
+    case NOT_FINITE:
+        return i % 97 == 5    ? INFINITY
+               : i % 97 == 6  ? -INFINITY
+               : i % 97 == 50 ? NAN
+                              : x + 8;
+    case BITS:
+        bits = (uint32_t)kerf_rng_next(rng);
+        memcpy(&x, &bits, sizeof x);
+        return x;
+    case CHANNELS:
+        return x * (float)(1 + i / 1024 * 10) - (float)(i / 1024);
+    default:
+        return x;
+    }
+}
+
+static kerf_tensor
+tensor_of(enum kind kind, const kerf_shape *shape, uint64_t seed)
+{
+    kerf_tensor t;
+    float last = 0;
+
+    assert_int_equal(kerf_tensor_alloc(&t, KERF_F32, shape), KERF_OK);
+    for (size_t i = 0; i < t.bytes / sizeof last; i++)
+        ((float *)t.data)[i] = last = make(kind, i, last, &seed);
+    return t;
+}
+
+static const kerf_shape shapes[] = {
+    {.rank = 0},
+    {.rank = 1, .dims = {0}},
+    {.rank = 1, .dims = {1}},
+    {.rank = 1, .dims = {7}},
+    {.rank = 2, .dims = {3, 5}},
+    {.rank = 3, .dims = {2, 0, 4}},
+    {.rank = 4, .dims = {1, 16, 8, 8}},
+    {.rank = 4, .dims = {2, 4, 33, 31}},
+    {.rank = 4, .dims = {1, 8, 32, 32}},
+    {.rank = 4, .dims = {1, 9, 41, 37}},
+    {.rank = 4, .dims = {1, 24, 56, 56}},
+};
+#define SHAPES (sizeof shapes / sizeof *shapes)
+
+static unsigned
+bits_of(int id)
+{
+    return id >= KERF_CODEC_Q8C  ? 8u - (unsigned)(id - KERF_CODEC_Q8C)
+           : id >= KERF_CODEC_Q8 ? 8u - (unsigned)(id - KERF_CODEC_Q8)
+                                 : 0;
+}
+
+static bool
+all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i]))
+            return false;
+    }
+    return true;
+}
+
+/* The bound of codec.h: half a step of each group of values. */
+static void
+check_steps(int id, const kerf_tensor *a, const kerf_tensor *b)
+{
+    size_t n = a->bytes / sizeof(float);
+    size_t each = n;
+    double all = 0;
+
+    if (id >= KERF_CODEC_Q8C && a->shape.rank >= 2)
+        each = n / (size_t)(a->shape.dims[0] * a->shape.dims[1]);
+    for (size_t i = 0; i < n; i++)
+        all = fmax(all, fabs((double)((const float *)a->data)[i]));
+    for (size_t g = 0; g < n; g += each) {
+        const float *x = (const float *)a->data + g;
+        const float *y = (const float *)b->data + g;
+        double low = (double)x[0];
+        double high = (double)x[0];
+        double bound;
+
+        for (size_t i = 0; i < each; i++) {
+            low = fmin(low, (double)x[i]);
+            high = fmax(high, (double)x[i]);
+        }
+        bound = (high - low) / ((1u << bits_of(id)) - 1) / 2;
+        if (each != n)
+            bound *= 1.0 + 0x1p-7;
+        for (size_t i = 0; i < each; i++)
+            assert_true(fabs((double)x[i] - (double)y[i]) <=
+                        bound + all * 0x1p-20);
+    }
+}
+
+static void
+check_back(int id, const kerf_tensor *a, const kerf_tensor *b)
+{
+    const float *x = a->data;
+    const float *y = b->data;
+    size_t n = a->bytes / sizeof(float);
+
+    if (id == KERF_CODEC_EXACT || !all_finite(x, n)) {
+        assert_memory_equal(x, y, a->bytes);
+    } else if (bits_of(id) != 0) {
+        check_steps(id, a, b);
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            float want = id == KERF_CODEC_F16
+                             ? kerf_f16_to_f32(kerf_f32_to_f16(x[i]))
+                             : kerf_bf16_to_f32(kerf_f32_to_bf16(x[i]));
+
+            assert_true(y[i] == want || y[i] == x[i]);
+            assert_true(isfinite(y[i]));
+        }
+    }
+}
+
+static void
+round_trip(int id, const kerf_tensor *t)
+{
+    kerf_tensor back;
+    kerf_detail why;
+    size_t cap = t->bytes;
+    uint8_t *blob = malloc(cap + 1);
+    size_t len = 0;
+    kerf_err err;
+
+    assert_non_null(blob);
+    assert_int_equal(kerf_tensor_alloc(&back, KERF_F32, &t->shape), KERF_OK);
+    memset(back.data, 0xa5, back.bytes);
+    blob[cap] = 0x5a;
+    err = kerf_codec_encode(codec, (kerf_codec_id)id, t, blob, cap, &len);
+    assert_int_equal(blob[cap], 0x5a);
+    if (err == KERF_OK) {
+        assert_true(len <= cap);
+        assert_int_equal(
+            kerf_codec_decode(codec, (kerf_codec_id)id, blob, len, &back, &why),
+            KERF_OK);
+        check_back(id, t, &back);
+    } else {
+        assert_int_equal(err, KERF_ETOOBIG);
+    }
+    free(blob);
+    kerf_tensor_free(&back);
+}
+
+static void
+codec__every_kind_and_shape__comes_back_within_its_bound(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < SHAPES; s++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            kerf_tensor t = tensor_of((enum kind)kind, &shapes[s], s + 1);
+
+            for (int id = 1; id < KERF_CODEC_COUNT; id++)
+                round_trip(id, &t);
+            kerf_tensor_free(&t);
+        }
+    }
+}
+
+/* Packs a smooth tensor; the caller frees *blob. */
+static size_t
+pack(int id, const kerf_shape *shape, uint8_t **blob)
+{
+    kerf_tensor t = tensor_of(SMOOTH, shape, 3);
+    size_t len = 0;
+
+    *blob = malloc(t.bytes);
+    assert_non_null(*blob);
+    assert_int_equal(
+        kerf_codec_encode(codec, (kerf_codec_id)id, &t, *blob, t.bytes, &len),
+        KERF_OK);
+    kerf_tensor_free(&t);
+    return len;
+}
+
+static void
+encode__activations__get_as_small_as_promised(void **state)
+{
+    const kerf_shape shape = {.rank = 4, .dims = {1, 24, 56, 56}};
+    const struct {
+        kerf_codec_id id;
+        size_t percent; /* of the f32 bytes, at most */
+    } want[] = {{KERF_CODEC_EXACT, 71}, {KERF_CODEC_F16, 36},
+                {KERF_CODEC_BF16, 28},  {KERF_CODEC_Q8, 19},
+                {KERF_CODEC_Q6, 13},    {KERF_CODEC_Q4, 8},
+                {KERF_CODEC_Q2, 3},     {KERF_CODEC_Q4C, 8}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        uint8_t *blob = NULL;
+        size_t len = pack(want[i].id, &shape, &blob);
+
+        print_message("%s: %zu of %d bytes\n",
+                      kerf_codec_name((uint8_t)want[i].id), len,
+                      4 * 24 * 56 * 56);
+        assert_true(len * 100 <= want[i].percent * 4 * 24 * 56 * 56);
+        free(blob);
+    }
+}
+
+static void
+decode__every_truncation_and_bit_flip__is_corrupt(void **state)
+{
+    const int ids[] = {KERF_CODEC_EXACT, KERF_CODEC_F16, KERF_CODEC_Q8,
+                       KERF_CODEC_Q3C};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        const kerf_shape *shape = &shapes[6];
+        kerf_tensor t;
+        kerf_detail why;
+        uint8_t *blob = NULL;
+        size_t len = pack(ids[i], shape, &blob);
+
+        assert_int_equal(kerf_tensor_alloc(&t, KERF_F32, shape), KERF_OK);
+        for (size_t n = 0; n < len; n++)
+            assert_int_equal(kerf_codec_decode(codec, (kerf_codec_id)ids[i],
+                                               blob, n, &t, &why),
+                             KERF_ECORRUPT);
+        for (size_t bit = 0; bit < len * 8; bit++) {
+            blob[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            assert_int_equal(kerf_codec_decode(codec, (kerf_codec_id)ids[i],
+                                               blob, len, &t, &why),
+                             KERF_ECORRUPT);
+            blob[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        free(blob);
+        kerf_tensor_free(&t);
+    }
+}
+
+static void
+seal(uint8_t *blob, size_t len)
+{
+    kerf_wr w = {.at = blob + CHECK_AT, .left = 4};
+
+    kerf_wr_u32(&w, (uint32_t)kerf_xxh3_seed(blob + CHECK_AT + 4,
+                                             len - CHECK_AT - 4,
+                                             kerf_xxh3(blob, CHECK_AT)));
+}
+
+/* A liar puts the check right: whatever comes of it, nothing breaks. */
+static void
+decode__changed_and_sealed_again__is_safe(void **state)
+{
+    static const int ids[] = {KERF_CODEC_EXACT, KERF_CODEC_F16, KERF_CODEC_BF16,
+                              KERF_CODEC_Q8,    KERF_CODEC_Q4,  KERF_CODEC_Q5C};
+    uint64_t rng = 5;
+    size_t taken = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof ids / sizeof *ids; i++) {
+        const kerf_shape *shape = &shapes[i % 2 == 0 ? 6 : 9];
+        kerf_tensor t;
+        kerf_detail why;
+        uint8_t *blob = NULL;
+        size_t len = pack(ids[i / 2], shape, &blob);
+
+        assert_int_equal(kerf_tensor_alloc(&t, KERF_F32, shape), KERF_OK);
+        for (int n = 0; n < 2000; n++) {
+            /* of exactly its length, so that ASan sees a read past it */
+            size_t cut = n % 4 == 0 ? 8 + kerf_rng_next(&rng) % (len - 8) : len;
+            uint8_t *copy = malloc(cut);
+            size_t reach = n % 2 == 0 || cut < 64 ? cut : 64;
+
+            assert_non_null(copy);
+            memcpy(copy, blob, cut);
+            for (int k = 0; k <= n % 3; k++)
+                copy[kerf_rng_next(&rng) % reach] =
+                    (uint8_t)kerf_rng_next(&rng);
+            seal(copy, cut);
+            taken += kerf_codec_decode(codec, (kerf_codec_id)ids[i / 2], copy,
+                                       cut, &t, &why) == KERF_OK;
+            free(copy);
+        }
+        free(blob);
+        kerf_tensor_free(&t);
+    }
+    print_message("%zu taken\n", taken);
+}
+
+static void
+decode__another_codec_or_count__is_corrupt(void **state)
+{
+    kerf_shape shape = {.rank = 4, .dims = {1, 16, 8, 8}};
+    kerf_tensor t;
+    kerf_detail why;
+    uint8_t *blob = NULL;
+    size_t len = pack(KERF_CODEC_Q8, &shape, &blob);
+
+    (void)state;
+    assert_int_equal(kerf_tensor_alloc(&t, KERF_F32, &shape), KERF_OK);
+    assert_int_equal(
+        kerf_codec_decode(codec, KERF_CODEC_Q7, blob, len, &t, &why),
+        KERF_ECORRUPT);
+    t.bytes -= 4;
+    assert_int_equal(
+        kerf_codec_decode(codec, KERF_CODEC_Q8, blob, len, &t, &why),
+        KERF_ECORRUPT);
+    assert_non_null(strstr(why.text, "1024"));
+    t.bytes += 4;
+    t.dtype = KERF_I32;
+    assert_int_equal(
+        kerf_codec_decode(codec, KERF_CODEC_Q8, blob, len, &t, &why),
+        KERF_ENOTSUP);
+    assert_int_equal(
+        kerf_codec_encode(codec, KERF_CODEC_Q8, &t, blob, len, &len),
+        KERF_ENOTSUP);
+    t.dtype = KERF_F32;
+    assert_int_equal(
+        kerf_codec_decode(codec, KERF_CODEC_RAW, blob, len, &t, &why),
+        KERF_ENOTSUP);
+    free(blob);
+    kerf_tensor_free(&t);
+}
+
+static void
+encode__no_room__is_too_big_and_writes_nothing_past_it(void **state)
+{
+    kerf_tensor t = tensor_of(SMOOTH, &shapes[10], 3);
+    uint8_t *blob = malloc(t.bytes + 1);
+    size_t len = 0;
+
+    (void)state;
+    assert_non_null(blob);
+    for (size_t cap = 0; cap < t.bytes; cap += cap < 64 ? 1 : 4093) {
+        uint8_t *exact = malloc(cap + 1); /* ASan looks at its end */
+
+        assert_non_null(exact);
+        for (int id = 1; id < KERF_CODEC_COUNT; id += 3) {
+            kerf_err err = kerf_codec_encode(codec, (kerf_codec_id)id, &t,
+                                             exact, cap, &len);
+
+            assert_true(err == KERF_ETOOBIG || (err == KERF_OK && len <= cap));
+        }
+        free(exact);
+    }
+    free(blob);
+    kerf_tensor_free(&t);
+}
+
+static void
+ans__every_shape_of_values__comes_back(void **state)
+{
+    static const kerf_ans_shape ans_shapes[] = {
+        {KERF_ANS_LOG, 255, 0},   {KERF_ANS_LOG, 255, 128},
+        {KERF_ANS_LOG, 255, 255}, {KERF_ANS_LOG, 15, 3},
+        {KERF_ANS_LOG, 3, 0},     {KERF_ANS_LOG, 100, 90},
+        {KERF_ANS_LOG, 200, 20},  {KERF_ANS_EIGHTS, 255, 0},
+        {KERF_ANS_EIGHTS, 40, 0}};
+    enum { MOST = 70000 };
+    kerf_ans *a = NULL;
+    uint8_t *v = malloc(MOST);
+    uint8_t *back = malloc(MOST);
+    uint8_t *scratch = malloc(kerf_ans_scratch(MOST));
+    uint8_t *out = malloc((size_t)2 * MOST);
+    uint64_t rng = 11;
+
+    (void)state;
+    assert_true(v && back && scratch && out);
+    assert_int_equal(kerf_ans_new(&a), KERF_OK);
+    for (size_t s = 0; s < sizeof ans_shapes / sizeof *ans_shapes; s++) {
+        const kerf_ans_shape *shape = &ans_shapes[s];
+
+        for (size_t n = 4; n < MOST; n = n * 3 + 1) {
+            size_t len;
+
+            for (size_t i = 0; i < n; i++) {
+                unsigned x = (unsigned)(kerf_rng_next(&rng) >> 33);
+
+                x = i % 5 == 0 ? x : x & x >> 8 & 0xff;
+                x %= shape->max + 1u;
+                if (shape->kind == KERF_ANS_EIGHTS && x < 8)
+                    x = 0;
+                v[i] = (uint8_t)x;
+            }
+            len =
+                kerf_ans_encode(a, shape, v, n, scratch, out, (size_t)2 * MOST);
+            assert_true(len > 0);
+            assert_true(kerf_ans_decode(a, out, len, back, n));
+            assert_memory_equal(v, back, n);
+        }
+    }
+    kerf_ans_free(a);
+    free(v);
+    free(back);
+    free(scratch);
+    free(out);
+}
+
+static void
+codec_name__every_id__is_read_back(void **state)
+{
+    kerf_codec_id id;
+
+    (void)state;
+    for (int i = 0; i < KERF_CODEC_COUNT; i++) {
+        assert_true(kerf_codec_from_name(kerf_codec_name((uint8_t)i), &id));
+        assert_int_equal(id, i);
+    }
+    assert_string_equal(kerf_codec_name(KERF_CODEC_COUNT), "?");
+    assert_false(kerf_codec_from_name("q9", &id));
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            codec__every_kind_and_shape__comes_back_within_its_bound),
+        cmocka_unit_test(encode__activations__get_as_small_as_promised),
+        cmocka_unit_test(decode__every_truncation_and_bit_flip__is_corrupt),
+        cmocka_unit_test(decode__changed_and_sealed_again__is_safe),
+        cmocka_unit_test(decode__another_codec_or_count__is_corrupt),
+        cmocka_unit_test(
+            encode__no_room__is_too_big_and_writes_nothing_past_it),
+        cmocka_unit_test(ans__every_shape_of_values__comes_back),
+        cmocka_unit_test(codec_name__every_id__is_read_back),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
