@@ -63,11 +63,34 @@ typedef struct kerf_paddle {
     size_t feed_count, fetch_count;
 } kerf_paddle;
 
+/* Keeps m's bytes. Errors: those of kerf_pdmodel_open() and
+ * kerf_pdiparams_check(); KERF_ECORRUPT (a name declared twice). */
+KERF_NODISCARD kerf_err kerf_paddle_open(kerf_paddle **out,
+                                         const kerf_model_bytes *m,
+                                         kerf_detail *why);
+void kerf_paddle_close(void *p); /* accepts NULL */
+
 /* The variable of that name that a block declares; KERF_GRAPH_NONE. */
 uint32_t kerf_paddle_var(const kerf_paddle *p, uint32_t block,
                          const kerf_pd_text *name);
 /* The parameter of that name; KERF_GRAPH_NONE. */
 uint32_t kerf_paddle_param(const kerf_paddle *p, const kerf_pd_text *name);
+
+typedef struct kerf_pd_texts {
+    kerf_pd_text *text; /* owned: free() */
+    size_t count, room;
+} kerf_pd_texts;
+
+/*
+ * What an op of block 0 gives, and what it reads beyond its arguments: all that
+ * its blocks read and give outside of themselves, and parameters that it only
+ * writes back. reads and writes are filled anew; notes who runs which block, of
+ * which each has one op. Errors: KERF_ECORRUPT, KERF_ETOOBIG, KERF_ENOMEM.
+ */
+KERF_NODISCARD kerf_err kerf_paddle_effects(kerf_paddle *p, uint32_t op,
+                                            const kerf_pd_args *args,
+                                            kerf_pd_texts *reads,
+                                            kerf_pd_texts *writes);
 
 /* What is changed where something of a program is written again. */
 typedef struct kerf_pd_edit {

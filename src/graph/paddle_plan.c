@@ -60,10 +60,9 @@ keep_params(kerf_pd_plan *plan)
 
             if (plan->block[b] == KERF_GRAPH_NONE || (b == 0 && !plan->var[at]))
                 continue;
-            param =
-                m->var[at].is_persistable && m->var[at].kind == KERF_PD_TENSOR
-                    ? kerf_paddle_param(plan->p, &m->var[at].name)
-                    : KERF_GRAPH_NONE;
+            param = kerf_pd_var_is_param(&m->var[at])
+                        ? kerf_paddle_param(plan->p, &m->var[at].name)
+                        : KERF_GRAPH_NONE;
             if (param != KERF_GRAPH_NONE)
                 plan->param[param] = true;
         }

@@ -256,6 +256,12 @@ read_op(kerf_pdmodel *p, const kerf_wire_field *at)
     return KERF_OK;
 }
 
+bool
+kerf_pd_var_is_param(const kerf_pd_var *var)
+{
+    return var->is_persistable && var->kind == KERF_PD_TENSOR;
+}
+
 int
 kerf_pd_text_compare(const kerf_pd_text *a, const kerf_pd_text *b)
 {
@@ -303,7 +309,7 @@ find_params(kerf_pdmodel *p)
     for (size_t i = 0; i < p->var_count; i++) {
         const kerf_pd_var *var = &p->var[i];
 
-        if (!var->is_persistable || var->kind != KERF_PD_TENSOR)
+        if (!kerf_pd_var_is_param(var))
             continue;
         err = grow(&room, p->param_count, KERF_PDMODEL_PARAMS_MAX,
                    sizeof *p->param);

@@ -79,6 +79,9 @@ KERF_NODISCARD kerf_err kerf_pdmodel_open(kerf_pdmodel *p, const void *data,
                                           size_t len, kerf_detail *why);
 void kerf_pdmodel_close(kerf_pdmodel *p); /* accepts a zeroed one */
 
+/* Has a record in the .pdiparams. */
+bool kerf_pd_var_is_param(const kerf_pd_var *var);
+
 /* In byte order, as strcmp(). */
 int kerf_pd_text_compare(const kerf_pd_text *a, const kerf_pd_text *b);
 bool kerf_pd_text_is(const kerf_pd_text *a, const char *text);
