@@ -23,8 +23,8 @@ typedef struct kerf_rope_piece {
 typedef struct kerf_rope {
     kerf_rope_piece *piece;
     size_t count, room;
-    size_t len; /* bytes of all pieces */
-    bool bad;   /* sticky: out of memory; what was put since is lost */
+    size_t len;     /* bytes of all pieces */
+    bool bad;       /* sticky: out of memory; what was put since is lost */
     uint8_t *spare; /* where the next small copy goes, in some piece's memory */
     size_t spare_len;
 } kerf_rope;

@@ -93,11 +93,12 @@ take_number(const char *text, kerf_cuts *list, kerf_cut *out, kerf_detail *why)
 {
     unsigned long long index = strtoull(text, NULL, 10);
 
-    if (index >= list->count)
+    if (index >= list->count) {
         return kerf_fail(why, KERF_ENOENT,
                          "there is no tensor '%.32s', and no cut of that "
                          "number: they are 0 to %zu",
                          text, list->count - 1);
+    }
     return take_cut(&list->cut[index], out, why);
 }
 
@@ -164,16 +165,18 @@ find_name(struct slice *s, const char *name, kerf_detail *why)
     if (found == KERF_GRAPH_NONE)
         return fail_unknown(g, safe, name, why);
     v = &g->value[found];
-    if (v->is_const)
+    if (v->is_const) {
         return kerf_fail(why, KERF_EINVAL,
                          "'%s' comes from the parameters alone: each half has "
                          "its own, it does not cross",
                          safe);
-    if (v->is_overwritten)
+    }
+    if (v->is_overwritten) {
         return kerf_fail(why, KERF_ENOTSUP,
                          "'%s' is written more than once, the name does not "
                          "say which is meant: give the number of the cut",
                          safe);
+    }
     if (v->type == KERF_VALUE_OTHER)
         return kerf_fail(why, KERF_ENOTSUP,
                          "'%s' is no tensor: it cannot cross", safe);
@@ -367,11 +370,12 @@ check_slice(struct slice *s, kerf_detail *why)
     if (m.count > 0)
         return fail_missing(s, &m, why);
     for (size_t v = 0; v < g->value_count; v++) {
-        if (s->is_named[v] && !s->is_wanted[v])
+        if (s->is_named[v] && !s->is_wanted[v]) {
             return kerf_fail(
                 why, KERF_EINVAL,
                 "'%s' is not read behind the other tensors: leave it out",
                 kerf_text_safe(safe, sizeof safe, g->value[v].name));
+        }
     }
     return KERF_OK;
 }

@@ -322,11 +322,12 @@ add_op(struct reader *r, const kerf_pd_args *args)
     if (err == KERF_OK)
         err =
             kerf_graph_add_node(r->g, op->type.at, op->type.len, "", 0, &node);
-    if (err != KERF_OK)
+    if (err != KERF_OK) {
         return kerf_fail(r->why, err, "op %u (%s)%s: %s", r->op,
                          kerf_pd_text_safe(safe, &op->type),
                          args->block_count > 0 ? ", or a block of it" : "",
                          kerf_err_text(err));
+    }
     r->g->node[node].origin = r->op;
     err = add_reads(r, args);
     for (size_t i = 0; i < r->writes.count && err == KERF_OK; i++)

@@ -67,14 +67,15 @@ put_ports(const kerf_pd_plan *plan, kerf_rope *out, bool is_feed)
     for (size_t i = 0; i < count && err == KERF_OK; i++) {
         const char *name = g->value[value[i]].name;
 
-        if (same)
+        if (same) {
             err = kerf_pd_put_op(
                 out, &p->program.op[is_feed ? p->feed[i] : p->fetch[i]],
                 &plan->edit);
-        else if (is_feed)
+        } else if (is_feed) {
             kerf_pd_put_port(out, "feed", shared, name, (int)i);
-        else
+        } else {
             kerf_pd_put_port(out, "fetch", name, shared, (int)i);
+        }
     }
     return err;
 }

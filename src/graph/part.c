@@ -47,45 +47,71 @@ kerf_part_whole(const kerf_graph *g, kerf_part *out)
     return KERF_OK;
 }
 
-/* Marks what leads to the outputs, from the last node to the first; is_in:
- * [value_count], inputs of the part. */
+/* Whether an output of the node is in the set. */
+static bool
+gives_one_of(const kerf_node *n, const bool *set, uint32_t *which)
+{
+    for (size_t k = 0; k < n->out_count; k++) {
+        *which = n->out[k];
+        if (n->out[k] != KERF_GRAPH_NONE && set[n->out[k]])
+            return true;
+    }
+    return false;
+}
+
+/* Marks what leads to the outputs, from the last node to the first. wanted:
+ * [value_count], what somebody reads and the part does not take; is_in: what it
+ * takes. */
 static kerf_err
 mark_needs(const kerf_graph *g, const kerf_part *part, const bool *is_in,
-           bool *need_node, bool *need_value, kerf_detail *why)
+           bool *wanted, bool *need_node, kerf_detail *why)
 {
+    uint32_t v = KERF_GRAPH_NONE;
+
     for (size_t i = 0; i < part->out_count; i++)
-        need_value[part->out[i]] = true;
+        wanted[part->out[i]] = !is_in[part->out[i]];
     for (size_t i = g->node_count; i-- > 0;) {
         const kerf_node *n = &g->node[i];
 
-        for (size_t k = 0; k < n->out_count; k++) {
-            uint32_t v = n->out[k];
+        if (!gives_one_of(n, wanted, &v))
+            continue;
+        if (!part->node[i] && !n->is_const)
+            return fail_value(g, v, why, KERF_EINVAL,
+                              "is needed and not given in this part");
+        if (gives_one_of(n, is_in, &v))
+            return fail_value(g, v, why, KERF_ENOTSUP,
+                              "is an input of this part, and a node that it "
+                              "needs gives it too");
+        need_node[i] = true;
+        for (size_t k = 0; k < n->in_count; k++) {
+            if (n->in[k] != KERF_GRAPH_NONE)
+                wanted[n->in[k]] = !is_in[n->in[k]];
+        }
+    }
+    for (v = 0; v < g->value_count; v++) {
+        if (wanted[v] && g->value[v].kind == KERF_VALUE_INPUT)
+            return fail_value(g, v, why, KERF_EINVAL,
+                              "is an input of the network that this part "
+                              "needs and does not take");
+    }
+    return KERF_OK;
+}
 
-            if (v == KERF_GRAPH_NONE || !need_value[v] || is_in[v])
-                continue;
-            if (!part->node[i] && !n->is_const)
-                return fail_value(g, v, why, KERF_EINVAL,
-                                  "is needed and not given in this part");
-            need_node[i] = true;
-        }
-        for (size_t k = 0; k < n->out_count && need_node[i]; k++) {
-            if (n->out[k] != KERF_GRAPH_NONE && is_in[n->out[k]])
-                return fail_value(g, n->out[k], why, KERF_ENOTSUP,
-                                  "is an input of this part, and a node that "
-                                  "it needs gives it too");
-        }
+/* The values that the part reads or gives at its ports. */
+static void
+mark_values(const kerf_graph *g, const kerf_part *part, const bool *need_node,
+            bool *need_value)
+{
+    for (size_t i = 0; i < part->out_count; i++)
+        need_value[part->out[i]] = true;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const kerf_node *n = &g->node[i];
+
         for (size_t k = 0; k < n->in_count && need_node[i]; k++) {
             if (n->in[k] != KERF_GRAPH_NONE)
                 need_value[n->in[k]] = true;
         }
     }
-    for (size_t v = 0; v < g->value_count; v++) {
-        if (need_value[v] && !is_in[v] && g->value[v].kind == KERF_VALUE_INPUT)
-            return fail_value(g, (uint32_t)v, why, KERF_EINVAL,
-                              "is an input of the network that this part "
-                              "needs and does not take");
-    }
-    return KERF_OK;
 }
 
 /* Follows each name through the part as it will run; now: [value_count], what
@@ -141,18 +167,21 @@ kerf_part_needs(const kerf_graph *g, const kerf_part *part, bool *need_node,
                 bool *need_value, kerf_detail *why)
 {
     bool *is_in = calloc(g->value_count + 1, sizeof *is_in);
+    bool *wanted = calloc(g->value_count + 1, sizeof *wanted);
     uint32_t *now = calloc(g->value_count + 1, sizeof *now);
     kerf_err err = KERF_ENOMEM;
 
-    if (is_in == NULL || now == NULL)
+    if (is_in == NULL || wanted == NULL || now == NULL)
         goto out;
     for (size_t i = 0; i < part->in_count; i++)
         is_in[part->in[i]] = true;
-    err = mark_needs(g, part, is_in, need_node, need_value, why);
+    err = mark_needs(g, part, is_in, wanted, need_node, why);
+    mark_values(g, part, need_node, need_value);
     if (err == KERF_OK && g->own->has_overwritten)
         err = check_versions(g, part, need_node, need_value, now, why);
 out:
     free(is_in);
+    free(wanted);
     free(now);
     return err;
 }

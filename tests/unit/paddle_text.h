@@ -111,14 +111,13 @@ pd_attr(struct pd_text *t, kerf_rope *op, const char *name, char *value)
     kerf_wire_put_int(&attr, 2, is_block ? 8 : is_stack ? 5 : 14);
     if (is_block)
         kerf_wire_put_int(&attr, 12, (uint64_t)(value[0] - '0'));
-    else if (is_stack)
+    if (is_stack)
         kerf_wire_put_text(&attr, 8, value);
-    else
-        for (char *v = strtok_r(value, ",", &rest); v != NULL;
-             v = strtok_r(NULL, ",", &rest)) {
-            kerf_wire_put_text(&attr, 18, v);
-            pd_use(t, v);
-        }
+    for (char *v = is_block || is_stack ? NULL : strtok_r(value, ",", &rest);
+         v != NULL; v = strtok_r(NULL, ",", &rest)) {
+        kerf_wire_put_text(&attr, 18, v);
+        pd_use(t, v);
+    }
     kerf_wire_put_rope(op, 4, &attr);
 }
 

@@ -1,5 +1,4 @@
-/* Paddle programs as graphs: what is read, what parts are written, and that
- * halves join to what they came from. */
+/* Paddle programs as graphs: what is read, and what parts are written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,134 +7,7 @@
 #include <cmocka.h>
 
 #include "base/fs.h"
-#include "graph/cuts.h"
-#include "graph/graph_own.h"
-#include "graph/paddle_own.h"
-#include "paddle_text.h"
-
-struct model {
-    uint8_t *graph, *weights;
-    kerf_model_bytes bytes;
-    kerf_graph *g;
-};
-
-static kerf_err
-open_model(struct model *m, kerf_detail *why)
-{
-    return kerf_graph_open(&m->g, &m->bytes, why);
-}
-
-static struct model
-make(const char *text)
-{
-    struct model m = {0};
-    kerf_detail why = {""};
-
-    m.bytes = pd_program(text, &m.graph, &m.weights);
-    if (open_model(&m, &why) != KERF_OK)
-        fail_msg("%s", why.text);
-    return m;
-}
-
-static void
-close_model(struct model *m)
-{
-    kerf_graph_close(m->g);
-    free(m->graph);
-    free(m->weights);
-    *m = (struct model){0};
-}
-
-static struct model
-from_ropes(kerf_rope *graph, kerf_rope *weights)
-{
-    struct model m = {.bytes.format = KERF_FORMAT_PADDLE};
-    kerf_detail why = {""};
-
-    assert_int_equal(kerf_rope_flatten(graph, &m.graph), KERF_OK);
-    assert_int_equal(kerf_rope_flatten(weights, &m.weights), KERF_OK);
-    m.bytes.graph = m.graph;
-    m.bytes.graph_len = graph->len;
-    m.bytes.weights = m.weights;
-    m.bytes.weights_len = weights->len;
-    kerf_rope_fini(graph);
-    kerf_rope_fini(weights);
-    if (open_model(&m, &why) != KERF_OK)
-        fail_msg("written again: %s", why.text);
-    return m;
-}
-
-static struct model
-write_part(const kerf_graph *g, const kerf_part *part)
-{
-    kerf_rope graph = {0}, weights = {0};
-    kerf_detail why = {""};
-
-    if (kerf_graph_write(g, part, &graph, &weights, &why) != KERF_OK)
-        fail_msg("%s", why.text);
-    return from_ropes(&graph, &weights);
-}
-
-static struct model
-write_half(const kerf_graph *g, const kerf_cut *cut, bool head)
-{
-    kerf_part part = {0};
-    struct model m;
-
-    assert_int_equal(kerf_cut_part(g, cut, head, &part), KERF_OK);
-    m = write_part(g, &part);
-    kerf_part_fini(&part);
-    return m;
-}
-
-static struct model
-join(const kerf_graph *head, const kerf_graph *tail)
-{
-    kerf_rope graph = {0}, weights = {0};
-    kerf_detail why = {""};
-
-    if (kerf_graph_join(head, tail, &graph, &weights, &why) != KERF_OK)
-        fail_msg("%s", why.text);
-    return from_ropes(&graph, &weights);
-}
-
-/* "in: x | conv2d(x, w) y | out: y": in the order of the file. */
-static const char *
-text_of(const kerf_graph *g)
-{
-    static char text[4096];
-    size_t used = 0;
-
-    used += (size_t)snprintf(text, sizeof text, "in:");
-    for (size_t i = 0; i < g->input_count; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, " %s",
-                                 g->value[g->input[i]].name);
-    for (size_t i = 0; i < g->node_count; i++) {
-        const kerf_node *n = &g->node[g->own->file_order[i]];
-
-        used +=
-            (size_t)snprintf(text + used, sizeof text - used, " | %s(", n->op);
-        for (size_t k = 0; k < n->in_count; k++)
-            used +=
-                (size_t)snprintf(text + used, sizeof text - used, "%s%s",
-                                 k > 0 ? ", " : "", g->value[n->in[k]].name);
-        used += (size_t)snprintf(text + used, sizeof text - used, ")");
-        for (size_t k = 0; k < n->out_count; k++)
-            used += (size_t)snprintf(text + used, sizeof text - used, " %s",
-                                     g->value[n->out[k]].name);
-    }
-    used += (size_t)snprintf(text + used, sizeof text - used, " | out:");
-    for (size_t i = 0; i < g->output_count; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, " %s",
-                                 g->value[g->output[i]].name);
-    return text;
-}
-
-static void
-assert_text(const kerf_graph *g, const char *text)
-{
-    assert_string_equal(text_of(g), text);
-}
+#include "paddle_model.h"
 
 static void
 assert_refused(const char *text, kerf_err err, const char *line)
@@ -164,26 +36,6 @@ times(const kerf_model_bytes *m, const char *text)
     }
     return n;
 }
-
-/* A skip connection, a shared parameter, a folded one, a dead op. */
-#define SKIP                                                     \
-    "param w 4,4 | param u 4,4 | param idle 2 | feed x | "       \
-    "scale X=u -> Out=v | matmul_v2 X=x Y=w -> Out=a | "         \
-    "relu X=a -> Out=b | matmul_v2 X=b Y=v -> Out=c | "          \
-    "elementwise_add X=a Y=c -> Out=d | tanh X=d -> Out=dead | " \
-    "matmul_v2 X=d Y=w -> Out=y | fetch y"
-
-#define LOOP                                                             \
-    "param w 4,4 | param inner 4,4 | feed x | feed n | list steps | "    \
-    "matmul_v2 X=x Y=w -> Out=h | fill_constant -> Out=i | "             \
-    "less_than X=i Y=n -> Out=go | "                                     \
-    "while X=h,i Condition=go -> Out=h,i,go StepScopes=steps sub=2 | "   \
-    "relu X=h -> Out=y | conditional_block Cond=go Input=y -> Out=y "    \
-    "sub=1 | tanh X=y -> Out=z | fetch z | "                             \
-    "1: var t -1,4 | 1: exp X=y -> Out=t | 1: assign X=t -> Out=y | "    \
-    "2: var t -1,4 | 2: matmul_v2 X=h Y=inner -> Out=t | "               \
-    "2: elementwise_add X=t Y=x -> Out=h | 2: increment X=i -> Out=i | " \
-    "2: less_than X=i Y=n -> Out=go"
 
 static void
 open__program__gives_ports_parameters_and_types(void **state)
@@ -423,138 +275,6 @@ write__blocks__are_numbered_anew(void **state)
     close_model(&m);
 }
 
-/* Each cut's halves open, join to the whole, and can be cut again. */
-static void
-cut_and_join(const char *text)
-{
-    struct model m = make(text);
-    kerf_cuts cuts = {0}, again = {0};
-
-    assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
-    for (size_t i = 0; i < cuts.count; i++) {
-        struct model head, tail, whole;
-        size_t live = 0;
-
-        assert_null(cuts.cut[i].refused);
-        head = write_half(m.g, &cuts.cut[i], true);
-        tail = write_half(m.g, &cuts.cut[i], false);
-        assert_int_equal(head.g->output_count, cuts.cut[i].count);
-        assert_int_equal(tail.g->input_count, cuts.cut[i].count);
-        for (size_t k = 0; k < cuts.cut[i].count; k++) {
-            const char *name = m.g->value[cuts.cut[i].value[k]].name;
-
-            assert_string_equal(head.g->value[head.g->output[k]].name, name);
-            assert_string_equal(tail.g->value[tail.g->input[k]].name, name);
-        }
-        whole = join(head.g, tail.g);
-        for (size_t k = 0; k < m.g->node_count; k++)
-            live += m.g->node[k].is_live;
-        assert_int_equal(whole.g->node_count, live);
-        assert_int_equal(whole.g->input_count, m.g->input_count);
-        assert_true(whole.bytes.weights_len <= m.bytes.weights_len);
-        assert_int_equal(kerf_cuts_list(tail.g, &again, NULL), KERF_OK);
-        assert_int_equal(again.count, cuts.count - i);
-        kerf_cuts_fini(&again);
-        close_model(&head);
-        close_model(&tail);
-        close_model(&whole);
-    }
-    kerf_cuts_fini(&cuts);
-    close_model(&m);
-}
-
-static void
-join__halves_of_every_cut__are_the_whole(void **state)
-{
-    (void)state;
-    cut_and_join(SKIP);
-    cut_and_join(LOOP);
-    cut_and_join("feed x | feed size | relu X=x -> Out=x1 | "
-                 "shape Input=x1 -> Out=s | sigmoid X=x1 -> Out=x1 | "
-                 "tanh X=x1 -> Out=x2 | yolo_box X=x2 ImgSize=size -> Out=b | "
-                 "expand X=b Shape=s -> Out=y | fetch y | fetch x1");
-}
-
-/* Two networks that have names in common. */
-static void
-join__common_names__become_two(void **state)
-{
-    struct model head = make("param w 4,4 | feed x | "
-                             "matmul_v2 X=x Y=w -> Out=t | relu X=t -> Out=f | "
-                             "fetch f");
-    struct model tail = make("param a 1 | param w 4,4 | feed t | "
-                             "matmul_v2 X=t Y=w -> Out=x | relu X=x -> Out=f | "
-                             "fetch f");
-    struct model whole = join(head.g, tail.g);
-
-    (void)state;
-    assert_text(whole.g,
-                "in: x | matmul_v2(x, w) t | relu(t) f | assign(f) t.tail | "
-                "matmul_v2(t.tail, w.tail) x.tail | relu(x.tail) f | out: f");
-    assert_int_equal(whole.bytes.weights_len, 180);
-    close_model(&whole);
-    close_model(&head);
-    close_model(&tail);
-}
-
-static void
-join__equal_parameters_and_ops__are_kept_once(void **state)
-{
-    struct model head = make("param w 4,4 | feed x | scale X=w -> Out=v | "
-                             "matmul_v2 X=x Y=v -> Out=f | fetch f");
-    struct model tail = make("param w 4,4 | feed f | scale X=w -> Out=v | "
-                             "matmul_v2 X=f Y=v -> Out=y | fetch y");
-    struct model whole = join(head.g, tail.g);
-
-    (void)state;
-    assert_text(whole.g, "in: x | scale(w) v | matmul_v2(x, v) f | "
-                         "matmul_v2(f, v) y | out: y");
-    assert_int_equal(whole.bytes.weights_len, 90);
-    close_model(&whole);
-    close_model(&head);
-    close_model(&tail);
-}
-
-static void
-assert_no_join(const char *head_text, const char *tail_text, const char *line)
-{
-    struct model head = make(head_text), tail = make(tail_text);
-    kerf_rope graph = {0}, weights = {0};
-    kerf_detail why = {""};
-
-    assert_int_equal(kerf_graph_join(head.g, tail.g, &graph, &weights, &why),
-                     KERF_EMISMATCH);
-    assert_string_equal(why.text, line);
-    kerf_rope_fini(&graph);
-    kerf_rope_fini(&weights);
-    close_model(&head);
-    close_model(&tail);
-}
-
-static void
-join__what_does_not_fit__is_named(void **state)
-{
-    (void)state;
-    assert_no_join("feed x | relu X=x -> Out=y | fetch y | fetch x",
-                   "feed x | relu X=x -> Out=y | fetch y",
-                   "the head gives 2 tensors, the tail takes 1");
-    assert_no_join("var x -1,3 | feed x | fetch x",
-                   "var x -1,5 | feed x | fetch x",
-                   "output 0 of the head is f32 (?, 3), input 0 of the tail is "
-                   "f32 (?, 5)");
-    assert_no_join("feed x | relu X=x -> Out=s | tanh X=s -> Out=y | fetch y",
-                   "feed y | feed s | elementwise_add X=y Y=s -> Out=z | "
-                   "fetch z",
-                   "'s' of the tail is an input that the head does not give, "
-                   "and the head has another tensor of that name");
-    assert_no_join("param w 4,4 | feed x | matmul_v2 X=x Y=w -> Out=y | "
-                   "fetch y",
-                   "feed y | while X=y -> Out=z sub=1 | fetch z | "
-                   "1: param w 4,5 | 1: matmul_v2 X=y Y=w -> Out=z",
-                   "'w' of the tail is used in a loop or branch, and the head "
-                   "has another tensor of that name: rename it");
-}
-
 /* Every name that can be asked for is an output. */
 static void
 probe__fetches_what_is_read(void **state)
@@ -745,10 +465,6 @@ main(void)
         cmocka_unit_test(
             write__whole__keeps_unknown_fields_and_drops_the_callstack),
         cmocka_unit_test(write__blocks__are_numbered_anew),
-        cmocka_unit_test(join__halves_of_every_cut__are_the_whole),
-        cmocka_unit_test(join__common_names__become_two),
-        cmocka_unit_test(join__equal_parameters_and_ops__are_kept_once),
-        cmocka_unit_test(join__what_does_not_fit__is_named),
         cmocka_unit_test(probe__fetches_what_is_read),
         cmocka_unit_test(open__every_truncation_and_byte__is_an_error_or_right),
         cmocka_unit_test(models__every_cut__has_two_halves_that_open),
