@@ -148,6 +148,31 @@ kerf_wr_str(kerf_wr *w, const char *text)
     kerf_wr_bytes(w, text, len);
 }
 
+uint64_t
+kerf_rd_varint(kerf_rd *r)
+{
+    uint64_t v = 0;
+
+    for (unsigned shift = 0; shift < 70; shift += 7) {
+        uint8_t byte = kerf_rd_u8(r);
+
+        if (shift < 64)
+            v |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80)
+            return v;
+    }
+    r->bad = true;
+    return 0;
+}
+
+void
+kerf_wr_varint(kerf_wr *w, uint64_t v)
+{
+    for (; v > 0x7F; v >>= 7)
+        kerf_wr_u8(w, (uint8_t)(v | 0x80));
+    kerf_wr_u8(w, (uint8_t)v);
+}
+
 bool
 kerf_size_mul(size_t a, size_t b, size_t *out)
 {

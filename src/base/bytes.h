@@ -43,6 +43,11 @@ void kerf_wr_bytes(kerf_wr *w, const void *data, size_t len);
 void kerf_wr_zero(kerf_wr *w, size_t len);
 void kerf_wr_str(kerf_wr *w, const char *text); /* u16 length, then bytes */
 
+/* Numbers of 7 bits a byte, the lowest first, as protobuf has them. */
+#define KERF_VARINT_MOST 10          /* bytes */
+uint64_t kerf_rd_varint(kerf_rd *r); /* bad when longer than that */
+void kerf_wr_varint(kerf_wr *w, uint64_t v);
+
 /* a * b, or false when it does not fit into a size_t. */
 bool kerf_size_mul(size_t a, size_t b, size_t *out);
 bool kerf_size_add(size_t a, size_t b, size_t *out);

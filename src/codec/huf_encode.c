@@ -5,7 +5,6 @@
 
 #define SYMBOLS 256
 #define LEAST_CODED 32 /* less than this does not pay for its code lengths */
-#define SAMPLES 4096   /* bytes that a long block is judged by */
 
 struct code {
     uint16_t bits, len;
@@ -61,7 +60,7 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
     size_t lengths_len;
     uint8_t *at;
 
-    if (n >= SAMPLES && looks_random(in, n))
+    if (n >= HUF_SAMPLES && looks_random(in, n))
         return store(out, in, n);
     count_symbols(count, in, n);
     if (count[in[0]] == n) {
@@ -94,26 +93,31 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
     return (size_t)(at - out);
 }
 
-/* Mantissas are noise. The sum of squared counts tells it without logarithms:
- * 4 % over that of even counts is 0.03 bits of 8. */
+/* The sum of squared counts tells it without logarithms. */
+bool
+kerf_huf_is_noise(const uint16_t count[SYMBOLS])
+{
+    const uint32_t even = HUF_SAMPLES * HUF_SAMPLES / SYMBOLS;
+    uint32_t squares = 0;
+
+    for (size_t s = 0; s < SYMBOLS; s++)
+        squares += (uint32_t)count[s] * count[s];
+    return squares < HUF_SAMPLES + even + even / 4;
+}
+
 static bool
 looks_random(const uint8_t *in, size_t n)
 {
     uint16_t count[SYMBOLS] = {0};
-    const size_t pieces = 16;
-    const size_t run = SAMPLES / pieces;
-    const uint64_t even = (uint64_t)SAMPLES * SAMPLES / SYMBOLS;
-    uint64_t squares = 0;
+    const size_t run = HUF_SAMPLES / HUF_SAMPLE_RUNS;
 
-    for (size_t p = 0; p < pieces; p++) {
-        const uint8_t *from = in + (n - run) / (pieces - 1) * p;
+    for (size_t r = 0; r < HUF_SAMPLE_RUNS; r++) {
+        const uint8_t *from = in + (n - run) / (HUF_SAMPLE_RUNS - 1) * r;
 
         for (size_t i = 0; i < run; i++)
             count[from[i]]++;
     }
-    for (size_t s = 0; s < SYMBOLS; s++)
-        squares += (uint64_t)count[s] * count[s];
-    return squares < SAMPLES + even + even / 25;
+    return kerf_huf_is_noise(count);
 }
 
 /* Four tables: the same byte twice in a row need not wait for itself. */

@@ -7,10 +7,13 @@
 
 #include "codec/huf.h"
 
+#include <stdbool.h>
+
 #define HUF_BITS 11 /* longest code */
 #define HUF_STREAMS 4
-#define HUF_HEAD_LEN (1 + 2 * (HUF_STREAMS - 1)) /* without the code lengths \
-                                                  */
+#define HUF_HEAD_LEN                                        \
+    (1 + 2 * (HUF_STREAMS - 1)) /* without the code lengths \
+                                 */
 
 /* The first byte of a block. */
 enum huf_form { HUF_STORED = 0, HUF_RUN = 1, HUF_CODED = 2 };
@@ -26,6 +29,12 @@ enum huf_nibble {
     HUF_LIKE_LAST = 14, /* then r (4 bits): 3 + r more of the last length */
     HUF_END = 15,       /* no more codes */
 };
+
+/* Long blocks are judged by HUF_SAMPLE_RUNS runs of bytes from all over them,
+ * HUF_SAMPLES together; true: codes would gain little: 0.2 bits at most. */
+#define HUF_SAMPLES 1024
+#define HUF_SAMPLE_RUNS 16
+bool kerf_huf_is_noise(const uint16_t count[256]);
 
 /* Symbols in the first three streams of n; the last has what is left. */
 static inline size_t

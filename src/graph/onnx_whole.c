@@ -66,9 +66,10 @@ enter(kerf_onnx_message is, const uint8_t *at, size_t len)
         .r = {.at = at, .left = len}, .is = is, .at = at, .len = len};
 }
 
-kerf_err
-kerf_onnx_each_outside(kerf_onnx_message is, const void *data, size_t len,
-                       kerf_onnx_see *see, void *context, kerf_detail *why)
+/* all: every tensor is seen, else those with data outside. */
+static kerf_err
+walk(kerf_onnx_message is, const void *data, size_t len, bool all,
+     kerf_onnx_see *see, void *context, kerf_detail *why)
 {
     struct level level[DEPTH_MAX];
     kerf_wire_field f;
@@ -83,7 +84,7 @@ kerf_onnx_each_outside(kerf_onnx_message is, const void *data, size_t len,
             if (at->r.bad)
                 return kerf_fail(why, KERF_ECORRUPT,
                                  "the .onnx is not a whole ONNX model");
-            if (at->is_outside)
+            if (at->is_outside || (all && at->is == KERF_ONNX_TENSOR))
                 err = see(context, at->at, at->len, why);
             depth--;
             continue;
@@ -100,6 +101,20 @@ kerf_onnx_each_outside(kerf_onnx_message is, const void *data, size_t len,
         level[depth++] = enter(is, f.bytes, f.len);
     }
     return err;
+}
+
+kerf_err
+kerf_onnx_each_outside(kerf_onnx_message is, const void *data, size_t len,
+                       kerf_onnx_see *see, void *context, kerf_detail *why)
+{
+    return walk(is, data, len, false, see, context, why);
+}
+
+kerf_err
+kerf_onnx_each_tensor(const void *data, size_t len, kerf_onnx_see *see,
+                      void *context, kerf_detail *why)
+{
+    return walk(KERF_ONNX_MODEL, data, len, true, see, context, why);
 }
 
 static kerf_err

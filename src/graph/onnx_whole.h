@@ -29,12 +29,13 @@ kerf_onnx_message kerf_onnx_inside(kerf_onnx_message in,
 /* This field of a tensor says that its data is in another file. */
 bool kerf_onnx_is_outside(const kerf_wire_field *f);
 
-/* Is given a TensorProto with such a field. */
+/* Is given a TensorProto. */
 typedef kerf_err kerf_onnx_see(void *context, const uint8_t *tensor, size_t len,
                                kerf_detail *why);
 
 /*
- * Walks the message through all its graphs, functions and attributes.
+ * Walks the message through all its graphs, functions and attributes, for the
+ * tensors with a field that says so.
  * Errors: KERF_ECORRUPT, KERF_ETOOBIG (nested deeper than any real model),
  * those of see.
  */
@@ -42,6 +43,11 @@ KERF_NODISCARD kerf_err kerf_onnx_each_outside(kerf_onnx_message is,
                                                const void *data, size_t len,
                                                kerf_onnx_see *see,
                                                void *context, kerf_detail *why);
+
+/* Walks a whole model, for all its tensors. Errors: as above. */
+KERF_NODISCARD kerf_err kerf_onnx_each_tensor(const void *data, size_t len,
+                                              kerf_onnx_see *see, void *context,
+                                              kerf_detail *why);
 
 /*
  * A tensor may name a file that holds its data (TensorProto.external_data); who

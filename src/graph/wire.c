@@ -5,23 +5,6 @@
 
 #define VARINT_MAX 10 /* bytes */
 
-uint64_t
-kerf_wire_varint(kerf_rd *r)
-{
-    uint64_t v = 0;
-
-    for (unsigned shift = 0; shift < 70; shift += 7) {
-        uint8_t byte = kerf_rd_u8(r);
-
-        if (shift < 64)
-            v |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80)
-            return v;
-    }
-    r->bad = true;
-    return 0;
-}
-
 bool
 kerf_wire_next(kerf_rd *r, kerf_wire_field *f)
 {

@@ -22,7 +22,11 @@ typedef struct kerf_wire_field {
     size_t whole_len;
 } kerf_wire_field;
 
-uint64_t kerf_wire_varint(kerf_rd *r);
+static inline uint64_t
+kerf_wire_varint(kerf_rd *r)
+{
+    return kerf_rd_varint(r);
+}
 
 /* False at the end, and (r->bad) when the field is not whole. */
 bool kerf_wire_next(kerf_rd *r, kerf_wire_field *f);

@@ -1,0 +1,327 @@
+#include "codec/words_own.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define ZSTD_MAGIC_LEN 4
+#define SEEN_SLOTS 2048u
+#define SAMPLE 512u /* words looked at for repeats */
+
+/* The first byte of what stands for words. */
+enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3 };
+
+struct kerf_coder {
+    ZSTD_CCtx *zip;
+    ZSTD_DCtx *unzip;
+    kerf_dict *dict;
+    uint8_t *planes; /* KERF_WORDS_BYTES_MOST */
+    uint8_t *other;  /* a second attempt, compared with the first */
+    size_t other_room;
+};
+
+void
+kerf_coder_free(kerf_coder *coder)
+{
+    if (coder == NULL)
+        return;
+    (void)ZSTD_freeCCtx(coder->zip);
+    (void)ZSTD_freeDCtx(coder->unzip);
+    kerf_dict_free(coder->dict);
+    free(coder->planes);
+    free(coder->other);
+    free(coder);
+}
+
+kerf_err
+kerf_coder_new(kerf_coder **out)
+{
+    kerf_coder *c = calloc(1, sizeof *c);
+    kerf_err err = KERF_ENOMEM;
+
+    if (c == NULL)
+        return KERF_ENOMEM;
+    /* Memory that is not touched costs nothing: most runs are of 4 bytes, and
+     * few need a second attempt. */
+    c->other_room = KERF_WORDS_BYTES_MOST + KERF_WORDS_MOST + 4096;
+    c->planes = malloc(KERF_WORDS_BYTES_MOST);
+    c->other = malloc(c->other_room);
+    c->zip = ZSTD_createCCtx();
+    c->unzip = ZSTD_createDCtx();
+    if (c->planes != NULL && c->other != NULL && c->zip != NULL &&
+        c->unzip != NULL)
+        err = kerf_dict_new(&c->dict);
+    if (err != KERF_OK) {
+        kerf_coder_free(c);
+        return err;
+    }
+    *out = c;
+    return KERF_OK;
+}
+
+size_t
+kerf_zstd_encode(kerf_coder *coder, uint8_t *out, size_t room,
+                 const uint8_t *in, size_t len, int level)
+{
+    ZSTD_CCtx *zip = coder->zip;
+    size_t n;
+
+    (void)ZSTD_CCtx_setParameter(zip, ZSTD_c_compressionLevel, level);
+    (void)ZSTD_CCtx_setParameter(zip, ZSTD_c_contentSizeFlag, 0);
+    n = ZSTD_compress2(zip, out, room, in, len);
+    if (ZSTD_isError(n) || n < ZSTD_MAGIC_LEN)
+        return 0;
+    n -= ZSTD_MAGIC_LEN;
+    memmove(out, out + ZSTD_MAGIC_LEN, n);
+    return n;
+}
+
+bool
+kerf_zstd_decode(kerf_coder *coder, uint8_t *out, size_t len, const uint8_t *in,
+                 size_t in_len)
+{
+    static const uint8_t magic[ZSTD_MAGIC_LEN] = {0x28, 0xB5, 0x2F, 0xFD};
+    ZSTD_inBuffer head = {.src = magic, .size = sizeof magic};
+    ZSTD_inBuffer from = {.src = in, .size = in_len};
+    ZSTD_outBuffer to = {.dst = out, .size = len};
+    size_t left;
+
+    (void)ZSTD_DCtx_reset(coder->unzip, ZSTD_reset_session_and_parameters);
+    left = ZSTD_decompressStream(coder->unzip, &to, &head);
+    while (!ZSTD_isError(left) && left != 0) {
+        size_t in_before = from.pos;
+        size_t out_before = to.pos;
+
+        left = ZSTD_decompressStream(coder->unzip, &to, &from);
+        if (!ZSTD_isError(left) && left != 0 && from.pos == in_before &&
+            to.pos == out_before)
+            return false; /* it wants more of what there is no more */
+    }
+    return !ZSTD_isError(left) && from.pos == in_len && to.pos == len;
+}
+
+static void
+put_u24(uint8_t *at, size_t v)
+{
+    at[0] = (uint8_t)v;
+    at[1] = (uint8_t)(v >> 8);
+    at[2] = (uint8_t)(v >> 16);
+}
+
+size_t
+kerf_huf_put(uint8_t *out, const uint8_t *in, size_t n)
+{
+    size_t len = n > 0 ? kerf_huf_encode(out + 3, in, n) : 0;
+
+    put_u24(out, len);
+    return 3 + len;
+}
+
+const uint8_t *
+kerf_huf_take(uint8_t *out, size_t n, kerf_rd *r)
+{
+    size_t len = kerf_rd_u16(r);
+    const uint8_t *in;
+
+    len |= (size_t)kerf_rd_u8(r) << 16;
+    in = kerf_rd_bytes(r, len);
+    if (r->bad)
+        return NULL;
+    if (n == 0)
+        return len == 0 ? out : NULL;
+    return kerf_huf_decode(out, n, in, len);
+}
+
+/* A memcpy() of 8 bytes at most, of lengths that compilers see. */
+static inline uint64_t
+load_word(const uint8_t *at, unsigned width)
+{
+    uint64_t v8 = 0;
+    uint32_t v4;
+    uint16_t v2;
+
+    switch (width) {
+    case 8:
+        memcpy(&v8, at, sizeof v8);
+        return v8;
+    case 4:
+        memcpy(&v4, at, sizeof v4);
+        return v4;
+    case 2:
+        memcpy(&v2, at, sizeof v2);
+        return v2;
+    default:
+        return *at;
+    }
+}
+
+/* How many of the lowest planes are noise: mantissas, mostly. */
+static unsigned
+count_noise(const uint8_t *in, size_t count, kerf_words_as as)
+{
+    uint16_t seen[KERF_PLANES_MOST][256];
+    const size_t run = HUF_SAMPLES / HUF_SAMPLE_RUNS;
+    unsigned noisy = 0;
+
+    if (count < HUF_SAMPLES)
+        return 0;
+    memset(seen, 0, sizeof seen[0] * as.width);
+    for (size_t r = 0; r < HUF_SAMPLE_RUNS; r++) {
+        size_t from = (count - run) / (HUF_SAMPLE_RUNS - 1) * r;
+
+        for (size_t i = from; i < from + run; i++) {
+            uint64_t word = load_word(in + i * as.width, as.width);
+
+            word = as.rotated ? word << 1 : word; /* the sign does not matter */
+            for (unsigned k = 0; k < as.width; k++)
+                seen[k][word >> 8 * k & 0xFF]++;
+        }
+    }
+    while (noisy < as.width && kerf_huf_is_noise(seen[noisy]))
+        noisy++;
+    return noisy;
+}
+
+size_t
+kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *in,
+                   size_t count, kerf_words_as as)
+{
+    uint8_t *plane[KERF_PLANES_MOST];
+    unsigned noisy = count_noise(in, count, as);
+    uint8_t *at = out;
+
+    /* Noise goes where it is to stay; the rest is coded from scratch memory. */
+    for (unsigned k = 0; k < noisy; k++) {
+        put_u24(at, count + 1);
+        at[3] = HUF_STORED;
+        plane[k] = at + 4;
+        at += 4 + count;
+    }
+    for (unsigned k = noisy; k < as.width; k++)
+        plane[k] = scratch + (k - noisy) * count;
+    kerf_plane_split(plane, in, count, as.width, as.rotated);
+    for (unsigned k = noisy; k < as.width; k++)
+        at += kerf_huf_put(at, plane[k], count);
+    return (size_t)(at - out);
+}
+
+bool
+kerf_planes_decode(uint8_t *scratch, uint8_t *out, size_t count,
+                   kerf_words_as as, kerf_rd *r)
+{
+    const uint8_t *plane[KERF_PLANES_MOST];
+
+    for (unsigned k = 0; k < as.width; k++) {
+        plane[k] = kerf_huf_take(scratch + k * count, count, r);
+        if (plane[k] == NULL)
+            return false;
+    }
+    kerf_plane_merge(out, plane, count, as.width, as.rotated);
+    return true;
+}
+
+/* Do values come back? Trained floats do not: 1 in 1000 by chance. */
+static bool
+repeats(const uint8_t *in, size_t count, unsigned width)
+{
+    uint32_t seen[SEEN_SLOTS] = {0};
+    size_t n = count < SAMPLE ? count : SAMPLE;
+    size_t again = 0;
+
+    in += (count - n) / 2 * width;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word = load_word(in + i * width, width);
+        uint32_t tag, *slot;
+
+        word = (word + 1) * 0x9E3779B97F4A7C15u;
+        tag = (uint32_t)word | 1;
+        slot = &seen[(word >> 32) % SEEN_SLOTS];
+        again += *slot == tag;
+        *slot = tag;
+    }
+    return again > n / 20;
+}
+
+/* What may do better than planes, in coder->other; 0: nothing below `most`. */
+static size_t
+encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
+             int level, size_t most, enum method *method)
+{
+    size_t best = 0;
+    size_t zipped;
+
+    if (as.width == 4)
+        best =
+            kerf_dict_encode(c->dict, c->planes, c->other, in, len / 4, most);
+    *method = DICT;
+    if (best > 0)
+        most = best;
+    /* Kept apart from the dictionary's: planes are free again. */
+    zipped = kerf_zstd_encode(c, c->planes, most + 3, in, len, level);
+    if (zipped > 0) {
+        memcpy(c->other, c->planes, zipped);
+        *method = ZSTD;
+        best = zipped;
+    }
+    return best;
+}
+
+size_t
+kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *in,
+                  size_t len, kerf_words_as as, int level)
+{
+    size_t count = len / as.width;
+    size_t n = kerf_planes_encode(coder->planes, out + 1, in, count, as);
+
+    out[0] = PLANES;
+    if (n > len) {
+        out[0] = STORED;
+        memcpy(out + 1, in, len);
+        n = len;
+    }
+    if (n > 1 && (!as.rotated || repeats(in, count, as.width))) {
+        enum method method;
+        size_t other = encode_other(coder, in, len, as, level, n, &method);
+
+        if (other > 0) {
+            out[0] = (uint8_t)method;
+            memcpy(out + 1, coder->other, other);
+            n = other;
+        }
+    }
+    return 1 + n;
+}
+
+kerf_err
+kerf_words_decode(kerf_coder *coder, uint8_t *out, size_t len, kerf_words_as as,
+                  const uint8_t *in, size_t in_len)
+{
+    kerf_rd r = {.at = in, .left = in_len};
+    size_t count = len / as.width;
+    uint8_t method = kerf_rd_u8(&r);
+    bool ok = false;
+
+    if (r.bad || len == 0 || len % as.width != 0 || count > KERF_WORDS_MOST)
+        return KERF_ECORRUPT;
+    switch (method) {
+    case STORED:
+        ok = r.left == len;
+        if (ok)
+            memcpy(out, r.at, len);
+        break;
+    case PLANES:
+        ok = kerf_planes_decode(coder->planes, out, count, as, &r) &&
+             r.left == 0;
+        break;
+    case ZSTD:
+        ok = kerf_zstd_decode(coder, out, len, r.at, r.left);
+        break;
+    case DICT:
+        ok = as.width == 4 && kerf_dict_decode(coder->dict, coder->planes, out,
+                                               count, r.at, r.left);
+        break;
+    default:
+        break;
+    }
+    return ok ? KERF_OK : KERF_ECORRUPT;
+}

@@ -1,0 +1,56 @@
+/*
+ * words.h - a run of equally wide words, as of one tensor, to bytes and back
+ * without loss, by the smallest of: planes (plane.h) by Huffman, a dictionary
+ * of repeated values, zstd, stored. Format: docs/FORMAT.md, "Words".
+ *
+ * Threads: a coder owns scratch memory (about 1 MB); give each thread its own.
+ */
+#ifndef KERF_CODEC_WORDS_H
+#define KERF_CODEC_WORDS_H
+
+#include "kerf/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KERF_WORDS_MOST 65536u /* words in a run */
+#define KERF_WORDS_BYTES_MOST (KERF_WORDS_MOST * 8)
+
+/* What kerf_words_encode() may write to for len bytes of words; it returns at
+ * most len + 1. */
+#define KERF_WORDS_ROOM(len) ((len) + 256)
+
+typedef struct kerf_coder kerf_coder;
+
+/* Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_coder_new(kerf_coder **out);
+void kerf_coder_free(kerf_coder *coder); /* accepts NULL */
+
+/* How words are looked at. */
+typedef struct kerf_words_as {
+    unsigned width; /* bytes of a word: 1, 2, 4 or 8 */
+    bool rotated;   /* floats: the exponent is turned to the top byte */
+} kerf_words_as;
+
+/* Encodes in[0..len), any alignment, len > 0 a multiple of the width and at
+ * most KERF_WORDS_MOST words, into out[0..KERF_WORDS_ROOM(len)). level: of
+ * zstd, where that is tried. Returns the bytes written. */
+size_t kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *in,
+                         size_t len, kerf_words_as as, int level);
+
+/* Decodes what fills in[0..in_len) to exactly len bytes at out.
+ * Errors: KERF_ECORRUPT; out then holds anything. */
+KERF_NODISCARD kerf_err kerf_words_decode(kerf_coder *coder, uint8_t *out,
+                                          size_t len, kerf_words_as as,
+                                          const uint8_t *in, size_t in_len);
+
+/* zstd, without its four constant bytes at the front. Returns the bytes of it,
+ * 0 when with these four they would be more than room. */
+size_t kerf_zstd_encode(kerf_coder *coder, uint8_t *out, size_t room,
+                        const uint8_t *in, size_t len, int level);
+/* True: in[0..in_len) stood for exactly len bytes, now at out. */
+bool kerf_zstd_decode(kerf_coder *coder, uint8_t *out, size_t len,
+                      const uint8_t *in, size_t in_len);
+
+#endif

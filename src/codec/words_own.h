@@ -1,0 +1,35 @@
+/*
+ * words_own.h - between words.c and dict.c. Threads: as words.h.
+ */
+#ifndef KERF_CODEC_WORDS_OWN_H
+#define KERF_CODEC_WORDS_OWN_H
+
+#include "base/bytes.h"
+#include "codec/huf_own.h"
+#include "codec/plane.h"
+#include "codec/words.h"
+
+/* All planes of count words, each a length (u24) and a byte block, at out,
+ * which has room for them as they are and 24 bytes more for each plane. */
+size_t kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *in,
+                          size_t count, kerf_words_as as);
+/* Takes them from r; scratch has room for them. False: damaged. */
+bool kerf_planes_decode(uint8_t *scratch, uint8_t *out, size_t count,
+                        kerf_words_as as, kerf_rd *r);
+
+/* A byte block of n bytes behind its length (u24). */
+size_t kerf_huf_put(uint8_t *out, const uint8_t *in, size_t n);
+const uint8_t *kerf_huf_take(uint8_t *out, size_t n, kerf_rd *r);
+
+typedef struct kerf_dict kerf_dict; /* scratch of dict.c */
+
+KERF_NODISCARD kerf_err kerf_dict_new(kerf_dict **out);
+void kerf_dict_free(kerf_dict *d); /* accepts NULL */
+/* count words of 4 bytes by their repeated values; 0: not below `most`
+ * bytes. out has room for 5 * count + 4096. */
+size_t kerf_dict_encode(kerf_dict *d, uint8_t *scratch, uint8_t *out,
+                        const uint8_t *in, size_t count, size_t most);
+bool kerf_dict_decode(kerf_dict *d, uint8_t *scratch, uint8_t *out,
+                      size_t count, const uint8_t *in, size_t len);
+
+#endif

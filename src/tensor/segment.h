@@ -1,0 +1,14 @@
+/*
+ * segment.h - where the elements of a tensor are in a file. Threads: values.
+ */
+#ifndef KERF_TENSOR_SEGMENT_H
+#define KERF_TENSOR_SEGMENT_H
+
+#include "kerf/tensor.h"
+
+typedef struct kerf_segment {
+    size_t offset, len; /* bytes */
+    kerf_dtype dtype;
+} kerf_segment;
+
+#endif
