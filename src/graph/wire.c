@@ -91,6 +91,19 @@ kerf_wire_put_int(kerf_rope *rope, uint32_t number, uint64_t value)
 }
 
 void
+kerf_wire_put_float(kerf_rope *rope, uint32_t number, float value)
+{
+    uint8_t bytes[VARINT_MAX + sizeof value];
+    size_t n = write_varint(bytes, (uint64_t)number << 3 | 5);
+    kerf_wr w = {.at = bytes + n, .left = sizeof value};
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    kerf_wr_u32(&w, bits);
+    kerf_rope_copy(rope, bytes, n + sizeof value);
+}
+
+void
 kerf_wire_put_head(kerf_rope *rope, uint32_t number, size_t len)
 {
     put_two(rope, (uint64_t)number << 3 | 2, len);

@@ -40,6 +40,7 @@ bool kerf_wire_has(const void *data, size_t len, uint32_t number);
 
 /* These append a field to a rope; see rope->bad. */
 void kerf_wire_put_int(kerf_rope *rope, uint32_t number, uint64_t value);
+void kerf_wire_put_float(kerf_rope *rope, uint32_t number, float value);
 /* The tag and length of a field whose len bytes come next. */
 void kerf_wire_put_head(kerf_rope *rope, uint32_t number, size_t len);
 void kerf_wire_put_text(kerf_rope *rope, uint32_t number, const char *text);
