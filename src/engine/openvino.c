@@ -349,13 +349,16 @@ get_out(kerf_request *request, size_t i, kerf_tensor *out, kerf_detail *why)
     kerf_tensor t = {.dtype = request->net->out.port[i].dtype};
     kerf_err err = KERF_EENGINE;
     ov_tensor_t *own = NULL;
+    size_t elements = 0;
 
     if (ov_infer_request_get_output_tensor_by_index(r->infer, i, &own) != OK)
         return kerf_openvino_fail(why, err, "read an output");
     if (r->own[i] != NULL)
         ov_tensor_free(r->own[i]);
     r->own[i] = own; /* it holds the memory that *out shows */
-    if (ov_tensor_get_shape(own, &shape) != OK)
+    /* Its C interface refuses to say the shape of a scalar. */
+    if (ov_tensor_get_shape(own, &shape) != OK &&
+        (ov_tensor_get_size(own, &elements) != OK || elements != 1))
         return kerf_openvino_fail(why, err, "read the shape of an output");
     if (shape.rank < 0 || shape.rank > KERF_RANK_MAX) {
         err = kerf_fail(why, KERF_ENOTSUP, "output %zu has %lld dims", i,
