@@ -25,11 +25,10 @@ typedef struct run_flags {
 
 static const char about[] =
     "Runs a whole model on this machine: the baseline, and what a split must\n"
-    "agree with. MODEL is a .pdmodel, .onnx or .xml file, its path without "
-    "the\n"
-    "ending, or a folder with one model. SRC is an image, a folder, a .npy "
-    "file\n"
-    "(a.npy,b.npy: one per input), random or random:SEED.";
+    "agree with. MODEL is a .pdmodel, .json (Paddle 3), .onnx or .xml file,\n"
+    "its path without the ending, or a folder with one model. SRC is an\n"
+    "image, a folder, a .npy file (a.npy,b.npy: one per input), random or\n"
+    "random:SEED.";
 
 static int
 parse(run_flags *f, int argc, char **argv)

@@ -416,7 +416,7 @@ names_model(const char *word)
     int n = snprintf(path, sizeof path, "%s.pdmodel", word);
 
     return kerf_path_ends(word, ".pdmodel") || kerf_path_ends(word, ".onnx") ||
-           kerf_path_ends(word, ".xml") ||
+           kerf_path_ends(word, ".xml") || kerf_path_ends(word, ".json") ||
            (n > 0 && (size_t)n < sizeof path && kerf_fs_exists(path));
 }
 

@@ -1,6 +1,7 @@
 #include "model/model_file.h"
 
 #include "base/text.h"
+#include "graph/pir.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,10 @@ static const struct {
     {".pdmodel", ".pdiparams", KERF_FORMAT_PADDLE},
     {".onnx", NULL, KERF_FORMAT_ONNX},
     {".xml", ".bin", KERF_FORMAT_IR},
+    {".json", ".pdiparams", KERF_FORMAT_PADDLE}, /* translated when read */
 };
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
+#define KIND_PROGRAM 3 /* .json */
 
 /* Index into kinds, or KIND_COUNT. */
 static size_t
@@ -37,13 +40,43 @@ is_half(const char *name)
            strncmp(name, "server_infer_", 13) == 0;
 }
 
-static kerf_err
-refuse_program(const char *path, kerf_detail *why)
+/* Length of a graph's path without its ending. */
+static size_t
+stem_of(const char *path)
 {
-    return kerf_fail(why, KERF_ENOTSUP,
-                     "%s: Paddle 3's .json programs cannot be read: export "
-                     "with FLAGS_enable_pir_api=0 to get a .pdmodel",
-                     path);
+    size_t kind = find_kind(path);
+
+    return strlen(path) - (kind == KIND_COUNT ? 0 : strlen(kinds[kind].ending));
+}
+
+/* Is name[i] with its ending replaced there too? */
+static bool
+has_sibling(const kerf_names *names, size_t i, const char *ending)
+{
+    size_t stem = stem_of(names->name[i]);
+
+    for (size_t k = 0; k < names->count; k++) {
+        if (strncmp(names->name[i], names->name[k], stem) == 0 &&
+            strcmp(names->name[k] + stem, ending) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Among all that ends in .json, a program is what has weights beside it, or
+ * Paddle's own name, and no older form. */
+static bool
+is_model(const kerf_names *names, size_t i)
+{
+    size_t kind = find_kind(names->name[i]);
+
+    if (kind == KIND_COUNT || is_half(names->name[i]))
+        return false;
+    if (kind != KIND_PROGRAM)
+        return true;
+    return !has_sibling(names, i, ".pdmodel") &&
+           (has_sibling(names, i, ".pdiparams") ||
+            strcmp(names->name[i], "inference.json") == 0);
 }
 
 /* The one model among the names of a folder, as an index; count: how many. */
@@ -54,31 +87,12 @@ pick_name(const kerf_names *names, size_t *count)
 
     *count = 0;
     for (size_t i = 0; i < names->count; i++) {
-        if (find_kind(names->name[i]) == KIND_COUNT || is_half(names->name[i]))
+        if (!is_model(names, i))
             continue;
         found = i;
         ++*count;
     }
     return found;
-}
-
-static bool
-has_program(const kerf_names *names)
-{
-    for (size_t i = 0; i < names->count; i++) {
-        const char *dot = strrchr(names->name[i], '.');
-
-        if (dot == NULL || strcmp(dot, ".json") != 0)
-            continue;
-        for (size_t k = 0; k < names->count; k++) {
-            size_t stem = (size_t)(dot - names->name[i]);
-
-            if (strncmp(names->name[i], names->name[k], stem) == 0 &&
-                strcmp(names->name[k] + stem, ".pdiparams") == 0)
-                return true;
-        }
-    }
-    return false;
 }
 
 static kerf_err
@@ -98,11 +112,11 @@ find_in_folder(char out[KERF_PATH_MAX], const char *dir, kerf_detail *why)
         err = kerf_fail(why, KERF_EINVAL,
                         "%s: holds %zu models: name one of their files", dir,
                         count);
-    } else if (has_program(&names)) {
-        err = refuse_program(dir, why);
     } else {
         err = kerf_fail(why, KERF_EINVAL,
-                        "%s: no .pdmodel, .onnx or .xml in this folder", dir);
+                        "%s: no .pdmodel, .json program, .onnx or .xml in "
+                        "this folder",
+                        dir);
     }
     kerf_names_free(&names);
     return err;
@@ -118,15 +132,15 @@ find_by_prefix(char out[KERF_PATH_MAX], const char *path, kerf_detail *why)
         if (n > 0 && n < KERF_PATH_MAX && kerf_fs_exists(out))
             return KERF_OK;
     }
-    (void)snprintf(out, KERF_PATH_MAX, "%s.json", path);
-    if (kerf_fs_exists(out))
-        return refuse_program(out, why);
-    if (kerf_fs_exists(path))
+    if (kerf_fs_exists(path)) {
         return kerf_fail(why, KERF_EINVAL,
-                         "%s: not a model: expected .pdmodel, .onnx or .xml",
+                         "%s: not a model: expected .pdmodel, .json, .onnx or "
+                         ".xml",
                          path);
+    }
     return kerf_fail(why, KERF_ENOENT,
-                     "%s: no such model (.pdmodel, .onnx, .xml or a folder)",
+                     "%s: no such model (.pdmodel, .json, .onnx, .xml or a "
+                     "folder)",
                      path);
 }
 
@@ -137,21 +151,23 @@ find_graph(char out[KERF_PATH_MAX], const char *path, kerf_detail *why)
         return kerf_fail(why, KERF_ETOOBIG, "model path too long");
     if (kerf_fs_is_dir(path))
         return find_in_folder(out, path, why);
-    if (kerf_path_ends(path, ".json"))
-        return refuse_program(path, why);
     if (find_kind(path) != KIND_COUNT) {
         (void)snprintf(out, KERF_PATH_MAX, "%s", path);
         return KERF_OK;
     }
     if (kerf_path_ends(path, ".pdiparams")) {
-        (void)snprintf(out, KERF_PATH_MAX, "%.*s.pdmodel",
-                       (int)(strlen(path) - 10), path);
-        if (kerf_fs_exists(out))
-            return KERF_OK;
+        static const char *const endings[] = {".pdmodel", ".json"};
+
+        for (size_t i = 0; i < 2; i++) {
+            (void)snprintf(out, KERF_PATH_MAX, "%.*s%s",
+                           (int)(strlen(path) - 10), path, endings[i]);
+            if (kerf_fs_exists(out))
+                return KERF_OK;
+        }
         return kerf_fail(why, KERF_ENOENT,
-                         "%s: these are weights, and their "
-                         "program %s is missing",
-                         path, kerf_path_base(out));
+                         "%s: these are weights, and their program (.pdmodel "
+                         "or .json) is missing",
+                         path);
     }
     return find_by_prefix(out, path, why);
 }
@@ -173,7 +189,7 @@ make_name(kerf_model_file *f)
 {
     char dir[KERF_PATH_MAX];
     const char *base = kerf_path_base(f->graph_path);
-    size_t len = strlen(base) - strlen(kinds[f->format].ending);
+    size_t len = stem_of(base);
 
     if ((len == 9 && strncmp(base, "inference", 9) == 0) ||
         (len == 5 && strncmp(base, "model", 5) == 0)) {
@@ -211,7 +227,7 @@ find_card(kerf_model_file *f, kerf_detail *why)
 {
     char dir[KERF_PATH_MAX];
     kerf_names names = {0};
-    size_t stem = strlen(f->graph_path) - strlen(kinds[f->format].ending);
+    size_t stem = stem_of(f->graph_path);
     size_t found = 0;
     size_t models = 0;
     size_t at = 0;
@@ -246,7 +262,7 @@ find_card(kerf_model_file *f, kerf_detail *why)
 static kerf_err
 find_weights(kerf_model_file *f)
 {
-    size_t stem = strlen(f->graph_path) - strlen(kinds[f->format].ending);
+    size_t stem = stem_of(f->graph_path);
     const char *ending = kinds[f->format].weights;
     int n;
 
@@ -283,6 +299,25 @@ take_bytes(kerf_model_file *f, int which, bool map, kerf_detail *why)
     return err;
 }
 
+/* A .json program becomes the .pdmodel that all others read. */
+static kerf_err
+translate(kerf_model_file *f, kerf_detail *why)
+{
+    uint8_t *program = NULL;
+    size_t len = 0;
+    kerf_err err =
+        kerf_pir_translate(f->graph, f->graph_len, &program, &len, why);
+
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "%s", f->graph_path);
+    free(f->read[0]);
+    kerf_map_close(&f->mapped[0]);
+    f->read[0] = program;
+    f->graph = program;
+    f->graph_len = len;
+    return KERF_OK;
+}
+
 static kerf_err
 find_and_take(kerf_model_file *f, const char *path, bool map, kerf_detail *why)
 {
@@ -300,6 +335,8 @@ find_and_take(kerf_model_file *f, const char *path, bool map, kerf_detail *why)
         err = take_bytes(&fresh, 0, map, why);
     if (err == KERF_OK && fresh.graph_len == 0)
         err = kerf_fail(why, KERF_ECORRUPT, "%s: empty file", fresh.graph_path);
+    if (err == KERF_OK && find_kind(fresh.graph_path) == KIND_PROGRAM)
+        err = translate(&fresh, why);
     if (err == KERF_OK && fresh.weights_path[0] != '\0')
         err = take_bytes(&fresh, 1, map, why);
     if (err != KERF_OK) {

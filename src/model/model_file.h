@@ -3,7 +3,9 @@
  *
  * A model is named by its graph file (.pdmodel, .onnx, .xml), by the path
  * without that ending, or by a folder that holds one model (halves of a cut,
- * client_infer_* and server_infer_*, do not count there).
+ * client_infer_* and server_infer_*, do not count there). Paddle 3's programs
+ * (.json; in a folder only with their .pdiparams, or called inference.json) are
+ * read as the .pdmodel that graph/pir.h makes of them.
  * Its card is NAME.kerf.json beside it; else the only *.kerf.json there, when
  * the folder holds no other whole model.
  * Threads: values.
@@ -34,8 +36,9 @@ KERF_NODISCARD kerf_err kerf_model_file_card(const kerf_model_file *f,
                                              char out[KERF_PATH_MAX]);
 
 /* Finds and reads. *f is untouched on error.
- * Errors: KERF_ENOENT, KERF_ENOTSUP (a .json program), KERF_EINVAL (several
- * models, or none of ours), KERF_ETOOBIG, KERF_EIO, KERF_ENOMEM. */
+ * Errors: KERF_ENOENT, KERF_ENOTSUP (ops of a .json program), KERF_ECORRUPT (of
+ * a .json program), KERF_EINVAL (several models, or none of ours),
+ * KERF_ETOOBIG, KERF_EIO, KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_model_file_open(kerf_model_file *f,
                                              const char *path,
                                              kerf_detail *why);

@@ -293,12 +293,47 @@ model_file__what_is_not_a_model__says_why(void **state)
     expect_open("/nonexistent/m", KERF_ENOENT, "no such model");
     expect_open(dir, KERF_EINVAL, "no .pdmodel");
     expect_open(put("a.txt", "x"), KERF_EINVAL, "not a model");
-    expect_open(put("p.json", "{}"), KERF_ENOTSUP, "FLAGS_enable_pir_api=0");
-    expect_open(put("p.pdiparams", "w"), KERF_ENOENT, "p.pdmodel is missing");
-    expect_open(dir, KERF_ENOTSUP, "FLAGS_enable_pir_api=0");
+    expect_open(put("w.pdiparams", "w"), KERF_ENOENT, "program");
+    expect_open(put("p.json", "{}"), KERF_ECORRUPT, "not a Paddle 3 program");
+    expect_open(dir, KERF_EINVAL, "no .pdmodel"); /* no weights: any JSON */
+    expect_open(put("p.pdiparams", "w"), KERF_ECORRUPT, "not a Paddle 3");
+    expect_open(dir, KERF_ECORRUPT, "p.json: not a Paddle 3 program");
     expect_open(put("e.onnx", ""), KERF_ECORRUPT, "empty");
-    (void)put("f.onnx", "x");
     expect_open(dir, KERF_EINVAL, "2 models");
+}
+
+static void
+model_file__program_of_paddle_3__is_translated(void **state)
+{
+    static const char program[] =
+        "{\"base_code\":{\"magic\":\"pir\",\"version\":4},\"program\":"
+        "{\"regions\":[{\"blocks\":[{\"args\":[],\"ops\":["
+        "{\"#\":\"1.data\",\"A\":[{\"N\":\"name\",\"AT\":{\"#\":\"0.a_str\","
+        "\"D\":\"x\"}}],\"I\":[],\"O\":[{\"%\":1,\"TT\":{\"#\":"
+        "\"0.t_dtensor\",\"D\":[{\"#\":\"0.t_f32\"},[1],\"NCHW\",[],0]}}]},"
+        "{\"#\":\"1.fetch\",\"A\":[{\"N\":\"col\",\"AT\":{\"#\":\"0.a_i32\","
+        "\"D\":0}}],\"I\":[{\"%\":1}],\"O\":[]}]}]}]}}";
+    kerf_detail why = {.text = ""};
+
+    (void)state;
+    (void)put("inference.json", program);
+    (void)put("inference.pdiparams", "");
+    (void)put("inference.kerf.json", "{\"kerf_card\":1}");
+    (void)put("labels.json", "[]");
+    for (int map = 0; map < 2; map++) {
+        kerf_model_file f = {0};
+        kerf_err err = map == 0 ? kerf_model_file_open(&f, dir, &why)
+                                : kerf_model_file_map(&f, dir, &why);
+
+        assert_string_equal(why.text, "");
+        assert_int_equal(err, KERF_OK);
+        assert_int_equal(f.format, KERF_FORMAT_PADDLE);
+        assert_true(kerf_path_ends(f.graph_path, "/inference.json"));
+        assert_true(kerf_path_ends(f.card_path, "/inference.kerf.json"));
+        assert_non_null(memmem(f.graph, f.graph_len, "feed", 4));
+        assert_null(memmem(f.graph, f.graph_len, "base_code", 9));
+        kerf_model_file_close(&f);
+    }
 }
 
 static void
@@ -310,6 +345,7 @@ model_file__prefix_folder_and_card__are_found(void **state)
 
     (void)state;
     (void)put("net.pdmodel", "graph");
+    (void)put("net.json", "{}"); /* the same in the other form */
     (void)put("net.pdiparams", "weights");
     (void)put("client_infer_net.pdmodel", "half");
     (void)put("other.kerf.json", "{\"kerf_card\":1}");
@@ -446,6 +482,8 @@ main(void)
         cmocka_unit_test(settle__shape__fills_what_it_fixes),
         cmocka_unit_test_setup_teardown(
             model_file__what_is_not_a_model__says_why, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(
+            model_file__program_of_paddle_3__is_translated, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(
             model_file__prefix_folder_and_card__are_found, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(
