@@ -232,13 +232,6 @@ def one_error(done):
     return line
 
 
-def test_new_paddle_json__is_named(run, shared):
-    folder = shared / "models" / "textline_ori_pplcnet_x0_25_PIR"
-    for path in (folder, folder / "inference.json", folder / "inference"):
-        line = one_error(run("run", path, "--input", "random"))
-        assert ".json" in line and "FLAGS_enable_pir_api=0" in line and ".pdmodel" in line
-
-
 def test_open_size__asks_for_it(run, shared):
     name = "ch_PP-OCRv3_det_infer"
     flags = flags_of(name)[:-2]
