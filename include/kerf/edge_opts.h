@@ -5,6 +5,7 @@
 #ifndef KERF_EDGE_OPTS_H
 #define KERF_EDGE_OPTS_H
 
+#include "kerf/codec_id.h"
 #include "kerf/engine.h"
 #include "kerf/stage.h"
 
@@ -21,6 +22,10 @@ typedef struct kerf_edge_opts {
     kerf_engine_opts engine;
     int window;      /* requests in flight, 1..64; 0: 8 */
     int deadline_ms; /* per request; 0: none */
+    /* How tensors are sent, where that makes them smaller and the cloud knows
+     * it: kerf/codec.h. */
+    kerf_codec_id codec;
+    bool codec_auto; /* raw, exact, f16 or q8: what is there soonest */
     /* Inputs: see source/source.h. */
     const char *const *inputs;
     size_t input_count;
@@ -42,6 +47,8 @@ typedef struct kerf_edge_result {
     const char *why;
     kerf_stages stages;
     size_t bytes_sent, bytes_received; /* on the wire, all of the frames */
+    size_t tensor_bytes, coded_bytes; /* what the head gave, before and after */
+    kerf_codec_id codec;              /* of the first tensor */
     size_t sent_count;
     const kerf_port *sent; /* what the head gave: dtype and shape */
     size_t count;

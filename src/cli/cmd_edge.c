@@ -16,6 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In the order of kerf_codec_id. */
+#define CODECS \
+    "raw|exact|f16|bf16|q8|q7|q6|q5|q4|q3|q2|q8c|q7c|q6c|q5c|q4c|q3c|q2c"
 #define DEFAULT_STORE "data/receive/model"
 
 struct edge_ui {
@@ -146,7 +149,12 @@ on_answer(void *ctx, const kerf_edge_result *r)
                      .out = r->output,
                      .out_count = r->count,
                      .stages = r->stages,
-                     .bytes_sent = r->bytes_sent};
+                     .bytes_sent = r->bytes_sent,
+                     .tensor_bytes = r->tensor_bytes,
+                     .coded_bytes = r->coded_bytes,
+                     .codec = r->codec == KERF_CODEC_RAW
+                                  ? NULL
+                                  : kerf_codec_name((uint8_t)r->codec)};
 
     if (ui->show.mode == KERF_SHOW_LINES && !ui->show.quiet &&
         r->stages.ns[KERF_STAGE_HEAD] > 0)
@@ -239,8 +247,9 @@ static struct {
     kerf_edge_opts o;
     kerf_list inputs;
     const char *edge_host;
-    int edge_port, repeat;
+    int edge_port, repeat, codec;
     bool legacy, once, repeat_given, window_given, deadline_given, name_given;
+    bool codec_given;
     kerf_cmd_common common;
 } args = {.ui = {.show = KERF_SHOW_DEFAULTS},
           .o = {.host = "127.0.0.1",
@@ -324,6 +333,12 @@ static const kerf_opt table[] = {
      .max = 3600000,
      .value = "MS",
      .help = "give a request up after this; 0: never"},
+    {.name = "codec",
+     .kind = KERF_OPT_CHOICE,
+     .to = &args.codec,
+     .given = &args.codec_given,
+     .choices = CODECS "|auto",
+     .help = "how tensors are packed; auto: by link and size"},
     KERF_CMD_ENGINE_OPTS(&args.o.engine, &args.common),
     {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
     {.name = "legacy",
@@ -387,6 +402,7 @@ find_useless(void)
         {args.window_given, "window"},
         {args.deadline_given, "deadline"},
         {args.name_given, "name"},
+        {args.codec_given, "codec"},
     };
 
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
@@ -425,6 +441,8 @@ kerf_cmd_edge(int argc, char **argv)
                                 "--card needs --legacy: else the card comes "
                                 "with the head");
     kerf_cmd_apply(&args.common, &o->engine);
+    o->codec_auto = args.codec == KERF_CODEC_COUNT;
+    o->codec = o->codec_auto ? KERF_CODEC_RAW : (kerf_codec_id)args.codec;
     o->inputs = args.inputs.item;
     o->input_count = args.inputs.count;
     o->repeat = (uint64_t)args.repeat;

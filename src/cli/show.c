@@ -358,6 +358,9 @@ print_cost(const kerf_show *show, const kerf_answer *a)
     if (a->bytes_sent > 0)
         (void)fprintf(t->out, "  %10s sent",
                       kerf_text_bytes(bytes, sizeof bytes, a->bytes_sent));
+    if (a->codec != NULL)
+        (void)fprintf(t->out, " (%s, %.1fx)", a->codec,
+                      (double)a->tensor_bytes / (double)a->coded_bytes);
 }
 
 static void
@@ -464,6 +467,8 @@ count_answer(kerf_show *show, const kerf_answer *a)
 {
     show->answered++;
     show->bytes_sent += a->bytes_sent;
+    show->tensor_bytes += a->tensor_bytes;
+    show->coded_bytes += a->coded_bytes;
     kerf_stats_add(&show->total_us,
                    (double)kerf_stages_total(&a->stages) / 1e3);
     kerf_stats_add(&show->split_us,
@@ -592,6 +597,9 @@ kerf_show_summary(kerf_show *show)
     if (show->bytes_sent > 0)
         (void)fprintf(t->out, ", %s sent",
                       kerf_text_bytes(c, sizeof c, show->bytes_sent));
+    if (show->coded_bytes < show->tensor_bytes)
+        (void)fprintf(t->out, " (tensors %.1fx smaller)",
+                      (double)show->tensor_bytes / (double)show->coded_bytes);
     (void)fputc('\n', t->out);
     print_stages(show, total);
 }

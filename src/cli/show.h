@@ -38,6 +38,9 @@ typedef struct kerf_answer {
     size_t out_count;
     kerf_stages stages;
     size_t bytes_sent; /* 0: nothing was sent */
+    /* What crossed, before and after the codec; NULL: raw. */
+    size_t tensor_bytes, coded_bytes;
+    const char *codec;
 } kerf_answer;
 
 /* One of the best classes of an answer. */
@@ -60,6 +63,7 @@ typedef struct kerf_show {
     uint64_t first_ns, last_ns;         /* when answers were shown */
     double stage_sum[KERF_STAGE_COUNT]; /* ns */
     uint64_t answered, failed, skipped, judged, right, bytes_sent;
+    uint64_t tensor_bytes, coded_bytes;
     uint64_t started_ns;
     bool has_header;
     /* Decided at the first answer with this card. */

@@ -156,6 +156,14 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
     (void)json_object_set_new(o, "outputs", outputs);
     (void)json_object_set_new(o, "bytes_sent",
                               json_integer((json_int_t)a->bytes_sent));
+    if (a->tensor_bytes > 0) {
+        (void)json_object_set_new(
+            o, "codec", json_string(a->codec == NULL ? "raw" : a->codec));
+        (void)json_object_set_new(o, "tensor_bytes",
+                                  json_integer((json_int_t)a->tensor_bytes));
+        (void)json_object_set_new(o, "coded_bytes",
+                                  json_integer((json_int_t)a->coded_bytes));
+    }
     (void)json_object_set_new(o, "stages_us", stages);
     (void)json_object_set_new(
         o, "total_us", json_real((double)kerf_stages_total(&a->stages) / 1e3));
@@ -222,6 +230,12 @@ kerf_show_json_summary(kerf_show *show)
     }
     (void)json_object_set_new(o, "bytes_sent",
                               json_integer((json_int_t)show->bytes_sent));
+    if (show->tensor_bytes > 0) {
+        (void)json_object_set_new(o, "tensor_bytes",
+                                  json_integer((json_int_t)show->tensor_bytes));
+        (void)json_object_set_new(o, "coded_bytes",
+                                  json_integer((json_int_t)show->coded_bytes));
+    }
     (void)json_object_set_new(o, "stages_us", stages);
     kerf_json_line(o);
 }

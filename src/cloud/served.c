@@ -16,6 +16,9 @@ free_slot(kerf_slot *slot)
     size_t in = kerf_net_in_count(slot->served->tail);
     size_t out = kerf_net_out_count(slot->served->tail);
 
+    for (size_t i = 0; slot->coded != NULL && i < in; i++)
+        free(slot->coded[i].blob);
+    free(slot->coded);
     kerf_tensors_free(slot->in, in);
     kerf_tensors_free(slot->out, out);
     for (size_t w = 0; slot->request != NULL && w < slot->served->workers; w++)
@@ -38,12 +41,13 @@ fill_slot(kerf_slot *slot)
 
     slot->request = calloc(slot->served->workers, sizeof(kerf_request *));
     slot->in = calloc(in, sizeof *slot->in);
+    slot->coded = calloc(in, sizeof *slot->coded);
     slot->out = calloc(out, sizeof *slot->out);
     slot->out_room = calloc(out, sizeof *slot->out_room);
     slot->head_cap = kerf_head_len(KERF_TENSORS_ROOM(out));
     slot->head = malloc(slot->head_cap);
-    if (slot->request == NULL || slot->in == NULL || slot->out == NULL ||
-        slot->out_room == NULL || slot->head == NULL)
+    if (slot->request == NULL || slot->in == NULL || slot->coded == NULL ||
+        slot->out == NULL || slot->out_room == NULL || slot->head == NULL)
         return KERF_ENOMEM;
     for (size_t i = 0; err == KERF_OK && i < in; i++) {
         const kerf_port *port = kerf_net_in(tail, i);
@@ -97,6 +101,25 @@ kerf_slot_request(kerf_slot *slot, size_t w, kerf_request **out,
         return err;
     }
     *out = slot->request[w] = request;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_slot_code(kerf_slot *slot, size_t i, kerf_codec_id codec, size_t len)
+{
+    kerf_coded *c = &slot->coded[i];
+
+    if (len > c->room) {
+        uint8_t *bigger = malloc(len);
+
+        if (bigger == NULL)
+            return KERF_ENOMEM;
+        free(c->blob);
+        c->blob = bigger;
+        c->room = len;
+    }
+    c->codec = codec;
+    c->len = len;
     return KERF_OK;
 }
 

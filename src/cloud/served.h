@@ -15,6 +15,13 @@
 
 typedef struct kerf_served kerf_served;
 
+/* A coded tensor as it came in; codec RAW: it is in its place already. */
+typedef struct kerf_coded {
+    kerf_codec_id codec;
+    uint8_t *blob;
+    size_t len, room;
+} kerf_coded;
+
 /* One request in flight: its tensors arrive here, and the answer leaves from
  * here. */
 typedef struct kerf_slot {
@@ -22,6 +29,7 @@ typedef struct kerf_slot {
     struct kerf_slot *next;
     kerf_request **request; /* one per worker, made at its first use */
     kerf_tensor *in;        /* one per input of the tail */
+    kerf_coded *coded;      /* one per input: the blob that it is made of */
     kerf_tensor *out;       /* one per output; data[0] until static or run */
     size_t *out_room;       /* bytes allocated, where the shape is not static */
     kerf_conn *conn;        /* counted while in use */
@@ -71,6 +79,10 @@ void kerf_served_unref(kerf_served *s); /* accepts NULL */
  * shape): binding another pointer to a shared one costs some 5 us each time. */
 KERF_NODISCARD kerf_err kerf_slot_request(kerf_slot *slot, size_t w,
                                           kerf_request **out, kerf_detail *why);
+
+/* Room for the blob of input i, kept between requests. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_slot_code(kerf_slot *slot, size_t i,
+                                       kerf_codec_id codec, size_t len);
 
 /* A free slot with a reference to s, or NULL: all are in use. */
 kerf_slot *kerf_slot_take(kerf_served *s);

@@ -114,7 +114,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_cloud *cloud = s->cloud;
     kerf_welcome m = {.version = KERF_WIRE_VERSION,
-                      .codecs = 1u << KERF_CODEC_RAW,
+                      .codecs = KERF_CODECS_ALL,
                       .payload_max = KERF_PAYLOAD_MAX,
                       .window = (uint32_t)cloud->opts.window,
                       .heartbeat_ms = (uint32_t)cloud->opts.heartbeat_ms};

@@ -29,11 +29,6 @@ fits(const kerf_served *served, const kerf_tensors *m, kerf_detail *why)
         char a[KERF_SHAPE_TEXT];
         char b[KERF_SHAPE_TEXT];
 
-        if (d->codec != KERF_CODEC_RAW) {
-            (void)kerf_fail(why, KERF_ENOTSUP, "tensor codec %u is not known",
-                            d->codec);
-            return false;
-        }
         if (d->dtype != port->dtype ||
             !kerf_shape_equal(&d->shape, &port->shape)) {
             (void)kerf_fail(
@@ -47,9 +42,30 @@ fits(const kerf_served *served, const kerf_tensors *m, kerf_detail *why)
     return true;
 }
 
+/* A raw tensor goes to where the tail reads it, a blob beside it. */
+static kerf_err
+place(kerf_slot *slot, const kerf_tensors *m, kerf_sink *sink)
+{
+    sink->count = m->count;
+    for (size_t i = 0; i < m->count; i++) {
+        const kerf_tensor_desc *d = &m->tensor[i];
+        kerf_err err = KERF_OK;
+
+        slot->coded[i].codec = KERF_CODEC_RAW;
+        if (d->codec != KERF_CODEC_RAW)
+            err = kerf_slot_code(slot, i, (kerf_codec_id)d->codec,
+                                 (size_t)d->len);
+        if (err != KERF_OK)
+            return err;
+        sink->piece[i] =
+            d->codec == KERF_CODEC_RAW ? slot->in[i].data : slot->coded[i].blob;
+        sink->len[i] = (size_t)d->len;
+    }
+    return KERF_OK;
+}
+
 static void
-fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame,
-          kerf_sink *sink)
+fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame)
 {
     const kerf_tensors *m = &s->cloud->parsed;
 
@@ -62,11 +78,6 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame,
     slot->answer_max = s->hello.payload_max;
     slot->bytes_in = (size_t)frame->header.payload_len;
     memcpy(slot->edge, s->shown, sizeof slot->edge);
-    sink->count = m->count;
-    for (size_t i = 0; i < m->count; i++) {
-        sink->piece[i] = slot->in[i].data;
-        sink->len[i] = slot->in[i].bytes;
-    }
     s->slot = slot;
 }
 
@@ -126,8 +137,13 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         (void)kerf_fail(&s->turn_why, KERF_EBUSY, "%zu requests are waiting",
                         kerf_queue_count(cloud->jobs));
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
+    } else if (place(slot, m, sink) != KERF_OK) {
+        kerf_slot_give(slot);
+        s->turn_retry_ms = 1000;
+        (void)kerf_fail(&s->turn_why, KERF_ENOMEM, "out of memory");
+        turn_away(s, sink, KERF_FRAME_BUSY, KERF_ENOMEM);
     } else {
-        fill_slot(s, slot, frame, sink);
+        fill_slot(s, slot, frame);
     }
     return KERF_OK;
 }

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "kerf/codec.h"
 
 #include <stdio.h>
 #include <stdatomic.h>
@@ -80,6 +81,30 @@ keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
     if (view->bytes > 0)
         memcpy(data, view->data, view->bytes);
     return KERF_OK;
+}
+
+/* A worker's own. */
+struct me {
+    size_t number;
+    kerf_codec *codec;
+    kerf_tensors *m; /* too big for a stack */
+    struct held held;
+};
+
+static kerf_err
+decode(kerf_slot *slot, kerf_codec *codec, kerf_detail *why)
+{
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0;
+         err == KERF_OK && i < kerf_net_in_count(slot->served->tail); i++) {
+        const kerf_coded *c = &slot->coded[i];
+
+        if (c->codec != KERF_CODEC_RAW)
+            err = kerf_codec_decode(codec, c->codec, c->blob, c->len,
+                                    &slot->in[i], why);
+    }
+    return err;
 }
 
 static kerf_err
@@ -188,11 +213,12 @@ hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot)
 }
 
 static void
-do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m,
-       struct held *held)
+do_job(kerf_cloud *cloud, kerf_slot *slot, struct me *me)
 {
     kerf_served *served = slot->served;
+    kerf_tensors *m = me->m;
     uint64_t start_ns = kerf_now_ns();
+    uint64_t decoded_ns;
     uint64_t mean;
     kerf_detail why = {{0}};
     kerf_err err;
@@ -202,14 +228,17 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m,
                "deadline passed while waiting for a worker");
         return;
     }
-    err = run_tail(slot, me, &why);
+    err = decode(slot, me->codec, &why);
+    decoded_ns = kerf_now_ns();
+    if (err == KERF_OK)
+        err = run_tail(slot, me->number, &why);
     if (err != KERF_OK) {
         refuse(cloud, slot, err, why.text[0] ? why.text : kerf_err_text(err));
         return;
     }
     m->queue_ns = start_ns - slot->received_ns;
-    m->decode_ns = 0;
-    m->tail_ns = kerf_now_ns() - start_ns;
+    m->decode_ns = decoded_ns - start_ns;
+    m->tail_ns = kerf_now_ns() - decoded_ns;
     mean = atomic_load(&served->tail_ns);
     atomic_store(&served->tail_ns, mean == 0 ? m->tail_ns
                                              : mean - (mean >> MEAN_SHIFT) +
@@ -220,7 +249,7 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, size_t me, kerf_tensors *m,
                "the answer is larger than this edge takes");
         return;
     }
-    slot->send.more = hold(held, cloud, slot);
+    slot->send.more = hold(&me->held, cloud, slot);
     if (cloud->events.answered != NULL) {
         slot->holds = 2;
         kerf_conn_send(slot->conn, &slot->send);
@@ -247,20 +276,21 @@ static void *
 run_worker(void *ctx)
 {
     kerf_cloud *cloud = ctx;
-    size_t me = atomic_fetch_add(&cloud->next_worker, 1);
-    kerf_tensors *m = malloc(sizeof *m);
-    struct held held = {0};
+    struct me me = {.number = atomic_fetch_add(&cloud->next_worker, 1),
+                    .m = malloc(sizeof *me.m)};
     kerf_awake awake = {0};
     kerf_slot *slot;
+    bool ready = kerf_codec_new(&me.codec) == KERF_OK && me.m != NULL;
 
     kerf_thread_begin("kerf-worker");
-    while ((slot = next_job(cloud, &held, &awake)) != NULL) {
-        if (m != NULL)
-            do_job(cloud, slot, me, m, &held);
+    while ((slot = next_job(cloud, &me.held, &awake)) != NULL) {
+        if (ready)
+            do_job(cloud, slot, &me);
         else
             refuse(cloud, slot, KERF_ENOMEM, "the cloud is out of memory");
     }
-    free(m);
+    kerf_codec_free(me.codec);
+    free(me.m);
     return NULL;
 }
 

@@ -234,6 +234,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     (void)pthread_cond_init(&edge->changed, NULL);
     err = kerf_source_check(edge->opts.inputs, edge->opts.input_count, why);
     if (err == KERF_OK)
+        err = kerf_codec_new(&edge->codec);
+    if (err == KERF_OK)
         err = kerf_store_open(&edge->store, edge->opts.store, why);
     if (err == KERF_OK)
         err = kerf_engine_open(&edge->engine, &edge->opts.engine, why);
@@ -299,6 +301,9 @@ show_answer(kerf_edge *edge, kerf_flight *f)
                           .stages = f->stages,
                           .bytes_sent = f->bytes_sent,
                           .bytes_received = f->bytes_received,
+                          .tensor_bytes = f->tensor_bytes,
+                          .coded_bytes = f->coded_bytes,
+                          .codec = f->codec,
                           .sent_count = p->sent_count,
                           .sent = p->sent,
                           .count = f->err == KERF_OK ? f->result_count : 0,
@@ -417,6 +422,7 @@ kerf_edge_close(kerf_edge *edge)
     kerf_store_close(edge->store);
     kerf_queue_free(edge->queue);
     kerf_queue_free(edge->loads);
+    kerf_codec_free(edge->codec);
     (void)pthread_cond_destroy(&edge->changed);
     (void)pthread_mutex_destroy(&edge->lock);
     free(edge);

@@ -14,6 +14,7 @@
 
 #include "base/queue.h"
 #include "edge/program.h"
+#include "edge/tune.h"
 #include "proto/clock_sync.h"
 #include "source/source.h"
 
@@ -108,6 +109,7 @@ struct kerf_edge {
     kerf_program *leaving; /* replaced while the worker waits for an input */
     kerf_conn *tensors;    /* NULL: not connected */
     size_t window;         /* granted by the cloud; flights at most */
+    uint32_t codecs;       /* that the cloud takes */
     bool stopping, ended;  /* asked to stop; nothing more will come */
     bool gave_up;          /* stopping, and the cloud will not be waited for */
     bool stale; /* the cloud does not know `current`: nothing new for it */
@@ -120,6 +122,8 @@ struct kerf_edge {
     kerf_card source_card;
     kerf_tensors encoded;
     kerf_awake awake;
+    kerf_codec *codec;
+    kerf_tune tune;
 
     /* The loop's own. */
     kerf_link_state link;

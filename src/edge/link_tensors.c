@@ -16,8 +16,17 @@
 void
 kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {
+    char why[KERF_TEXT_MAX];
+
     if (edge->tensors == NULL || atomic_load(&f->sending))
         return;
+    if ((f->codecs & ~edge->codecs) != 0) { /* the cloud before did */
+        (void)snprintf(why, sizeof why,
+                       "the cloud does not know tensor codec %s",
+                       kerf_codec_name((uint8_t)f->codec));
+        kerf_edge_answer(edge, f, KERF_ENOTSUP, why);
+        return;
+    }
     f->state = KERF_FLIGHT_SENT;
     f->header.sent_ns = kerf_now_ns();
     f->send.head = f->head;
@@ -63,6 +72,7 @@ on_attached(kerf_edge *edge)
     edge->tensors = edge->attaching;
     edge->attaching = NULL;
     edge->window = edge->welcome.window;
+    edge->codecs = edge->welcome.codecs;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
         list[i]->retry_ns = 0;

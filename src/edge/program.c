@@ -13,6 +13,8 @@ fini_flight(kerf_flight *f, size_t in_count, size_t out_count)
     kerf_request_free(f->request);
     kerf_tensors_free(f->in, in_count);
     kerf_tensors_free(f->out, out_count);
+    for (size_t i = 0; i < out_count; i++)
+        free(f->coded[i]);
     free(f->in);
     free(f->out);
     free(f->head);

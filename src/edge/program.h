@@ -39,10 +39,11 @@ typedef struct kerf_flight {
     uint64_t id; /* from 1 */
     uint64_t index;
     kerf_item item;
-    kerf_request *request; /* bound to in and out for good */
-    kerf_tensor *in;       /* what the head takes, one per port */
-    kerf_tensor *out;      /* what the head gives */
-    uint8_t *head;         /* of the TENSOR frame */
+    kerf_request *request;          /* bound to in and out for good */
+    kerf_tensor *in;                /* what the head takes, one per port */
+    kerf_tensor *out;               /* what the head gives */
+    uint8_t *coded[KERF_PORTS_MAX]; /* blobs of out; NULL: never coded */
+    uint8_t *head;                  /* of the TENSOR frame */
     size_t meta_len;
     kerf_header header;
     kerf_out send;
@@ -50,6 +51,9 @@ typedef struct kerf_flight {
     uint64_t start_ns, encoded_ns, deadline_ns, retry_ns; /* or 0 */
     kerf_stages stages;
     size_t bytes_sent, bytes_received;
+    size_t tensor_bytes, coded_bytes; /* of out, and of what is sent of it */
+    uint32_t codecs;                  /* that it takes, a bit each */
+    kerf_codec_id codec;              /* of the first tensor */
 
     bool receiving; /* the loop's: its answer is being read */
     uint16_t result_count;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/thread.h"
+#include "kerf/codec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,26 +124,87 @@ on_sent(void *ctx, kerf_err err)
     atomic_store(&f->sending, false);
 }
 
+/* What may be used now, and how fast the link is when that counts. */
+static uint32_t
+look_at_link(kerf_edge *edge, uint64_t *rate)
+{
+    uint32_t codecs;
+
+    *rate = 0;
+    (void)pthread_mutex_lock(&edge->lock);
+    codecs = edge->codecs;
+    if (edge->opts.codec_auto && edge->tensors != NULL)
+        *rate = kerf_conn_rate(edge->tensors);
+    (void)pthread_mutex_unlock(&edge->lock);
+    return codecs;
+}
+
+/* Makes output i of the flight a blob in its memory. RAW: it is better off as
+ * it is. */
+static kerf_codec_id
+encode_one(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id,
+           size_t *len)
+{
+    const kerf_tensor *t = &f->out[i];
+    uint64_t start_ns = kerf_now_ns();
+
+    if (id == KERF_CODEC_RAW || t->dtype != KERF_F32 || t->bytes == 0)
+        return KERF_CODEC_RAW;
+    if (f->coded[i] == NULL)
+        f->coded[i] = malloc(t->bytes);
+    if (f->coded[i] == NULL ||
+        kerf_codec_encode(edge->codec, id, t, f->coded[i], t->bytes - 1, len) !=
+            KERF_OK)
+        return KERF_CODEC_RAW;
+    if (edge->opts.codec_auto)
+        kerf_tune_learn(&edge->tune, id, t->bytes, *len,
+                        kerf_now_ns() - start_ns);
+    return id;
+}
+
+/* The piece of output i, coded or as it is, and its desc. */
+static void
+encode_out(kerf_edge *edge, kerf_flight *f, size_t i, uint32_t codecs,
+           uint64_t rate)
+{
+    const kerf_tensor *t = &f->out[i];
+    kerf_codec_id id = edge->opts.codec;
+    size_t len = 0;
+
+    if (edge->opts.codec_auto)
+        id = kerf_tune_pick(&edge->tune, codecs, t->bytes, rate);
+    if ((codecs >> id & 1) == 0)
+        id = KERF_CODEC_RAW;
+    id = encode_one(edge, f, i, id, &len);
+    if (id == KERF_CODEC_RAW)
+        len = t->bytes;
+    edge->encoded.tensor[i] = (kerf_tensor_desc){
+        .dtype = t->dtype, .codec = (uint8_t)id, .shape = t->shape, .len = len};
+    f->send.piece[i] = id == KERF_CODEC_RAW ? t->data : f->coded[i];
+    f->send.len[i] = len;
+    f->tensor_bytes += t->bytes;
+    f->coded_bytes += len;
+    f->codecs |= UINT32_C(1) << id;
+    if (i == 0)
+        f->codec = id;
+}
+
 /* Head of the TENSOR frame; the time is put in when it is sent. */
 static void
 encode(kerf_edge *edge, kerf_flight *f)
 {
     kerf_tensors *m = &edge->encoded;
     uint8_t *meta = f->head + KERF_HEADER_LEN;
+    uint64_t rate;
+    uint32_t codecs = look_at_link(edge, &rate);
 
     memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
     m->deadline_ms = (uint32_t)edge->opts.deadline_ms;
     m->echo_ns = m->received_ns = m->queue_ns = m->decode_ns = m->tail_ns = 0;
     m->count = (uint16_t)f->program->sent_count;
     f->send.count = f->program->sent_count;
-    for (size_t i = 0; i < f->send.count; i++) {
-        m->tensor[i] = (kerf_tensor_desc){.dtype = f->out[i].dtype,
-                                          .codec = KERF_CODEC_RAW,
-                                          .shape = f->out[i].shape,
-                                          .len = f->out[i].bytes};
-        f->send.piece[i] = f->out[i].data;
-        f->send.len[i] = f->out[i].bytes;
-    }
+    for (size_t i = 0; i < f->send.count; i++)
+        encode_out(edge, f, i, codecs, rate);
     f->meta_len = kerf_tensors_put(meta, KERF_TENSORS_ROOM(f->send.count), m);
     f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
     kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
@@ -186,6 +248,8 @@ start_flight(kerf_edge *edge, kerf_flight *f)
     f->start_ns = taken_ns - f->item.capture_ns - f->item.preprocess_ns;
     f->deadline_ns = f->retry_ns = 0;
     f->bytes_sent = f->bytes_received = 0;
+    f->tensor_bytes = f->coded_bytes = 0;
+    f->codecs = 0;
     f->result_count = 0;
     err = kerf_request_run(f->request, &why);
     head_ns = kerf_now_ns();
@@ -294,6 +358,9 @@ kerf_worker_run(void *ctx)
     kerf_flight *f;
 
     kerf_thread_begin("kerf-worker");
+    if (edge->opts.codec_auto &&
+        kerf_tune_measure(&edge->tune, edge->codec) != KERF_OK)
+        edge->opts.codec_auto = false; /* no memory: codec is raw */
     while ((f = take_flight(edge, KERF_FLIGHT_FILLING)) != NULL &&
            do_one(edge, f, &why, &err))
         continue;

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "net/rate.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -255,6 +256,12 @@ uint64_t
 kerf_conn_last_in_ns(const kerf_conn *conn)
 {
     return conn->last_in_ns;
+}
+
+uint64_t
+kerf_conn_rate(const kerf_conn *conn)
+{
+    return kerf_rate_of(conn->fd);
 }
 
 bool

@@ -68,6 +68,10 @@ unsigned kerf_conn_number(const kerf_conn *conn);  /* for log lines */
 /* A counter for the owner, 0 at first: adds, returns what it is now. Any
  * thread. */
 unsigned kerf_conn_count(kerf_conn *conn, int change);
+/* Bytes per second that the peer has lately taken, as TCP measures it: of a
+ * busy link its rate, of an idle one at most that. 0: not known yet. Any
+ * thread. */
+uint64_t kerf_conn_rate(const kerf_conn *conn);
 uint64_t kerf_conn_last_in_ns(const kerf_conn *conn); /* any byte */
 /* A frame that began takes longer than 10 s + its payload at 4 KB/s, or the
  * peer has taken nothing of what is queued for 30 s. */

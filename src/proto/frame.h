@@ -145,7 +145,7 @@ typedef struct kerf_tensor_desc {
     kerf_dtype dtype;
     uint8_t codec;
     kerf_shape shape;
-    uint64_t len; /* encoded bytes; raw: of the tensor */
+    uint64_t len; /* raw: of the tensor; else of its blob, which is smaller */
 } kerf_tensor_desc;
 
 typedef struct kerf_tensors { /* TENSOR and RESULT */
@@ -196,8 +196,8 @@ KERF_NODISCARD kerf_err kerf_range_get(kerf_range *m, const uint8_t *in,
                                        size_t len, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_ready_get(kerf_ready *m, const uint8_t *in,
                                        size_t len, kerf_detail *why);
-/* Also checks each desc: dtype, rank, dims, that raw len is the tensor's, and
- * that the padded lengths add up to payload_len. */
+/* Also checks each desc: dtype, rank, dims, that raw len is the tensor's and
+ * coded len under it, and that the padded lengths add up to payload_len. */
 KERF_NODISCARD kerf_err kerf_tensors_get(kerf_tensors *m, const uint8_t *in,
                                          size_t len, uint64_t payload_len,
                                          kerf_detail *why);

@@ -271,9 +271,11 @@ read_desc(kerf_rd *r, kerf_tensor_desc *d, size_t index, kerf_detail *why)
     if (dtype >= KERF_DTYPE_COUNT)
         return kerf_fail(why, KERF_ECORRUPT, "tensor %zu: unknown dtype %u",
                          index, dtype);
-    if (codec != KERF_CODEC_RAW)
-        return kerf_fail(why, KERF_ECORRUPT, "tensor %zu: unknown codec %u",
-                         index, codec);
+    if (codec >= KERF_CODEC_COUNT ||
+        (codec != KERF_CODEC_RAW && dtype != KERF_F32))
+        return kerf_fail(why, KERF_ECORRUPT,
+                         "tensor %zu: unknown codec %u for dtype %u", index,
+                         codec, dtype);
     if (rank > KERF_RANK_MAX)
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensor %zu: rank %u, the limit is %d", index, rank,
@@ -288,7 +290,11 @@ read_desc(kerf_rd *r, kerf_tensor_desc *d, size_t index, kerf_detail *why)
     if (kerf_shape_bytes(&d->shape, d->dtype, &bytes) != KERF_OK)
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensor %zu: impossible or too large shape", index);
-    if (d->len != bytes)
+    if (codec != KERF_CODEC_RAW && (d->len == 0 || d->len >= bytes))
+        return kerf_fail(why, KERF_ECORRUPT,
+                         "tensor %zu: coded in %llu bytes, raw it has %zu",
+                         index, (unsigned long long)d->len, bytes);
+    if (codec == KERF_CODEC_RAW && d->len != bytes)
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensor %zu: %llu bytes, its shape has %zu", index,
                          (unsigned long long)d->len, bytes);

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "codec/ans.h"
+#include "golden_hex.h"
 #include "kerf/codec.h"
 #include "tensor/half.h"
 
@@ -60,6 +62,7 @@ enum kind {
     NOT_FINITE,
     BITS,
     CHANNELS,
+    SPARSE,
     KINDS
 };
 
@@ -78,6 +81,7 @@ make(enum kind kind, size_t i, float last, uint64_t *rng)
 {
     uint32_t bits;
     float x = normal(rng);
+    size_t channel = i / 1024;
 
     switch (kind) {
     case RELU:
@@ -109,8 +113,10 @@ make(enum kind kind, size_t i, float last, uint64_t *rng)
         bits = (uint32_t)kerf_rng_next(rng);
         memcpy(&x, &bits, sizeof x);
         return x;
+    case SPARSE:
+        return x > 2.2f ? x : 0;
     case CHANNELS:
-        return x * (float)(1 + i / 1024 * 10) - (float)(i / 1024);
+        return x * (float)(1 + channel * 10) - (float)channel;
     default:
         return x;
     }
@@ -299,6 +305,60 @@ encode__activations__get_as_small_as_promised(void **state)
         assert_true(len * 100 <= want[i].percent * 4 * 24 * 56 * 56);
         free(blob);
     }
+}
+
+static const struct {
+    const char *name;
+    kerf_codec_id id;
+    enum kind kind;
+    kerf_shape shape;
+} goldens[] = {
+    {"one", KERF_CODEC_Q8, CONSTANT, {.rank = 2, .dims = {3, 5}}},
+    {"exact", KERF_CODEC_EXACT, SMOOTH, {.rank = 3, .dims = {2, 5, 7}}},
+    {"f16", KERF_CODEC_F16, SMOOTH, {.rank = 3, .dims = {2, 5, 7}}},
+    {"bf16", KERF_CODEC_BF16, SMOOTH, {.rank = 3, .dims = {2, 5, 7}}},
+    {"q8", KERF_CODEC_Q8, SMOOTH, {.rank = 3, .dims = {2, 5, 7}}},
+    {"q4c", KERF_CODEC_Q4C, NORMAL, {.rank = 3, .dims = {1, 4, 60}}},
+    {"q2_long", KERF_CODEC_Q2, SMOOTH, {.rank = 1, .dims = {8199}}},
+    {"f16_long", KERF_CODEC_F16, SPARSE, {.rank = 1, .dims = {8193}}},
+};
+
+/* Frozen: what we write is what stands there, and it is read as what was
+ * meant. A difference is a change of the wire (docs/PROTOCOL.md). */
+static void
+blobs__are_the_golden_ones(void **state)
+{
+    enum { MOST = 16384 };
+    uint8_t *want = malloc(MOST);
+    uint8_t *got = malloc(MOST);
+
+    (void)state;
+    assert_true(want != NULL && got != NULL);
+    for (size_t i = 0; i < sizeof goldens / sizeof *goldens; i++) {
+        kerf_tensor t = tensor_of(goldens[i].kind, &goldens[i].shape, 7);
+        size_t want_len;
+        size_t len = 0;
+        kerf_tensor back;
+        char name[64];
+
+        (void)snprintf(name, sizeof name, "blobs/%s", goldens[i].name);
+        print_message("%s\n", name);
+        want_len = read_hex(want, MOST, name);
+        assert_int_equal(
+            kerf_codec_encode(codec, goldens[i].id, &t, got, MOST, &len),
+            KERF_OK);
+        assert_int_equal(len, want_len);
+        assert_memory_equal(got, want, len);
+        assert_int_equal(kerf_tensor_alloc(&back, KERF_F32, &t.shape), KERF_OK);
+        assert_int_equal(kerf_codec_decode(codec, goldens[i].id, want, want_len,
+                                           &back, NULL),
+                         KERF_OK);
+        check_back(goldens[i].id, &t, &back);
+        kerf_tensor_free(&t);
+        kerf_tensor_free(&back);
+    }
+    free(want);
+    free(got);
 }
 
 static void
@@ -512,6 +572,7 @@ main(void)
         cmocka_unit_test(
             codec__every_kind_and_shape__comes_back_within_its_bound),
         cmocka_unit_test(encode__activations__get_as_small_as_promised),
+        cmocka_unit_test(blobs__are_the_golden_ones),
         cmocka_unit_test(decode__every_truncation_and_bit_flip__is_corrupt),
         cmocka_unit_test(decode__changed_and_sealed_again__is_safe),
         cmocka_unit_test(decode__another_codec_or_count__is_corrupt),

@@ -541,6 +541,40 @@ tensors_get__each_field__is_checked(void **state)
     }
 }
 
+/* A blob is of f32, not empty, and smaller than its tensor. */
+static kerf_err
+get_coded(kerf_dtype dtype, uint8_t codec, uint64_t len)
+{
+    static kerf_tensors m;
+    uint8_t bytes[256];
+    size_t end;
+
+    m = (kerf_tensors){.count = 1};
+    m.tensor[0] = (kerf_tensor_desc){.dtype = dtype,
+                                     .codec = codec,
+                                     .shape = {.rank = 1, .dims = {50}},
+                                     .len = len};
+    end = kerf_tensors_put(bytes, sizeof bytes, &m);
+    return kerf_tensors_get(&m, bytes, end, (len + 63) / 64 * 64, NULL);
+}
+
+static void
+tensors_get__coded__is_f32_and_smaller(void **state)
+{
+    (void)state;
+    for (uint8_t id = 1; id < KERF_CODEC_COUNT; id++) {
+        assert_int_equal(get_coded(KERF_F32, id, 1), KERF_OK);
+        assert_int_equal(get_coded(KERF_F32, id, 199), KERF_OK);
+        assert_int_equal(get_coded(KERF_F32, id, 0), KERF_ECORRUPT);
+        assert_int_equal(get_coded(KERF_F32, id, 200), KERF_ECORRUPT);
+        assert_int_equal(get_coded(KERF_F32, id, (uint64_t)1 << 40),
+                         KERF_ECORRUPT);
+        assert_int_equal(get_coded(KERF_I32, id, 100), KERF_ECORRUPT);
+    }
+    assert_int_equal(get_coded(KERF_F32, KERF_CODEC_COUNT, 100), KERF_ECORRUPT);
+    assert_int_equal(get_coded(KERF_F32, 255, 100), KERF_ECORRUPT);
+}
+
 static void
 tensors__most_and_largest__fit_into_a_meta(void **state)
 {
@@ -634,6 +668,7 @@ main(void)
         cmocka_unit_test(offer_and_part_get__lengths__are_bounded),
         cmocka_unit_test(tensors_get__each_field__is_checked),
         cmocka_unit_test(tensors__most_and_largest__fit_into_a_meta),
+        cmocka_unit_test(tensors_get__coded__is_f32_and_smaller),
         cmocka_unit_test(tensors_get__empty_tensor__has_no_payload),
         cmocka_unit_test(notice_get__text_with_a_zero__is_corrupt),
         cmocka_unit_test(body_hash__pieces__depend_on_order_and_seed),

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "golden_hex.h"
 #include "proto/frame.h"
 
 #define SENT 1000000001u
@@ -188,6 +189,28 @@ make_tensor(frame *f, uint8_t *out, size_t cap)
     return kerf_tensors_put(out, cap, &m);
 }
 
+/* Fifteen times -2.5, by codec q8: tests/golden/blobs/one.hex. */
+static const uint8_t blob[] = {0x04, 0x00, 0x00, 0x00, 0x0c, 0x7a, 0xe1, 0x99,
+                               0x0f, 0x00, 0x00, 0x00, 0x00, 0x00, 0x20, 0xc0};
+
+static size_t
+make_tensor_q8(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_tensors m = {.count = 1,
+                      .tensor = {{.dtype = KERF_F32,
+                                  .codec = KERF_CODEC_Q8,
+                                  .shape = {.rank = 2, .dims = {3, 5}},
+                                  .len = sizeof blob}}};
+
+    f->h.id = 8;
+    f->h.sent_ns = SENT + 14;
+    f->piece[0] = blob;
+    f->piece_len[0] = sizeof blob;
+    f->piece_count = 1;
+    count_up(m.bundle, sizeof m.bundle, 0);
+    return kerf_tensors_put(out, cap, &m);
+}
+
 static size_t
 make_result(frame *f, uint8_t *out, size_t cap)
 {
@@ -256,6 +279,7 @@ static const struct sample {
     {"part", KERF_FRAME_PART, make_part},
     {"ready", KERF_FRAME_READY, make_ready},
     {"tensor", KERF_FRAME_TENSOR, make_tensor},
+    {"tensor_q8", KERF_FRAME_TENSOR, make_tensor_q8},
     {"result", KERF_FRAME_RESULT, make_result},
     {"busy", KERF_FRAME_BUSY, make_busy},
     {"failed", KERF_FRAME_FAILED, make_failed},
@@ -293,31 +317,13 @@ build(frame *f, const struct sample *s)
     return at;
 }
 
-/* Hex digits, blanks, and comments from # to the end of the line. */
 static size_t
-read_hex(uint8_t *out, size_t cap, const char *name)
+read_golden(uint8_t *out, size_t cap, const char *name)
 {
-    char path[1024];
-    char line[256];
-    size_t len = 0;
-    FILE *file;
+    char path[64];
 
-    (void)snprintf(path, sizeof path, "%s/frames/%s.hex", KERF_GOLDEN, name);
-    file = fopen(path, "r");
-    if (file == NULL)
-        fail_msg("cannot read %s", path);
-    while (fgets(line, sizeof line, file) != NULL) {
-        unsigned byte;
-        int n = 0;
-
-        line[strcspn(line, "#\n")] = '\0';
-        for (char *at = line; sscanf(at, "%2x%n", &byte, &n) == 1; at += n) {
-            assert_true(len < cap);
-            out[len++] = (uint8_t)byte;
-        }
-    }
-    (void)fclose(file);
-    return len;
+    (void)snprintf(path, sizeof path, "frames/%s", name);
+    return read_hex(out, cap, path);
 }
 
 static void
@@ -330,7 +336,8 @@ frame_put__every_type__writes_the_golden_bytes(void **state)
         size_t len = build(&f, &samples[i]);
 
         print_message("%s\n", samples[i].name);
-        assert_int_equal(read_hex(golden, sizeof golden, samples[i].name), len);
+        assert_int_equal(read_golden(golden, sizeof golden, samples[i].name),
+                         len);
         assert_memory_equal(f.bytes, golden, len);
     }
 }
@@ -406,7 +413,7 @@ frame_get__golden_bytes__reads_every_field(void **state)
         frame f;
 
         (void)build(&f, &samples[i]);
-        (void)read_hex(golden, sizeof golden, samples[i].name);
+        (void)read_golden(golden, sizeof golden, samples[i].name);
         assert_int_equal(kerf_header_get(&h, golden, KERF_PAYLOAD_MAX, &why),
                          KERF_OK);
         assert_int_equal(h.version, 1);

@@ -1,0 +1,190 @@
+"""Coded tensors: `kerf edge --codec` against the cloud, and peers that send blobs
+which are none."""
+
+import struct
+
+import exact
+import pytest
+import wire
+from nets import results
+
+FAKE_TBB = {"TBB_ENABLE_SANITIZERS": "1"}
+EXACT, F16, BF16, Q8, Q4, Q4C = 1, 2, 3, 4, 8, 15
+ONE, STEPS = 0, 4  # content
+STORED, HUF, ANS = 0, 1, 2  # packing
+
+
+@pytest.fixture
+def answers(run, digits, tmp_path):
+    """answers(cloud, codec, args...) -> (results in order, summary, saved outputs)"""
+
+    def go(cloud, codec, *args, **more):
+        save = tmp_path / f"out-{codec}"
+        got = run(
+            "edge", "--cloud_port", cloud.port, "--store", tmp_path / "store", "--once",
+            "--codec", codec, "--input", digits / "images", "--json", "--save", save, *args,
+            env=FAKE_TBB, timeout=120, **more,
+        )  # fmt: skip
+        assert got.status == 0, got.report()
+        found = [r for _, r in sorted(results(got).items())]
+        assert len(found) == 40
+        return found, got.events()[-1], [f.read_bytes() for f in sorted(save.glob("*.npy"))]
+
+    return go
+
+
+def test_edge__each_codec__gives_the_labels_of_raw(each_kerf, start_cloud, answers, digits):
+    cloud = start_cloud("--models", digits, binary=each_kerf, env=FAKE_TBB)
+    want, total, outputs = answers(cloud, "raw", binary=each_kerf)
+    assert all(r["codec"] == "raw" and r["coded_bytes"] == r["tensor_bytes"] for r in want)
+    assert total["coded_bytes"] == total["tensor_bytes"] == 40 * want[0]["tensor_bytes"]
+    least = {"exact": 1.5, "f16": 3, "bf16": 4, "q8": 4.5, "q8c": 4, "q6": 6, "q4": 9}
+    for codec, times in least.items():
+        got, total, saved = answers(cloud, codec, binary=each_kerf)
+        assert [r["top"][0]["index"] for r in got] == [r["top"][0]["index"] for r in want], codec
+        assert all(r["codec"] == codec for r in got)
+        assert all(r["stages_us"]["decode"] > 0 and r["stages_us"]["encode"] > 0 for r in got)
+        assert all(r["bytes_sent"] == 256 + wire.up(r["coded_bytes"], 64) for r in got)
+        assert total["tensor_bytes"] > times * total["coded_bytes"], codec
+        assert total["coded_bytes"] == sum(r["coded_bytes"] for r in got)
+        assert (saved == outputs) == (codec == "exact"), codec
+    assert cloud.term() == 0
+
+
+def test_edge__auto__answers_as_raw_on_loopback_or_packs(start_cloud, answers, digits):
+    cloud = start_cloud("--models", digits)
+    want, _, _ = answers(cloud, "raw")
+    got, _, _ = answers(cloud, "auto")
+    assert [r["top"][0]["index"] for r in got] == [r["top"][0]["index"] for r in want]
+    assert {r["codec"] for r in got} <= {"raw", "exact", "f16", "q8"}
+
+
+def test_edge__unknown_codec__is_a_usage_error(run):
+    got = run("edge", "--codec", "q9")
+    assert got.status == 2 and "q9" in got.err and "q8c" in got.err
+    got = run("edge", "--codec", "q8", "--legacy")
+    assert got.status == 2 and "--codec" in got.err
+
+
+def test_edge__a_cloud_that_takes_raw_only__gets_raw(spawn, tmp_path):
+    """WELCOME of tests/e2e/wire.py lists codec 0 alone."""
+    files = exact.files()
+    named = [
+        (role, name, files[name])
+        for role, name in enumerate(
+            [f"client_infer_m.{e}" for e in ("pdmodel", "pdiparams")]
+            + [f"server_infer_m.{e}" for e in ("pdmodel", "pdiparams")],
+            1,
+        )
+    ]
+    ident, body = wire.manifest("m", named)
+    (tmp_path / "x.npy").write_bytes(exact.npy(exact.x_of(3)))
+    with wire.Cloud() as cloud:
+        spawn(
+            "edge", "--engine", "fake", "--cloud_port", cloud.port, "--store", tmp_path / "store",
+            "--codec", "q8", "--once", "--input", tmp_path / "x.npy",
+        )  # fmt: skip
+        control = cloud.greet()
+        tensor = cloud.attach()
+        wire.send_offer(control, ident, body)
+        got = wire.serve_fetches(control, named)
+        assert got.kind == wire.READY
+        request = tensor.recv_kind(wire.TENSOR)
+        assert request.describe()[1] == [(wire.F32, 0, (1, 16), 64)]
+        assert request.floats() == exact.h_of(3)
+        control.close()
+        tensor.close()
+
+
+# ---- hostile blobs -----------------------------------------------------------
+
+
+def blob(codec, content, packing, count, body, reserved=0, check=None):
+    head = struct.pack("<BBBB", codec, content, packing, reserved)
+    rest = struct.pack("<I", count) + body
+    if check is None:
+        check = wire.hash64(rest, wire.hash64(head)) & 0xFFFFFFFF
+    return head + struct.pack("<I", check) + rest
+
+
+def steps(numbers, low=0.0, step=1.0, most=255, groups=1):
+    return struct.pack("<IIff", most, groups, low, step) + bytes(numbers)
+
+
+def one(value):
+    return struct.pack("<f", value)
+
+
+NUMBERS = list(range(16))
+GOOD = blob(Q8, STEPS, STORED, 16, steps(NUMBERS, 0.5, 0.25))
+BAD = {
+    "check": blob(Q8, STEPS, STORED, 16, steps(NUMBERS), check=1),
+    "codec": blob(Q4, STEPS, STORED, 16, steps(NUMBERS, most=15)),
+    "content": blob(Q8, 9, STORED, 16, steps(NUMBERS)),
+    "packing": blob(Q8, STEPS, 7, 16, steps(NUMBERS)),
+    "reserved": blob(Q8, STEPS, STORED, 16, steps(NUMBERS), reserved=1),
+    "count": blob(Q8, STEPS, STORED, 17, steps(NUMBERS)),
+    "count_2_32": blob(Q8, STEPS, STORED, (1 << 32) - 1, steps(NUMBERS)),
+    "short": blob(Q8, STEPS, STORED, 16, steps(NUMBERS[:15])),
+    "long": blob(Q8, STEPS, STORED, 16, steps([*NUMBERS, 1])),
+    "most": blob(Q8, STEPS, STORED, 16, steps(NUMBERS, most=15)),
+    "groups_0": blob(Q8, STEPS, STORED, 16, steps(NUMBERS, groups=0)),
+    "groups_many": blob(Q8, STEPS, STORED, 16, steps(NUMBERS, groups=1 << 31)),
+    "huf": blob(Q8, STEPS, HUF, 16, steps(NUMBERS)),
+    "ans": blob(Q8, STEPS, ANS, 16, steps(NUMBERS)),
+    "split": blob(Q8, 1, STORED, 16, struct.pack("<II", 300, 0) + bytes(4) + bytes(16)),
+    "split_rest": blob(Q8, 1, STORED, 16, struct.pack("<II", 1, 1 << 31) + bytes(20)),
+    "split_numbers": blob(Q8, 1, STORED, 16, struct.pack("<II", 1, 0) + bytes(4) + bytes([1] * 16)),
+    "one_long": blob(Q8, ONE, STORED, 16, one(1) + b"x"),
+    "one_short": blob(Q8, ONE, STORED, 16, b"xyz"),
+    "head_only": GOOD[:12],
+    "byte": b"\x04",
+}
+
+
+def send_blob(edge, bundle, data, codec=Q8, id=1):
+    meta = wire.tensors(bundle, [(wire.F32, codec, (1, 16), len(data))])
+    edge.tensors.send(wire.TENSOR, meta, [data], id=id)
+    return edge.tensors.recv_kind(wire.RESULT, wire.FAILED)
+
+
+def test_cloud__bad_blobs__fail_and_the_session_goes_on(start_cloud, kerf_asan, tmp_path):
+    exact.put(tmp_path / "models")
+    cloud = start_cloud(
+        "--engine", "fake", "--models", tmp_path / "models", "--workers", 1, binary=kerf_asan
+    )
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        for number, (name, data) in enumerate(BAD.items()):
+            got = send_blob(edge, bundle, data, id=100 + number)
+            assert got.kind == wire.FAILED and got.id == 100 + number, name
+            assert got.notice()[0] == wire.ECORRUPT and "blob" in got.notice()[2], name
+        for cut in range(1, len(GOOD)):
+            assert send_blob(edge, bundle, GOOD[:cut]).notice()[0] == wire.ECORRUPT
+        for bit in range(8 * len(GOOD)):
+            data = bytearray(GOOD)
+            data[bit // 8] ^= 1 << bit % 8
+            assert send_blob(edge, bundle, bytes(data)).notice()[0] == wire.ECORRUPT
+        got = send_blob(edge, bundle, GOOD, id=7)
+        assert got.kind == wire.RESULT
+        want = [0.25 * v + 1 for v in exact.fold([0.5 + 0.25 * n for n in NUMBERS], exact.Y)]
+        assert got.floats() == want
+        got = send_blob(edge, bundle, blob(EXACT, ONE, STORED, 16, one(2.0)), codec=EXACT)
+        assert got.floats() == [0.25 * v + 1 for v in exact.fold([2.0] * 16, exact.Y)]
+        edge.request(bundle, exact.h_of(4), id=6)  # raw after coded, in the same slot
+        assert edge.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(4)
+    # What the desc itself says wrong ends the session.
+    for codec, dtype, dims, length in (
+        (18, wire.F32, (1, 16), 32),
+        (255, wire.F32, (1, 16), 32),
+        (Q8, wire.I32, (1, 16), 32),
+        (Q8, wire.F32, (1, 16), 64),
+        (Q8, wire.F32, (1, 16), 1 << 40),
+        (Q8, wire.F32, (1, 0), 0),
+    ):
+        with wire.Edge(cloud.port) as edge:
+            meta = wire.tensors(bundle, [(dtype, codec, dims, length)])
+            edge.tensors.send(wire.TENSOR, meta, [bytes(min(length, 64))], id=5)
+            assert edge.tensors.recv_error() is not None, (codec, dtype, dims, length)
+    assert cloud.alive(), cloud.report()
+    assert cloud.term() == 0
