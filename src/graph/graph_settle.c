@@ -76,7 +76,8 @@ out:
 static void
 set_links(kerf_graph *g)
 {
-    const uint32_t *at = g->own->link;
+    static const uint32_t none = KERF_GRAPH_NONE; /* no node has a link */
+    const uint32_t *at = g->own->link != NULL ? g->own->link : &none;
 
     for (size_t i = 0; i < g->node_count; i++) {
         kerf_node *n = &g->node[i];

@@ -255,21 +255,23 @@ kerf_onnx_sparse_read(kerf_onnx_tensor *out, const uint8_t *data, size_t len,
     kerf_onnx_tensor part[3] = {0}; /* by field: values, indices */
     kerf_onnx_tensor t = {.is_shaped = true};
     uint64_t count = 1;
-    kerf_err err = KERF_OK;
+    kerf_err err = KERF_OK, dims = KERF_OK;
     kerf_wire_field f;
 
     while (err == KERF_OK && kerf_wire_next(&r, &f)) {
         if (f.wire == 2 &&
             (f.number == ONNX_SPARSE_VALUES || f.number == ONNX_SPARSE_INDICES))
             err = kerf_onnx_tensor_read(&part[f.number], f.bytes, f.len, why);
-        else if (f.number == ONNX_SPARSE_DIMS && (f.wire == 0 || f.wire == 2))
-            err = read_dims(&t, &f, &count);
+        else if (dims == KERF_OK && f.number == ONNX_SPARSE_DIMS &&
+                 (f.wire == 0 || f.wire == 2))
+            dims = read_dims(&t, &f, &count);
     }
     if (err != KERF_OK)
         return err;
     t.name = part[ONNX_SPARSE_VALUES].name;
-    if (r.bad)
-        return fail(why, KERF_ECORRUPT, &t, "its fields are damaged");
+    if (r.bad || dims != KERF_OK)
+        return fail(why, r.bad ? KERF_ECORRUPT : dims, &t,
+                    "its dims or fields are damaged");
     t.type = part[ONNX_SPARSE_VALUES].type;
     t.dtype = part[ONNX_SPARSE_VALUES].dtype;
     t.bytes = part[ONNX_SPARSE_VALUES].bytes + part[ONNX_SPARSE_INDICES].bytes;
