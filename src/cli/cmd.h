@@ -16,6 +16,7 @@ int kerf_cmd_card(int argc, char **argv);
 int kerf_cmd_run(int argc, char **argv);
 int kerf_cmd_cut(int argc, char **argv);
 int kerf_cmd_bench(int argc, char **argv);
+int kerf_bench_tensor_main(int argc, char **argv); /* of `kerf bench` */
 
 /* Flags that every command with an engine has. */
 typedef struct kerf_cmd_common {

@@ -388,15 +388,18 @@ kerf_cmd_bench(int argc, char **argv)
         return bench_split(argc - 1, argv + 1);
     if (strcmp(what, "limit") == 0)
         return bench_limit(argc - 1, argv + 1);
+    if (strcmp(what, "tensor") == 0)
+        return kerf_bench_tensor_main(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
         (void)fputs("usage: kerf bench WHAT [flags]\n\n"
                     "Measures this machine.\n\n"
                     "  split   what splitting a network costs\n"
-                    "  limit   how often the engine alone runs it\n\n"
+                    "  limit   how often the engine alone runs it\n"
+                    "  tensor  what tensor codecs make of real tensors\n\n"
                     "  kerf bench WHAT --help   its flags\n",
                     argc > 1 ? stdout : stderr);
         return argc > 1 ? 0 : 2;
     }
-    return kerf_usage_error("bench", "unknown benchmark %s: split or limit",
-                            what);
+    return kerf_usage_error(
+        "bench", "unknown benchmark %s: split, limit or tensor", what);
 }

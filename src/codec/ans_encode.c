@@ -19,10 +19,8 @@
 
 struct stream {
     uint64_t bits; /* still to be written, under a mark: the highest 1 */
-    unsigned now;  /* the value whose turn it is */
     uint32_t x;
     uint8_t *at; /* start of what is written */
-    const uint8_t *v;
 };
 
 size_t
@@ -197,94 +195,104 @@ put_gamma(uint8_t *out, size_t *at, unsigned n)
     *at += 2 * (size_t)len + 1;
 }
 
+/* Puts one value in front, in the context of the one before it. */
 KERF_INLINE void
-put(const kerf_ans *a, struct stream *s, unsigned row, bool extras)
+put(const kerf_ans *a, uint64_t *bits, uint32_t *x, unsigned row,
+    unsigned value, bool extras)
 {
-    const struct ans_step *step = a->step + row + s->now;
-    unsigned n = (s->x + step->delta_bits) >> 16;
+    const struct ans_step *step = a->step + row + value;
+    unsigned n = (*x + step->delta_bits) >> 16;
 
-    s->bits = s->bits << n | (s->x & ((1u << n) - 1));
+    *bits = *bits << n | (*x & ((1u << n) - 1));
     if (extras)
-        s->bits = s->bits << step->extra | step->rest;
-    s->x = a->state[(int32_t)(s->x >> n) + step->delta_state];
+        *bits = *bits << step->extra | step->rest;
+    *x = a->state[(int32_t)(*x >> n) + step->delta_state];
 }
 
+/* Writes whole bytes before *at; fewer than 8 bits stay. */
 KERF_INLINE void
-put_next(const kerf_ans *a, struct stream *s, size_t i, bool extras)
+flush(uint64_t *bits, uint8_t **at)
 {
-    unsigned before = s->v[i];
-
-    put(a, s, a->row[before], extras);
-    s->now = before;
-}
-
-/* Writes whole bytes; fewer than 8 bits stay. */
-KERF_INLINE void
-flush(struct stream *s)
-{
-    unsigned zeros = (unsigned)__builtin_clzll(s->bits);
+    unsigned zeros = (unsigned)__builtin_clzll(*bits);
     unsigned count = 63 - zeros;
-    uint64_t word = s->bits << zeros << 1;
+    uint64_t word = *bits << zeros << 1;
 
-    memcpy(s->at - 8, &word, sizeof word);
-    s->at -= count / 8;
+    memcpy(*at - 8, &word, sizeof word);
+    *at -= count / 8;
     count %= 8;
-    s->bits = (s->bits & ((1u << count) - 1)) | 1u << count;
+    *bits = (*bits & ((1u << count) - 1)) | 1u << count;
 }
 
+/* The streams' bits and states are locals, so that most stay in registers. */
 KERF_INLINE void
-put_all(const kerf_ans *a, struct stream *out, size_t quarter, bool extras)
+put_all(const kerf_ans *a, struct stream *s, const uint8_t *v, size_t quarter,
+        bool extras)
 {
-    struct stream s0 = out[0];
-    struct stream s1 = out[1];
-    struct stream s2 = out[2];
-    struct stream s3 = out[3];
+    uint64_t b0 = 1;
+    uint64_t b1 = 1;
+    uint64_t b2 = 1;
+    uint64_t b3 = 1;
+    uint32_t x0 = 1u << a->log;
+    uint32_t x1 = x0;
+    uint32_t x2 = x0;
+    uint32_t x3 = x0;
     size_t i = quarter - 1;
 
     while (i > 0) {
         size_t end = i >= ANS_BATCH ? i - ANS_BATCH : 0;
 
-        while (i > end) {
-            i--;
-            put_next(a, &s0, i, extras);
-            put_next(a, &s1, i, extras);
-            put_next(a, &s2, i, extras);
-            put_next(a, &s3, i, extras);
+        for (; i > end; i--) {
+            const uint8_t *now = v + i;
+
+            put(a, &b0, &x0, a->row[now[-1]], now[0], extras);
+            now += quarter;
+            put(a, &b1, &x1, a->row[now[-1]], now[0], extras);
+            now += quarter;
+            put(a, &b2, &x2, a->row[now[-1]], now[0], extras);
+            now += quarter;
+            put(a, &b3, &x3, a->row[now[-1]], now[0], extras);
         }
-        flush(&s0);
-        flush(&s1);
-        flush(&s2);
-        flush(&s3);
+        flush(&b0, &s[0].at);
+        flush(&b1, &s[1].at);
+        flush(&b2, &s[2].at);
+        flush(&b3, &s[3].at);
     }
-    out[0] = s0;
-    out[1] = s1;
-    out[2] = s2;
-    out[3] = s3;
+    s[0].bits = b0;
+    s[1].bits = b1;
+    s[2].bits = b2;
+    s[3].bits = b3;
+    s[0].x = x0;
+    s[1].x = x1;
+    s[2].x = x2;
+    s[3].x = x3;
 }
 
 KERF_V3 static void
-put_all_v3(const kerf_ans *a, struct stream *s, size_t quarter, bool extras)
+put_all_v3(const kerf_ans *a, struct stream *s, const uint8_t *v,
+           size_t quarter, bool extras)
 {
     if (extras)
-        put_all(a, s, quarter, true);
+        put_all(a, s, v, quarter, true);
     else
-        put_all(a, s, quarter, false);
+        put_all(a, s, v, quarter, false);
 }
 
 static void
-put_streams(const kerf_ans *a, struct stream *s, size_t quarter)
+put_streams(const kerf_ans *a, struct stream *s, const uint8_t *v,
+            size_t quarter)
 {
     bool extras = kerf_ans_has_extras(a);
 
     if (kerf_cpu_is_v3())
-        put_all_v3(a, s, quarter, extras);
+        put_all_v3(a, s, v, quarter, extras);
     else
-        put_all(a, s, quarter, extras);
+        put_all(a, s, v, quarter, extras);
     for (size_t k = 0; k < ANS_STREAMS; k++) {
-        put(a, &s[k], 0, extras); /* the first one has the first context */
-        flush(&s[k]);
+        /* the first one has the first context */
+        put(a, &s[k].bits, &s[k].x, 0, v[k * quarter], extras);
+        flush(&s[k].bits, &s[k].at);
         s[k].bits = s[k].bits << 1 | 1; /* where the decoder begins */
-        flush(&s[k]);
+        flush(&s[k].bits, &s[k].at);
     }
 }
 
@@ -345,15 +353,9 @@ kerf_ans_encode(kerf_ans *a, const kerf_ans_shape *shape, const uint8_t *v,
     len = write_head(a, out, cap);
     if (len == 0)
         return 0;
-    for (size_t k = 0; k < ANS_STREAMS; k++) {
-        end[k] = scratch + (k + 1) * (quarter * 2 + 16);
-        s[k] = (struct stream){.bits = 1,
-                               .x = 1u << a->log,
-                               .v = v + k * quarter,
-                               .at = scratch + (k + 1) * (quarter * 2 + 16)};
-        s[k].now = s[k].v[quarter - 1];
-    }
-    put_streams(a, s, quarter);
+    for (size_t k = 0; k < ANS_STREAMS; k++)
+        end[k] = s[k].at = scratch + (k + 1) * (quarter * 2 + 16);
+    put_streams(a, s, v, quarter);
     w = (kerf_wr){.at = out + len, .left = cap - len};
     for (size_t k = 0; k < ANS_STREAMS; k++)
         kerf_wr_u16(&w, (uint16_t)(s[k].x - (1u << a->log)));

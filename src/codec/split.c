@@ -2,7 +2,6 @@
 
 #include "codec/cpu.h"
 #include "codec/halves.h"
-#include "tensor/half.h"
 
 #include <string.h>
 
@@ -12,17 +11,6 @@ size_t
 kerf_split_width(kerf_split_form form)
 {
     return form == KERF_SPLIT_F32 ? 3 : 1;
-}
-
-KERF_INLINE void
-to_halves(kerf_split_form form, uint16_t *h, const float *x, size_t count)
-{
-    if (form == KERF_SPLIT_F16) {
-        kerf_halves_from(h, x, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        h[i] = kerf_f32_to_bf16(x[i]);
 }
 
 /* What a word of the form is made of. */
@@ -42,49 +30,63 @@ rest_of(kerf_split_form form, uint32_t w)
                                     : (w >> 8 & 0x80) | (w & 0x7f);
 }
 
-/* Splits words of one group, of which the greatest exponent is known. */
+/* All ones for a number that is not 0: half of them are, at random, so that
+ * branches would be guessed wrong. */
+KERF_INLINE uint32_t
+mask_of(uint32_t number)
+{
+    return (uint32_t)0 - (number != 0);
+}
+
+/* Splits words of one group, of which the greatest exponent is known. Returns
+ * the greatest number, which is over 255 when it does not fit. */
 KERF_INLINE unsigned
-split_words(kerf_split_form form, const uint32_t *w, size_t count, unsigned top,
-            uint8_t *number, uint8_t **rest, unsigned *over)
+split_words(kerf_split_form form, const uint32_t *restrict w, size_t count,
+            unsigned top, uint8_t *restrict number, uint8_t **rest)
 {
     size_t width = kerf_split_width(form);
+    uint32_t r[GROUP];
     uint8_t *at = *rest;
     unsigned most = 0;
 
     for (size_t i = 0; i < count; i++) {
         uint32_t word = w[i];
-        uint32_t r = rest_of(form, word);
         unsigned down = top - exponent_of(form, word) + 1;
 
         if (form == KERF_SPLIT_F16)
             down = down << 3 | (word >> 13 & 4) | (word >> 8 & 3);
-        if (word == 0)
-            down = 0;
+        down &= mask_of(word);
         number[i] = (uint8_t)down;
-        *over |= down >> 8;
         most = down > most ? down : most;
+        r[i] = rest_of(form, word);
+    }
+    for (size_t i = 0; i < count; i++) {
         if (form == KERF_SPLIT_F32)
-            memcpy(at, &r, sizeof r); /* the fourth byte is room */
+            memcpy(at, &r[i], sizeof r[i]); /* the fourth byte is room */
         else
-            *at = (uint8_t)r;
-        at += word == 0 ? 0 : width;
+            *at = (uint8_t)r[i];
+        at += width & mask_of(w[i]);
     }
     *rest = at;
     return most;
 }
 
 KERF_INLINE void
-load_words(kerf_split_form form, uint32_t *w, const float *x, size_t count)
+load_words(kerf_split_form form, uint32_t *restrict w, const float *restrict x,
+           size_t count)
 {
     uint16_t h[GROUP];
 
-    if (form == KERF_SPLIT_F32) {
-        memcpy(w, x, count * sizeof *w);
+    if (form == KERF_SPLIT_F16) {
+        kerf_halves_from(h, x, count);
+        for (size_t i = 0; i < count; i++)
+            w[i] = h[i];
         return;
     }
-    to_halves(form, h, x, count);
-    for (size_t i = 0; i < count; i++)
-        w[i] = h[i];
+    memcpy(w, x, count * sizeof *w);
+    /* kerf_f32_to_bf16() of what is not NaN, in line for vectors */
+    for (size_t i = 0; form == KERF_SPLIT_BF16 && i < count; i++)
+        w[i] = (w[i] + 0x7fff + (w[i] >> 16 & 1)) >> 16;
 }
 
 KERF_INLINE bool
@@ -95,7 +97,6 @@ split(kerf_split_form form, const float *x, size_t count, uint8_t *number,
     uint8_t *at = rest;
     unsigned highest = 0;
     unsigned greatest = 0;
-    unsigned over = 0;
 
     for (size_t i = 0; i < count; i += GROUP) {
         size_t n = count - i < GROUP ? count - i : GROUP;
@@ -112,18 +113,18 @@ split(kerf_split_form form, const float *x, size_t count, uint8_t *number,
         unsigned m;
 
         load_words(form, w, x + i, n);
-        m = split_words(form, w, n, highest, number + i, &at, &over);
+        m = split_words(form, w, n, highest, number + i, &at);
         greatest = m > greatest ? m : greatest;
     }
     *top = (uint8_t)highest;
     *most = (uint8_t)greatest;
     *rest_len = (size_t)(at - rest);
-    return over == 0;
+    return greatest <= 255;
 }
 
-bool
-kerf_split(kerf_split_form form, const float *x, size_t count, uint8_t *number,
-           uint8_t *rest, uint8_t *top, uint8_t *most, size_t *rest_len)
+KERF_INLINE bool
+split_any(kerf_split_form form, const float *x, size_t count, uint8_t *number,
+          uint8_t *rest, uint8_t *top, uint8_t *most, size_t *rest_len)
 {
     switch (form) {
     case KERF_SPLIT_F32:
@@ -136,6 +137,22 @@ kerf_split(kerf_split_form form, const float *x, size_t count, uint8_t *number,
         return split(KERF_SPLIT_BF16, x, count, number, rest, top, most,
                      rest_len);
     }
+}
+
+KERF_V3 static bool
+split_v3(kerf_split_form form, const float *x, size_t count, uint8_t *number,
+         uint8_t *rest, uint8_t *top, uint8_t *most, size_t *rest_len)
+{
+    return split_any(form, x, count, number, rest, top, most, rest_len);
+}
+
+bool
+kerf_split(kerf_split_form form, const float *x, size_t count, uint8_t *number,
+           uint8_t *rest, uint8_t *top, uint8_t *most, size_t *rest_len)
+{
+    if (kerf_cpu_is_v3())
+        return split_v3(form, x, count, number, rest, top, most, rest_len);
+    return split_any(form, x, count, number, rest, top, most, rest_len);
 }
 
 /* The word of one number; 0 stands for zero, and its rest is not looked at. */
@@ -155,52 +172,42 @@ join_word(kerf_split_form form, unsigned top, unsigned number, uint32_t rest)
 }
 
 KERF_INLINE void
-join(kerf_split_form form, unsigned top, const uint8_t *number, size_t count,
-     const uint8_t *rest, float *x)
+join(kerf_split_form form, unsigned top, const uint8_t *restrict number,
+     size_t count, const uint8_t *restrict rest, float *restrict x)
 {
     size_t width = kerf_split_width(form);
+    uint32_t w[GROUP];
     uint16_t h[GROUP];
 
     for (size_t i = 0; i < count; i += GROUP) {
         size_t n = count - i < GROUP ? count - i : GROUP;
 
         for (size_t k = 0; k < n; k++) {
-            uint32_t r = *rest;
-            uint32_t w;
-
-            if (form == KERF_SPLIT_F32) {
-                memcpy(&r, rest, sizeof r);
-                r &= 0xffffff;
-            }
-            w = number[i + k] == 0 ? 0 : join_word(form, top, number[i + k], r);
-            rest += number[i + k] == 0 ? 0 : width;
+            w[k] = *rest;
             if (form == KERF_SPLIT_F32)
-                memcpy(x + i + k, &w, sizeof w);
-            else if (form == KERF_SPLIT_F16)
-                h[k] = (uint16_t)w;
-            else
-                x[i + k] = kerf_bf16_to_f32((uint16_t)w);
+                memcpy(&w[k], rest, sizeof w[k]); /* and one that is not its */
+            rest += width & mask_of(number[i + k]);
         }
-        if (form == KERF_SPLIT_F16)
+        for (size_t k = 0; k < n; k++)
+            w[k] = join_word(form, top, number[i + k], w[k]) &
+                   mask_of(number[i + k]);
+        if (form == KERF_SPLIT_F16) {
+            for (size_t k = 0; k < n; k++)
+                h[k] = (uint16_t)w[k];
             kerf_halves_to(x + i, h, n);
+            continue;
+        }
+        for (size_t k = 0; form == KERF_SPLIT_BF16 && k < n; k++)
+            w[k] <<= 16;
+        memcpy(x + i, w, n * sizeof *w);
     }
 }
 
-bool
-kerf_split_join(kerf_split_form form, uint8_t top, const uint8_t *number,
-                size_t count, const uint8_t *rest, size_t rest_len, float *x)
+/* Once for any machine and once for newer ones. */
+KERF_INLINE void
+join_any(kerf_split_form form, unsigned top, const uint8_t *number,
+         size_t count, const uint8_t *rest, float *x)
 {
-    unsigned shift = form == KERF_SPLIT_F16 ? 3 : 0;
-    unsigned most = 0;
-    size_t zeros = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        most = number[i] > most ? number[i] : most;
-        zeros += number[i] == 0;
-    }
-    if (most >> shift > top + 1u ||
-        (count - zeros) * kerf_split_width(form) != rest_len)
-        return false;
     switch (form) {
     case KERF_SPLIT_F32:
         join(KERF_SPLIT_F32, top, number, count, rest, x);
@@ -212,5 +219,57 @@ kerf_split_join(kerf_split_form form, uint8_t top, const uint8_t *number,
         join(KERF_SPLIT_BF16, top, number, count, rest, x);
         break;
     }
+}
+
+KERF_V3 static void
+join_v3(kerf_split_form form, unsigned top, const uint8_t *number, size_t count,
+        const uint8_t *rest, float *x)
+{
+    join_any(form, top, number, count, rest, x);
+}
+
+/* Whether the numbers take just this rest, and no exponent under zero. */
+KERF_INLINE bool
+fits(kerf_split_form form, unsigned top, const uint8_t *number, size_t count,
+     size_t rest_len)
+{
+    unsigned shift = form == KERF_SPLIT_F16 ? 3 : 0;
+    size_t used = 0;
+    uint8_t most = 0;
+
+    for (size_t i = 0; i < count; i += GROUP) {
+        size_t n = count - i < GROUP ? count - i : GROUP;
+        uint16_t sum = 0;
+
+        for (size_t k = 0; k < n; k++) {
+            most = number[i + k] > most ? number[i + k] : most;
+            sum = (uint16_t)(sum + (number[i + k] != 0));
+        }
+        used += sum;
+    }
+    return (unsigned)most >> shift <= top + 1u &&
+           used * kerf_split_width(form) == rest_len;
+}
+
+KERF_V3 static bool
+fits_v3(kerf_split_form form, unsigned top, const uint8_t *number, size_t count,
+        size_t rest_len)
+{
+    return fits(form, top, number, count, rest_len);
+}
+
+bool
+kerf_split_join(kerf_split_form form, uint8_t top, const uint8_t *number,
+                size_t count, const uint8_t *rest, size_t rest_len, float *x)
+{
+    bool v3 = kerf_cpu_is_v3();
+
+    if (!(v3 ? fits_v3(form, top, number, count, rest_len)
+             : fits(form, top, number, count, rest_len)))
+        return false;
+    if (v3)
+        join_v3(form, top, number, count, rest, x);
+    else
+        join_any(form, top, number, count, rest, x);
     return true;
 }

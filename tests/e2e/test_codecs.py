@@ -4,6 +4,7 @@ which are none."""
 import struct
 
 import exact
+import numpy as np
 import pytest
 import wire
 from nets import results
@@ -94,6 +95,28 @@ def test_edge__a_cloud_that_takes_raw_only__gets_raw(spawn, tmp_path):
         assert request.floats() == exact.h_of(3)
         control.close()
         tensor.close()
+
+
+def test_bench_tensor__says_bytes_times_and_errors(run, tmp_path):
+    rng = np.random.default_rng(1)
+    level = np.cumsum(rng.normal(size=(1, 8, 40, 40)), axis=-1)
+    np.save(tmp_path / "a.npy", np.maximum(level, 0).astype("<f4"))
+    got = run("bench", "tensor", tmp_path / "a.npy", "--rounds", 2, "--json")
+    assert got.status == 0, got.report()
+    rows = {r["codec"]: r for r in got.events()}
+    assert len(rows) == 17
+    for name, row in rows.items():
+        assert row["raw_bytes"] == 4 * 8 * 40 * 40 > row["coded_bytes"]
+        assert row["encode_us"] > 0 and row["decode_us"] > 0 and row["zlib_bytes"] > 0
+        bits = int(name[1]) if name[0] == "q" else 0
+        assert row["max_error"] <= (1.01 / 2 / (2**bits - 1) + 1e-6 if bits else 2**-8)
+        assert (row["entropy_bytes"] > 0) == (bits > 0)
+    assert rows["exact"]["max_error"] == 0
+    assert rows["q8"]["coded_bytes"] < rows["q8"]["entropy_bytes"]  # contexts
+    (tmp_path / "b.npy").write_bytes(b"no")
+    got = run("bench", "tensor", tmp_path / "b.npy")
+    assert got.status == 1 and "b.npy" in got.err
+    assert run("bench", "tensor", tmp_path / "a.npy", "--codec", "q9").status == 2
 
 
 # ---- hostile blobs -----------------------------------------------------------
