@@ -15,6 +15,8 @@ int kerf_cmd_edge(int argc, char **argv);
 int kerf_cmd_card(int argc, char **argv);
 int kerf_cmd_run(int argc, char **argv);
 int kerf_cmd_cut(int argc, char **argv);
+int kerf_cmd_pack(int argc, char **argv);
+int kerf_cmd_unpack(int argc, char **argv);
 int kerf_cmd_bench(int argc, char **argv);
 int kerf_bench_tensor_main(int argc, char **argv); /* of `kerf bench` */
 

@@ -17,6 +17,8 @@ static const struct {
     {"run", kerf_cmd_run, "run a whole model on this machine"},
     {"cut", kerf_cmd_cut, "list the cuts of a model, make one and prove it"},
     {"card", kerf_cmd_card, "write down how a model takes its input"},
+    {"pack", kerf_cmd_pack, "make models and other files small"},
+    {"unpack", kerf_cmd_unpack, "get packed files back"},
     {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

@@ -336,6 +336,25 @@ take_flag(const kerf_command *c, int argc, char **argv, int *at)
     return rc;
 }
 
+/* Handles argv[*at], which starts with one "-": an option whose second name is
+ * that letter, with its value in the same word or in the next. */
+static int
+take_letter(const kerf_command *c, int argc, char **argv, int *at)
+{
+    const char *word = argv[*at] + 1;
+    const char letter[2] = {word[0], '\0'};
+    const kerf_opt *o = find_opt(c, letter);
+
+    if (o == NULL || o->kind == KERF_OPT_FLAG)
+        return kerf_usage_error(
+            c->name, "unknown flag -%s: flags are long, --name", word);
+    if (word[1] != '\0')
+        return take_value(c, o, word + 1);
+    if (*at + 1 >= argc || argv[*at + 1][0] == '-')
+        return kerf_usage_error(c->name, "-%s needs a value", word);
+    return take_value(c, o, argv[++*at]);
+}
+
 static const char *
 value_name(const kerf_opt *o)
 {
@@ -456,10 +475,7 @@ kerf_opts_parse(const kerf_command *c, int argc, char **argv)
         } else if (!only_args && strncmp(word, "--", 2) == 0) {
             rc = take_flag(c, argc, argv, &i);
         } else if (!only_args && word[0] == '-' && word[1] != '\0') {
-            rc = kerf_usage_error(c->name,
-                                  "unknown flag %s: flags are long, "
-                                  "--name",
-                                  word);
+            rc = take_letter(c, argc, argv, &i);
         } else if (args == c->arg_most) {
             rc = kerf_usage_error(c->name, "%s: unexpected word", word);
         } else {

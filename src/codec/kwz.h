@@ -91,6 +91,9 @@ KERF_NODISCARD kerf_err kerf_kwz_end_file(kerf_kwz_writer *kw,
 /* Behind all: the INDEX, or nothing. */
 KERF_NODISCARD kerf_err kerf_kwz_end(kerf_kwz_writer *kw, kerf_kwz_bytes *out);
 
+/* Whether a container, by its first bytes, is of files with names. */
+bool kerf_kwz_is_named(const uint8_t *data, size_t len);
+
 /* ---- reading in order ------------------------------------------------- */
 
 typedef struct kerf_kwz_reader kerf_kwz_reader;

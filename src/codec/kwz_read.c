@@ -27,6 +27,13 @@ kerf_kwz_check(const uint8_t *data, size_t len, uint64_t offset)
     return kerf_xxh3_seed(data, len, offset);
 }
 
+bool
+kerf_kwz_is_named(const uint8_t *data, size_t len)
+{
+    return len > KERF_KWZ_HEAD_LEN && (data[KERF_KWZ_HEAD_LEN] == KWZ_FILE ||
+                                       data[KERF_KWZ_HEAD_LEN] == KWZ_INDEX);
+}
+
 kerf_err
 kerf_kwz_reader_new(kerf_kwz_reader **out)
 {

@@ -14,7 +14,7 @@ ROWS = [
     ["bench"],
     ["edge", "cloud", "legacy", "dash"],
     ["cut"],
-    ["bus", "net", "engine", "source", "plan"],
+    ["bus", "net", "engine", "source", "plan", "pack"],
     ["model"],
     ["proto", "codec", "graph"],
     ["tensor"],
@@ -38,6 +38,7 @@ PUBLIC = {
 SOLE = {
     "openvino/": r"src/engine/openvino\w*\.[ch]",
     "gst/": r"src/source/gst\w*\.[ch]",
+    "archive": r"src/pack/archive\.c",
     "openssl/": r"src/base/hash\.c|src/net/tls\.c",
 }
 

@@ -1,0 +1,201 @@
+/* Files to a .kwz: blocks are encoded by a crew, written in order. */
+#include "pack/pack_own.h"
+
+#include "codec/kwz.h"
+#include "graph/weights.h"
+#include "pack/crew.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A block on its way. */
+struct slot {
+    size_t block; /* of the plan */
+    uint8_t *out;
+    size_t room, len;
+    kerf_block_kind kind;
+    uint64_t hash;
+};
+
+struct packing {
+    const kerf_pack_job *job;
+    kerf_kwz_writer *kw;
+    kerf_sink *sink;
+    const char *name; /* of the file at work */
+    const uint8_t *data;
+    kerf_plan plan;
+    size_t taken;
+    uint64_t got, all; /* bytes, for the progress */
+    kerf_block_coder *coder[KERF_CREW_MOST];
+    struct slot slot[KERF_CREW_MOST + 1];
+};
+
+static kerf_err
+take(void *ctx, size_t slot, bool *more, kerf_detail *why)
+{
+    struct packing *p = ctx;
+
+    (void)why;
+    *more = p->taken < p->plan.block_count;
+    p->slot[slot].block = p->taken;
+    p->taken += *more;
+    return KERF_OK;
+}
+
+static kerf_err
+work(void *ctx, size_t slot, size_t worker, kerf_detail *why)
+{
+    struct packing *p = ctx;
+    struct slot *s = &p->slot[slot];
+    const kerf_block *b = &p->plan.block[s->block];
+    int level = p->job->level > 0 ? p->job->level : 6;
+    kerf_err err = KERF_OK;
+
+    if (p->coder[worker] == NULL)
+        err = kerf_block_coder_new(&p->coder[worker]);
+    if (err == KERF_OK && s->room < KERF_BLOCK_ROOM(b->len)) {
+        free(s->out);
+        s->room = KERF_BLOCK_ROOM(b->len);
+        s->out = malloc(s->room);
+        if (s->out == NULL) {
+            s->room = 0;
+            err = KERF_ENOMEM;
+        }
+    }
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "no memory");
+    s->hash = kerf_kwz_check(p->data + b->offset, b->len, b->offset);
+    s->len = kerf_block_encode(p->coder[worker], s->out, &p->plan, s->block,
+                               p->data, level, &s->kind);
+    return KERF_OK;
+}
+
+static kerf_err
+give(void *ctx, size_t slot, kerf_detail *why)
+{
+    struct packing *p = ctx;
+    const struct slot *s = &p->slot[slot];
+    size_t len = p->plan.block[s->block].len;
+    kerf_kwz_block block = {.kind = s->kind,
+                            .is_last = s->block + 1 == p->plan.block_count,
+                            .len = len,
+                            .data_len = s->len};
+    kerf_kwz_bytes head;
+    kerf_err err = kerf_kwz_put_block(p->kw, &block, s->hash, &head);
+
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "no memory");
+    err = kerf_sink_write(p->sink, head.data, head.len, why);
+    if (err == KERF_OK)
+        err = kerf_sink_write(p->sink, s->out, s->len, why);
+    p->got += len;
+    pack_tell(p->job, p->name, p->got, p->all);
+    return err;
+}
+
+static kerf_err
+write_bytes(struct packing *p, kerf_err err, const kerf_kwz_bytes *bytes,
+            kerf_detail *why)
+{
+    if (err == KERF_ETOOBIG)
+        return kerf_fail(why, err, "%s: too much for one .kwz", p->name);
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "%s: %s", p->name, kerf_err_text(err));
+    return kerf_sink_write(p->sink, bytes->data, bytes->len, why);
+}
+
+static kerf_err
+pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
+{
+    const kerf_crew crew = {.ctx = p, .take = take, .work = work, .give = give};
+    kerf_segment *segment = NULL;
+    size_t segment_count = 0;
+    kerf_kwz_bytes sum = {0};
+    kerf_err err =
+        kerf_weights_find(map->data, map->len, &segment, &segment_count);
+
+    p->data = map->data;
+    p->taken = 0;
+    if (err == KERF_OK)
+        err = kerf_plan_make(&p->plan, map->data, map->len, segment,
+                             segment_count);
+    if (err != KERF_OK)
+        err = kerf_fail(why, err, "no memory");
+    if (err == KERF_OK)
+        err = kerf_crew_run(&crew, p->job->threads, why);
+    if (err == KERF_OK) {
+        err = kerf_kwz_end_file(p->kw, segment, segment_count, &sum);
+        err = write_bytes(p, err, &sum, why);
+    }
+    kerf_plan_fini(&p->plan);
+    free(segment);
+    return err;
+}
+
+static kerf_err
+pack_item(struct packing *p, const kerf_tree_item *item, bool named,
+          kerf_detail *why)
+{
+    kerf_map map = {.data = (const uint8_t *)"", .len = 0};
+    bool is_dir = S_ISDIR(item->mode);
+    kerf_err err = KERF_OK;
+
+    p->name = item->name;
+    if (!is_dir)
+        err = kerf_map_open(&map, item->path, KERF_KWZ_BYTES_MOST, why);
+    if (err != KERF_OK)
+        return err;
+    if (named) {
+        kerf_kwz_bytes bytes = {0};
+        kerf_kwz_file file = {.mode = (uint32_t)item->mode,
+                              .mtime = item->mtime};
+
+        if (strlen(item->name) < sizeof file.name) {
+            memcpy(file.name, item->name, strlen(item->name) + 1);
+            err = kerf_kwz_put_file(p->kw, &file, &bytes);
+            err = write_bytes(p, err, &bytes, why);
+        } else {
+            err = kerf_fail(why, KERF_ETOOBIG, "%s: the name is too long",
+                            item->name);
+        }
+    }
+    if (err == KERF_OK)
+        err = pack_blocks(p, &map, why);
+    if (!is_dir)
+        kerf_map_close(&map);
+    return err;
+}
+
+kerf_err
+kerf_kwz_pack_tree(const kerf_pack_job *job, const kerf_tree *tree, bool named,
+                   kerf_sink *sink, kerf_detail *why)
+{
+    struct packing *p = calloc(1, sizeof *p);
+    kerf_kwz_bytes bytes = {0};
+    kerf_err err;
+
+    if (p == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "no memory");
+    p->job = job;
+    p->sink = sink;
+    p->all = tree->bytes;
+    p->name = "";
+    err = kerf_kwz_writer_new(&p->kw, named);
+    if (err == KERF_OK)
+        bytes = kerf_kwz_put_head(p->kw);
+    err = write_bytes(p, err, &bytes, why);
+    for (size_t i = 0; i < tree->count && err == KERF_OK; i++)
+        err = pack_item(p, &tree->item[i], named, why);
+    if (err == KERF_OK) {
+        err = kerf_kwz_end(p->kw, &bytes);
+        err = write_bytes(p, err, &bytes, why);
+    }
+    for (size_t i = 0; i < KERF_CREW_MOST; i++)
+        kerf_block_coder_free(p->coder[i]);
+    for (size_t i = 0; i <= KERF_CREW_MOST; i++)
+        free(p->slot[i].out);
+    kerf_kwz_writer_free(p->kw);
+    free(p);
+    return err;
+}

@@ -1,0 +1,58 @@
+/*
+ * pack.h - files and folders to packed files, and back.
+ *
+ * Nothing is left half-written: what is made takes its name when it is whole.
+ * Threads: one caller; a job uses as many threads as it is told.
+ */
+#ifndef KERF_PACK_PACK_H
+#define KERF_PACK_PACK_H
+
+#include "base/fs.h"
+
+typedef enum kerf_pack_format {
+    KERF_PACK_KWZ = 0,
+    KERF_PACK_GZIP,
+    KERF_PACK_BZ2,
+    KERF_PACK_XZ,
+    KERF_PACK_ZIP,
+    KERF_PACK_TAR_GZ,
+    KERF_PACK_ZST,
+    KERF_PACK_FORMATS
+} kerf_pack_format;
+
+extern const char *const kerf_pack_names[KERF_PACK_FORMATS];
+extern const char *const kerf_pack_suffixes[KERF_PACK_FORMATS];
+
+typedef struct kerf_pack_job {
+    kerf_pack_format format; /* packing */
+    int level;               /* 0: the format's usual one; else 1 to 9 */
+    int threads;             /* 1 to 64 */
+    bool force;              /* overwrite what is there */
+    uint64_t most;           /* bytes that may come out of unpacking */
+    /* Where to: packing, a file; unpacking, a folder; "-": standard output;
+     * NULL: beside what is read. */
+    const char *to;
+    /* Called now and then; size 0: not known. May be NULL. */
+    void (*progress)(void *ctx, const char *name, uint64_t got, uint64_t size);
+    void *ctx;
+} kerf_pack_job;
+
+typedef struct kerf_pack_result {
+    kerf_pack_format format;
+    char to[KERF_PATH_MAX]; /* a file, or the folder that files went to */
+    uint64_t in, out;       /* bytes: of the contents before, and after */
+    size_t files;
+} kerf_pack_result;
+
+/* path "-": standard input (not for zip and tar.gz, which are of named files).
+ * Errors: KERF_ENOENT, KERF_EINVAL (there already, a folder in a format for
+ * single files), KERF_ETOOBIG, KERF_ENOSPC, KERF_EIO, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_pack(const kerf_pack_job *job, const char *path,
+                                  kerf_pack_result *result, kerf_detail *why);
+
+/* The file's first bytes tell its format. Errors: as above, and KERF_ECORRUPT,
+ * KERF_ENOTSUP (no format that is known), KERF_EVERSION. */
+KERF_NODISCARD kerf_err kerf_unpack(const kerf_pack_job *job, const char *path,
+                                    kerf_pack_result *result, kerf_detail *why);
+
+#endif
