@@ -331,7 +331,7 @@ make_codes(struct code code[SYMBOLS], const uint8_t len[SYMBOLS])
         next[len[s] + 1]++;
     next[1] = 0; /* those without a code */
     for (size_t b = 1; b <= HUF_BITS; b++)
-        next[b + 1] = (uint16_t)(next[b + 1] + next[b]) << 1;
+        next[b + 1] = (uint16_t)((next[b + 1] + next[b]) << 1);
     for (size_t s = 0; s < SYMBOLS; s++) {
         code[s] = (struct code){.len = len[s]};
         if (len[s] > 0)
