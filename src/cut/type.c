@@ -16,14 +16,26 @@ struct probe {
     size_t count;
 };
 
+static void
+fini_probe(struct probe *p)
+{
+    kerf_rope_fini(&p->graph);
+    kerf_rope_fini(&p->weights);
+    free(p->own[0]);
+    free(p->own[1]);
+    free(p->value);
+    free(p->out);
+    *p = (struct probe){0};
+}
+
 static kerf_err
-write_probe(struct probe *p, const kerf_cut_model *m, kerf_model_bytes *bytes,
-            kerf_detail *why)
+write_probe(struct probe *p, const kerf_cut_model *m, bool is_hollow,
+            kerf_model_bytes *bytes, kerf_detail *why)
 {
     const uint8_t *graph = NULL;
     const uint8_t *weights = NULL;
-    kerf_err err = kerf_graph_write_probe(m->graph, &p->graph, &p->weights,
-                                          &p->value, &p->count, why);
+    kerf_err err = kerf_graph_write_probe(
+        m->graph, is_hollow, &p->graph, &p->weights, &p->value, &p->count, why);
 
     if (err != KERF_OK)
         return err;
@@ -127,19 +139,20 @@ kerf_cut_type(kerf_cut_model *m, kerf_engine *engine, kerf_detail *why)
     kerf_err err = KERF_OK;
 
     fix_inputs(m);
-    if (engine != NULL) {
-        err = write_probe(&p, m, &bytes, why);
+    /* Large weights do not matter for shapes; an engine that wants them all the
+     * same gets them. */
+    for (int is_hollow = 1;
+         engine != NULL && is_hollow >= 0 && !said && err == KERF_OK;
+         is_hollow--) {
+        fini_probe(&p);
+        m->note.text[0] = '\0';
+        err = write_probe(&p, m, is_hollow, &bytes, why);
         said = err == KERF_OK && ask(&p, m, engine, &bytes);
     }
     for (size_t i = 0; said && i < p.count; i++)
         take_said(m, p.value[i], &p.out[i]);
     if (err == KERF_OK)
         err = fix_from_file(m->graph, p.value, said ? p.count : 0);
-    kerf_rope_fini(&p.graph);
-    kerf_rope_fini(&p.weights);
-    free(p.own[0]);
-    free(p.own[1]);
-    free(p.value);
-    free(p.out);
+    fini_probe(&p);
     return err;
 }

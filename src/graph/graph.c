@@ -170,7 +170,7 @@ mark_read(const kerf_graph *g, bool *read)
 }
 
 kerf_err
-kerf_graph_write_probe(const kerf_graph *g, kerf_rope *graph,
+kerf_graph_write_probe(const kerf_graph *g, bool is_hollow, kerf_rope *graph,
                        kerf_rope *weights, uint32_t **value, size_t *count,
                        kerf_detail *why)
 {
@@ -187,6 +187,7 @@ kerf_graph_write_probe(const kerf_graph *g, kerf_rope *graph,
     free(part.out);
     part.out = out;
     part.out_count = 0;
+    part.is_hollow = is_hollow;
     out = NULL;
     for (uint32_t v = 0; v < g->value_count; v++) {
         if (read[v] && kerf_value_can_cross(g, v) &&

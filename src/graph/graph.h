@@ -114,6 +114,8 @@ typedef struct kerf_part {
     bool *node;         /* owned, [node_count]: is in it */
     uint32_t *in, *out; /* owned; values: inputs and outputs, in port order */
     size_t in_count, out_count;
+    bool is_hollow; /* large parameters may be zeros that take no room: only
+                       shapes matter */
 } kerf_part;
 
 /* All of it, with its own ports. Errors: KERF_ENOMEM. */
@@ -134,10 +136,11 @@ KERF_NODISCARD kerf_err kerf_graph_write(const kerf_graph *g,
                                          kerf_detail *why);
 
 /* The whole network with every tensor that can cross and that is read as an
- * output, for an engine to say their shapes. *value: new array -> free(): the
- * value of each output. Values of names that are written more than once are
- * left out. */
+ * output, for an engine to say their shapes; is_hollow: as in kerf_part.
+ * *value: new array -> free(): the value of each output. Values of names that
+ * are written more than once are left out. */
 KERF_NODISCARD kerf_err kerf_graph_write_probe(const kerf_graph *g,
+                                               bool is_hollow,
                                                kerf_rope *graph,
                                                kerf_rope *weights,
                                                uint32_t **value, size_t *count,

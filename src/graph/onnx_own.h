@@ -48,7 +48,8 @@ enum {
 enum { ONNX_FUNCTION_NAME = 1, ONNX_FUNCTION_OPSET = 9 };
 enum { ONNX_FUNCTION_DOMAIN = 10, ONNX_FUNCTION_OVERLOAD = 13 };
 enum { ONNX_OPSET_DOMAIN = 1, ONNX_OPSET_VERSION = 2 };
-enum { ONNX_ATTRIBUTE_TENSOR = 5 };
+enum { ONNX_ATTRIBUTE_NAME = 1, ONNX_ATTRIBUTE_TENSOR = 5 };
+enum { ONNX_ATTRIBUTE_TYPE = 20, ONNX_ATTRIBUTE_IS_TENSOR = 4 };
 enum {
     ONNX_TENSOR_DIMS = 1,
     ONNX_TENSOR_TYPE = 2,
@@ -169,6 +170,10 @@ void kerf_onnx_set_tensor(kerf_value *v, const kerf_onnx_tensor *t);
  * Errors: KERF_ECORRUPT, KERF_ETOOBIG. */
 KERF_NODISCARD kerf_err kerf_onnx_info_read(kerf_value *v, const uint8_t *data,
                                             size_t len, kerf_detail *why);
+/* TensorProto.DataType. */
+#define KERF_ONNX_I64 7
+int32_t kerf_onnx_elem(kerf_dtype dtype);
+
 /* A ValueInfoProto of that name as field number: what v knows. */
 void kerf_onnx_info_put(kerf_rope *rope, uint32_t number, const kerf_value *v,
                         const char *name);
@@ -258,6 +263,10 @@ void kerf_onnx_put_info(kerf_rope *rope, uint32_t number, const kerf_graph *g,
 /* name: of the node; may be NULL. */
 void kerf_onnx_put_identity(kerf_rope *rope, const char *from, const char *to,
                             const char *name);
+/* Nodes that give zeros of the value's dtype and shape under its name, and take
+ * hardly any room. The value is shaped. */
+void kerf_onnx_put_zeros(kerf_rope *rope, const kerf_graph *g,
+                         const kerf_value *v);
 /* The fields of the model, with another graph (empty then). */
 KERF_NODISCARD kerf_err kerf_onnx_put_model(kerf_rope *rope, const kerf_onnx *k,
                                             kerf_rope *graph, bool has_identity,

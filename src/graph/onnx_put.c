@@ -188,6 +188,57 @@ kerf_onnx_put_identity(kerf_rope *rope, const char *from, const char *to,
     kerf_rope_fini(&node);
 }
 
+/* An attribute that is a tensor; tensor: taken. */
+static void
+put_tensor_attribute(kerf_rope *node, kerf_rope *tensor)
+{
+    kerf_rope attribute = {0};
+
+    kerf_wire_put_text(&attribute, ONNX_ATTRIBUTE_NAME, "value");
+    kerf_wire_put_rope(&attribute, ONNX_ATTRIBUTE_TENSOR, tensor);
+    kerf_wire_put_int(&attribute, ONNX_ATTRIBUTE_TYPE,
+                      ONNX_ATTRIBUTE_IS_TENSOR);
+    kerf_wire_put_rope(node, ONNX_NODE_ATTRIBUTE, &attribute);
+    kerf_rope_fini(&attribute);
+}
+
+void
+kerf_onnx_put_zeros(kerf_rope *rope, const kerf_graph *g, const kerf_value *v)
+{
+    char *shape = kerf_onnx_fresh_name(&g, 1, v->name, "shape", 0);
+    kerf_rope dims = {0}, zero = {0}, node = {0};
+    uint8_t bytes[8 * KERF_RANK_MAX] = {0};
+    kerf_wr w = {.at = bytes, .left = sizeof bytes};
+
+    if (shape == NULL) {
+        rope->bad = true;
+        return;
+    }
+    for (uint32_t d = 0; d < v->shape.rank; d++)
+        kerf_wr_u64(&w, (uint64_t)v->shape.dims[d]);
+    kerf_wire_put_int(&dims, ONNX_TENSOR_DIMS, v->shape.rank);
+    kerf_wire_put_int(&dims, ONNX_TENSOR_TYPE, KERF_ONNX_I64);
+    kerf_wire_put_head(&dims, ONNX_TENSOR_RAW, sizeof bytes - w.left);
+    kerf_rope_copy(&dims, bytes, sizeof bytes - w.left);
+    kerf_wire_put_text(&node, ONNX_NODE_OUTPUT, shape);
+    kerf_wire_put_text(&node, ONNX_NODE_OP, "Constant");
+    put_tensor_attribute(&node, &dims);
+    kerf_wire_put_rope(rope, ONNX_GRAPH_NODE, &node);
+
+    memset(bytes, 0, sizeof bytes);
+    kerf_wire_put_int(&zero, ONNX_TENSOR_DIMS, 1);
+    kerf_wire_put_int(&zero, ONNX_TENSOR_TYPE,
+                      (uint64_t)kerf_onnx_elem(v->dtype));
+    kerf_wire_put_head(&zero, ONNX_TENSOR_RAW, kerf_dtype_size(v->dtype));
+    kerf_rope_copy(&zero, bytes, kerf_dtype_size(v->dtype));
+    kerf_wire_put_text(&node, ONNX_NODE_INPUT, shape);
+    kerf_wire_put_text(&node, ONNX_NODE_OUTPUT, v->name);
+    kerf_wire_put_text(&node, ONNX_NODE_OP, "ConstantOfShape");
+    put_tensor_attribute(&node, &zero);
+    kerf_wire_put_rope(rope, ONNX_GRAPH_NODE, &node);
+    free(shape);
+}
+
 /* Identity needs an opset. */
 static void
 put_opset(kerf_rope *rope, const kerf_onnx *k)

@@ -346,8 +346,8 @@ kerf_onnx_info_read(kerf_value *v, const uint8_t *data, size_t len,
     return KERF_OK;
 }
 
-static int32_t
-elem_of(kerf_dtype dtype)
+int32_t
+kerf_onnx_elem(kerf_dtype dtype)
 {
     int32_t elem = 0;
 
@@ -377,7 +377,7 @@ kerf_onnx_info_put(kerf_rope *rope, uint32_t number, const kerf_value *v,
         info.type = &type;
         type.tensor_type = &tensor;
         tensor.has_elem_type = 1;
-        tensor.elem_type = elem_of(v->dtype);
+        tensor.elem_type = kerf_onnx_elem(v->dtype);
     }
     if (v->is_shaped) {
         tensor.shape = &shape;

@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Smaller parameters may say how large something else is. */
+#define HOLLOW_BYTES 16384
+#define OPSET_ZEROS 9 /* the first with ConstantOfShape */
+
 struct writer {
     const kerf_graph *g;
     const kerf_onnx *k;
@@ -200,12 +204,39 @@ find_here(struct writer *w)
     }
 }
 
+/* A large parameter, or constant node, of floats: nothing gets its shape from
+ * what such a one holds. */
+static bool
+is_hollow(const struct writer *w, uint32_t value)
+{
+    const kerf_value *v = &w->g->value[value];
+    bool is_float = v->dtype == KERF_F32 || v->dtype == KERF_F16 ||
+                    v->dtype == KERF_BF16 || v->dtype == KERF_F64;
+
+    return w->part->is_hollow && w->need_value[value] &&
+           v->bytes >= HOLLOW_BYTES && v->type == KERF_VALUE_TENSOR &&
+           v->is_shaped && is_float && w->k->has_opset &&
+           w->g->version >= OPSET_ZEROS;
+}
+
+/* It is a constant node, and hollow. */
+static bool
+is_hollow_node(const struct writer *w, const kerf_node *n)
+{
+    return n->out_count == 1 && n->out[0] != KERF_GRAPH_NONE &&
+           is_hollow(w, n->out[0]);
+}
+
 static kerf_err
 put_nodes(struct writer *w, kerf_rope *graph)
 {
     const kerf_part *p = w->part;
     kerf_err err = KERF_OK;
 
+    for (uint32_t v = 0; v < w->g->value_count; v++) {
+        if (is_hollow(w, v))
+            kerf_onnx_put_zeros(graph, w->g, &w->g->value[v]);
+    }
     for (size_t i = 0; i < p->in_count; i++) {
         if (w->in_name[i] != NULL)
             kerf_onnx_put_identity(graph, w->in_name[i],
@@ -215,7 +246,7 @@ put_nodes(struct writer *w, kerf_rope *graph)
         uint32_t at = w->g->own->file_order[i];
         uint32_t field = w->k->node[w->g->node[at].origin];
 
-        if (w->need_node[at])
+        if (w->need_node[at] && !is_hollow_node(w, &w->g->node[at]))
             err = kerf_onnx_put(graph, w->k, KERF_ONNX_NODE,
                                 &w->k->graph.at[field].f, NULL, w->why);
     }
@@ -237,7 +268,7 @@ is_kept(const struct writer *w, const kerf_onnx_field *field)
         return false;
     case ONNX_GRAPH_PARAM:
     case ONNX_GRAPH_SPARSE:
-        return w->need_value[field->value];
+        return w->need_value[field->value] && !is_hollow(w, field->value);
     case ONNX_GRAPH_INPUT: /* see put_ports() */
         return false;
     case ONNX_GRAPH_INFO: /* ports have theirs */
@@ -288,7 +319,7 @@ put_ports(struct writer *w, kerf_rope *graph)
 
         if (field->f.number == ONNX_GRAPH_INPUT &&
             w->g->value[field->value].kind == KERF_VALUE_PARAM &&
-            w->need_value[field->value])
+            w->need_value[field->value] && !is_hollow(w, field->value))
             kerf_rope_view(graph, field->f.whole, field->f.whole_len);
     }
 }

@@ -90,15 +90,15 @@ make_cut(const kerf_graph *g, const kerf_cut *cut)
 }
 
 static void
-write_probe(const kerf_graph *g)
+write_probe(const kerf_graph *g, bool is_hollow)
 {
     kerf_rope rope = {0}, weights = {0};
     uint32_t *value = NULL;
     size_t count = 0;
     kerf_detail why;
 
-    if (kerf_graph_write_probe(g, &rope, &weights, &value, &count, &why) ==
-        KERF_OK) {
+    if (kerf_graph_write_probe(g, is_hollow, &rope, &weights, &value, &count,
+                               &why) == KERF_OK) {
         struct model m = open_rope(&rope);
 
         CHECK(m.g->output_count == count);
@@ -123,7 +123,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (cut->refused == NULL)
             make_cut(g, cut);
     }
-    write_probe(g);
+    write_probe(g, false);
+    write_probe(g, true);
     kerf_cuts_fini(&cuts);
     kerf_graph_close(g);
     return 0;

@@ -262,6 +262,48 @@ write__an_input_of_no_type__is_refused_by_name(void **state)
     free(whole.at);
 }
 
+/* A probe asks for shapes: large weights are zeros that take no room. */
+static void
+write__a_hollow_probe__has_shapes_of_large_weights_alone(void **state)
+{
+    kerf_rope graph = {0}, rope = {0}, weights = {0};
+    kerf_rope tensor = {0}, attributes = {0};
+    struct bytes whole, b;
+    kerf_graph *g, *probe;
+    uint32_t *value = NULL;
+    size_t count = 0;
+
+    (void)state;
+    add_floats(&tensor, "", 5000, 2);
+    add_attribute(&attributes, "value", 5, &tensor);
+    add_node(&graph, "Constant", NULL, "c", &attributes);
+    add_node(&graph, "Add", "x,large", "a", NULL);
+    add_node(&graph, "Add", "a,small", "b", NULL);
+    add_node(&graph, "Add", "b,c", "y", NULL);
+    add_param(&graph, "large", 5000, 1);
+    add_param(&graph, "small", 3, 1);
+    add_port(&graph, INPUT, "x", ELEM_F32, "3");
+    add_port(&graph, OUTPUT, "y", ELEM_F32, "3");
+    whole = finish(&graph, 8, 17);
+    g = must_open(&whole);
+    assert_int_equal(
+        kerf_graph_write_probe(g, true, &rope, &weights, &value, &count, NULL),
+        KERF_OK);
+    b = flatten(&rope);
+    assert_true(b.len < 2000);
+    probe = must_open(&b);
+    assert_string_equal(node_of(probe, "large")->op, "ConstantOfShape");
+    assert_string_equal(node_of(probe, "c")->op, "ConstantOfShape");
+    assert_int_equal(value_of(probe, "small")->kind, KERF_VALUE_PARAM);
+    assert_true(holds(&b, "\x08\x01\x10\x07J\x08\x88\x13")); /* [1] i64: 5000 */
+    assert_int_equal(probe->output_count, count);
+    kerf_graph_close(probe);
+    kerf_graph_close(g);
+    free(value);
+    free(b.at);
+    free(whole.at);
+}
+
 /* Tensors that only an annotation names go where it goes. */
 static void
 write__annotations__bring_their_tensors(void **state)
@@ -545,6 +587,8 @@ main(void)
         cmocka_unit_test(write__old_models__list_their_parameters_as_inputs),
         cmocka_unit_test(write__types__are_the_files_or_made),
         cmocka_unit_test(write__an_input_of_no_type__is_refused_by_name),
+        cmocka_unit_test(
+            write__a_hollow_probe__has_shapes_of_large_weights_alone),
         cmocka_unit_test(write__annotations__bring_their_tensors),
         cmocka_unit_test(join__halves_of_every_cut__is_the_whole),
         cmocka_unit_test(join__names_that_mean_two_things__are_told_apart),

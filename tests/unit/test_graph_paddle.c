@@ -285,9 +285,9 @@ probe__fetches_what_is_read(void **state)
     size_t count = 0;
 
     (void)state;
-    assert_int_equal(
-        kerf_graph_write_probe(m.g, &graph, &weights, &value, &count, NULL),
-        KERF_OK);
+    assert_int_equal(kerf_graph_write_probe(m.g, false, &graph, &weights,
+                                            &value, &count, NULL),
+                     KERF_OK);
     probe = from_ropes(&graph, &weights);
     assert_int_equal(probe.g->output_count, count);
     for (size_t i = 0; i < count; i++)

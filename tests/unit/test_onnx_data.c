@@ -154,9 +154,9 @@ open__data_in_a_file__is_written_inside(void **state)
         if (open_bytes(&g, &b, f->model, &why) != KERF_OK)
             fail_msg("%s", why.text);
         assert_int_equal(value_of(g, "t")->bytes, 12);
-        assert_int_equal(
-            kerf_graph_write_probe(g, &rope, &weights, &value, &count, &why),
-            KERF_OK);
+        assert_int_equal(kerf_graph_write_probe(g, false, &rope, &weights,
+                                                &value, &count, &why),
+                         KERF_OK);
         out = flatten(&rope);
         assert_non_null(memmem(out.at, out.len, raw, sizeof raw));
         assert_null(memmem(out.at, out.len, "location", 8));
@@ -242,7 +242,7 @@ open__entries_of_a_tensor_that_is_inside__are_not_looked_at(void **state)
     b = model_with(&tensor, false);
     assert_int_equal(open_bytes(&g, &b, f->model, NULL), KERF_OK);
     assert_int_equal(
-        kerf_graph_write_probe(g, &rope, &weights, &value, &count, NULL),
+        kerf_graph_write_probe(g, false, &rope, &weights, &value, &count, NULL),
         KERF_OK);
     out = flatten(&rope);
     assert_null(memmem(out.at, out.len, "secret", 6));
