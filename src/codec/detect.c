@@ -16,7 +16,7 @@ evenness(const uint8_t *at, unsigned width, bool exponent)
 
     for (size_t i = 0; i < WORDS; i++, at += width) {
         /* The byte as it is once the word is turned left by one bit. */
-        uint8_t byte = exponent ? (uint8_t)(at[0] << 1 | at[-1] >> 7) : at[0];
+        uint8_t byte = (uint8_t)(exponent ? at[0] << 1 | at[-1] >> 7 : at[0]);
 
         count[byte]++;
     }

@@ -67,6 +67,7 @@ kerf_fresh_add(kerf_fresh *f, const char *name, const kerf_rope *rope,
                kerf_detail *why)
 {
     kerf_fresh_file *file = &f->file[f->count];
+    char temp[KERF_PATH_MAX]; /* gcc takes f->dir and file->temp for one */
     kerf_sha256 *hash = NULL;
     int code;
     int fd;
@@ -81,12 +82,12 @@ kerf_fresh_add(kerf_fresh *f, const char *name, const kerf_rope *rope,
         return err;
     (void)snprintf(file->name, sizeof file->name, "%s", name);
     file->size = rope->len;
-    n = snprintf(file->temp, sizeof file->temp, "%s/.%s.XXXXXX.tmp", f->dir,
-                 name);
-    if (n < 0 || (size_t)n >= sizeof file->temp) {
+    n = snprintf(temp, sizeof temp, "%s/.%s.XXXXXX.tmp", f->dir, name);
+    if (n < 0 || (size_t)n >= sizeof temp) {
         kerf_sha256_free(hash);
         return kerf_fail(why, KERF_ETOOBIG, "%s: path too long", f->dir);
     }
+    memcpy(file->temp, temp, (size_t)n + 1);
     fd = mkostemps(file->temp, 4, O_CLOEXEC);
     code = fd < 0 ? errno : 0;
     if (code == 0) {
