@@ -464,6 +464,35 @@ load__detector__has_rows_that_depend_on_the_data(void **state)
     stop(&n);
 }
 
+/* OpenVINO's C interface cannot say the shape of a scalar. */
+static void
+run__scalars__go_in_and_out(void **state)
+{
+    /* y = -x, both f32 [] */
+    static const uint8_t onnx[] = "\x08\x07:*\n\x0b\n\x01x\x12\x01y\"\x03"
+                                  "Neg\x12\x01gZ\x0b\n\x01x\x12\x06\n\x04\x08"
+                                  "\x01\x12\0b\x0b\n\x01y\x12\x06\n\x04\x08"
+                                  "\x01\x12\0B\x04\n\0\x10\x0d";
+    struct model m = {.bytes = {.format = KERF_FORMAT_ONNX,
+                                .graph = onnx,
+                                .graph_len = sizeof onnx - 1}};
+    kerf_tensor out = {0};
+    struct net n = {0};
+    _Alignas(KERF_TENSOR_ALIGN) float x = 2.5f;
+
+    (void)state;
+    assert_int_equal(kerf_engine_load(engine, &n.net, &m.bytes, NULL, NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_request_new(&n.request, n.net, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_in(n.request, 0, &x, NULL), KERF_OK);
+    run(&n); /* the output is the engine's own: nothing is bound */
+    assert_int_equal(kerf_request_out(n.request, 0, &out, NULL), KERF_OK);
+    assert_int_equal(out.shape.rank, 0);
+    assert_int_equal(out.bytes, sizeof x);
+    assert_true(*(const float *)out.data == -x);
+    stop(&n);
+}
+
 static void
 load__free_height_and_width__asks_for_the_size(void **state)
 {
@@ -504,6 +533,7 @@ main(void)
         cmocka_unit_test(load__a_bit_wrong_in_the_program__is_clean),
         cmocka_unit_test(load__shared_models__run),
         cmocka_unit_test(load__detector__has_rows_that_depend_on_the_data),
+        cmocka_unit_test(run__scalars__go_in_and_out),
         cmocka_unit_test(load__free_height_and_width__asks_for_the_size),
     };
 
