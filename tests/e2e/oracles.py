@@ -6,29 +6,85 @@ import numpy as np
 import pytest
 
 
-def paddle_answers(graph, inputs):
-    """Outputs of a .pdmodel for a list of {input name: array}. The plain
-    executor: its optimised CPU passes differ by 1e-4 (and more)."""
-    os.environ["FLAGS_enable_pir_api"] = "0"  # else .pdmodel cannot be loaded
-    paddle = pytest.importorskip("paddle", reason="no paddlepaddle for this machine")
-    paddle.enable_static()
-    runner = paddle.static.Executor(paddle.CPUPlace())
-    with paddle.static.scope_guard(paddle.static.Scope()):
-        program, feeds, fetches = paddle.static.load_inference_model(
-            str(graph.with_suffix("")), runner
+class PaddleNet:
+    """A Paddle program in the plain executor: its optimised CPU passes differ
+    by 1e-4 (and more). inputs: [(name, shape, dtype)] in the order of run()."""
+
+    def __init__(self, graph):
+        # Without this, .pdmodel cannot be loaded; .json needs the default.
+        if graph.suffix == ".pdmodel":
+            os.environ["FLAGS_enable_pir_api"] = "0"
+        paddle = pytest.importorskip("paddle", reason="no paddlepaddle for this machine")
+        paddle.enable_static()
+        self.paddle, self.scope = paddle, paddle.static.Scope()
+        self.runner = paddle.static.Executor(paddle.CPUPlace())
+        with paddle.static.scope_guard(self.scope):
+            self.program, feeds, self.fetches = paddle.static.load_inference_model(
+                str(graph.with_suffix("")), self.runner
+            )
+        self.inputs = [self._describe(name) for name in feeds]
+
+    def _describe(self, name):
+        if hasattr(self.program.global_block(), "var"):
+            found = self.program.global_block().var(name)
+        else:
+            found = next(
+                op.results()[0]
+                for op in self.program.global_block().ops
+                if op.name() in ("pd_op.data", "pd_op.feed") and op.attrs()["name"] == name
+            )
+        kind = self.paddle.base.data_feeder.convert_dtype(found.dtype)
+        return name, list(found.shape), np.dtype(kind)
+
+    def run(self, arrays):
+        """Outputs for one array for each input."""
+        fed = {name: array for (name, _, _), array in zip(self.inputs, arrays)}
+        with self.paddle.static.scope_guard(self.scope):
+            return [np.array(a) for a in self.runner.run(self.program, fed, self.fetches)]
+
+
+class OnnxNet:
+    """An ONNX model in onnxruntime; plain: without its optimisations."""
+
+    TYPES = {"float": "f4", "float16": "f2", "double": "f8", "bool": "?"}
+
+    def __init__(self, graph, plain=False):
+        onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime for this machine")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if plain:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self.session = onnxruntime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"]
         )
-        answers = []
-        for one in inputs:
-            assert sorted(one) == sorted(feeds)
-            answers.append([np.array(a) for a in runner.run(program, one, fetches)])
-    return answers
+        self.inputs = [self._describe(one) for one in self.session.get_inputs()]
+
+    def _describe(self, one):
+        kind = one.type.removeprefix("tensor(").removesuffix(")")
+        shape = [d if isinstance(d, int) else -1 for d in one.shape]
+        return one.name, shape, np.dtype(self.TYPES.get(kind, kind))
+
+    def run(self, arrays):
+        """Outputs for one array for each input."""
+        fed = {name: array for (name, _, _), array in zip(self.inputs, arrays)}
+        return self.session.run(None, fed)
+
+
+def answers(net, inputs):
+    """Outputs for a list of {input name: array}."""
+    names = [name for name, _, _ in net.inputs]
+    assert all(sorted(one) == sorted(names) for one in inputs)
+    return [net.run([one[name] for name in names]) for one in inputs]
+
+
+def paddle_answers(graph, inputs):
+    """Outputs of a .pdmodel for a list of {input name: array}."""
+    return answers(PaddleNet(graph), inputs)
 
 
 def onnx_answers(graph, inputs):
     """Outputs of a .onnx for a list of {input name: array}."""
-    onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime for this machine")
-    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    return [session.run(None, one) for one in inputs]
+    return answers(OnnxNet(graph), inputs)
 
 
 def prepare(pixels, scale, mean, std):
