@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PDMODEL_BYTES_MAX ((size_t)256 << 20)
+#define PDMODEL_BYTES_MAX ((size_t)64 << 20)
 #define NAME_BYTES_MAX 1024 /* of a name in the program */
 #define LACKING_NAMED 6     /* in one message */
 #define OUTPUTS_MAX 4096

@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERF_PIR_BYTES_MAX ((size_t)16 << 20)
+#define KERF_PIR_BYTES_MAX ((size_t)8 << 20)
 
 /*
  * The program as a .pdmodel in new memory -> free(). *out is untouched on
