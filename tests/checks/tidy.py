@@ -67,7 +67,8 @@ def main():
     only = {str(Path(name).resolve()) for name in sys.argv[2:]}
     entries = json.loads((build / "compile_commands.json").read_text())
     entries = [e for e in entries if not only or e["file"] in only]
-    unique = {e["file"]: e for e in entries if Path(e["file"]).exists()}
+    ours = [e for e in entries if build not in Path(e["file"]).parents]  # not generated
+    unique = {e["file"]: e for e in ours if Path(e["file"]).exists()}
     cache = build / "tidy-clean"
     cache.mkdir(exist_ok=True)
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
