@@ -141,8 +141,8 @@ kerf_onnx_equal(const kerf_onnx_joint *j, kerf_onnx_message is,
     return err;
 }
 
-/* An Identity that a cut made, for a port: "in" or "out". It has the name of
- * that port. */
+/* An Identity that a cut made for a port, with a mark in its name: that of its
+ * input ("/kerf_in"), else of its output. */
 static bool
 is_pass(const kerf_graph *g, const kerf_node *n, const char *mark)
 {
@@ -167,6 +167,18 @@ drop_head_passes(kerf_onnx_joint *j)
 
         if (node != KERF_GRAPH_NONE && is_pass(g, &g->node[node], "/kerf_out"))
             j->head.is_dropped[node] = true;
+    }
+}
+
+/* Identities that read what nothing else does: if there is need of them, they
+ * are made again. */
+static void
+drop_unread(kerf_onnx_side *s)
+{
+    for (size_t i = 0; i < s->g->node_count; i++) {
+        const kerf_node *n = &s->g->node[i];
+
+        s->is_dropped[i] |= !n->is_live && is_pass(s->g, n, "/kerf_unread");
     }
 }
 
@@ -303,11 +315,15 @@ find_same(kerf_onnx_joint *j)
     kerf_err err;
 
     drop_head_passes(j);
+    drop_unread(&j->head);
+    drop_unread(&j->tail);
     err = match_inputs(j);
     if (err == KERF_OK)
         err = match_params(j);
-    for (uint32_t i = 0; i < j->tail.g->node_count && err == KERF_OK; i++)
-        err = match_node(j, i);
+    for (uint32_t i = 0; i < j->tail.g->node_count && err == KERF_OK; i++) {
+        if (!j->tail.is_dropped[i])
+            err = match_node(j, i);
+    }
     return err;
 }
 

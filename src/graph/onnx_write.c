@@ -5,6 +5,8 @@
  * A value that is input and output of a part goes through an Identity, since a
  * name can be given only once: an input of the network keeps its name and the
  * output has a new one; any other keeps its name as output, where users look.
+ * An input that nothing reads has one too: engines leave such ports out, and
+ * the others would move up.
  */
 #include "base/text.h"
 #include "graph/onnx_own.h"
@@ -26,6 +28,7 @@ struct writer {
     bool *is_out;    /* [value_count] */
     uint32_t *in_at; /* [value_count]: 1 + the port that takes it; 0: none */
     char **in_name, **out_name; /* by port; NULL: the value's own */
+    char **unread;              /* by input: what reads it; NULL: something */
     bool has_identity;
     kerf_detail *why;
 };
@@ -88,9 +91,10 @@ init_writer(struct writer *w)
     w->in_at = calloc(values, sizeof *w->in_at);
     w->in_name = calloc(w->part->in_count + 1, sizeof *w->in_name);
     w->out_name = calloc(w->part->out_count + 1, sizeof *w->out_name);
+    w->unread = calloc(w->part->in_count + 1, sizeof *w->unread);
     if (w->need_node == NULL || w->need_value == NULL || w->is_here == NULL ||
         w->is_out == NULL || w->in_at == NULL || w->in_name == NULL ||
-        w->out_name == NULL)
+        w->out_name == NULL || w->unread == NULL)
         return kerf_fail(w->why, KERF_ENOMEM, "no memory to write a part");
     return KERF_OK;
 }
@@ -102,6 +106,8 @@ fini_writer(struct writer *w)
         free(w->in_name[i]);
     for (size_t i = 0; w->out_name != NULL && i < w->part->out_count; i++)
         free(w->out_name[i]);
+    for (size_t i = 0; w->unread != NULL && i < w->part->in_count; i++)
+        free(w->unread[i]);
     free(w->need_node);
     free(w->need_value);
     free(w->is_here);
@@ -109,6 +115,7 @@ fini_writer(struct writer *w)
     free(w->in_at);
     free(w->in_name);
     free(w->out_name);
+    free(w->unread);
 }
 
 /* A model that does not say what it takes is one for nobody. */
@@ -129,34 +136,43 @@ check_inputs(const struct writer *w)
     return KERF_OK;
 }
 
+/* A name for what an Identity takes or gives. */
+static kerf_err
+name_one(struct writer *w, char **name, uint32_t value, const char *what,
+         size_t port)
+{
+    *name = kerf_onnx_fresh_name(&w->g, 1, w->g->value[value].name, what, port);
+    if (*name == NULL)
+        return kerf_fail(w->why, KERF_ENOMEM, "no memory for a name");
+    w->has_identity = true;
+    return KERF_OK;
+}
+
 /* New names for the ports that an Identity connects. */
 static kerf_err
 name_ports(struct writer *w)
 {
     const kerf_part *p = w->part;
+    kerf_err err = KERF_OK;
 
-    for (size_t i = 0; i < p->in_count; i++)
-        w->in_at[p->in[i]] = (uint32_t)i + 1;
-    for (size_t i = 0; i < p->out_count; i++) {
-        const kerf_value *v = &w->g->value[p->out[i]];
-        uint32_t in = w->in_at[p->out[i]];
-        char **name = NULL;
+    for (size_t i = 0; i < p->in_count && err == KERF_OK; i++) {
+        uint32_t v = p->in[i];
 
-        if (w->is_out[p->out[i]] || (in > 0 && v->kind == KERF_VALUE_INPUT))
-            name = &w->out_name[i];
-        else if (in > 0)
-            name = &w->in_name[in - 1];
-        w->is_out[p->out[i]] = true;
-        if (name == NULL)
-            continue;
-        *name = name == &w->out_name[i]
-                    ? kerf_onnx_fresh_name(&w->g, 1, v->name, "out", i)
-                    : kerf_onnx_fresh_name(&w->g, 1, v->name, "in", in - 1);
-        if (*name == NULL)
-            return kerf_fail(w->why, KERF_ENOMEM, "no memory for a name");
-        w->has_identity = true;
+        w->in_at[v] = (uint32_t)i + 1;
+        if (!w->need_value[v] && w->g->value[v].type == KERF_VALUE_TENSOR)
+            err = name_one(w, &w->unread[i], v, "unread", i);
     }
-    return KERF_OK;
+    for (size_t i = 0; i < p->out_count && err == KERF_OK; i++) {
+        uint32_t v = p->out[i];
+        uint32_t in = w->in_at[v];
+
+        if (w->is_out[v] || (in > 0 && w->g->value[v].kind == KERF_VALUE_INPUT))
+            err = name_one(w, &w->out_name[i], v, "out", i);
+        else if (in > 0)
+            err = name_one(w, &w->in_name[in - 1], v, "in", in - 1);
+        w->is_out[v] = true;
+    }
+    return err;
 }
 
 /* The tensors that an annotation names: scales and zero points. */
@@ -241,6 +257,9 @@ put_nodes(struct writer *w, kerf_rope *graph)
         if (w->in_name[i] != NULL)
             kerf_onnx_put_identity(graph, w->in_name[i],
                                    w->g->value[p->in[i]].name, w->in_name[i]);
+        if (w->unread[i] != NULL)
+            kerf_onnx_put_identity(graph, w->g->value[p->in[i]].name,
+                                   w->unread[i], w->unread[i]);
     }
     for (size_t i = 0; i < w->g->node_count && err == KERF_OK; i++) {
         uint32_t at = w->g->own->file_order[i];
