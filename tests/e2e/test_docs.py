@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-COMMANDS = {name: [name] for name in ["cloud", "edge", "run", "card", "pack", "unpack"]}
+COMMANDS = {name: [name] for name in ["cloud", "edge", "run", "cut", "card", "pack", "unpack"]}
 COMMANDS["bench"] = ["bench", "split"]
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "JSON"]
 SECTIONS += ["FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
