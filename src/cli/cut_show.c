@@ -22,16 +22,36 @@ enum {
     NAME_LEAST = 10,
 };
 
-/* The cell of what crosses: the first tensor's name, and how many more. */
+/* Of what crosses, the tensor that is most of it; the first when sizes are not
+ * known. */
+static const kerf_value *
+main_value(const kerf_graph *g, const kerf_cut *cut)
+{
+    const kerf_value *most = &g->value[cut->value[0]];
+    uint64_t most_bytes = 0;
+
+    for (size_t i = 0; i < cut->count; i++) {
+        const kerf_value *v = &g->value[cut->value[i]];
+        uint64_t bytes = 0;
+
+        if (kerf_value_bytes(v, &bytes) && bytes > most_bytes) {
+            most = v;
+            most_bytes = bytes;
+        }
+    }
+    return most;
+}
+
+/* The cell of what crosses: one tensor's name, and how many more. */
 static void
 name_text(char *out, size_t cap, const kerf_graph *g, const kerf_cut *cut)
 {
     if (cut->count == 0)
         (void)snprintf(out, cap, "nothing");
     else if (cut->count == 1)
-        (void)snprintf(out, cap, "%s", g->value[cut->value[0]].name);
+        (void)snprintf(out, cap, "%s", main_value(g, cut)->name);
     else
-        (void)snprintf(out, cap, "%s +%zu", g->value[cut->value[0]].name,
+        (void)snprintf(out, cap, "%s +%zu", main_value(g, cut)->name,
                        cut->count - 1);
 }
 
@@ -44,7 +64,7 @@ shape_text(char *out, size_t cap, const kerf_graph *g, const kerf_cut *cut)
     out[0] = '\0';
     if (cut->count == 0)
         return;
-    v = &g->value[cut->value[0]];
+    v = main_value(g, cut);
     (void)snprintf(out, cap, "%s %s",
                    v->type == KERF_VALUE_TENSOR ? kerf_dtype_name(v->dtype)
                                                 : "?",
@@ -59,8 +79,7 @@ after_text(char *out, size_t cap, const kerf_graph *g, const kerf_cut *cut)
 
     if (cut->after == KERF_GRAPH_NONE)
         (void)snprintf(out, cap, cut->index == 0 ? "the input" : "");
-    else if (cut->count > 0 &&
-             strcmp(tensor, g->value[cut->value[0]].name) == 0)
+    else if (cut->count > 0 && strcmp(tensor, main_value(g, cut)->name) == 0)
         (void)snprintf(out, cap, "%s", kerf_cut_after_op(g, cut));
     else
         (void)snprintf(out, cap, "%s %s", kerf_cut_after_op(g, cut), tensor);

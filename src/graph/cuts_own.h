@@ -6,8 +6,6 @@
 
 #include "graph/cuts.h"
 
-/* Of one sample; false when its shape is not known. */
-bool kerf_value_bytes(const kerf_value *v, uint64_t *bytes);
 /* Elements of a parameter; 0 for what has no data. */
 uint64_t kerf_param_count(const kerf_value *v);
 /* qsort() of values, by definition. */

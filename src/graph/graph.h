@@ -109,6 +109,9 @@ size_t kerf_graph_nearest(const kerf_graph *g, const char *name,
 void kerf_graph_set_type(kerf_graph *g, uint32_t value, kerf_dtype dtype,
                          const kerf_shape *shape, const kerf_shape *fixed);
 
+/* Bytes of a value for one sample; false: its shape is not known. */
+bool kerf_value_bytes(const kerf_value *v, uint64_t *bytes);
+
 /* Part of a graph, to be written as a network of its own. */
 typedef struct kerf_part {
     bool *node;         /* owned, [node_count]: is in it */
