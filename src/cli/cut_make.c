@@ -172,6 +172,7 @@ add_proof(json_t *o, const struct job *j)
         (void)json_object_set_new(o, "bit_equal", json_boolean(p->bit_equal));
         (void)json_object_set_new(o, "max_abs", real_or_null(p->max_abs));
         (void)json_object_set_new(o, "max_rel", real_or_null(p->max_rel));
+        (void)json_object_set_new(o, "rounding", json_boolean(p->is_rounding));
         (void)json_object_set_new(o, "tolerance", json_real(p->tolerance));
         (void)json_object_set_new(o, "inputs",
                                   json_integer((json_int_t)p->runs));
@@ -262,8 +263,9 @@ print_proof(const struct job *j)
         (void)printf("every bit is equal\n");
     else
         (void)printf("differs by at most %.3g, %.3g of the output's range "
-                     "(tolerance %g)\n",
-                     p->max_abs, p->max_rel, p->tolerance);
+                     "(tolerance %g%s)\n",
+                     p->max_abs, p->max_rel, p->tolerance,
+                     p->is_rounding ? "; more is the engine's rounding" : "");
     if (!p->is_static)
         (void)printf("what crosses has a size that depends on the data: kerf "
                      "cloud cannot serve it\n");

@@ -20,7 +20,7 @@ struct proofs {
     kerf_cut_list list;
     kerf_engine *engine;
     kerf_prover *prover;
-    size_t proved, bit_equal, failed;
+    size_t proved, bit_equal, rounding, failed;
     bool json;
 };
 
@@ -32,8 +32,8 @@ prove_one(struct proofs *p, const kerf_cut *cut, kerf_proof *proof)
     kerf_detail why = {{0}};
     kerf_err err = kerf_halves_make(&h, p->model.graph, cut, &why);
 
-    if (err == KERF_OK)
-        err = kerf_halves_gather(&h, p->model.file.format, &why);
+    for (int i = 0; i < KERF_HALF_COUNT && err == KERF_OK; i++)
+        err = kerf_half_gather(&h.half[i], p->model.file.format, &why);
     if (err == KERF_OK)
         err = kerf_prover_check(p->prover, &h.half[KERF_HEAD].bytes,
                                 &h.half[KERF_TAIL].bytes, proof, &why);
@@ -66,6 +66,8 @@ show_json(const struct proofs *p, const kerf_cut *cut, const kerf_proof *proof)
                               ran && isfinite(proof->max_rel)
                                   ? json_real(proof->max_rel)
                                   : json_null());
+    (void)json_object_set_new(
+        o, "rounding", ran ? json_boolean(proof->is_rounding) : json_null());
     if (cut->refused != NULL)
         (void)json_object_set_new(o, "refused", kerf_json_text(cut->refused));
     else if (!proof->ok)
@@ -101,8 +103,9 @@ show_line(const struct proofs *p, const kerf_cut *cut, const kerf_proof *proof)
         (void)fprintf(t.out, "  %severy bit equal%s\n", kerf_term_green(&t),
                       kerf_term_plain(&t));
     else
-        (void)fprintf(t.out, "  within %.2g, %.2g of the range\n",
-                      proof->max_abs, proof->max_rel);
+        (void)fprintf(t.out, "  within %.2g, %.2g of the range%s\n",
+                      proof->max_abs, proof->max_rel,
+                      proof->is_rounding ? ": the engine's rounding" : "");
     (void)fflush(t.out);
 }
 
@@ -120,6 +123,7 @@ prove_all(struct proofs *p, kerf_detail *why)
         if (cut->refused == NULL) {
             p->proved += proof.ok;
             p->bit_equal += proof.ok && proof.bit_equal;
+            p->rounding += proof.ok && proof.is_rounding;
             p->failed += !proof.ok;
         }
         if (p->json)
@@ -149,12 +153,17 @@ work(const kerf_cut_flags *f, struct proofs *p, kerf_detail *why)
 static void
 show_summary(const struct proofs *p)
 {
-    (void)fprintf(p->json ? stderr : stdout,
-                  "%s%zu cuts: %zu proved (%zu bit-equal), %zu refused",
+    FILE *to = p->json ? stderr : stdout;
+
+    (void)fprintf(to, "%s%zu cuts: %zu proved (%zu bit-equal",
                   p->json ? "" : "\n", p->list.cuts.count, p->proved,
-                  p->bit_equal, p->list.refused);
-    (void)fprintf(p->json ? stderr : stdout,
-                  p->failed > 0 ? ", %zu failed\n" : "\n", p->failed);
+                  p->bit_equal);
+    if (p->rounding > 0)
+        (void)fprintf(to, ", %zu but for the engine's rounding", p->rounding);
+    (void)fprintf(to, "), %zu refused", p->list.refused);
+    if (p->failed > 0)
+        (void)fprintf(to, ", %zu failed", p->failed);
+    (void)fprintf(to, "\n");
 }
 
 int

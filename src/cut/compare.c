@@ -17,23 +17,25 @@ count_of(const kerf_tensor *t)
     return t->bytes / kerf_dtype_size(t->dtype);
 }
 
-double
-kerf_compare_range(const kerf_tensor *t)
+void
+kerf_span_add(kerf_span *span, const kerf_tensor *t)
 {
-    double least = INFINITY;
-    double most = -INFINITY;
-
     for (size_t i = 0; i < count_of(t); i++) {
         double v = kerf_tensor_at(t, i);
 
         if (!isfinite(v))
             continue;
-        least = fmin(least, v);
-        most = fmax(most, v);
+        span->least = span->any ? fmin(span->least, v) : v;
+        span->most = span->any ? fmax(span->most, v) : v;
+        span->any = true;
     }
-    if (most < least)
-        return 0.0;
-    return fmax(most - least, fmax(fabs(least), fabs(most)));
+}
+
+double
+kerf_span_range(const kerf_span *span)
+{
+    return fmax(span->most - span->least,
+                fmax(fabs(span->least), fabs(span->most)));
 }
 
 /* |a - b|; infinite when one is not finite and the other not the same. */
@@ -63,7 +65,7 @@ fail_kind(kerf_detail *why, size_t at, double got, double want)
 }
 
 static kerf_err
-compare_in_place(const kerf_tensor *want, const kerf_tensor *got,
+compare_in_place(const kerf_tensor *want, const kerf_tensor *got, double range,
                  kerf_diff *diff, kerf_detail *why)
 {
     double abs = 0.0;
@@ -78,7 +80,7 @@ compare_in_place(const kerf_tensor *want, const kerf_tensor *got,
         abs = fmax(abs, d);
     }
     *diff = (kerf_diff){.abs = abs};
-    diff->rel = part_of(abs, kerf_compare_range(want), want->dtype);
+    diff->rel = part_of(abs, range, want->dtype);
     return KERF_OK;
 }
 
@@ -125,8 +127,8 @@ nearest_row(const kerf_tensor *want, size_t at, const kerf_tensor *got,
 }
 
 static kerf_err
-compare_rows(const kerf_tensor *want, const kerf_tensor *got, kerf_diff *diff,
-             kerf_detail *why)
+compare_rows(const kerf_tensor *want, const kerf_tensor *got, double range,
+             kerf_diff *diff, kerf_detail *why)
 {
     size_t rows = (size_t)want->shape.dims[0];
     size_t columns = rows == 0 ? 0 : count_of(want) / rows;
@@ -152,14 +154,14 @@ compare_rows(const kerf_tensor *want, const kerf_tensor *got, kerf_diff *diff,
     free(taken);
     if (err != KERF_OK)
         return err;
-    d.rel = part_of(d.abs, kerf_compare_range(want), want->dtype);
+    d.rel = part_of(d.abs, range, want->dtype);
     *diff = d;
     return KERF_OK;
 }
 
 kerf_err
 kerf_compare(const kerf_tensor *want, const kerf_tensor *got, bool as_rows,
-             double tolerance, kerf_diff *diff, kerf_detail *why)
+             double range, double tolerance, kerf_diff *diff, kerf_detail *why)
 {
     char a[KERF_SHAPE_TEXT];
     char b[KERF_SHAPE_TEXT];
@@ -176,10 +178,10 @@ kerf_compare(const kerf_tensor *want, const kerf_tensor *got, bool as_rows,
         *diff = (kerf_diff){.bit_equal = true};
         return KERF_OK;
     }
-    err = compare_in_place(want, got, diff, why);
+    err = compare_in_place(want, got, range, diff, why);
     if (!as_rows || want->shape.rank == 0 ||
         want->shape.dims[0] > KERF_COMPARE_ROWS_MAX ||
         (err == KERF_OK && diff->rel <= tolerance))
         return err;
-    return compare_rows(want, got, diff, why);
+    return compare_rows(want, got, range, diff, why);
 }

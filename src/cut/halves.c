@@ -23,25 +23,22 @@ kerf_halves_make(kerf_halves *h, const kerf_graph *g, const kerf_cut *cut,
 }
 
 kerf_err
-kerf_halves_gather(kerf_halves *h, kerf_format format, kerf_detail *why)
+kerf_half_gather(kerf_half *half, kerf_format format, kerf_detail *why)
 {
-    for (int i = 0; i < KERF_HALF_COUNT; i++) {
-        kerf_half *half = &h->half[i];
-        const uint8_t *graph = NULL;
-        const uint8_t *weights = NULL;
-        kerf_err err = kerf_rope_gather(&half->graph, &graph, &half->own[0]);
+    const uint8_t *graph = NULL;
+    const uint8_t *weights = NULL;
+    kerf_err err = kerf_rope_gather(&half->graph, &graph, &half->own[0]);
 
-        if (err == KERF_OK)
-            err = kerf_rope_gather(&half->weights, &weights, &half->own[1]);
-        if (err != KERF_OK)
-            return kerf_fail(why, err, "no memory for %zu bytes",
-                             half->graph.len + half->weights.len);
-        half->bytes = (kerf_model_bytes){.format = format,
-                                         .graph = graph,
-                                         .graph_len = half->graph.len,
-                                         .weights = weights,
-                                         .weights_len = half->weights.len};
-    }
+    if (err == KERF_OK)
+        err = kerf_rope_gather(&half->weights, &weights, &half->own[1]);
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "no memory for %zu bytes",
+                         half->graph.len + half->weights.len);
+    half->bytes = (kerf_model_bytes){.format = format,
+                                     .graph = graph,
+                                     .graph_len = half->graph.len,
+                                     .weights = weights,
+                                     .weights_len = half->weights.len};
     return KERF_OK;
 }
 

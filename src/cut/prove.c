@@ -15,7 +15,9 @@
 #define TOLERANCE_F16 5e-3
 #define TOLERANCE_BF16 4e-2
 
-/* A cut while it is checked on one view. */
+#define DISTURBED 2 /* runs of each input with last bits changed */
+
+/* A cut while it is checked. */
 struct check {
     kerf_prover *p;
     const kerf_model_bytes *tail_bytes;
@@ -32,16 +34,13 @@ kerf_proof_fini(kerf_proof *proof)
     *proof = (kerf_proof){0};
 }
 
-kerf_err
-kerf_prover_load(const kerf_prover *p, const kerf_proof_view *view,
-                 const kerf_model_bytes *bytes, kerf_net **out,
-                 kerf_detail *why)
+/* The whole or a head. */
+static kerf_err
+load(const kerf_prover *p, const kerf_model_bytes *bytes, kerf_net **out,
+     kerf_detail *why)
 {
-    const kerf_cut_model *m = p->model;
-    const kerf_load how = {.prep = view->is_image ? &m->card : NULL,
-                           .image_port = m->image_port,
-                           .shapes = m->fixed,
-                           .shape_count = m->graph->input_count};
+    const kerf_load how = {.shapes = p->model->fixed,
+                           .shape_count = p->model->graph->input_count};
 
     return kerf_engine_load(p->engine, out, bytes, &how, why);
 }
@@ -71,31 +70,86 @@ note_outputs(kerf_prover *p, const kerf_net *net)
     }
 }
 
-/* The whole's answers of a view; of the card's probes, the right ones. */
-static kerf_err
-answer(kerf_prover *p, kerf_proof_view *view, kerf_detail *why)
+static void
+note_ranges(kerf_prover *p)
 {
-    kerf_model_bytes bytes = kerf_cut_bytes(p->model);
+    for (size_t i = 0; i < p->out_count; i++) {
+        kerf_span span = {0};
+
+        for (size_t r = 0; r < p->run_count; r++)
+            kerf_span_add(&span, &p->run[r].out[i]);
+        p->range[i] = kerf_span_range(&span);
+    }
+}
+
+/* How far the whole's answer moves when last bits of its input do. */
+static kerf_err
+note_noise(kerf_prover *p, kerf_net *net, kerf_proof_run *run, kerf_detail *why)
+{
+    for (uint64_t k = 1; k <= DISTURBED; k++) {
+        kerf_tensor out[KERF_PORTS_MAX] = {{0}};
+        size_t count = 0;
+        kerf_err err;
+
+        if (!kerf_prover_disturb(run, k))
+            return KERF_OK;
+        err = kerf_probe_run_on(net, run->in, out, &count, why);
+        (void)kerf_prover_disturb(run, k);
+        for (size_t i = 0; i < count && err == KERF_OK; i++) {
+            kerf_diff d = {0};
+
+            /* Another number of boxes is no measure of anything. */
+            if (kerf_compare(&run->out[i], &out[i], p->is_rows[i], p->range[i],
+                             0.0, &d, NULL) == KERF_OK)
+                p->noise[i] = fmax(p->noise[i], d.rel);
+        }
+        kerf_tensors_free(out, count);
+        if (err != KERF_OK)
+            return err;
+    }
+    return KERF_OK;
+}
+
+/* The whole's answers; to the card's probes, the right ones. */
+static kerf_err
+answer(kerf_prover *p, kerf_net *net, kerf_detail *why)
+{
     const kerf_card *card = &p->model->card;
-    kerf_net *net = NULL;
     kerf_err err = KERF_OK;
 
-    if (view->count == 0)
-        return KERF_OK;
-    err = kerf_prover_load(p, view, &bytes, &net, why);
-    if (err == KERF_OK)
-        note_outputs(p, net);
-    for (size_t i = 0; i < view->count && err == KERF_OK; i++) {
-        kerf_proof_run *run = &view->run[i];
+    for (size_t i = 0; i < p->run_count && err == KERF_OK; i++) {
+        kerf_proof_run *run = &p->run[i];
 
         err = kerf_probe_run_on(net, run->in, run->out, &run->out_count, why);
-        if (err == KERF_OK && !view->is_image && i < card->probe_count)
+        if (err == KERF_OK && i < card->probe_count)
             err = kerf_probe_check(&card->probe[i], run->out, run->out_count,
                                    KERF_PROBE_TOLERANCE, why);
         if (err == KERF_EMISMATCH)
             err = kerf_fail_in(why, err,
-                               "the model is not its card's, write "
-                               "that anew (kerf card --force)");
+                               "the model is not its card's, write that anew "
+                               "(kerf card --force)");
+    }
+    if (err != KERF_OK)
+        return err;
+    note_ranges(p);
+    for (size_t i = 0; i < p->run_count && p->tolerance < 0.0; i++) {
+        err = note_noise(p, net, &p->run[i], why);
+        if (err != KERF_OK)
+            return err;
+    }
+    return KERF_OK;
+}
+
+static kerf_err
+run_whole(kerf_prover *p, kerf_detail *why)
+{
+    kerf_model_bytes bytes = kerf_cut_bytes(p->model);
+    kerf_net *net = NULL;
+    kerf_err err = load(p, &bytes, &net, why);
+
+    if (err == KERF_OK) {
+        note_outputs(p, net);
+        err = answer(p, net, why);
     }
     kerf_net_free(net);
     return err == KERF_OK
@@ -120,8 +174,8 @@ kerf_prover_new(kerf_prover **out, kerf_engine *engine, kerf_cut_model *m,
     p->tolerance = opts->tolerance;
     p->is_bf16 = opts->is_bf16;
     err = kerf_prover_inputs(p, opts, why);
-    for (size_t i = 0; i < 2 && err == KERF_OK; i++)
-        err = answer(p, &p->view[i], why);
+    if (err == KERF_OK)
+        err = run_whole(p, why);
     if (err != KERF_OK) {
         kerf_prover_free(p);
         return err;
@@ -135,13 +189,11 @@ kerf_prover_free(kerf_prover *p)
 {
     if (p == NULL)
         return;
-    for (size_t v = 0; v < 2; v++) {
-        for (size_t i = 0; i < p->view[v].count; i++) {
-            kerf_tensors_free(p->view[v].run[i].in, KERF_PORTS_MAX);
-            kerf_tensors_free(p->view[v].run[i].out, KERF_PORTS_MAX);
-        }
-        free(p->view[v].run);
+    for (size_t i = 0; i < p->run_count; i++) {
+        kerf_tensors_free(p->run[i].in, KERF_PORTS_MAX);
+        kerf_tensors_free(p->run[i].out, KERF_PORTS_MAX);
     }
+    free(p->run);
     free(p);
 }
 
@@ -195,6 +247,16 @@ load_for(struct check *c, const kerf_tensor *cross, size_t count,
     return KERF_OK;
 }
 
+/* What output i may differ by, in parts of its range. */
+static double
+allowed(const struct check *c, size_t i)
+{
+    double rounding =
+        fmin(KERF_PROOF_ROUNDING * c->p->noise[i], KERF_PROOF_ROUNDING_MOST);
+
+    return fmax(c->proof->tolerance, rounding); /* noise: 0 when not wanted */
+}
+
 /* Compares one run's outputs; the first that differs is said. */
 static kerf_err
 judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
@@ -209,9 +271,9 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
     for (size_t i = 0; i < count; i++) {
         kerf_detail what = {{0}};
         kerf_diff d = {0};
-        kerf_err err = kerf_compare(&run->out[i], &out[i], c->p->is_rows[i],
-                                    proof->tolerance, &d, &what);
-        bool good = err == KERF_OK && d.rel <= proof->tolerance;
+        kerf_err err =
+            kerf_compare(&run->out[i], &out[i], c->p->is_rows[i],
+                         c->p->range[i], proof->tolerance, &d, &what);
 
         if (err != KERF_OK && err != KERF_EMISMATCH)
             return kerf_fail(why, err, "%s", what.text);
@@ -220,7 +282,8 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
         proof->bit_equal &= d.bit_equal;
         proof->max_abs = fmax(proof->max_abs, d.abs);
         proof->max_rel = fmax(proof->max_rel, d.rel);
-        if (good || !proof->ok)
+        proof->is_rounding |= d.rel > proof->tolerance;
+        if (d.rel <= allowed(c, i) || !proof->ok)
             continue;
         proof->ok = false;
         if (err == KERF_OK)
@@ -232,10 +295,25 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
     return KERF_OK;
 }
 
+/* The probe of what crosses goes with the bundle. */
+static kerf_err
+keep_probe(struct check *c, const kerf_proof_run *run, const kerf_tensor *cross,
+           size_t count)
+{
+    kerf_proof *proof = c->proof;
+    kerf_err err;
+
+    if (!run->is_seeded || !proof->is_static)
+        return KERF_OK;
+    err = kerf_probe_sample(&proof->probe[proof->probe_count], run->seed, cross,
+                            count);
+    proof->probe_count += err == KERF_OK;
+    return err;
+}
+
 static kerf_err
 check_run(struct check *c, const kerf_proof_run *run, kerf_detail *why)
 {
-    kerf_proof *proof = c->proof;
     kerf_tensor cross[KERF_PORTS_MAX] = {{0}};
     kerf_tensor out[KERF_PORTS_MAX] = {{0}};
     size_t crossing = 0;
@@ -244,43 +322,17 @@ check_run(struct check *c, const kerf_proof_run *run, kerf_detail *why)
 
     if (err != KERF_OK)
         return kerf_fail_in(why, err, "head");
-    if (!proof->is_static)
+    if (!c->proof->is_static)
         err = load_for(c, cross, crossing, why);
     if (err == KERF_OK)
         err = kerf_probe_run_on(c->tail, cross, out, &outs, why);
     if (err == KERF_OK)
         err = judge(c, run, out, outs, why);
-    if (err == KERF_OK && run->is_seeded && proof->is_static) {
-        err = kerf_probe_sample(&proof->probe[proof->probe_count], run->seed,
-                                cross, crossing);
-        proof->probe_count += err == KERF_OK;
-    }
-    proof->runs++;
+    if (err == KERF_OK)
+        err = keep_probe(c, run, cross, crossing);
+    c->proof->runs++;
     kerf_tensors_free(cross, crossing);
     kerf_tensors_free(out, outs);
-    return err;
-}
-
-static kerf_err
-check_view(struct check *c, const kerf_proof_view *view,
-           const kerf_model_bytes *head, kerf_detail *why)
-{
-    kerf_err err;
-
-    if (view->count == 0)
-        return KERF_OK;
-    err = kerf_prover_load(c->p, view, head, &c->head, why);
-    if (err != KERF_OK)
-        return kerf_fail_in(why, err, "head");
-    c->proof->is_static = kerf_net_is_static(c->head);
-    c->proof->tolerance = default_tolerance(c->p, c->head);
-    if (c->proof->is_static && c->tail == NULL)
-        err = kerf_engine_load_tail(c->p->engine, &c->tail, c->tail_bytes,
-                                    c->head, why);
-    for (size_t i = 0; i < view->count && err == KERF_OK; i++)
-        err = check_run(c, &view->run[i], why);
-    kerf_net_free(c->head);
-    c->head = NULL;
     return err;
 }
 
@@ -290,17 +342,26 @@ kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
                   kerf_detail *why)
 {
     struct check c = {.p = p, .tail_bytes = tail, .proof = proof};
-    kerf_err err = KERF_OK;
+    kerf_err err;
 
-    *proof = (kerf_proof){
-        .ok = true,
-        .bit_equal = true,
-        .outputs = p->out_count,
-        .probe = calloc(p->view[0].count + 1, sizeof *proof->probe)};
+    *proof =
+        (kerf_proof){.ok = true,
+                     .bit_equal = true,
+                     .outputs = p->out_count,
+                     .probe = calloc(p->run_count + 1, sizeof *proof->probe)};
     if (proof->probe == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory for a proof");
-    for (size_t i = 0; i < 2 && err == KERF_OK; i++)
-        err = check_view(&c, &p->view[i], head, why);
+    err = load(p, head, &c.head, why);
+    if (err != KERF_OK)
+        return kerf_fail_in(why, err, "head");
+    proof->is_static = kerf_net_is_static(c.head);
+    proof->tolerance = default_tolerance(p, c.head);
+    if (proof->is_static)
+        err = kerf_engine_load_tail(p->engine, &c.tail, tail, c.head, why);
+    for (size_t i = 0; i < p->run_count && err == KERF_OK; i++)
+        err = check_run(&c, &p->run[i], why);
+    proof->is_rounding &= proof->ok;
+    kerf_net_free(c.head);
     kerf_net_free(c.tail);
     return err;
 }
@@ -308,16 +369,17 @@ kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
 kerf_err
 kerf_prover_probes(const kerf_prover *p, kerf_probe **out, size_t *count)
 {
-    const kerf_proof_view *v = &p->view[0];
-    kerf_probe *probe = calloc(v->count + 1, sizeof *probe);
+    kerf_probe *probe = calloc(p->run_count + 1, sizeof *probe);
     size_t n = 0;
     kerf_err err = probe == NULL ? KERF_ENOMEM : KERF_OK;
 
-    for (size_t i = 0; i < v->count && err == KERF_OK; i++) {
-        if (!v->run[i].is_seeded)
+    for (size_t i = 0; i < p->run_count && err == KERF_OK; i++) {
+        const kerf_proof_run *run = &p->run[i];
+
+        if (!run->is_seeded)
             continue;
-        err = kerf_probe_sample(&probe[n], v->run[i].seed, v->run[i].out,
-                                p->is_static ? v->run[i].out_count : 0);
+        err = kerf_probe_sample(&probe[n], run->seed, run->out,
+                                p->is_static ? run->out_count : 0);
         n += err == KERF_OK;
     }
     if (err != KERF_OK) {

@@ -6,8 +6,14 @@
  *     kerf_prover_check()  any number of cuts of it
  *
  * Inputs: seeded ones (the card's probes first, then others, three at least),
- * and those of the caller: pictures through the card's rules, with the
- * preprocessing compiled in as it is on an edge.
+ * for networks that take pictures one with edges and areas, and those of the
+ * caller: pictures through the card's rules, or tensors.
+ *
+ * Rounding: the engine joins a convolution with what follows it, and a cut
+ * between the two parts them; sums then run in another order. Some networks
+ * make more of a last bit than the tolerance, so the whole also runs on inputs
+ * with last bits changed. By default a difference that is no more than a few
+ * times what that does is rounding, and said to be.
  * Threads: one owner.
  */
 #ifndef KERF_CUT_PROVE_H
@@ -18,14 +24,18 @@
 #define KERF_PROOF_SEEDED_LEAST 3
 #define KERF_PROOF_INPUTS_MAX 256
 #define KERF_PROOF_TOLERANCE 1e-5 /* parts of an output's range; for f32 */
+#define KERF_PROOF_ROUNDING 8 /* times what a change of last bits does ... */
+#define KERF_PROOF_ROUNDING_MOST 1e-3 /* ... and never more than this */
 
 typedef struct kerf_prover kerf_prover;
 
 typedef struct kerf_proof_opts {
     const char *const *input; /* as for kerf_source_new() */
     size_t input_count;
-    double tolerance; /* negative: by what crosses, 1e-5 for f32 */
-    bool is_bf16;     /* the engine computes so: another default */
+    /* Parts of an output's range, over all inputs. Negative: by what crosses,
+     * 1e-5 for f32, and what is rounding is no difference. */
+    double tolerance;
+    bool is_bf16; /* the engine computes so: another default */
 } kerf_proof_opts;
 
 typedef struct kerf_proof {
@@ -34,8 +44,9 @@ typedef struct kerf_proof {
     bool ok;
     bool bit_equal;
     bool is_static; /* what crosses; if not, no cloud can serve the pair */
-    double max_abs, max_rel; /* over all runs and outputs */
+    double max_abs, max_rel; /* from the whole, over all runs and outputs */
     double tolerance;
+    bool is_rounding;  /* ok, and what is over the tolerance is rounding */
     kerf_detail why;   /* not ok: the run and the output that differ */
     kerf_probe *probe; /* owned; of what crosses, for a manifest */
     size_t probe_count;

@@ -20,6 +20,31 @@ reals(float *data, int64_t rows, int64_t columns)
                          .bytes = (size_t)(rows * columns) * sizeof *data};
 }
 
+static double
+range_of(const kerf_tensor *t)
+{
+    kerf_span span = {0};
+
+    kerf_span_add(&span, t);
+    return kerf_span_range(&span);
+}
+
+static void
+span__several_answers__is_their_range(void **state)
+{
+    float a[] = {NAN, 1.0f};
+    float b[] = {-3.0f, INFINITY};
+    kerf_tensor t[] = {reals(a, 1, 2), reals(b, 1, 2)};
+    kerf_span span = {0};
+
+    (void)state;
+    assert_true(kerf_span_range(&span) <= 0.0);
+    kerf_span_add(&span, &t[0]);
+    assert_true(fabs(kerf_span_range(&span) - 1.0) < 1e-12);
+    kerf_span_add(&span, &t[1]);
+    assert_true(fabs(kerf_span_range(&span) - 4.0) < 1e-12);
+}
+
 static void
 compare__same_bytes__is_bit_equal_also_with_nan(void **state)
 {
@@ -28,7 +53,7 @@ compare__same_bytes__is_bit_equal_also_with_nan(void **state)
     kerf_diff d = {.rel = 9.0};
 
     (void)state;
-    assert_int_equal(kerf_compare(&t, &t, false, 0.0, &d, NULL), KERF_OK);
+    assert_int_equal(kerf_compare(&t, &t, false, 1.0, 0.0, &d, NULL), KERF_OK);
     assert_true(d.bit_equal);
     assert_true(d.abs <= 0.0 && d.rel <= 0.0);
 }
@@ -43,23 +68,29 @@ compare__small_difference__is_a_part_of_the_range(void **state)
     kerf_diff d = {0};
 
     (void)state;
-    assert_int_equal(kerf_compare(&want, &got, false, 1.0, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, false, range_of(&want), 1.0, &d, NULL),
+        KERF_OK);
     assert_false(d.bit_equal);
     assert_true(fabs(d.abs - 0.5) < 1e-12);
     assert_true(fabs(d.rel - 0.5 / 40.0) < 1e-12);
     /* Nearly constant: not judged by its own noise. */
     a[0] = a[1] = 100.0f;
     a[2] = 100.001f;
-    assert_true(fabs(kerf_compare_range(&want) - 100.001) < 1e-3);
+    assert_true(fabs(range_of(&want) - 100.001) < 1e-3);
     /* Nothing to be a part of. */
     a[0] = a[1] = a[2] = 0.0f;
     memcpy(b, a, sizeof b);
     b[1] = 1e-30f;
-    assert_int_equal(kerf_compare(&want, &got, false, 1.0, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, false, range_of(&want), 1.0, &d, NULL),
+        KERF_OK);
     assert_true(isinf(d.rel));
     /* The sign of a zero is a bit, and no difference. */
     b[1] = -0.0f;
-    assert_int_equal(kerf_compare(&want, &got, false, 1.0, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, false, range_of(&want), 1.0, &d, NULL),
+        KERF_OK);
     assert_true(!d.bit_equal && d.rel <= 0.0);
 }
 
@@ -78,7 +109,8 @@ compare__other_kind_of_not_finite__differs(void **state)
             kerf_tensor want = reals(a, 1, 3);
             kerf_tensor got = reals(b, 1, 3);
 
-            assert_int_equal(kerf_compare(&want, &got, false, 1.0, &d, &why),
+            assert_int_equal(kerf_compare(&want, &got, false, range_of(&want),
+                                          1.0, &d, &why),
                              i == k ? KERF_OK : KERF_EMISMATCH);
             if (i != k)
                 assert_non_null(strstr(why.text, "element 1 is "));
@@ -100,7 +132,9 @@ compare__integers__any_difference_is_all(void **state)
 
     (void)state;
     got.data = b;
-    assert_int_equal(kerf_compare(&want, &got, false, 1.0, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, false, range_of(&want), 1.0, &d, NULL),
+        KERF_OK);
     assert_true(isinf(d.rel) && fabs(d.abs - 1.0) < 1e-9);
 }
 
@@ -114,13 +148,15 @@ compare__other_shape_or_dtype__is_said(void **state)
     kerf_diff d = {0};
 
     (void)state;
-    assert_int_equal(kerf_compare(&want, &got, true, 1.0, &d, &why),
-                     KERF_EMISMATCH);
+    assert_int_equal(
+        kerf_compare(&want, &got, true, range_of(&want), 1.0, &d, &why),
+        KERF_EMISMATCH);
     assert_string_equal(why.text, "it is f32 (3, 2), expected f32 (2, 3)");
     got = want;
     got.dtype = KERF_I32;
-    assert_int_equal(kerf_compare(&want, &got, false, 1.0, &d, &why),
-                     KERF_EMISMATCH);
+    assert_int_equal(
+        kerf_compare(&want, &got, false, range_of(&want), 1.0, &d, &why),
+        KERF_EMISMATCH);
 }
 
 static void
@@ -133,16 +169,23 @@ compare__rows_in_another_order__are_the_same_set(void **state)
     kerf_diff d = {0};
 
     (void)state;
-    assert_int_equal(kerf_compare(&want, &got, false, 1e-5, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, false, range_of(&want), 1e-5, &d, NULL),
+        KERF_OK);
     assert_true(d.rel > 1e-2);
-    assert_int_equal(kerf_compare(&want, &got, true, 1e-5, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, true, range_of(&want), 1e-5, &d, NULL),
+        KERF_OK);
     assert_true(d.bit_equal && d.rel <= 0.0);
     b[6] += 0.25f; /* of a swapped row */
-    assert_int_equal(kerf_compare(&want, &got, true, 1e-5, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, true, range_of(&want), 1e-5, &d, NULL),
+        KERF_OK);
     assert_true(!d.bit_equal && fabs(d.abs - 0.25) < 1e-6);
     b[6] = NAN;
-    assert_int_equal(kerf_compare(&want, &got, true, 1e-5, &d, NULL),
-                     KERF_EMISMATCH);
+    assert_int_equal(
+        kerf_compare(&want, &got, true, range_of(&want), 1e-5, &d, NULL),
+        KERF_EMISMATCH);
 }
 
 static void
@@ -155,7 +198,9 @@ compare__a_row_twice__is_not_the_same_set(void **state)
     kerf_diff d = {0};
 
     (void)state;
-    assert_int_equal(kerf_compare(&want, &got, true, 1e-5, &d, NULL), KERF_OK);
+    assert_int_equal(
+        kerf_compare(&want, &got, true, range_of(&want), 1e-5, &d, NULL),
+        KERF_OK);
     assert_true(d.rel >= 0.5);
 }
 
@@ -167,7 +212,7 @@ compare__no_rows__is_equal(void **state)
     kerf_diff d = {.abs = 1.0};
 
     (void)state;
-    assert_int_equal(kerf_compare(&t, &t, true, 0.0, &d, NULL), KERF_OK);
+    assert_int_equal(kerf_compare(&t, &t, true, 1.0, 0.0, &d, NULL), KERF_OK);
     assert_true(d.bit_equal && d.abs <= 0.0);
 }
 
@@ -175,6 +220,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(span__several_answers__is_their_range),
         cmocka_unit_test(compare__same_bytes__is_bit_equal_also_with_nan),
         cmocka_unit_test(compare__small_difference__is_a_part_of_the_range),
         cmocka_unit_test(compare__other_kind_of_not_finite__differs),
