@@ -11,10 +11,16 @@
 extern "C" {
 #endif
 
+struct kerf_pair;
+
 typedef struct kerf_cloud_opts {
     const char *host;   /* to listen on */
     int port;           /* 0: any free one; see the listening event */
     const char *models; /* folder of client_infer_* and server_infer_* */
+    /* Or the one pair to serve (model/bundle.h). kerf_cloud_open() takes what
+     * is in it; after an error the caller finishes what is left. Not for the
+     * reference's wire. */
+    struct kerf_pair *pair;
     kerf_engine_opts engine;
     int workers;         /* engine threads; 0: one per core, 4 at most */
     int window;          /* requests in flight per edge; 0: 16 */

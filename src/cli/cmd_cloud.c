@@ -4,6 +4,7 @@
 #include "cli/cmd.h"
 
 #include "base/log.h"
+#include "cli/cut_cmd.h"
 #include "cli/json_line.h"
 #include "cli/show.h"
 #include "kerf/cloud.h"
@@ -206,6 +207,8 @@ static struct {
     const char *edge_host;
     int edge_port;
     bool legacy, models_given;
+    kerf_cut_flags cut; /* --model, --cut, --card */
+    kerf_pair pair;
     kerf_cmd_common common;
 } args = {.ui = {.models = DEFAULT_MODELS},
           .o = {.host = "127.0.0.1",
@@ -213,7 +216,8 @@ static struct {
                 .models = DEFAULT_MODELS,
                 .handle_signals = true},
           .edge_host = "127.0.0.1",
-          .edge_port = 8081};
+          .edge_port = 8081,
+          .cut = {.rules = KERF_RULES_DEFAULTS}};
 
 static const kerf_opt table[] = {
     {.name = "cloud-host",
@@ -233,6 +237,21 @@ static const kerf_opt table[] = {
      .given = &args.models_given,
      .value = "DIR",
      .help = "folder of client_infer_* and server_infer_*, watched"},
+    {.name = "model",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.cut.arg[0],
+     .value = "MODEL",
+     .help = "cut this whole model and serve it, instead of a folder"},
+    {.name = "cut",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.cut.at,
+     .value = "NAME[,NAME...]",
+     .help = "where, as kerf cut lists it: tensors, or a number"},
+    {.name = "card",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.cut.rules.card,
+     .value = "FILE",
+     .help = "with --model (default NAME.kerf.json beside it)"},
     {.kind = KERF_OPT_GROUP, .help = "Capacity"},
     {.name = "workers",
      .kind = KERF_OPT_INT,
@@ -303,6 +322,40 @@ static const kerf_command command = {
     .opt = table,
     .opt_count = sizeof table / sizeof *table};
 
+/* --model and --cut, or neither. Returns -1: go on. */
+static int
+check_cut(void)
+{
+    const kerf_cut_flags *f = &args.cut;
+
+    if ((f->arg[0] == NULL) != (f->at == NULL))
+        return kerf_usage_error("cloud", "--model and --cut go together");
+    if (f->arg[0] == NULL && f->rules.card != NULL)
+        return kerf_usage_error("cloud", "--card goes with --model");
+    if (f->arg[0] != NULL && args.models_given)
+        return kerf_usage_error("cloud", "--model or --models, not both");
+    if (f->arg[0] != NULL && args.legacy)
+        return kerf_usage_error("cloud", "--model does not go with --legacy: "
+                                         "kerf cut writes files for it");
+    return -1;
+}
+
+/* Cuts on the fly. */
+static kerf_err
+make_pair(kerf_detail *why)
+{
+    kerf_err err;
+
+    args.cut.engine = args.o.engine;
+    args.cut.common = args.common;
+    err = kerf_cut_cmd_pair(&args.cut, &args.pair, why);
+    if (err == KERF_OK) {
+        args.o.pair = &args.pair;
+        args.ui.models = args.cut.arg[0];
+    }
+    return err;
+}
+
 int
 kerf_cmd_cloud(int argc, char **argv)
 {
@@ -313,8 +366,11 @@ kerf_cmd_cloud(int argc, char **argv)
                                 .edge = on_edge,
                                 .shipped = on_shipped,
                                 .refused = on_refused};
+    kerf_detail why = {{0}};
     int status = kerf_opts_parse(&command, argc, argv);
 
+    if (status < 0)
+        status = check_cut();
     if (status >= 0)
         return status;
     kerf_cmd_apply(&args.common, &args.o.engine);
@@ -326,6 +382,12 @@ kerf_cmd_cloud(int argc, char **argv)
     }
     ui->models = args.o.models;
     ui->legacy = args.legacy;
+    if (args.cut.at != NULL) {
+        kerf_err err = make_pair(&why);
+
+        if (err != KERF_OK)
+            return kerf_cmd_failed(err, &why);
+    }
     if (!ui->quiet)
         events.answered = on_answered;
     kerf_term_init(&ui->term, stdout);
@@ -333,6 +395,7 @@ kerf_cmd_cloud(int argc, char **argv)
     status = args.legacy ? serve_legacy(&args.o, args.edge_host, args.edge_port,
                                         &events)
                          : serve(&args.o, &events);
+    kerf_pair_fini(&args.pair);
     (void)pthread_mutex_destroy(&ui->lock);
     return status;
 }

@@ -33,17 +33,19 @@ check_modes(const kerf_cut_flags *f)
     if (makes && f->out == NULL)
         return kerf_usage_error("cut", "--out DIR is missing");
     if (!makes &&
-        (f->out != NULL || f->name != NULL || f->force || f->no_proof))
+        (f->out != NULL || f->name != NULL || f->force || f->no_proof)) {
         return kerf_usage_error("cut", "--%s goes with --at or --join",
                                 f->out != NULL    ? "out"
                                 : f->name != NULL ? "name"
                                 : f->force        ? "force"
                                                   : "no-proof");
-    if (!proves && (f->input.count > 0 || f->has_tolerance))
+    }
+    if (!proves && (f->input.count > 0 || f->has_tolerance)) {
         return kerf_usage_error("cut",
                                 "--%s goes with a proof: --at, --join "
                                 "or --prove",
                                 f->input.count > 0 ? "input" : "tolerance");
+    }
     if (f->svg != NULL && modes > 0)
         return kerf_usage_error("cut", "--svg draws the list of cuts: not "
                                        "with --at, --prove, --info or --join");

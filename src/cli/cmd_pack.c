@@ -279,11 +279,12 @@ kerf_cmd_pack(int argc, char **argv)
     if (f.out != NULL && f.count > 1)
         return kerf_usage_error("pack", "--out: one file at a time");
     for (size_t i = 0; i < f.count && f.remove; i++) {
-        if (kerf_cmd_is_dir(f.path[i]))
+        if (kerf_cmd_is_dir(f.path[i])) {
             return kerf_usage_error("pack",
                                     "--remove: %s is a folder, which "
                                     "is not removed",
                                     f.path[i]);
+        }
     }
     job = (kerf_pack_job){.format = (kerf_pack_format)f.format,
                           .level = f.level,

@@ -33,6 +33,14 @@ KERF_NODISCARD kerf_err kerf_cut_cmd_type(const kerf_cut_flags *f,
                                           kerf_cut_model *m,
                                           kerf_engine **engine,
                                           kerf_detail *why);
+/* The cut that --at names; *cut is finished first. Errors: kerf_cut_at()'s. */
+KERF_NODISCARD kerf_err kerf_cut_cmd_find(const kerf_cut_flags *f,
+                                          const kerf_cut_model *m,
+                                          kerf_cut *cut, kerf_detail *why);
+/* f->arg[0] cut at f->at, in memory, and proved. The caller owns *pair ->
+ * kerf_pair_fini(). Errors: those of cut/make.h and cut/prove.h. */
+KERF_NODISCARD kerf_err kerf_cut_cmd_pair(const kerf_cut_flags *f,
+                                          kerf_pair *pair, kerf_detail *why);
 /* The model's note, if any, as one line on stderr. */
 void kerf_cut_cmd_note(const kerf_cut_model *m);
 kerf_proof_opts kerf_cut_cmd_proof(const kerf_cut_flags *f);

@@ -165,11 +165,12 @@ print_text(const kerf_cut_model *m, const kerf_cut_info *info)
         (void)printf("%-12sONNX, IR version %lld, opset %s", "format",
                      (long long)info->ir_version, version);
         for (size_t i = 0; i < info->opset_count; i++) {
-            if (info->opset[i].domain[0] != '\0')
+            if (info->opset[i].domain[0] != '\0') {
                 (void)printf(
                     ", %s %lld",
                     kerf_text_safe(safe, sizeof safe, info->opset[i].domain),
                     (long long)info->opset[i].version);
+            }
         }
         (void)printf("\n");
     } else {

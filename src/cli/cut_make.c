@@ -76,8 +76,9 @@ split_names(char *text, const kerf_graph *g, const char **name, size_t most,
                       : kerf_fail(why, KERF_EINVAL, "--at: a name is missing");
 }
 
-static kerf_err
-find_cut(const kerf_cut_flags *f, struct job *j, kerf_detail *why)
+kerf_err
+kerf_cut_cmd_find(const kerf_cut_flags *f, const kerf_cut_model *m,
+                  kerf_cut *cut, kerf_detail *why)
 {
     const char *name[KERF_PORTS_MAX];
     char *text = strdup(f->at);
@@ -86,10 +87,10 @@ find_cut(const kerf_cut_flags *f, struct job *j, kerf_detail *why)
 
     if (text == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory for names");
-    err = split_names(text, j->model.graph, name, KERF_PORTS_MAX, &count, why);
-    kerf_cut_fini(&j->cut);
+    err = split_names(text, m->graph, name, KERF_PORTS_MAX, &count, why);
+    kerf_cut_fini(cut);
     if (err == KERF_OK)
-        err = kerf_cut_at(j->model.graph, name, count, &j->cut, why);
+        err = kerf_cut_at(m->graph, name, count, cut, why);
     free(text);
     return err;
 }
@@ -115,7 +116,7 @@ prepare_cut(const kerf_cut_flags *f, struct job *j, kerf_detail *why)
     if (err == KERF_OK && f->no_proof) {
         err = kerf_cut_type(&j->model, NULL, why);
         if (err == KERF_OK)
-            err = find_cut(f, j, why);
+            err = kerf_cut_cmd_find(f, &j->model, &j->cut, why);
         if (err != KERF_OK || is_typed(j))
             return err;
     }
@@ -123,7 +124,7 @@ prepare_cut(const kerf_cut_flags *f, struct job *j, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_cut_cmd_type(f, &j->model, &j->engine, why);
     j->engine_ns = kerf_now_ns() - start;
-    return err == KERF_OK ? find_cut(f, j, why) : err;
+    return err == KERF_OK ? kerf_cut_cmd_find(f, &j->model, &j->cut, why) : err;
 }
 
 static kerf_make_opts
@@ -189,11 +190,12 @@ add_files(json_t *o, const struct job *j)
 {
     json_t *list = json_array();
 
-    for (size_t i = 0; i < j->files.count; i++)
+    for (size_t i = 0; i < j->files.count; i++) {
         (void)json_array_append_new(
             list, json_pack("{s:o, s:I}", "name",
                             kerf_json_text(j->files.file[i].name), "bytes",
                             (json_int_t)j->files.file[i].size));
+    }
     (void)json_object_set_new(o, "files", list);
 }
 

@@ -264,11 +264,12 @@ kerf_cut_plot(const kerf_cut_list *list, const char *path, kerf_detail *why)
 
     for (size_t i = 0; i < list->cuts.count && !any; i++)
         any = list->cuts.cut[i].bytes_known;
-    if (!any)
+    if (!any) {
         return kerf_fail(why, KERF_EINVAL,
                          "--svg: no cut has a size that is known%s%s",
                          list->model->note.text[0] == '\0' ? "" : ": ",
                          list->model->note.text);
+    }
     if (n < 0 || (size_t)n >= sizeof temp)
         return kerf_fail(why, KERF_ETOOBIG, "--svg: path too long");
     fd = mkostemps(temp, 4, O_CLOEXEC);

@@ -246,11 +246,12 @@ show_summary(const kerf_cut_list *list, const kerf_term *t, const char *path)
     (void)fprintf(t->out, "\n%zu cuts", count);
     if (list->refused > 0)
         (void)fprintf(t->out, ", %zu refused", list->refused);
-    if (m->input_bytes > 0)
+    if (m->input_bytes > 0) {
         (void)fprintf(t->out,
                       "; %zu cross less (<) than the input itself: %s%s", below,
                       kerf_cut_bytes_text(text, m->input_bytes),
                       m->image_port != KERF_PORTS_MAX ? ", u8" : "");
+    }
     (void)fputs("; *: the least so far\n", t->out);
     if (list->smallest == count)
         return;

@@ -4,6 +4,7 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ struct finding {
 struct known { /* the loader's memory of the folder */
     char name[KERF_NAME_MAX];
     uint64_t stamp;
+    int64_t newest_ns;
 };
 
 struct kerf_registry {
@@ -62,25 +64,34 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
     (void)pthread_mutex_unlock(&r->lock);
 }
 
+/* Compiles, proves and reports a pair that was read; takes what is in it. */
 static void
-load_one(kerf_registry *r, const char *name, uint64_t stamp, int64_t newest_ns)
+load_pair(kerf_registry *r, const char *name, kerf_pair *pair, kerf_err err,
+          kerf_detail *why, const struct known *at)
 {
-    kerf_pair pair = {0};
     kerf_served *served = NULL;
-    kerf_detail why = {{0}};
-    kerf_err err = kerf_pair_read(&pair, r->opts.dir, name, &why);
 
     if (err == KERF_OK)
-        err = kerf_served_new(&served, r->opts.engine, &pair, r->opts.workers,
-                              r->opts.slots_max, &why);
+        err = kerf_served_new(&served, r->opts.engine, pair, r->opts.workers,
+                              r->opts.slots_max, why);
     if (err == KERF_OK) {
-        served->stamp = stamp;
-        served->newest_ns = newest_ns;
-    } else if (why.text[0] == '\0') {
-        (void)kerf_fail(&why, err, "%s", kerf_err_text(err));
+        served->stamp = at->stamp;
+        served->newest_ns = at->newest_ns;
+    } else if (why->text[0] == '\0') {
+        (void)kerf_fail(why, err, "%s", kerf_err_text(err));
     }
-    kerf_pair_fini(&pair);
-    add_finding(r, name, served, err, &why);
+    kerf_pair_fini(pair);
+    add_finding(r, name, served, err, why);
+}
+
+static void
+load_one(kerf_registry *r, const struct known *at)
+{
+    kerf_pair pair = {0};
+    kerf_detail why = {{0}};
+    kerf_err err = kerf_pair_read(&pair, r->opts.dir, at->name, &why);
+
+    load_pair(r, at->name, &pair, err, &why, at);
 }
 
 static struct known *
@@ -146,7 +157,8 @@ scan(kerf_registry *r, kerf_detail *why)
             (void)strncpy(k->name, names.name[i], sizeof k->name - 1);
         }
         k->stamp = stamp;
-        load_one(r, names.name[i], stamp, newest_ns);
+        k->newest_ns = newest_ns;
+        load_one(r, k);
     }
     kerf_names_free(&names);
     return KERF_OK;
@@ -255,12 +267,29 @@ deliver(void *ctx)
     }
 }
 
+/* The folder, and the thread that follows it. */
+static kerf_err
+follow_folder(kerf_registry *r, kerf_detail *why)
+{
+    kerf_err err;
+
+    /* Watch first: a change during the scan must not be missed. */
+    err = kerf_folder_watch_new(&r->watch, r->loop, r->opts.dir, QUIET_MS,
+                                ask_scan, r, why);
+    if (err == KERF_OK)
+        err = scan(r, why);
+    if (err == KERF_OK && pthread_create(&r->loader, NULL, run_loader, r) != 0)
+        err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+    r->loader_runs = err == KERF_OK;
+    return err;
+}
+
 kerf_err
 kerf_registry_new(kerf_registry **out, kerf_loop *loop,
                   const kerf_registry_opts *opts, kerf_detail *why)
 {
     kerf_registry *r = calloc(1, sizeof *r);
-    kerf_err err;
+    kerf_err err = KERF_OK;
 
     if (r == NULL)
         return KERF_ENOMEM;
@@ -269,18 +298,20 @@ kerf_registry_new(kerf_registry **out, kerf_loop *loop,
     r->deliver = (kerf_post){.fn = deliver, .ctx = r};
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->wanted, NULL);
-    /* Watch first: a change during the scan must not be missed. */
-    err = kerf_folder_watch_new(&r->watch, loop, opts->dir, QUIET_MS, ask_scan,
-                                r, why);
-    if (err == KERF_OK)
-        err = scan(r, why);
-    if (err == KERF_OK && pthread_create(&r->loader, NULL, run_loader, r) != 0)
-        err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+    if (opts->pair != NULL) {
+        const struct known only = {.stamp = 1};
+        kerf_detail failed = {{0}};
+        char name[KERF_NAME_MAX];
+
+        (void)snprintf(name, sizeof name, "%s", opts->pair->manifest.name);
+        load_pair(r, name, opts->pair, KERF_OK, &failed, &only);
+    } else {
+        err = follow_folder(r, why);
+    }
     if (err != KERF_OK) {
         kerf_registry_free(r);
         return err;
     }
-    r->loader_runs = true;
     *out = r;
     return KERF_OK;
 }

@@ -16,6 +16,7 @@ typedef struct kerf_registry kerf_registry;
 
 typedef struct kerf_registry_opts {
     const char *dir;
+    kerf_pair *pair; /* NULL, or what is served instead of a folder: taken */
     kerf_engine *engine;
     size_t workers, slots_max;
     void *ctx;

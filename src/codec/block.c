@@ -287,13 +287,14 @@ decode_words(kerf_block_coder *bc, uint8_t *out, size_t len, kerf_rd *r,
             return KERF_ECORRUPT;
         words = bc->words;
     }
-    if (how & AS_SAME)
+    if (how & AS_SAME) {
         err = words_len <= KERF_WORDS_BYTES_MOST
                   ? take_same(words, words_len, r, e)
                   : KERF_ECORRUPT;
-    else
+    } else {
         err =
             kerf_words_decode(bc->coder, words, words_len, as, r->at, r->left);
+    }
     if (err == KERF_OK && (how & AS_SIDE))
         scatter(out, side, gaps.at, words);
     return err;

@@ -276,11 +276,12 @@ kerf_err
 kerf_kwz_checked(kerf_kwz_reader *kr, const kerf_kwz_block *block,
                  uint64_t hash, kerf_detail *why)
 {
-    if ((uint32_t)hash != block->check)
+    if ((uint32_t)hash != block->check) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "the block at byte %llu of the file is damaged: its "
                          "check does not match",
                          (unsigned long long)block->offset);
+    }
     kr->chain = kwz_chain(kr->chain, hash);
     kr->checked++;
     return KERF_OK;

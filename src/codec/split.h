@@ -7,10 +7,9 @@
  *     f16   number: exponent, sign, 2 bits      rest: 1 byte
  *     bf16  number: exponent                    rest: 1 byte
  *
- * f32 is exact for every bit pattern, NaN, -0 and denormals too, but for tensors
- * with both an exponent of all ones and one of zero: they do not fit. The others
- * take what is finite, also after rounding.
- * Threads: pure.
+ * f32 is exact for every bit pattern, NaN, -0 and denormals too, but for
+ * tensors with both an exponent of all ones and one of zero: they do not fit.
+ * The others take what is finite, also after rounding. Threads: pure.
  */
 #ifndef KERF_CODEC_SPLIT_H
 #define KERF_CODEC_SPLIT_H

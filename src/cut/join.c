@@ -46,12 +46,13 @@ check_names(const kerf_fresh *files, kerf_format format, const char *name,
     char file[KERF_PART_NAME];
     char safe[KERF_NAME_MAX];
 
-    if (!kerf_text_is_name(name) || strlen(name) >= KERF_NAME_MAX)
+    if (!kerf_text_is_name(name) || strlen(name) >= KERF_NAME_MAX) {
         return kerf_fail(why, KERF_EINVAL,
                          "--name %s: a model's name is 1 to %d of letters, "
                          "digits, '.', '_', '-'",
                          kerf_text_safe(safe, sizeof safe, name),
                          KERF_NAME_MAX - 1);
+    }
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         kerf_err err;
 
@@ -129,11 +130,12 @@ prove(struct joined *j, const kerf_cut_model *head, const kerf_cut_model *tail,
 
     if (err == KERF_OK)
         err = kerf_prover_check(*prover, &a, &b, &made->proof, why);
-    if (err == KERF_OK && !made->proof.ok)
+    if (err == KERF_OK && !made->proof.ok) {
         err = kerf_fail(why, KERF_EMISMATCH,
                         "the joined model is not its halves, nothing was "
                         "written: %s",
                         made->proof.why.text);
+    }
     made->prove_ns = kerf_now_ns() - start;
     return err;
 }

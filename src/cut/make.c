@@ -104,11 +104,12 @@ claim_names(const kerf_fresh *files, const kerf_cut_model *m, const char *name,
             if (ours)
                 err = kerf_fresh_claim(files, file, why);
             else if (kerf_path_join(path, files->dir, file) == KERF_OK &&
-                     kerf_fs_exists(path) && r != KERF_ROLE_CARD)
+                     kerf_fs_exists(path) && r != KERF_ROLE_CARD) {
                 err = kerf_fail(why, KERF_EINVAL,
                                 "%s is there, a pair of the other format: "
                                 "remove it, or give another --name",
                                 path);
+            }
         }
     }
     for (int i = 0; i < KERF_HALF_COUNT && m->has_card && err == KERF_OK; i++) {

@@ -238,11 +238,12 @@ load_for(struct check *c, const kerf_tensor *cross, size_t count,
     if (err != KERF_OK)
         return kerf_fail_in(why, err, "tail");
     for (size_t i = 0; i < count; i++) {
-        if (kerf_net_in(c->tail, i)->dtype != cross[i].dtype)
+        if (kerf_net_in(c->tail, i)->dtype != cross[i].dtype) {
             return kerf_fail(why, KERF_EMISMATCH,
                              "output %zu of the head is %s, the tail takes %s",
                              i, kerf_dtype_name(cross[i].dtype),
                              kerf_dtype_name(kerf_net_in(c->tail, i)->dtype));
+        }
     }
     return KERF_OK;
 }

@@ -111,11 +111,12 @@ take_said(kerf_cut_model *m, uint32_t value, const kerf_out_shape *out)
 {
     const kerf_value *v = &m->graph->value[value];
 
-    if (out->is_known)
+    if (out->is_known) {
         kerf_graph_set_type(m->graph, value,
                             v->type == KERF_VALUE_TENSOR ? v->dtype
                                                          : out->dtype,
                             &out->shape, m->is_settled ? &out->fixed : NULL);
+    }
 }
 
 static void

@@ -143,8 +143,7 @@ KERF_NODISCARD kerf_err kerf_graph_write(const kerf_graph *g,
  * *value: new array -> free(): the value of each output. Values of names that
  * are written more than once are left out. */
 KERF_NODISCARD kerf_err kerf_graph_write_probe(const kerf_graph *g,
-                                               bool is_hollow,
-                                               kerf_rope *graph,
+                                               bool is_hollow, kerf_rope *graph,
                                                kerf_rope *weights,
                                                uint32_t **value, size_t *count,
                                                kerf_detail *why);

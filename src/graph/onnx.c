@@ -181,11 +181,12 @@ static bool
 is_of_wire(const struct reader *rd, const kerf_onnx_fields *fields,
            const kerf_wire_field *f)
 {
-    if (fields == &rd->k->graph)
+    if (fields == &rd->k->graph) {
         return f->wire == 2 || !(f->number == ONNX_GRAPH_NODE ||
                                  f->number == ONNX_GRAPH_PARAM ||
                                  (f->number >= ONNX_GRAPH_INPUT &&
                                   f->number <= ONNX_GRAPH_SPARSE));
+    }
     return f->number == ONNX_MODEL_IR_VERSION
                ? f->wire == 0
                : f->wire == 2 || !(f->number == ONNX_MODEL_GRAPH ||

@@ -107,21 +107,23 @@ compare(const struct merge *m, const kerf_wire_field *head,
     kerf_err err = KERF_OK;
 
     if (tail->number == ONNX_MODEL_OPSET &&
-        opset_version(head) != opset_version(tail))
+        opset_version(head) != opset_version(tail)) {
         return kerf_fail(
             m->j->why, KERF_EMISMATCH,
             "opset of domain '%s': the head has %" PRId64 ", the tail %" PRId64,
             kerf_onnx_show(name, kerf_onnx_field_text(tail->bytes, tail->len,
                                                       ONNX_OPSET_DOMAIN)),
             opset_version(head), opset_version(tail));
+    }
     if (tail->number == ONNX_MODEL_FUNCTION)
         err = kerf_onnx_equal(m->j, KERF_ONNX_FUNCTION, head, tail, &is_same);
-    if (err == KERF_OK && !is_same)
+    if (err == KERF_OK && !is_same) {
         err = kerf_fail(
             m->j->why, KERF_EMISMATCH,
             "function '%s' is one in the head and another in the tail",
             kerf_onnx_show(name, kerf_onnx_field_text(tail->bytes, tail->len,
                                                       ONNX_FUNCTION_NAME)));
+    }
     return err;
 }
 
@@ -155,11 +157,12 @@ kerf_onnx_join_model(kerf_onnx_joint *j, kerf_rope *graph, kerf_rope *model)
     struct merge m = {.j = j};
     kerf_err err;
 
-    if (head->ir_version != tail->ir_version)
+    if (head->ir_version != tail->ir_version) {
         return kerf_fail(j->why, KERF_EMISMATCH,
                          "the head's ir_version is %" PRId64
                          ", the tail's %" PRId64,
                          head->ir_version, tail->ir_version);
+    }
     err = kerf_graph_new(&m.keys, KERF_FORMAT_ONNX, &kerf_graph_onnx);
     if (err != KERF_OK)
         return kerf_fail(j->why, err, "no memory to join two models");

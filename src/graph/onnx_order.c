@@ -147,11 +147,12 @@ sort_given(struct sort *s)
     if (s->given_count > 1)
         qsort(s->given, s->given_count, sizeof *s->given, compare);
     for (size_t i = 1; i < s->given_count; i++) {
-        if (compare(&s->given[i - 1], &s->given[i]) == 0)
+        if (compare(&s->given[i - 1], &s->given[i]) == 0) {
             return kerf_fail(s->why, KERF_ECORRUPT,
                              "'%s' is given twice: in ONNX a name has one "
                              "meaning",
                              kerf_onnx_show(name, s->given[i].name));
+        }
     }
     return KERF_OK;
 }

@@ -278,12 +278,13 @@ kerf_onnx_check_size(const kerf_rope *rope, kerf_detail *why)
 {
     if (rope->bad)
         return kerf_fail(why, KERF_ENOMEM, "no memory to write a model");
-    if (rope->len >= KERF_MODEL_BYTES_MAX)
+    if (rope->len >= KERF_MODEL_BYTES_MAX) {
         return kerf_fail(
             why, KERF_ETOOBIG,
             "this part would have %zu bytes, and an .onnx has less "
             "than 2 GiB with its weights inside: cut elsewhere",
             rope->len);
+    }
     return KERF_OK;
 }
 

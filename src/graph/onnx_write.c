@@ -126,12 +126,13 @@ check_inputs(const struct writer *w)
         const kerf_value *v = &w->g->value[w->part->in[i]];
         char name[KERF_ONNX_SHOWN];
 
-        if (v->type == KERF_VALUE_UNTYPED)
+        if (v->type == KERF_VALUE_UNTYPED) {
             return kerf_fail(
                 w->why, KERF_ENOTSUP,
                 "neither the engine nor the file says the type of '%s': put "
                 "the model through onnx.shape_inference.infer_shapes() first",
                 kerf_text_safe(name, sizeof name, v->name));
+        }
     }
     return KERF_OK;
 }
@@ -326,11 +327,12 @@ put_ports(struct writer *w, kerf_rope *graph)
         kerf_onnx_put_info(graph, ONNX_GRAPH_INPUT, w->g, p->in[i],
                            w->in_name[i] != NULL ? w->in_name[i]
                                                  : w->g->value[p->in[i]].name);
-    for (size_t i = 0; i < p->out_count; i++)
+    for (size_t i = 0; i < p->out_count; i++) {
         kerf_onnx_put_info(graph, ONNX_GRAPH_OUTPUT, w->g, p->out[i],
                            w->out_name[i] != NULL
                                ? w->out_name[i]
                                : w->g->value[p->out[i]].name);
+    }
     if (w->k->ir_version > KERF_ONNX_IR_LISTED)
         return;
     for (size_t i = 0; i < w->k->graph.count; i++) {

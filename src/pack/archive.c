@@ -287,11 +287,12 @@ unpack_entry(struct both *b, struct archive *a, struct archive_entry *e,
                          "it holds a name that cannot be read");
     if (archive_entry_hardlink(e) != NULL ||
         (archive_entry_filetype(e) != AE_IFREG &&
-         archive_entry_filetype(e) != AE_IFDIR))
+         archive_entry_filetype(e) != AE_IFDIR)) {
         return kerf_fail(b->why, KERF_ENOTSUP,
                          "it holds '%s', a link or a device, which kerf does "
                          "not make: nothing was unpacked",
                          kerf_text_safe(safe, sizeof safe, given));
+    }
     if (archive_entry_filetype(e) == AE_IFREG)
         return unpack_file(b, a, e, nest, result);
     memcpy(name, given, len + 1); /* folders end with a slash */

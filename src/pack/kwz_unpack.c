@@ -65,11 +65,12 @@ take(void *ctx, size_t slot, bool *more, kerf_detail *why)
         return kerf_fail(why, KERF_ECORRUPT, "a file without a last block");
     s->block = u->record.block;
     u->file_ended = s->block.is_last;
-    if (s->block.len > u->job->most - u->result->out)
+    if (s->block.len > u->job->most - u->result->out) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "it unpacks to more than %llu bytes: --max-size for "
                          "more",
                          (unsigned long long)u->job->most);
+    }
     u->result->out += s->block.len;
     if (s->block.len > 0 && u->is_dir)
         return kerf_fail(why, KERF_ECORRUPT, "a folder with bytes");

@@ -171,11 +171,12 @@ kerf_pack(const kerf_pack_job *job, const char *path, kerf_pack_result *result,
     kerf_err err;
 
     *result = (kerf_pack_result){.format = job->format};
-    if (is_dir && streams)
+    if (is_dir && streams) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s is a folder: --format kwz, zip or tar.gz packs "
                          "folders",
                          path);
+    }
     err = name_packed(job, path, result->to, why);
     if (err == KERF_OK && strcmp(path, "-") == 0) {
         if (!streams && job->format != KERF_PACK_KWZ)
@@ -222,25 +223,26 @@ tell_format(const kerf_map *map, const char *path, kerf_pack_format *format,
 {
     if (begins(map, "KWZ", 3))
         *format = KERF_PACK_KWZ;
-    else if (begins(map, "\x1f\x8b", 2))
+    else if (begins(map, "\x1f\x8b", 2)) {
         *format =
             kerf_path_ends(path, ".tar.gz") || kerf_path_ends(path, ".tgz")
                 ? KERF_PACK_TAR_GZ
                 : KERF_PACK_GZIP;
-    else if (begins(map, "BZh", 3))
+    } else if (begins(map, "BZh", 3)) {
         *format = KERF_PACK_BZ2;
-    else if (begins(map,
-                    "\xfd"
-                    "7zXZ\0",
-                    6))
+    } else if (begins(map,
+                      "\xfd"
+                      "7zXZ\0",
+                      6)) {
         *format = KERF_PACK_XZ;
-    else if (begins(map, "PK\3\4", 4) || begins(map, "PK\5\6", 4))
+    } else if (begins(map, "PK\3\4", 4) || begins(map, "PK\5\6", 4)) {
         *format = KERF_PACK_ZIP;
-    else if (begins(map, "\x28\xb5\x2f\xfd", 4))
+    } else if (begins(map, "\x28\xb5\x2f\xfd", 4)) {
         *format = KERF_PACK_ZST;
-    else
+    } else {
         return kerf_fail(why, KERF_ENOTSUP,
                          "it is none of kwz, gzip, bz2, xz, zip, tar.gz, zst");
+    }
     return KERF_OK;
 }
 
@@ -273,11 +275,12 @@ name_unpacked(const kerf_pack_job *job, const char *path,
         memcpy(to, "-", 2);
         return KERF_OK;
     }
-    if (!kerf_path_ends(base, suffix) || strlen(base) == strlen(suffix))
+    if (!kerf_path_ends(base, suffix) || strlen(base) == strlen(suffix)) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s is %s, and does not end with %s: --out - writes "
                          "it to standard output",
                          path, kerf_pack_names[format], suffix);
+    }
     (void)snprintf(name, sizeof name, "%.*s",
                    (int)(strlen(base) - strlen(suffix)), base);
     name_dir(job, path, dir);

@@ -87,11 +87,12 @@ kerf_sink_open(kerf_sink *sink, const char *path, bool is_new, uint64_t most,
 kerf_err
 kerf_sink_write(kerf_sink *sink, const void *data, size_t len, kerf_detail *why)
 {
-    if (len > sink->most - sink->len)
+    if (len > sink->most - sink->len) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "it unpacks to more than %llu bytes: --max-size for "
                          "more",
                          (unsigned long long)sink->most);
+    }
     sink->len += len;
     return kerf_write_all(sink->fd, data, len, sink->path, why);
 }

@@ -218,11 +218,12 @@ move_one(const kerf_nest *nest, const char *name, bool only_look,
     if (err != KERF_OK)
         return refuse(why, err, name, "a name that is too long");
     if (only_look) {
-        if (kerf_fs_exists(to) && (!nest->force || kerf_fs_is_dir(to)))
+        if (kerf_fs_exists(to) && (!nest->force || kerf_fs_is_dir(to))) {
             return kerf_fail(why, KERF_EINVAL, "%s is there already%s", to,
                              kerf_fs_is_dir(to)
                                  ? ": --out DIR for another place"
                                  : ": --force to overwrite");
+        }
         return KERF_OK;
     }
     if (rename(from, to) != 0)

@@ -41,7 +41,7 @@ def is_set(want):
     return want.ndim == 2 and want.shape[1] in (4, 6)
 
 
-def compare(want, got, exact):
+def compare(want, got, exact, tolerance):
     """None, or what is wrong with an answer."""
     if len(want) != len(got):
         return f"{len(got)} outputs, not {len(want)}"
@@ -53,20 +53,20 @@ def compare(want, got, exact):
         if exact:
             return f"output {i} is off by {np.abs(a.astype(float) - b).max():.3g}"
         try:
-            (oracles.check_same_boxes if is_set(a) else oracles.check_close)(b, a, 1e-5)
+            (oracles.check_same_boxes if is_set(a) else oracles.check_close)(b, a, tolerance)
         except AssertionError:
-            return f"output {i} is off by {np.abs(a.astype(float) - b).max():.3g}, over 1e-5"
+            return f"output {i} is off by {np.abs(a.astype(float) - b).max():.3g}, over {tolerance:g}"
     return None
 
 
-def check(wants, inputs, head, tail, exact):
+def check(wants, inputs, head, tail, exact, tolerance):
     """Runs tail(head(x)); None, or what is wrong."""
     for want, one in zip(wants, inputs):
         names = [name for name, _, _ in head.inputs]
         between = head.run([one[name] for name in names])
         if len(between) != len(tail.inputs):
             return f"{len(between)} tensors come, the tail takes {len(tail.inputs)}"
-        if wrong := compare(want, tail.run(between), exact):
+        if wrong := compare(want, tail.run(between), exact, tolerance):
             return wrong
     return None
 
@@ -125,7 +125,8 @@ def work(job):
             net = opened(path)
             wants = [net.run(list(one.values())) for one in inputs]
         for i, (head, tail) in enumerate(job["halves"]):
-            wrong = check(wants, inputs, opened(Path(head)), opened(Path(tail)), exact)
+            nets = opened(Path(head)), opened(Path(tail))
+            wrong = check(wants, inputs, *nets, exact, job["tolerance"])
             wrongs[i] = wrongs[i] or (wrong and f"{label}: {wrong}")
     found["wrong"] = wrongs
     return found

@@ -61,6 +61,7 @@ class Subject:
     name: str
     path: Path
     refused: str = ""  # the whole model is to be refused with this
+    tolerance: float = 1e-5
 
     @property
     def format(self):
@@ -95,7 +96,10 @@ def prove(kerf, subject, row):
     status, listed, said = run_kerf(kerf, subject.path, *subject.flags(), "--json")
     if status != 0:
         raise Failure(said or f"status {status}")
-    status, proved, said = run_kerf(kerf, subject.path, *subject.flags(), "--prove", "--json")
+    more = ["--prove", "--json"]
+    if subject.tolerance > 1e-5:  # else Kerf's own, by what crosses
+        more += ["--tolerance", subject.tolerance]
+    status, proved, said = run_kerf(kerf, subject.path, *subject.flags(), *more)
     if not proved:
         raise Failure(said or f"status {status}, and nothing said")
     by_number = {one["cut"]: one for one in proved}
@@ -141,6 +145,7 @@ def ask_oracle(subject, made, halves, graph, folder, seed):
         "graph": str(graph),
         "shapes": subject.shapes,
         "seed": seed,
+        "tolerance": subject.tolerance,
         "cuts": [[t["name"] for t in one["tensors"]] for one in made],
         "halves": halves,
     }
@@ -207,10 +212,12 @@ def zoo_subjects(quick, names):
                 wanted.append((model, form))
     for line in sorted(lacking):
         print(f"cuts: {line}", file=sys.stderr)
-    return [
-        Subject(model.name, path, model.refused)
-        for (model, _), path in zip(wanted, zoo.ensure(wanted))
-    ]
+    return [subject_of(model, form, path) for (model, form), path in zip(wanted, zoo.ensure(wanted))]
+
+
+def subject_of(model, form, path):
+    refused = model.refused if form in model.refused_as else ""
+    return Subject(model.name, path, refused, model.tolerance)
 
 
 def shared_subjects(names):

@@ -37,7 +37,9 @@ class Model:
     forms: tuple = ("paddle", "json", "onnx")
     settle: int = 0  # images to take the normalisations' statistics from
     quick: bool = False
-    refused: str = ""  # Kerf does not cut it, and says this
+    refused: str = ""  # Kerf does not cut it, and says this ...
+    refused_as: tuple = ("paddle", "json", "onnx")  # ... in these forms
+    tolerance: float = 1e-5  # of an output's range: halves and integers round more
 
     def path(self, form, root=ROOT):
         return root / f"{self.name}.{form}" / f"{self.name}{SUFFIX[form]}"
@@ -54,8 +56,9 @@ def vision(name, size, kind=None, quick=False, settle=2, **args):
     )
 
 
-def small(name, kind, inputs, forms=("paddle", "json", "onnx"), settle=4, **args):
-    return Model(name, kind, args, inputs, forms, settle, quick=True)
+def small(name, kind, inputs, forms=("paddle", "json", "onnx"), settle=4, **more):
+    more.setdefault("args", {})
+    return Model(name, kind, inputs=inputs, forms=forms, settle=settle, quick=True, **more)
 
 
 def yolo(name, size, quick=False, **args):
@@ -63,15 +66,15 @@ def yolo(name, size, quick=False, **args):
     return Model(name, "nets.yolo", {"size": size, **args}, inputs, quick=quick)
 
 
-def by_hand(name, refused=""):
+def by_hand(name, **more):
     """A function of onnx_nets.py; its inputs stand in the file."""
-    return Model(f"onnx_{name}", f"onnx.{name}", forms=("onnx",), quick=True, refused=refused)
+    return Model(f"onnx_{name}", f"onnx.{name}", forms=("onnx",), quick=True, **more)
 
 
 OLD = ("paddle",)
 BY_HAND = (
     "torch_resnet torch_yolo torch_view attention keras early branch loop old external tied "
-    "quantised boxes lstm half lists"
+    "boxes lstm lists"
 )
 MODELS = [
     vision("resnet18", 224),
@@ -98,17 +101,39 @@ MODELS = [
         "nets.Several",
         {"colour": image(16), "depth": image(16, channels=1), "weight": (None, 4)},
     ),
-    small("shapes", "nets.Shapes", {"x": image(16)}),
-    small("transformer", "nets.Transformer", {"x": image(32)}, settle=0),
+    small(
+        "shapes",
+        "nets.Shapes",
+        {"x": image(16)},
+        refused="OpenVINO cannot read the model: Fail to convert slice",
+        refused_as=("json",),
+    ),
+    small(
+        "transformer",
+        "nets.Transformer",
+        {"x": image(32)},
+        settle=0,
+        refused=": ",  # the engine lacks unbind, or cannot convert unstack
+        refused_as=("paddle", "json"),
+    ),
     small("unet", "nets.UNet", {"x": image(32)}),
     small("reader", "nets.Reader", {"x": (None, 3, 32, 48)}),
     small("words", "nets.Words", {"ids:int64": (None, 7)}, settle=0),
     small("gate", "nets.Gate", {"x": image(16)}),
     small("in_place", "programs.in_place", {"x": image(8, 1)}, OLD, settle=0),
     small("loop", "programs.loop", {"x": (1, 6)}, OLD, settle=0),
-    small("branches", "programs.branches", {"x": (1, 6)}, OLD, settle=0),
+    small(
+        "branches",
+        "programs.branches",
+        {"x": (1, 6)},
+        OLD,
+        settle=0,
+        refused="OpenVINO cannot read the model: [condtionalblock_if]",
+    ),
     *map(by_hand, BY_HAND.split()),
     by_hand("function", refused="the engine lacks the op"),
+    by_hand("quantised", tolerance=1e-3),
+    by_hand("half", tolerance=1e-3),
 ]
 
 
