@@ -52,97 +52,91 @@ check_modes(const kerf_cut_flags *f)
     return -1;
 }
 
-static int
-parse(kerf_cut_flags *f, int argc, char **argv)
-{
-    const kerf_opt table[] = {
-        {.kind = KERF_OPT_GROUP, .help = "look"},
-        {.name = "svg",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->svg,
-         .value = "FILE",
-         .help = "draw bytes and parameters along the depth (gnuplot)"},
-        {.name = "info",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->info,
-         .help = "what the model is, instead of its cuts"},
-        {.name = "json",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->json,
-         .help = "one JSON object per line on stdout"},
-        {.kind = KERF_OPT_GROUP, .help = "cut"},
-        {.name = "at",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->at,
-         .value = "NAME[,NAME...]",
-         .help = "the tensors that cross, or the number of a cut"},
-        {.name = "join",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->join,
-         .help = "HEAD and TAIL become one model again"},
-        {.name = "out",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->out,
-         .value = "DIR",
-         .help = "where to write; made when it is not there"},
-        {.name = "name",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->name,
-         .help = "of the pair (default: the model's)"},
-        {.name = "force",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->force,
-         .help = "overwrite files that are there"},
-        {.kind = KERF_OPT_GROUP, .help = "prove"},
-        {.name = "prove",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->prove,
-         .help = "prove every cut of the list; nothing is written"},
-        {.name = "no-proof",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->no_proof,
-         .help = "write without a proof"},
-        {.name = "tolerance",
-         .kind = KERF_OPT_REAL,
-         .to = &f->tolerance,
-         .given = &f->has_tolerance,
-         .min = 0,
-         .max = 1,
-         .help = "parts of an output's range (default 1e-05 for f32)",
-         .no_default = true},
-        {.name = "input",
-         .kind = KERF_OPT_LIST,
-         .to = &f->input,
-         .help = "prove with these too: images, folders, .npy"},
-        {.name = "shape",
-         .kind = KERF_OPT_LIST,
-         .to = &f->shape,
-         .value = "NAME=1x3x224x224...",
-         .help = "of inputs that the model leaves open"},
-        KERF_RULES_ROWS(&f->rules),
-        KERF_CMD_ENGINE_OPTS(&f->engine, &f->common),
-        KERF_CMD_LOG_OPT(&f->common),
-    };
-    const kerf_command command = {.name = "cut",
-                                  .usage = "MODEL [--at NAME --out DIR] "
-                                           "[flags]\n"
-                                           "       kerf cut --join HEAD TAIL "
-                                           "--out DIR [flags]",
-                                  .about = about,
-                                  .opt = table,
-                                  .opt_count = sizeof table / sizeof *table,
-                                  .arg = f->arg,
-                                  .arg_least = 1,
-                                  .arg_most = 2,
-                                  .arg_name = "MODEL"};
-    int rc = kerf_opts_parse(&command, argc, argv);
+/* What the flags say; one command runs in a process. */
+static kerf_cut_flags args = {.rules = KERF_RULES_DEFAULTS};
 
-    if (rc < 0)
-        rc = check_modes(f);
-    if (rc < 0)
-        kerf_cmd_apply(&f->common, &f->engine);
-    return rc;
-}
+static const kerf_opt table[] = {
+    {.kind = KERF_OPT_GROUP, .help = "look"},
+    {.name = "svg",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.svg,
+     .value = "FILE",
+     .help = "draw bytes and parameters along the depth (gnuplot)"},
+    {.name = "info",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.info,
+     .help = "what the model is, instead of its cuts"},
+    {.name = "json",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.json,
+     .help = "one JSON object per line on stdout"},
+    {.kind = KERF_OPT_GROUP, .help = "cut"},
+    {.name = "at",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.at,
+     .value = "NAME[,NAME...]",
+     .help = "the tensors that cross, or the number of a cut"},
+    {.name = "join",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.join,
+     .help = "HEAD and TAIL become one model again"},
+    {.name = "out",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.out,
+     .value = "DIR",
+     .help = "where to write; made when it is not there"},
+    {.name = "name",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.name,
+     .help = "of the pair (default: the model's)"},
+    {.name = "force",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.force,
+     .help = "overwrite files that are there"},
+    {.kind = KERF_OPT_GROUP, .help = "prove"},
+    {.name = "prove",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.prove,
+     .help = "prove every cut of the list; nothing is written"},
+    {.name = "no-proof",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.no_proof,
+     .help = "write without a proof"},
+    {.name = "tolerance",
+     .kind = KERF_OPT_REAL,
+     .to = &args.tolerance,
+     .given = &args.has_tolerance,
+     .min = 0,
+     .max = 1,
+     .help = "parts of an output's range (default 1e-05 for f32)",
+     .no_default = true},
+    {.name = "input",
+     .kind = KERF_OPT_LIST,
+     .to = &args.input,
+     .help = "prove with these too: images, folders, .npy"},
+    {.name = "shape",
+     .kind = KERF_OPT_LIST,
+     .to = &args.shape,
+     .value = "NAME=1x3x224x224...",
+     .help = "of inputs that the model leaves open"},
+    KERF_RULES_ROWS(&args.rules),
+    KERF_CMD_ENGINE_OPTS(&args.engine, &args.common),
+    KERF_CMD_LOG_OPT(&args.common),
+};
+
+static const kerf_command command = {.name = "cut",
+                                     .usage =
+                                         "MODEL [--at NAME --out DIR] "
+                                         "[flags]\n"
+                                         "       kerf cut --join HEAD TAIL "
+                                         "--out DIR [flags]",
+                                     .about = about,
+                                     .opt = table,
+                                     .opt_count = sizeof table / sizeof *table,
+                                     .arg = args.arg,
+                                     .arg_least = 1,
+                                     .arg_most = 2,
+                                     .arg_name = "MODEL"};
 
 static bool
 has_rules(const kerf_rules *r)
@@ -243,26 +237,27 @@ show_list(const kerf_cut_flags *f)
 int
 kerf_cmd_cut(int argc, char **argv)
 {
-    static kerf_cut_flags f; /* large: lists of inputs */
     kerf_detail why = {{0}};
-    int rc;
+    int rc = kerf_opts_parse(&command, argc, argv);
 
-    f = (kerf_cut_flags){.rules = KERF_RULES_DEFAULTS};
-    rc = parse(&f, argc, argv);
+    if (rc < 0)
+        rc = check_modes(&args);
     if (rc >= 0)
         return rc;
+    kerf_cmd_apply(&args.common, &args.engine);
     /* A mistyped input is said before anything slow. */
-    if (f.input.count > 0) {
-        kerf_err err = kerf_source_check(f.input.item, f.input.count, &why);
+    if (args.input.count > 0) {
+        kerf_err err =
+            kerf_source_check(args.input.item, args.input.count, &why);
 
         if (err != KERF_OK)
             return kerf_cmd_failed(err, &why);
     }
-    if (f.join)
-        return kerf_cut_cmd_join(&f);
-    if (f.at != NULL)
-        return kerf_cut_cmd_at(&f);
-    if (f.prove)
-        return kerf_cut_cmd_prove(&f);
-    return f.info ? kerf_cut_cmd_info(&f) : show_list(&f);
+    if (args.join)
+        return kerf_cut_cmd_join(&args);
+    if (args.at != NULL)
+        return kerf_cut_cmd_at(&args);
+    if (args.prove)
+        return kerf_cut_cmd_prove(&args);
+    return args.info ? kerf_cut_cmd_info(&args) : show_list(&args);
 }

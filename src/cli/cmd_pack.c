@@ -226,6 +226,8 @@ run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
         if (err != KERF_OK)
             rc = kerf_cmd_failed(err, &why);
     }
+    job->progress = NULL;
+    job->ctx = NULL;
     if (fflush(stdout) != 0 || ferror(stdout)) {
         kerf_detail why;
 

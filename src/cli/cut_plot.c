@@ -82,11 +82,12 @@ put_range(FILE *to, const kerf_cut_list *list)
         high *= 10.0;
     (void)fprintf(to, "set yrange [%g:%g]\n", low, high);
     (void)fputs("set ytics (", to);
-    for (double at = low; at <= high; at *= 10.0) {
+    for (int i = 0; low <= high; i++) {
         char text[16];
 
-        (void)fprintf(to, "%s'%s' %g", at > low ? ", " : "",
-                      kerf_cut_bytes_text(text, (uint64_t)at), at);
+        (void)fprintf(to, "%s'%s' %g", i > 0 ? ", " : "",
+                      kerf_cut_bytes_text(text, (uint64_t)low), low);
+        low *= 10.0;
     }
     (void)fputs(")\n", to);
 }

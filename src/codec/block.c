@@ -106,7 +106,7 @@ gather(kerf_block_coder *bc, const kerf_block *b, const kerf_stretch *stretch,
 static size_t
 put_side(kerf_block_coder *bc, uint8_t *out, size_t len, int level)
 {
-    kerf_wr w = {.at = out, .left = 2 * KERF_VARINT_MOST};
+    kerf_wr w = {.at = out, .left = (size_t)2 * KERF_VARINT_MOST};
     uint8_t lengths[2 * KERF_VARINT_MOST];
     size_t packed = kerf_zstd_encode(bc->coder, out + sizeof lengths, len + 3,
                                      bc->side, len, zstd_level[level]);

@@ -253,7 +253,7 @@ safe_rounds(const struct stream s[HUF_STREAMS], const uint8_t *end)
         size_t in_left = (size_t)(end - s[i].in);
         size_t out_left = (size_t)(s[i].out_end - s[i].out);
         size_t in_rounds = in_left < FILL_LEN ? 0 : (in_left - FILL_LEN) / 7;
-        size_t out_rounds = out_left / (2 * LOOKUPS);
+        size_t out_rounds = out_left / ((size_t)2 * LOOKUPS);
 
         rounds = in_rounds < rounds ? in_rounds : rounds;
         rounds = out_rounds < rounds ? out_rounds : rounds;

@@ -108,7 +108,7 @@ kerf_err
 kerf_kwz_put_file(kerf_kwz_writer *kw, const kerf_kwz_file *file,
                   kerf_kwz_bytes *out)
 {
-    uint8_t payload[KERF_KWZ_NAME_MOST + 2 * KERF_VARINT_MOST];
+    uint8_t payload[KERF_KWZ_NAME_MOST + (size_t)2 * KERF_VARINT_MOST];
     kerf_wr p = {.at = payload, .left = sizeof payload};
     size_t name_len = strlen(file->name);
     kerf_wr w;
@@ -130,7 +130,7 @@ kerf_kwz_put_block(kerf_kwz_writer *kw, const kerf_kwz_block *block,
                    uint64_t hash, kerf_kwz_bytes *out)
 {
     kerf_wr w = begin_record(kw, KERF_KWZ_RECORD_HEAD);
-    kerf_wr b = grow(&kw->blocks, 2 * KERF_VARINT_MOST);
+    kerf_wr b = grow(&kw->blocks, (size_t)2 * KERF_VARINT_MOST);
     kerf_err err;
 
     if (kw->block_count == 0)
@@ -159,9 +159,9 @@ index_file(kerf_kwz_writer *kw, const kerf_segment *segments, size_t count)
 {
     size_t name_len = strlen(kw->name);
     size_t end = 0;
-    kerf_wr w =
-        grow(&kw->index, name_len + kw->blocks.len + KERF_VARINT_MOST * 4 +
-                             count * (2 * KERF_VARINT_MOST + 1));
+    kerf_wr w = grow(&kw->index,
+                     name_len + kw->blocks.len + (size_t)4 * KERF_VARINT_MOST +
+                         count * ((size_t)2 * KERF_VARINT_MOST + 1));
 
     kerf_wr_varint(&w, name_len);
     kerf_wr_bytes(&w, kw->name, name_len);

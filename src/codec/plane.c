@@ -72,7 +72,7 @@ split_step(uint8_t *const *plane, size_t at, const uint8_t *words,
 
 #pragma GCC unroll 8
     for (unsigned i = 0; i < width; i++) {
-        memcpy(&v[i], words + LANES * i, LANES);
+        memcpy(&v[i], words + (size_t)LANES * i, LANES);
         if (rotated)
             v[i] = turn(v[i], width, 1);
     }
@@ -80,8 +80,8 @@ split_step(uint8_t *const *plane, size_t at, const uint8_t *words,
     for (unsigned step = width; step > 1; step /= 2) {
 #pragma GCC unroll 4
         for (unsigned i = 0; i < width / 2; i++) {
-            next[i] = even(v[2 * i], v[2 * i + 1]);
-            next[width / 2 + i] = odd(v[2 * i], v[2 * i + 1]);
+            next[i] = even(v[(size_t)2 * i], v[2 * i + 1]);
+            next[width / 2 + i] = odd(v[(size_t)2 * i], v[2 * i + 1]);
         }
         memcpy(v, next, sizeof v);
     }
@@ -103,7 +103,7 @@ merge_step(uint8_t *words, const uint8_t *const *plane, size_t at,
     for (unsigned step = width; step > 1; step /= 2) {
 #pragma GCC unroll 4
         for (unsigned i = 0; i < width / 2; i++) {
-            next[2 * i] = zip_low(v[i], v[width / 2 + i]);
+            next[(size_t)2 * i] = zip_low(v[i], v[width / 2 + i]);
             next[2 * i + 1] = zip_high(v[i], v[width / 2 + i]);
         }
         memcpy(v, next, sizeof v);
@@ -112,7 +112,7 @@ merge_step(uint8_t *words, const uint8_t *const *plane, size_t at,
     for (unsigned i = 0; i < width; i++) {
         if (rotated)
             v[i] = turn(v[i], width, 8 * width - 1);
-        memcpy(words + LANES * i, &v[i], LANES);
+        memcpy(words + (size_t)LANES * i, &v[i], LANES);
     }
 }
 

@@ -45,7 +45,7 @@ add_seeded(kerf_prover *p, uint64_t seed, kerf_detail *why)
     kerf_err err = add_run(p, &run, why);
     uint64_t state = seed;
 
-    if (err != KERF_OK)
+    if (err != KERF_OK || run == NULL)
         return err;
     run->is_seeded = true;
     run->seed = seed;

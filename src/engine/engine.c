@@ -131,7 +131,7 @@ kerf_engine_inspect(kerf_engine *engine, const kerf_model_bytes *m,
     kerf_graph_read *read = NULL;
     kerf_err err = open_read(engine, &read, m, why);
 
-    if (err != KERF_OK)
+    if (err != KERF_OK || read == NULL)
         return err;
     err = check_ports(read, why);
     if (err != KERF_OK)
@@ -156,7 +156,7 @@ kerf_engine_shapes(kerf_engine *engine, const kerf_model_bytes *m,
     kerf_graph_read *read = NULL;
     kerf_err err = open_read(engine, &read, m, why);
 
-    if (err != KERF_OK)
+    if (err != KERF_OK || read == NULL)
         return err;
     if (read->out_count > cap)
         err = kerf_fail(why, KERF_ETOOBIG, "%zu outputs, expected at most %zu",

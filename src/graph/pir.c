@@ -289,7 +289,7 @@ note_results(kerf_pir *p, const json_t *results, size_t *most)
     for (size_t i = 0; i < count; i++) {
         const json_t *result =
             json_is_array(results) ? json_array_get(results, i) : results;
-        uint32_t number;
+        uint32_t number = 0;
         kerf_err err = kerf_pir_number_of(p, result, &number);
 
         if (err != KERF_OK)
@@ -334,7 +334,7 @@ name_values(kerf_pir *p, bool is_output)
         special what = special_of(kerf_pir_id(op));
         const json_t *ref = json_object_get(op, "O");
         const char *name = text_attr(op, "name");
-        uint32_t number;
+        uint32_t number = 0;
 
         if (what == PARAM)
             name =
@@ -406,7 +406,7 @@ take_param(kerf_pir *p, const json_t *op)
     const json_t *result = json_object_get(op, "O");
     const json_t *kept = json_array_get(json_object_get(op, "OA"), 0);
     kerf_pir_var kind = KERF_PIR_VAR_PARAM;
-    uint32_t number;
+    uint32_t number = 0;
     kerf_err err = kerf_pir_number_of(p, result, &number);
 
     if (json_is_integer(kept) && json_integer_value(kept) == 0)
@@ -422,7 +422,7 @@ take_input(kerf_pir *p, const json_t *op, json_int_t *col)
 {
     const json_t *result = json_array_get(json_object_get(op, "O"), 0);
     kerf_rope args = {0}, attrs = {0};
-    uint32_t number;
+    uint32_t number = 0;
     kerf_err err = kerf_pir_number_of(p, result, &number);
 
     if (err == KERF_OK)
@@ -441,7 +441,7 @@ static kerf_err
 take_constant(kerf_pir *p, const json_t *op)
 {
     const json_t *result = json_array_get(json_object_get(op, "O"), 0);
-    uint32_t number;
+    uint32_t number = 0;
     kerf_pir_value *v;
     kerf_err err = kerf_pir_number_of(p, result, &number);
 
@@ -464,7 +464,7 @@ take_combine(kerf_pir *p, const json_t *op)
 {
     const json_t *operands = json_object_get(op, "I");
     size_t count = json_array_size(operands);
-    uint32_t number;
+    uint32_t number = 0;
     uint32_t *elem;
     kerf_err err = kerf_pir_number_of(
         p, json_array_get(json_object_get(op, "O"), 0), &number);

@@ -74,10 +74,10 @@ take(void *ctx, size_t slot, bool *more, kerf_detail *why)
     u->result->out += s->block.len;
     if (s->block.len > 0 && u->is_dir)
         return kerf_fail(why, KERF_ECORRUPT, "a folder with bytes");
-    if (s->room < s->block.len) {
+    if (s->room < s->block.len) { /* so it is not 0 */
         free(s->out);
         s->room = s->block.len;
-        s->out = malloc(s->room);
+        s->out = malloc(s->room > 0 ? s->room : 1);
         if (s->out == NULL) {
             s->room = 0;
             return kerf_fail(why, KERF_ENOMEM, "no memory");

@@ -562,7 +562,7 @@ static void
 tensors_get__coded__is_f32_and_smaller(void **state)
 {
     (void)state;
-    for (uint8_t id = 1; id < KERF_CODEC_COUNT; id++) {
+    for (uint8_t id = 1; id < (uint8_t)KERF_CODEC_COUNT; id++) {
         assert_int_equal(get_coded(KERF_F32, id, 1), KERF_OK);
         assert_int_equal(get_coded(KERF_F32, id, 199), KERF_OK);
         assert_int_equal(get_coded(KERF_F32, id, 0), KERF_ECORRUPT);

@@ -81,7 +81,7 @@ static void
 round_trip__each_dtype_and_length__same_bytes(void **state)
 {
     const size_t counts[] = {1, 2, 15, 16, 17, 1000, 1024, 5000, 65536, 70001};
-    float *w = weights(2 * 70001, 2);
+    float *w = weights((size_t)2 * 70001, 2);
 
     (void)state;
     for (kerf_dtype dtype = KERF_F32; dtype < KERF_DTYPE_COUNT; dtype++) {
@@ -174,7 +174,8 @@ encode__tied_tensors__stored_once(void **state)
                          {.offset = 4 * count, .len = 4 * count}};
 
     (void)state;
-    memcpy(w + count, w, 4 * count);
+    for (size_t i = 0; i < count; i++)
+        w[count + i] = w[i];
     assert_true(round_trip(w, 8 * count, s, 2) < 4 * count * 85 / 100);
     free(w);
 }
@@ -183,7 +184,7 @@ static void
 encode__many_small_tensors__with_what_is_between(void **state)
 {
     enum { TENSORS = 400, EACH = 200 };
-    size_t len = TENSORS * (EACH * 4 + 29);
+    size_t len = (size_t)TENSORS * (EACH * 4 + 29);
     uint8_t *data = malloc(len);
     kerf_segment s[TENSORS];
     uint64_t seed = 8;
@@ -193,7 +194,8 @@ encode__many_small_tensors__with_what_is_between(void **state)
     for (size_t t = 0, at = 0; t < TENSORS; t++) {
         memset(data + at, (int)t, 29);
         at += 29;
-        s[t] = (kerf_segment){.offset = at, .len = 4 * EACH, .dtype = KERF_F32};
+        s[t] = (kerf_segment){
+            .offset = at, .len = (size_t)4 * EACH, .dtype = KERF_F32};
         for (size_t i = 0; i < EACH; i++, at += 4) {
             float w = weight(&seed);
 
@@ -216,16 +218,17 @@ make_sample(kwz_buf *data)
 {
     enum { COUNT = 17000 };
     float *w = weights(COUNT, 9);
-    kerf_segment s[3] = {{.offset = 300, .len = 4 * COUNT},
-                         {.offset = 300 + 4 * COUNT, .len = 4 * COUNT},
-                         {.offset = 700 + 8 * COUNT, .len = 1200}};
+    kerf_segment s[3] = {
+        {.offset = 300, .len = (size_t)4 * COUNT},
+        {.offset = 300 + (size_t)4 * COUNT, .len = (size_t)4 * COUNT},
+        {.offset = 700 + (size_t)8 * COUNT, .len = 1200}};
     uint8_t text[400];
 
     for (size_t i = 0; i < sizeof text; i++)
         text[i] = (uint8_t)("weights and such "[i % 17]);
     kwz_add(data, text, 300);
-    kwz_add(data, (uint8_t *)w, 4 * COUNT);
-    kwz_add(data, (uint8_t *)w, 4 * COUNT);
+    kwz_add(data, (uint8_t *)w, (size_t)4 * COUNT);
+    kwz_add(data, (uint8_t *)w, (size_t)4 * COUNT);
     kwz_add(data, text, 400);
     for (size_t i = 0; i < 300; i++)
         w[i] = roundf(w[i] * 50.0f);

@@ -67,8 +67,8 @@ static int
 remove_folder(void **state)
 {
     static const char *const names[] = {
-        "m/in.bin", "m/up",       "m/out.bin",  "m/sub/" DATA, "m/" DATA,
-        "m/sub",    "secret.bin", "m/net.onnx", "m/other.bin", "m"};
+        "m/in.bin", "m/up",       "m/out.bin",  ("m/sub/" DATA), ("m/" DATA),
+        "m/sub",    "secret.bin", "m/net.onnx", "m/other.bin",   "m"};
     const struct folder *f = *state;
     char path[160];
 
