@@ -32,6 +32,9 @@ kerf_err_text(kerf_err err)
     }
 }
 
+#undef kerf_fail
+#undef kerf_fail_in
+
 kerf_err
 kerf_fail(kerf_detail *why, kerf_err err, const char *fmt, ...)
 {

@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERF_WORDS_MOST ((size_t)65536) /* words in a run */
-#define KERF_WORDS_BYTES_MOST (KERF_WORDS_MOST * 8)
+#define KERF_WORDS_MOST 65536u /* words in a run */
+#define KERF_WORDS_BYTES_MOST ((size_t)KERF_WORDS_MOST * 8)
 
 /* What kerf_words_encode() may write to for len bytes of words; it returns at
  * most len + 1. */

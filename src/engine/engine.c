@@ -94,7 +94,7 @@ kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
     if (how == NULL)
         how = &none;
     err = open_read(engine, &read, m, why);
-    if (err != KERF_OK)
+    if (err != KERF_OK || read == NULL)
         goto out;
     err = check_ports(read, why);
     if (err != KERF_OK)

@@ -495,7 +495,7 @@ static kerf_err
 take_split(kerf_pir *p, const json_t *op, size_t first)
 {
     const json_t *results = json_object_get(op, "O");
-    uint32_t list, number;
+    uint32_t list = 0, number = 0;
     kerf_err err = kerf_pir_number_of(
         p, json_array_get(json_object_get(op, "I"), 0), &list);
 

@@ -510,7 +510,8 @@ take_attr(call *c, const kerf_pir_attr *attr)
         return put_dtype_of_first(c, attr);
     case KERF_PIR_FROM_EMPTY:
         return put_number(c, attr,
-                          c->empty != NULL && strcmp(c->empty, attr->pir) == 0);
+                          c->empty != NULL && attr->pir != NULL &&
+                              strcmp(c->empty, attr->pir) == 0);
     case KERF_PIR_IS_IGNORED:
         return KERF_OK;
     case KERF_PIR_IS_VALUE:

@@ -77,6 +77,7 @@ take(void *ctx, size_t slot, bool *more, kerf_detail *why)
     if (s->room < s->block.len) { /* so it is not 0 */
         free(s->out);
         s->room = s->block.len;
+        /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): over 0 */
         s->out = malloc(s->room > 0 ? s->room : 1);
         if (s->out == NULL) {
             s->room = 0;

@@ -9,7 +9,7 @@ def labels(process):
     return [e["top"][0]["label"] for e in process.events() if e.get("event") == "result"]
 
 
-@pytest.mark.parametrize("at", ["relu_3.tmp_0", "27", "several"])
+@pytest.mark.parametrize("at", ["relu_2.tmp_0", "27", "several"])
 def test_cloud__serves_a_cut_made_at_its_start(run, start_cloud, digits, tmp_path, at):
     model = digits / "digits.pdmodel"
     if at == "several":
