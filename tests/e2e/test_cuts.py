@@ -47,7 +47,7 @@ def test_sample__real_models(kerf, shared):
     path = shared / "models" / "resnet20_cifar10" / "inference.pdmodel"
     row = campaign.look(str(kerf), campaign.Subject("resnet20_cifar10", path), count=1, seed=2)
     assert not row.failures, row
-    assert row.proved == row.cuts > 60 and row.unequal_whole == 0
+    assert row.proved == row.cuts > 60 and row.bit_equal > row.cuts / 2
 
 
 def test_parting__tells_a_convolution_from_what_is_joined_with_it():
