@@ -183,7 +183,7 @@ def test_more_offers_than_are_kept__the_one_to_run_comes_first(edge_of, tmp_path
         edge.wait_event("result")
         control.close()
         tensors.close()
-    assert edge.term() == 0
+    assert edge.wait() == 0
 
 
 # ---- stopping ----------------------------------------------------------------
