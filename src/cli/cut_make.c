@@ -265,9 +265,8 @@ print_proof(const struct job *j)
         (void)printf("every bit is equal\n");
     else
         (void)printf("differs by at most %.3g, %.3g of the output's range "
-                     "(tolerance %g%s)\n",
-                     p->max_abs, p->max_rel, p->tolerance,
-                     p->is_rounding ? "; more is the engine's rounding" : "");
+                     "(tolerance %g)\n",
+                     p->max_abs, p->max_rel, p->tolerance);
     if (!p->is_static)
         (void)printf("what crosses has a size that depends on the data: kerf "
                      "cloud cannot serve it\n");

@@ -103,9 +103,8 @@ show_line(const struct proofs *p, const kerf_cut *cut, const kerf_proof *proof)
         (void)fprintf(t.out, "  %severy bit equal%s\n", kerf_term_green(&t),
                       kerf_term_plain(&t));
     else
-        (void)fprintf(t.out, "  within %.2g, %.2g of the range%s\n",
-                      proof->max_abs, proof->max_rel,
-                      proof->is_rounding ? ": the engine's rounding" : "");
+        (void)fprintf(t.out, "  within %.2g, %.2g of the range\n",
+                      proof->max_abs, proof->max_rel);
     (void)fflush(t.out);
 }
 
@@ -123,7 +122,7 @@ prove_all(struct proofs *p, kerf_detail *why)
         if (cut->refused == NULL) {
             p->proved += proof.ok;
             p->bit_equal += proof.ok && proof.bit_equal;
-            p->rounding += proof.ok && proof.is_rounding;
+            p->rounding += proof.is_rounding;
             p->failed += !proof.ok;
         }
         if (p->json)
@@ -158,11 +157,10 @@ show_summary(const struct proofs *p)
     (void)fprintf(to, "%s%zu cuts: %zu proved (%zu bit-equal",
                   p->json ? "" : "\n", p->list.cuts.count, p->proved,
                   p->bit_equal);
-    if (p->rounding > 0)
-        (void)fprintf(to, ", %zu but for the engine's rounding", p->rounding);
     (void)fprintf(to, "), %zu refused", p->list.refused);
     if (p->failed > 0)
-        (void)fprintf(to, ", %zu failed", p->failed);
+        (void)fprintf(to, ", %zu failed (%zu by rounding)", p->failed,
+                      p->rounding);
     (void)fprintf(to, "\n");
 }
 

@@ -248,14 +248,12 @@ load_for(struct check *c, const kerf_tensor *cross, size_t count,
     return KERF_OK;
 }
 
-/* What output i may differ by, in parts of its range. */
+/* What rounding alone may do to output i, in parts of its range; 0: not known.
+ */
 static double
-allowed(const struct check *c, size_t i)
+rounding(const struct check *c, size_t i)
 {
-    double rounding =
-        fmin(KERF_PROOF_ROUNDING * c->p->noise[i], KERF_PROOF_ROUNDING_MOST);
-
-    return fmax(c->proof->tolerance, rounding); /* noise: 0 when not wanted */
+    return fmin(KERF_PROOF_ROUNDING * c->p->noise[i], KERF_PROOF_ROUNDING_MOST);
 }
 
 /* Compares one run's outputs; the first that differs is said. */
@@ -283,13 +281,19 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
         proof->bit_equal &= d.bit_equal;
         proof->max_abs = fmax(proof->max_abs, d.abs);
         proof->max_rel = fmax(proof->max_rel, d.rel);
-        proof->is_rounding |= d.rel > proof->tolerance;
-        if (d.rel <= allowed(c, i) || !proof->ok)
+        if (d.rel <= proof->tolerance)
+            continue;
+        proof->is_rounding &= d.rel <= rounding(c, i);
+        if (!proof->ok)
             continue;
         proof->ok = false;
         if (err == KERF_OK)
-            (void)kerf_fail(&what, err, "differs by %.3g, %.3g of its range",
-                            d.abs, d.rel);
+            (void)kerf_fail(&what, err, "differs by %.3g, %.3g of its range%s",
+                            d.abs, d.rel,
+                            proof->is_rounding
+                                ? ": no more than rounding does in this "
+                                  "network (--tolerance)"
+                                : "");
         (void)kerf_fail(&proof->why, KERF_EMISMATCH, "%s: output %zu: %s",
                         run->name, i, what.text);
     }
@@ -348,6 +352,7 @@ kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
     *proof =
         (kerf_proof){.ok = true,
                      .bit_equal = true,
+                     .is_rounding = true,
                      .outputs = p->out_count,
                      .probe = calloc(p->run_count + 1, sizeof *proof->probe)};
     if (proof->probe == NULL)
@@ -361,7 +366,7 @@ kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
         err = kerf_engine_load_tail(p->engine, &c.tail, tail, c.head, why);
     for (size_t i = 0; i < p->run_count && err == KERF_OK; i++)
         err = check_run(&c, &p->run[i], why);
-    proof->is_rounding &= proof->ok;
+    proof->is_rounding &= !proof->ok;
     kerf_net_free(c.head);
     kerf_net_free(c.tail);
     return err;

@@ -12,8 +12,8 @@
  * Rounding: the engine joins a convolution with what follows it, and a cut
  * between the two parts them; sums then run in another order. Some networks
  * make more of a last bit than the tolerance, so the whole also runs on inputs
- * with last bits changed. By default a difference that is no more than a few
- * times what that does is rounding, and said to be.
+ * with last bits changed. A difference that is no more than a few times what
+ * that does fails all the same, but is said to be of that kind.
  * Threads: one owner.
  */
 #ifndef KERF_CUT_PROVE_H
@@ -33,7 +33,7 @@ typedef struct kerf_proof_opts {
     const char *const *input; /* as for kerf_source_new() */
     size_t input_count;
     /* Parts of an output's range, over all inputs. Negative: by what crosses,
-     * 1e-5 for f32, and what is rounding is no difference. */
+     * 1e-5 for f32, and whether rounding explains more is looked at. */
     double tolerance;
     bool is_bf16; /* the engine computes so: another default */
 } kerf_proof_opts;
@@ -46,7 +46,7 @@ typedef struct kerf_proof {
     bool is_static; /* what crosses; if not, no cloud can serve the pair */
     double max_abs, max_rel; /* from the whole, over all runs and outputs */
     double tolerance;
-    bool is_rounding;  /* ok, and what is over the tolerance is rounding */
+    bool is_rounding;  /* not ok, but all that differs may be rounding */
     kerf_detail why;   /* not ok: the run and the output that differ */
     kerf_probe *probe; /* owned; of what crosses, for a manifest */
     size_t probe_count;
