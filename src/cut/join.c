@@ -97,16 +97,15 @@ open_joined(struct joined *j, const kerf_cut_model *head, const char *name,
     kerf_model_bytes bytes;
     kerf_err err;
 
+    /* No path: it has no name yet, and all is inside. */
     kerf_card_init(&m->card);
     m->file.format = head->file.format;
     (void)snprintf(m->file.name, sizeof m->file.name, "%s", name);
-    (void)snprintf(m->file.graph_path, sizeof m->file.graph_path, "%s", name);
     m->file.graph = j->map[0].data;
     m->file.graph_len = j->map[0].len;
     m->file.weights = j->map[1].len > 0 ? j->map[1].data : NULL;
     m->file.weights_len = j->map[1].len;
     bytes = kerf_cut_bytes(m);
-    bytes.path = NULL;
     err = kerf_graph_open(&m->graph, &bytes, why);
     if (err != KERF_OK)
         return kerf_fail_in(why, err, "joined");

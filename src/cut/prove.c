@@ -154,7 +154,9 @@ run_whole(kerf_prover *p, kerf_detail *why)
     kerf_net_free(net);
     return err == KERF_OK
                ? err
-               : kerf_fail_in(why, err, "%s", p->model->file.graph_path);
+               : kerf_fail_in(why, err, "%s",
+                              bytes.path == NULL ? p->model->file.name
+                                                 : bytes.path);
 }
 
 kerf_err

@@ -336,7 +336,7 @@ kerf_onnx_claim(kerf_onnx_joint *j, const char *name, const char *what,
     kerf_err err;
 
     if (kerf_graph_find(j->whole, name) != KERF_GRAPH_NONE) {
-        fresh = kerf_onnx_fresh_name(all, 3, name, what, 0);
+        fresh = kerf_onnx_fresh_name(all, j->has_names ? 1 : 3, name, what, 0);
         if (fresh == NULL)
             return kerf_fail(j->why, KERF_ENOMEM, "no memory for a name");
         name = fresh;

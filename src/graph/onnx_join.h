@@ -23,6 +23,7 @@ typedef struct kerf_onnx_joint {
     uint32_t *same;    /* [tail's value_count]: the head's value that it is;
                           KERF_GRAPH_NONE */
     kerf_graph *whole; /* values alone: the names of the whole */
+    bool has_names;    /* all that the halves need are in it */
     bool has_identity;
     kerf_detail *why;
 } kerf_onnx_joint;

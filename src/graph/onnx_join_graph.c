@@ -7,6 +7,7 @@ struct put {
     kerf_onnx_joint *j;
     kerf_rope *graph;
     bool *is_in, *is_out;  /* owned; [values of the whole], of its ports */
+    bool *is_read;         /* owned; by a node, or an output */
     kerf_onnx_names loose; /* fields of the head's graph about no value, whole;
                               sorted */
 };
@@ -29,6 +30,7 @@ kerf_onnx_join_graph(kerf_onnx_joint *j, kerf_rope *graph)
     kerf_onnx_names_sort(&p.loose);
     if (err == KERF_OK)
         err = put_fields(&p, &j->tail);
+    j->has_names = true;
     if (err == KERF_OK)
         err = put_ports(&p);
     if (err == KERF_OK) {
@@ -37,6 +39,7 @@ kerf_onnx_join_graph(kerf_onnx_joint *j, kerf_rope *graph)
     }
     free(p.is_in);
     free(p.is_out);
+    free(p.is_read);
     free(p.loose.at);
     return err;
 }
@@ -275,12 +278,40 @@ put_fields(struct put *p, const kerf_onnx_side *s)
     return err;
 }
 
+/* What nodes of that side read. */
 static void
+mark_read(struct put *p, const kerf_onnx_side *s)
+{
+    for (size_t i = 0; i < s->g->node_count; i++) {
+        const kerf_node *n = &s->g->node[i];
+
+        for (size_t k = 0; k < n->in_count && !s->is_dropped[i]; k++) {
+            if (n->in[k] != KERF_GRAPH_NONE)
+                p->is_read[s->final[n->in[k]]] = true;
+        }
+    }
+}
+
+/* One that nothing reads has an Identity, as in parts (onnx_write.c). */
+static kerf_err
 put_input(struct put *p, const kerf_onnx_side *s, uint32_t v)
 {
+    const char *name = kerf_onnx_final_name(p->j, s, v);
+    uint32_t alias;
+    kerf_err err = KERF_OK;
+
     p->is_in[s->final[v]] = true;
-    kerf_onnx_put_info(p->graph, ONNX_GRAPH_INPUT, s->g, v,
-                       kerf_onnx_final_name(p->j, s, v));
+    kerf_onnx_put_info(p->graph, ONNX_GRAPH_INPUT, s->g, v, name);
+    if (p->is_read[s->final[v]] || s->g->value[v].type != KERF_VALUE_TENSOR)
+        return KERF_OK;
+    err = kerf_onnx_claim(p->j, name, "unread", &alias);
+    if (err != KERF_OK)
+        return err;
+    name = p->j->whole->value[alias].name;
+    kerf_onnx_put_identity(p->graph, kerf_onnx_final_name(p->j, s, v), name,
+                           name);
+    p->j->has_identity = true;
+    return KERF_OK;
 }
 
 /* One that is an input too, or an output already, has an Identity. */
@@ -317,13 +348,19 @@ put_ports(struct put *p)
 
     p->is_in = calloc(values, sizeof *p->is_in);
     p->is_out = calloc(values, sizeof *p->is_out);
-    if (p->is_in == NULL || p->is_out == NULL)
+    p->is_read = calloc(values, sizeof *p->is_read);
+    if (p->is_in == NULL || p->is_out == NULL || p->is_read == NULL)
         return kerf_fail(j->why, KERF_ENOMEM, "no memory to join two models");
-    for (size_t i = 0; i < j->head.g->input_count; i++)
-        put_input(p, &j->head, j->head.g->input[i]);
-    for (size_t i = j->head.g->output_count; i < j->tail.g->input_count; i++) {
+    mark_read(p, &j->head);
+    mark_read(p, &j->tail);
+    for (size_t i = 0; i < j->tail.g->output_count; i++)
+        p->is_read[j->tail.final[j->tail.g->output[i]]] = true;
+    for (size_t i = 0; i < j->head.g->input_count && err == KERF_OK; i++)
+        err = put_input(p, &j->head, j->head.g->input[i]);
+    for (size_t i = j->head.g->output_count;
+         i < j->tail.g->input_count && err == KERF_OK; i++) {
         if (j->same[j->tail.g->input[i]] == KERF_GRAPH_NONE)
-            put_input(p, &j->tail, j->tail.g->input[i]);
+            err = put_input(p, &j->tail, j->tail.g->input[i]);
     }
     for (size_t i = 0; i < j->tail.g->output_count && err == KERF_OK; i++)
         err = put_output(p, i);

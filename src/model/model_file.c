@@ -377,7 +377,8 @@ kerf_model_file_bytes(const kerf_model_file *f)
                               .graph_len = f->graph_len,
                               .weights = f->weights,
                               .weights_len = f->weights_len,
-                              .path = f->graph_path};
+                              .path = f->graph_path[0] == '\0' ? NULL
+                                                               : f->graph_path};
 }
 
 kerf_err

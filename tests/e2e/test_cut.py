@@ -215,7 +215,7 @@ def test_errors__say_what_to_do(run, model, cuts, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_onnx__cut_and_run(cut, shared, tmp_path):
+def test_onnx__cut_run_and_join(cut, shared, answers, tmp_path):
     path = shared / "models" / "resnet20_cifar10_onnx"
     listed = [json.loads(line) for line in cut(path, "--json").out.splitlines()]
     middle = listed[len(listed) // 2]
@@ -223,3 +223,9 @@ def test_onnx__cut_and_run(cut, shared, tmp_path):
     made = json.loads(cut(path, "--at", at, "--out", tmp_path / "out", "--json").out)
     assert made["max_rel"] <= 1e-5
     assert {p.suffix for p in (tmp_path / "out").iterdir()} <= {".onnx", ".json"}
+    halves = sorted((tmp_path / "out").glob("*.onnx"))  # client_, server_
+    made = json.loads(cut("--join", *halves, "--out", tmp_path / "joined", "--json").out)
+    assert made["max_rel"] <= 1e-5
+    (joined,) = (tmp_path / "joined").glob("*.onnx")
+    (got,), (want,) = (answers(at, "random:1") for at in (joined, path))
+    assert np.abs(np.load(got) - np.load(want)).max() <= 1e-5

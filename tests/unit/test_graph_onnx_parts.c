@@ -86,6 +86,21 @@ cut_at(const kerf_graph *g, const char *name)
     return cut;
 }
 
+static struct bytes
+join(const struct bytes *head, const struct bytes *tail)
+{
+    kerf_graph *h = must_open(head);
+    kerf_graph *t = must_open(tail);
+    kerf_rope rope = {0}, weights = {0};
+    kerf_detail why = {{0}};
+
+    if (kerf_graph_join(h, t, &rope, &weights, &why) != KERF_OK)
+        fail_msg("%s", why.text);
+    kerf_graph_close(h);
+    kerf_graph_close(t);
+    return flatten(&rope);
+}
+
 static void
 write__halves__have_what_they_need_and_all_that_is_unknown(void **state)
 {
@@ -193,7 +208,46 @@ write__old_models__list_their_parameters_as_inputs(void **state)
     free(whole.at);
 }
 
-/* x -> Relu a -> Exp b -> Neg y; b has an annotation. */
+/* Engines leave ports out that nothing reads, and the others move up. */
+static void
+write__an_input_that_nothing_reads__stays_a_port(void **state)
+{
+    kerf_rope graph = {0};
+    struct bytes whole, head, tail, both;
+    kerf_graph *g, *h, *j;
+    kerf_cut cut;
+
+    (void)state;
+    add_node(&graph, "Relu", "x", "a", NULL);
+    add_node(&graph, "Neg", "a", "y", NULL);
+    add_port(&graph, INPUT, "idle", ELEM_F32, "3");
+    add_port(&graph, INPUT, "x", ELEM_F32, "3");
+    add_port(&graph, OUTPUT, "y", ELEM_F32, "3");
+    add_port(&graph, INFO, "a", ELEM_F32, "3");
+    whole = finish(&graph, 8, 17);
+    g = must_open(&whole);
+    cut = cut_at(g, "a");
+    head = write_half(g, &cut, true);
+    tail = write_half(g, &cut, false);
+    both = join(&head, &tail);
+    h = must_open(&head);
+    j = must_open(&both);
+    assert_string_equal(names_of(h, h->input, h->input_count), "idle,x");
+    assert_string_equal(node_of(h, "idle/kerf_unread0")->op, "Identity");
+    assert_string_equal(names_of(j, j->input, j->input_count), "idle,x");
+    assert_string_equal(node_of(j, "idle/kerf_unread0")->op, "Identity");
+    assert_int_equal(j->node_count, 3);
+    kerf_graph_close(h);
+    kerf_graph_close(j);
+    kerf_graph_close(g);
+    kerf_cut_fini(&cut);
+    free(head.at);
+    free(tail.at);
+    free(both.at);
+    free(whole.at);
+}
+
+/* x -> Relu a -> Exp b -> Neg y; elem: of a and b. */
 static kerf_rope
 plain_graph(const char *a, const char *b, unsigned elem)
 {
@@ -333,21 +387,6 @@ write__annotations__bring_their_tensors(void **state)
     free(head.at);
     free(tail.at);
     free(whole.at);
-}
-
-static struct bytes
-join(const struct bytes *head, const struct bytes *tail)
-{
-    kerf_graph *h = must_open(head);
-    kerf_graph *t = must_open(tail);
-    kerf_rope rope = {0}, weights = {0};
-    kerf_detail why = {{0}};
-
-    if (kerf_graph_join(h, t, &rope, &weights, &why) != KERF_OK)
-        fail_msg("%s", why.text);
-    kerf_graph_close(h);
-    kerf_graph_close(t);
-    return flatten(&rope);
 }
 
 /* Ops in order, with their outputs. */
@@ -585,6 +624,7 @@ main(void)
         cmocka_unit_test(
             write__an_output_that_is_there_already__has_a_name_of_its_own),
         cmocka_unit_test(write__old_models__list_their_parameters_as_inputs),
+        cmocka_unit_test(write__an_input_that_nothing_reads__stays_a_port),
         cmocka_unit_test(write__types__are_the_files_or_made),
         cmocka_unit_test(write__an_input_of_no_type__is_refused_by_name),
         cmocka_unit_test(
