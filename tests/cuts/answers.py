@@ -55,7 +55,8 @@ def compare(want, got, exact, tolerance):
         try:
             (oracles.check_same_boxes if is_set(a) else oracles.check_close)(b, a, tolerance)
         except AssertionError:
-            return f"output {i} is off by {np.abs(a.astype(float) - b).max():.3g}, over {tolerance:g}"
+            off = np.abs(a.astype(float) - b).max()
+            return f"output {i} is off by {off:.3g}, over {tolerance:g}"
     return None
 
 

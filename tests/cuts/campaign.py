@@ -212,7 +212,8 @@ def zoo_subjects(quick, names):
                 wanted.append((model, form))
     for line in sorted(lacking):
         print(f"cuts: {line}", file=sys.stderr)
-    return [subject_of(model, form, path) for (model, form), path in zip(wanted, zoo.ensure(wanted))]
+    paths = zoo.ensure(wanted)
+    return [subject_of(model, form, path) for (model, form), path in zip(wanted, paths)]
 
 
 def subject_of(model, form, path):
