@@ -109,6 +109,10 @@ KERF_NODISCARD kerf_err kerf_pd_put_op(kerf_rope *block, const kerf_pd_op *op,
 KERF_NODISCARD kerf_err kerf_pd_put_var(kerf_rope *block,
                                         const kerf_pd_var *var,
                                         const kerf_pd_edit *edit);
+/* The same, with another shape. Errors: KERF_ECORRUPT, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_pd_put_shaped(kerf_rope *block,
+                                           const kerf_pd_var *var,
+                                           const kerf_shape *shape);
 /* The fields of block 0 but for variables and ops. */
 void kerf_pd_put_rest(kerf_rope *out, const kerf_pdmodel *m);
 /* An op of that type that has one input, one output, and col when >= 0. */

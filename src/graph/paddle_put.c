@@ -223,6 +223,39 @@ out:
     return err;
 }
 
+kerf_err
+kerf_pd_put_shaped(kerf_rope *block, const kerf_pd_var *var,
+                   const kerf_shape *shape)
+{
+    kerf_rd r = {.at = var->whole, .left = var->whole_len};
+    Kerf__Paddle__VarDesc *desc = NULL;
+    Kerf__Paddle__TensorDesc *tensor;
+    int64_t *dims, dim[KERF_RANK_MAX];
+    kerf_wire_field f;
+    size_t count;
+
+    if (kerf_wire_next(&r, &f))
+        desc = kerf__paddle__var_desc__unpack(NULL, f.len, f.bytes);
+    if (desc == NULL || desc->type == NULL ||
+        desc->type->dense_tensor == NULL ||
+        desc->type->dense_tensor->tensor == NULL) {
+        if (desc != NULL)
+            kerf__paddle__var_desc__free_unpacked(desc, NULL);
+        return KERF_ECORRUPT;
+    }
+    tensor = desc->type->dense_tensor->tensor;
+    dims = tensor->dims; /* what was unpacked is freed as it was */
+    count = tensor->n_dims;
+    memcpy(dim, shape->dims, sizeof dim);
+    tensor->dims = dim;
+    tensor->n_dims = shape->rank;
+    kerf_wire_put_message(block, KERF_PD_BLOCK_VARS, &desc->base);
+    tensor->dims = dims;
+    tensor->n_dims = count;
+    kerf__paddle__var_desc__free_unpacked(desc, NULL);
+    return KERF_OK;
+}
+
 void
 kerf_pd_put_rest(kerf_rope *out, const kerf_pdmodel *m)
 {

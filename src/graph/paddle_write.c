@@ -80,6 +80,46 @@ put_ports(const kerf_pd_plan *plan, kerf_rope *out, bool is_feed)
     return err;
 }
 
+/* NULL, or what an engine has found out of an input of the part that its
+ * variable contradicts: a number of boxes that is not fixed, a scalar that has
+ * one dim there. */
+static const kerf_shape *
+other_shape(const kerf_pd_plan *plan, uint32_t var)
+{
+    const kerf_shape *has = &plan->p->program.var[var].desc.shape;
+
+    for (size_t i = 0; i < plan->part->in_count; i++) {
+        const kerf_value *v = &plan->g->value[plan->part->in[i]];
+        bool fits = v->shape.rank == has->rank;
+
+        if (v->origin != var || v->kind != KERF_VALUE_NODE || !v->is_shaped ||
+            !plan->p->program.var[var].desc.is_known)
+            continue;
+        for (uint32_t d = 0; fits && d < has->rank; d++)
+            fits = has->dims[d] < 0 || has->dims[d] == v->shape.dims[d];
+        if (!fits)
+            return &v->shape;
+    }
+    return NULL;
+}
+
+static kerf_err
+put_vars(const kerf_pd_plan *plan, kerf_rope *out)
+{
+    const kerf_pdmodel *m = &plan->p->program;
+    kerf_err err = KERF_OK;
+
+    for (uint32_t i = 0; i < m->block[0].var_count && err == KERF_OK; i++) {
+        const kerf_shape *shape = plan->var[i] ? other_shape(plan, i) : NULL;
+
+        if (shape != NULL)
+            err = kerf_pd_put_shaped(out, &m->var[i], shape);
+        else if (plan->var[i])
+            kerf_rope_view(out, m->var[i].whole, m->var[i].whole_len);
+    }
+    return err;
+}
+
 static kerf_err
 put_main(const kerf_pd_plan *plan, kerf_rope *out)
 {
@@ -87,15 +127,13 @@ put_main(const kerf_pd_plan *plan, kerf_rope *out)
     kerf_err err = KERF_OK;
 
     kerf_pd_put_rest(out, m);
-    for (size_t i = 0; i < m->block[0].var_count; i++) {
-        if (plan->var[i])
-            kerf_rope_view(out, m->var[i].whole, m->var[i].whole_len);
-    }
+    err = put_vars(plan, out);
     if (plan->feed == NULL)
         kerf_pd_put_port_var(out, true);
     if (plan->fetch == NULL)
         kerf_pd_put_port_var(out, false);
-    err = put_ports(plan, out, true);
+    if (err == KERF_OK)
+        err = put_ports(plan, out, true);
     for (size_t i = 0; i < m->block[0].op_count && err == KERF_OK; i++) {
         if (plan->op[i])
             err = kerf_pd_put_op(out, &m->op[i], &plan->edit);

@@ -7,7 +7,7 @@ import pytest
 import zoo
 
 SAMPLE = """
-shared.paddle early.paddle several.paddle in_place.paddle loop.paddle
+shared.paddle early.paddle several.paddle shapes.paddle in_place.paddle loop.paddle
 branches.paddle words.paddle gate.paddle unet.paddle reader.paddle ssd.paddle
 gate.json shared.json several.json
 early.onnx shapes.onnx onnx_torch_resnet.onnx onnx_torch_view.onnx onnx_keras.onnx
