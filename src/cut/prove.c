@@ -289,13 +289,14 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
         if (!proof->ok)
             continue;
         proof->ok = false;
-        if (err == KERF_OK)
+        if (err == KERF_OK) {
             (void)kerf_fail(&what, err, "differs by %.3g, %.3g of its range%s",
                             d.abs, d.rel,
                             proof->is_rounding
                                 ? ": no more than rounding does in this "
                                   "network (--tolerance)"
                                 : "");
+        }
         (void)kerf_fail(&proof->why, KERF_EMISMATCH, "%s: output %zu: %s",
                         run->name, i, what.text);
     }
