@@ -312,7 +312,8 @@ kerf_block_decode(kerf_block_coder *bc, uint8_t *out, size_t len,
     case KERF_BLOCK_STORED:
         if (in_len != len)
             return KERF_ECORRUPT;
-        memcpy(out, in, len);
+        if (len > 0) /* an empty file's block may have no memory at all */
+            memcpy(out, in, len);
         return KERF_OK;
     case KERF_BLOCK_ZSTD:
         return kerf_zstd_decode(bc->coder, out, len, in, in_len)
