@@ -201,8 +201,8 @@ settle_tensor(kerf_onnx_tensor *t, int32_t elem, uint64_t count,
         return fail(why, KERF_ETOOBIG, t, "its dims are too large");
     t->type = KERF_VALUE_OTHER;
     t->bytes = in->raw;
-    /* cppcheck-suppress arrayIndexOutOfBoundsCond; it is bounded here */
     if (elem > 0 && (size_t)elem < ELEM_COUNT) {
+        /* cppcheck-suppress arrayIndexOutOfBoundsCond; bounded above */
         t->type = elems[elem].is_ours ? KERF_VALUE_TENSOR : KERF_VALUE_OTHER;
         t->dtype = elems[elem].dtype;
         t->has_bytes = elems[elem].bits > 0;
