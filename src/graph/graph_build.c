@@ -17,9 +17,8 @@ struct kerf_chunk {
     char text[];
 };
 
-/* Makes room for one more element of size bytes. */
-static kerf_err
-grow(void **at, size_t count, size_t *room, size_t most, size_t size)
+kerf_err
+kerf_graph_grow(void **at, size_t count, size_t *room, size_t most, size_t size)
 {
     size_t more = *room == 0 ? ROOM_FIRST : 2 * *room;
     void *bigger;
@@ -172,13 +171,14 @@ grow_values(kerf_graph *g)
     void *values = g->value;
     void *first = g->own->first;
     size_t room = g->own->value_room;
-    kerf_err err = grow(&first, g->value_count, &room, KERF_GRAPH_VALUES_MAX,
+    kerf_err err =
+        kerf_graph_grow(&first, g->value_count, &room, KERF_GRAPH_VALUES_MAX,
                         sizeof *g->own->first);
 
     g->own->first = first;
     if (err == KERF_OK)
-        err = grow(&values, g->value_count, &g->own->value_room,
-                   KERF_GRAPH_VALUES_MAX, sizeof *g->value);
+        err = kerf_graph_grow(&values, g->value_count, &g->own->value_room,
+                              KERF_GRAPH_VALUES_MAX, sizeof *g->value);
     g->value = values;
     return err;
 }
@@ -241,8 +241,8 @@ kerf_graph_add_node(kerf_graph *g, const char *op, size_t op_len,
                    .weight = KERF_GRAPH_NONE,
                    .origin = (uint32_t)g->node_count};
     void *nodes = g->node;
-    kerf_err err = grow(&nodes, g->node_count, &g->own->node_room,
-                        KERF_GRAPH_NODES_MAX, sizeof n);
+    kerf_err err = kerf_graph_grow(&nodes, g->node_count, &g->own->node_room,
+                                   KERF_GRAPH_NODES_MAX, sizeof n);
 
     g->node = nodes;
     if (err == KERF_OK)
@@ -260,7 +260,8 @@ static kerf_err
 add_link(kerf_graph *g, uint32_t value)
 {
     void *links = g->own->link;
-    kerf_err err = grow(&links, g->own->link_count, &g->own->link_room,
+    kerf_err err =
+        kerf_graph_grow(&links, g->own->link_count, &g->own->link_room,
                         KERF_GRAPH_LINKS_MAX, sizeof value);
 
     g->own->link = links;
@@ -331,8 +332,8 @@ static kerf_err
 add_port(uint32_t **list, size_t *count, size_t *room, uint32_t value)
 {
     void *ports = *list;
-    kerf_err err =
-        grow(&ports, *count, room, KERF_GRAPH_VALUES_MAX, sizeof value);
+    kerf_err err = kerf_graph_grow(&ports, *count, room, KERF_GRAPH_VALUES_MAX,
+                                   sizeof value);
 
     *list = ports;
     if (err == KERF_OK)

@@ -53,6 +53,11 @@ struct kerf_graph_own {
 KERF_NODISCARD kerf_err kerf_graph_new(kerf_graph **out, kerf_format format,
                                        const kerf_graph_format *how);
 
+/* Makes room in *at for one more element of size bytes, of `most` at most.
+ * Errors: KERF_ETOOBIG, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_graph_grow(void **at, size_t count, size_t *room,
+                                        size_t most, size_t size);
+
 /* Builders: each copies its text; a text with a 0 byte is KERF_ECORRUPT.
  * Errors: KERF_ECORRUPT, KERF_ETOOBIG, KERF_ENOMEM. */
 

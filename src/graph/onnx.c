@@ -201,8 +201,8 @@ read_fields(struct reader *rd, kerf_onnx_fields *fields, kerf_rd r)
 
     while (kerf_wire_next(&r, &f)) {
         void *at = fields->at;
-        kerf_err err = kerf_onnx_grow(&at, fields->count, &fields->room,
-                                      FIELDS_MAX, sizeof *fields->at);
+        kerf_err err = kerf_graph_grow(&at, fields->count, &fields->room,
+                                       FIELDS_MAX, sizeof *fields->at);
 
         fields->at = at;
         if (err != KERF_OK)

@@ -256,8 +256,8 @@ kerf_onnx_files_add(kerf_onnx_files *files, const uint8_t *tensor, size_t len,
     if (!is_there) {
         kerf_onnx_file file;
 
-        err = kerf_onnx_grow(&room, files->count, &files->room, FILES_MAX,
-                             sizeof file);
+        err = kerf_graph_grow(&room, files->count, &files->room, FILES_MAX,
+                              sizeof file);
         files->at = room;
         if (err != KERF_OK)
             return fail(why, err, &t, &place, kerf_err_text(err));

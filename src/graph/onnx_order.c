@@ -98,8 +98,8 @@ static kerf_err
 give(struct sort *s, kerf_onnx_text name, uint32_t node)
 {
     void *at = s->given;
-    kerf_err err = kerf_onnx_grow(&at, s->given_count, &s->given_room,
-                                  KERF_GRAPH_VALUES_MAX, sizeof *s->given);
+    kerf_err err = kerf_graph_grow(&at, s->given_count, &s->given_room,
+                                   KERF_GRAPH_VALUES_MAX, sizeof *s->given);
 
     s->given = at;
     if (err != KERF_OK)

@@ -287,9 +287,4 @@ kerf_err kerf_onnx_write(const kerf_graph *g, const kerf_part *part,
 kerf_err kerf_onnx_join(const kerf_graph *head, const kerf_graph *tail,
                         kerf_rope *graph, kerf_rope *weights, kerf_detail *why);
 
-/* Room for one more element of size bytes. Errors: KERF_ETOOBIG, KERF_ENOMEM.
- */
-KERF_NODISCARD kerf_err kerf_onnx_grow(void **at, size_t count, size_t *room,
-                                       size_t most, size_t size);
-
 #endif

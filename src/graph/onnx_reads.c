@@ -30,32 +30,14 @@ kerf_onnx_names_add(kerf_onnx_names *names, kerf_onnx_text name,
                     kerf_detail *why)
 {
     void *at = names->at;
-    kerf_err err =
-        kerf_onnx_grow(&at, names->count, &names->room, NAMES_MAX, sizeof name);
+    kerf_err err = kerf_graph_grow(&at, names->count, &names->room, NAMES_MAX,
+                                   sizeof name);
 
     names->at = at;
     if (err != KERF_OK)
         return kerf_fail(why, err, "the names that nodes read: %s",
                          kerf_err_text(err));
     names->at[names->count++] = name;
-    return KERF_OK;
-}
-
-kerf_err
-kerf_onnx_grow(void **at, size_t count, size_t *room, size_t most, size_t size)
-{
-    size_t more = *room == 0 ? 16 : 2 * *room;
-    void *bigger;
-
-    if (count < *room)
-        return KERF_OK;
-    if (count >= most)
-        return KERF_ETOOBIG;
-    bigger = realloc(*at, more * size);
-    if (bigger == NULL)
-        return KERF_ENOMEM;
-    *at = bigger;
-    *room = more;
     return KERF_OK;
 }
 
