@@ -172,7 +172,8 @@ count_noise(const uint8_t *in, size_t count, kerf_words_as as)
         for (size_t i = from; i < from + run; i++) {
             uint64_t word = load_word(in + i * as.width, as.width);
 
-            word = as.rotated ? word << 1 : word; /* the sign does not matter */
+            if (as.rotated) /* as plane.c does: the sign is noise, too */
+                word = word << 1 | word >> (8 * as.width - 1);
             for (unsigned k = 0; k < as.width; k++)
                 seen[k][word >> 8 * k & 0xFF]++;
         }
