@@ -4,11 +4,8 @@
 #include <string.h>
 
 #define SYMBOLS 256
+#define LEAST_ROWS 512 /* less than this does not pay for filling them */
 #define LEAST_CODED 32 /* less than this does not pay for its code lengths */
-
-struct code {
-    uint16_t bits, len;
-};
 
 struct nibbles {
     uint8_t *at;
@@ -27,9 +24,10 @@ static void count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n);
 static void rank(struct ranked *r, const uint32_t count[SYMBOLS]);
 static void choose_lengths(uint8_t len[SYMBOLS], struct ranked *r);
 static size_t put_lengths(uint8_t *out, const uint8_t len[SYMBOLS]);
-static void make_codes(struct code code[SYMBOLS], const uint8_t len[SYMBOLS]);
+static void make_codes(struct huf_code code[SYMBOLS], const uint8_t len[SYMBOLS]);
 static size_t put_stream(uint8_t *out, const uint8_t *in, size_t n,
-                         const struct code code[SYMBOLS]);
+                         const struct huf_code code[SYMBOLS],
+                         const struct huf_rows *rows);
 
 static size_t
 store(uint8_t *out, const uint8_t *in, size_t n)
@@ -54,7 +52,9 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
 {
     uint32_t count[SYMBOLS];
     uint8_t len[SYMBOLS], lengths[SYMBOLS];
-    struct code code[SYMBOLS];
+    struct huf_code code[SYMBOLS];
+    struct huf_rows rows;
+    const struct huf_rows *fast = NULL;
     struct ranked ranked;
     size_t share = huf_share(n);
     size_t lengths_len;
@@ -77,12 +77,14 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
         return store(out, in, n);
 
     make_codes(code, len);
+    if (n >= LEAST_ROWS && kerf_huf_rows(&rows, code))
+        fast = &rows;
     out[0] = HUF_CODED;
     memcpy(out + HUF_HEAD_LEN, lengths, lengths_len);
     at = out + HUF_HEAD_LEN + lengths_len;
     for (size_t i = 0; i < HUF_STREAMS; i++) {
         size_t part = i + 1 < HUF_STREAMS ? share : n - i * share;
-        size_t bytes = put_stream(at, in + i * share, part, code);
+        size_t bytes = put_stream(at, in + i * share, part, code, fast);
 
         if (i + 1 < HUF_STREAMS) {
             out[1 + 2 * i] = (uint8_t)bytes;
@@ -323,7 +325,7 @@ put_lengths(uint8_t *out, const uint8_t len[SYMBOLS])
 
 /* Canonical: by length, then by symbol. */
 static void
-make_codes(struct code code[SYMBOLS], const uint8_t len[SYMBOLS])
+make_codes(struct huf_code code[SYMBOLS], const uint8_t len[SYMBOLS])
 {
     uint16_t next[HUF_BITS + 2] = {0};
 
@@ -333,7 +335,7 @@ make_codes(struct code code[SYMBOLS], const uint8_t len[SYMBOLS])
     for (size_t b = 1; b <= HUF_BITS; b++)
         next[b + 1] = (uint16_t)((next[b + 1] + next[b]) << 1);
     for (size_t s = 0; s < SYMBOLS; s++) {
-        code[s] = (struct code){.len = len[s]};
+        code[s] = (struct huf_code){.len = len[s]};
         if (len[s] > 0)
             code[s].bits = next[len[s]]++;
     }
@@ -346,34 +348,34 @@ store_be64(uint8_t *at, uint64_t v)
     memcpy(at, &v, sizeof v);
 }
 
-/* Codes one after the other, the first bit the highest of a byte. */
+/* Codes one after the other, the first bit the highest of a byte. rows: NULL, or
+ * the same codes. */
 static size_t
 put_stream(uint8_t *out, const uint8_t *in, size_t n,
-           const struct code code[SYMBOLS])
+           const struct huf_code code[SYMBOLS], const struct huf_rows *rows)
 {
-    uint8_t *at = out;
-    uint64_t acc = 0; /* its lowest `bits` are not written yet */
-    unsigned bits = 0;
+    struct huf_end e = {.at = out};
+    size_t i = rows != NULL ? kerf_huf_put_rows(&e, in, n, rows) : 0;
 
-    for (; n >= 4; n -= 4, in += 4) { /* 7 + 4 * 11 bits fit */
-        struct code a = code[in[0]], b = code[in[1]];
-        struct code c = code[in[2]], d = code[in[3]];
+    for (; i + 4 <= n; i += 4) { /* 7 + 4 * 11 bits fit */
+        struct huf_code a = code[in[i]], b = code[in[i + 1]];
+        struct huf_code c = code[in[i + 2]], d = code[in[i + 3]];
         uint64_t ab = (uint64_t)a.bits << b.len | b.bits;
         uint64_t cd = (uint64_t)c.bits << d.len | d.bits;
         unsigned cd_len = (unsigned)c.len + d.len;
         unsigned len = (unsigned)a.len + b.len + cd_len;
 
-        acc = acc << len | ab << cd_len | cd;
-        bits += len;
-        store_be64(at, acc << (64 - bits));
-        at += bits >> 3;
-        bits &= 7;
+        e.acc = e.acc << len | ab << cd_len | cd;
+        e.bits += len;
+        store_be64(e.at, e.acc << (64 - e.bits));
+        e.at += e.bits >> 3;
+        e.bits &= 7;
     }
-    for (; n > 0; n--, in++) {
-        acc = acc << code[*in].len | code[*in].bits;
-        bits += code[*in].len;
+    for (; i < n; i++) {
+        e.acc = e.acc << code[in[i]].len | code[in[i]].bits;
+        e.bits += code[in[i]].len;
     }
-    if (bits > 0)
-        store_be64(at, acc << (64 - bits));
-    return (size_t)(at - out) + (bits + 7) / 8;
+    if (e.bits > 0)
+        store_be64(e.at, e.acc << (64 - e.bits));
+    return (size_t)(e.at - out) + (e.bits + 7) / 8;
 }

@@ -30,6 +30,31 @@ enum huf_nibble {
     HUF_END = 15,       /* no more codes */
 };
 
+struct huf_code {
+    uint16_t bits, len; /* len 0: the symbol has none */
+};
+
+/* Where a stream is being written: of acc the lowest `bits` are not yet. */
+struct huf_end {
+    uint8_t *at;
+    uint64_t acc;
+    unsigned bits; /* 0 to 7 between calls */
+};
+
+/* huf_vector.c: codes of fewer than 64 symbols near each other (and of symbol
+ * 0), by what a symbol is over the base. */
+struct huf_rows {
+    uint8_t base;
+    uint8_t len[64], low[64], high[64];
+};
+
+/* False: these codes or this machine are not such. */
+bool kerf_huf_rows(struct huf_rows *t, const struct huf_code code[256]);
+/* Appends the codes of in[0..result), the most of n that can be; 8 bytes behind
+ * the end may be written to. */
+size_t kerf_huf_put_rows(struct huf_end *end, const uint8_t *in, size_t n,
+                         const struct huf_rows *t);
+
 /* Long blocks are judged by HUF_SAMPLE_RUNS runs of bytes from all over them,
  * HUF_SAMPLES together; true: codes would gain little: 0.2 bits at most. */
 #define HUF_SAMPLES 1024
