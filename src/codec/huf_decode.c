@@ -1,25 +1,27 @@
 /*
- * The table says for the next 11 bits of a stream which one or two symbols they
- * begin with. A window holds 64 bits of the stream with a 1 as the lowest bit:
- * shifted left with what is used, that bit tells how much it was. After five
- * look-ups (55 bits) a window is filled again. Four windows at a time keep the
- * core busy, since each look-up waits for the one before it.
+ * The table says for the next 11 bits of a stream which symbols, one to four,
+ * they begin with. A window holds 64 bits of the stream with a 1 as the lowest
+ * bit: shifted left with what is used, that bit tells how much it was. After
+ * five look-ups (55 bits) a window is filled again. Four windows at a time keep
+ * the core busy, since each look-up waits for the one before it.
  */
+#include "codec/cpu.h"
 #include "codec/huf_own.h"
 
 #include <stdbool.h>
 #include <string.h>
 
 #define TABLE_LEN (1u << HUF_BITS)
-#define LOOKUPS 5  /* in a filled window: 7 + 5 * 11 < 64 */
-#define FILL_LEN 8 /* bytes */
-#define PAIRS_FROM                                            \
-    6144u /* symbols: below, finding pairs costs more than it \
-             saves */
+#define LOOKUPS 5        /* in a filled window: 7 + 5 * 11 < 64 */
+#define FILL_LEN 8       /* bytes */
+#define ENTRY_MOST 4     /* symbols */
+#define FOURS_FROM 1024u /* symbols: below, a table of fours does not pay */
 
-/* Of a table: symbols 0..7 and 8..15, bits used 16..23, symbols here 24..31. */
-#define ENTRY(symbols, bits, count) \
-    ((uint32_t)(symbols) | (uint32_t)(bits) << 16 | (uint32_t)(count) << 24)
+struct tables {
+    uint16_t one[TABLE_LEN];  /* symbol, bits used 8..15 */
+    uint32_t two[TABLE_LEN];  /* symbols 0..15, bits 16..23, count 24..31 */
+    uint64_t four[TABLE_LEN]; /* symbols 0..31, bits 32..39, count 40..47 */
+};
 
 struct stream {
     const uint8_t *in; /* of the window */
@@ -30,34 +32,34 @@ struct stream {
 
 static bool read_lengths(uint8_t len[256], const uint8_t **in,
                          const uint8_t *end);
-static bool fill_table(uint32_t table[TABLE_LEN], const uint8_t len[256]);
-static void pair_up(uint32_t table[TABLE_LEN]);
+static bool fill_ones(struct tables *t, const uint8_t len[256]);
+static void fill_fours(struct tables *t);
 static bool open_streams(struct stream s[HUF_STREAMS], uint8_t *out, size_t n,
                          const uint8_t *sizes, const uint8_t *in,
                          const uint8_t *end);
-static void run_four(struct stream s[HUF_STREAMS], const uint8_t *end,
-                     const uint32_t table[TABLE_LEN]);
-static bool finish(struct stream *s, const uint32_t table[TABLE_LEN],
-                   const uint8_t len[256]);
+static void run_fast(struct stream s[HUF_STREAMS], const uint8_t *end,
+                     const struct tables *t);
+static bool finish(struct stream *s, const struct tables *t);
 
 static bool
 decode(uint8_t *out, size_t n, const uint8_t *in, const uint8_t *end)
 {
-    uint32_t table[TABLE_LEN];
+    struct tables t;
     uint8_t len[256] = {0};
     struct stream s[HUF_STREAMS];
     const uint8_t *at = in + HUF_HEAD_LEN;
     bool ok = true;
 
     if (end - in < HUF_HEAD_LEN || n < HUF_STREAMS ||
-        !read_lengths(len, &at, end) || !fill_table(table, len) ||
+        !read_lengths(len, &at, end) || !fill_ones(&t, len) ||
         !open_streams(s, out, n, in + 1, at, end))
         return false;
-    if (n >= PAIRS_FROM)
-        pair_up(table);
-    run_four(s, end, table);
+    if (n >= FOURS_FROM) {
+        fill_fours(&t);
+        run_fast(s, end, &t);
+    }
     for (size_t i = 0; i < HUF_STREAMS; i++)
-        ok = finish(&s[i], table, len) && ok;
+        ok = finish(&s[i], &t) && ok;
     return ok;
 }
 
@@ -132,7 +134,7 @@ read_lengths(uint8_t len[256], const uint8_t **in, const uint8_t *end)
 
 /* False unless the codes are complete: every 11 bits begin with one. */
 static bool
-fill_table(uint32_t table[TABLE_LEN], const uint8_t len[256])
+fill_ones(struct tables *t, const uint8_t len[256])
 {
     uint8_t by_len[256];
     size_t start[HUF_BITS + 2] = {0};
@@ -156,30 +158,42 @@ fill_table(uint32_t table[TABLE_LEN], const uint8_t len[256])
     }
     for (size_t i = 0; i < coded; i++) {
         size_t span = TABLE_LEN >> len[by_len[i]];
-        uint32_t entry = ENTRY(by_len[i], len[by_len[i]], 1);
+        uint16_t entry = (uint16_t)(by_len[i] | len[by_len[i]] << 8);
 
         for (size_t k = 0; k < span; k++)
-            table[at + k] = entry;
+            t->one[at + k] = entry;
         at += span;
     }
     return true;
 }
 
-/* Where a second code is whole within the 11 bits, an entry gives both. */
+/* As many codes as are whole within the 11 bits: first up to two, then two
+ * times two. */
 static void
-pair_up(uint32_t table[TABLE_LEN])
+fill_fours(struct tables *t)
 {
-    uint32_t single[TABLE_LEN];
+    for (uint32_t i = 0; i < TABLE_LEN; i++) {
+        uint32_t a = t->one[i];
+        uint32_t b = t->one[i << (a >> 8) & (TABLE_LEN - 1)];
+        uint32_t bits = (a >> 8) + (b >> 8);
+        uint32_t both = (a & 0xFF) | (b & 0xFF) << 8 | bits << 16 | 2u << 24;
+        uint32_t only = (a & 0xFF) | (a >> 8) << 16 | 1u << 24;
 
-    memcpy(single, table, sizeof single);
-    for (size_t i = 0; i < TABLE_LEN; i++) {
-        uint32_t a = single[i];
-        uint32_t a_bits = a >> 16 & 0xFF;
-        uint32_t b = single[i << a_bits & (TABLE_LEN - 1)];
-        uint32_t bits = a_bits + (b >> 16 & 0xFF);
+        t->two[i] = bits <= HUF_BITS ? both : only;
+    }
+    for (uint32_t i = 0; i < TABLE_LEN; i++) {
+        uint32_t a = t->two[i];
+        uint32_t next = i << (a >> 16 & 0xFF) & (TABLE_LEN - 1);
+        uint32_t b = t->two[next];
+        uint32_t one = t->one[next];
+        uint32_t one_too = (one & 0xFF) | (one >> 8) << 16 | 1u << 24;
+        uint32_t room = HUF_BITS - (a >> 16 & 0xFF);
 
-        if (bits <= HUF_BITS)
-            table[i] = ENTRY((a & 0xFF) | (b & 0xFF) << 8, bits, 2);
+        b = (b >> 16 & 0xFF) <= room ? b : one_too;
+        b = (b >> 16 & 0xFF) <= room ? b : 0;
+        /* Where only one symbol of `a` fits, none of b does. */
+        t->four[i] = (a & 0xFFFF) | (b & 0xFFFF) << 16 |
+                     (uint64_t)((a >> 16) + (b >> 16)) << 32;
     }
 }
 
@@ -220,15 +234,16 @@ load_be64(const uint8_t *at)
     return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(v) : v;
 }
 
-/* Look-up and symbols of one stream; two bytes are stored, one or two count. */
-#define STEP(window, out)                                    \
-    do {                                                     \
-        uint32_t entry = table[(window) >> (64 - HUF_BITS)]; \
-        uint16_t two = (uint16_t)entry;                      \
-                                                             \
-        memcpy((out), &two, sizeof two);                     \
-        (window) <<= entry >> 16 & 63;                       \
-        (out) += entry >> 24;                                \
+/* Look-up and symbols of one stream; four bytes are stored, the count of them
+ * is what the entry says. */
+#define STEP(window, out)                                   \
+    do {                                                    \
+        uint64_t entry = four[(window) >> (64 - HUF_BITS)]; \
+        uint32_t symbols = (uint32_t)entry;                 \
+                                                            \
+        memcpy((out), &symbols, sizeof symbols);            \
+        (window) <<= entry >> 32 & 63;                      \
+        (out) += entry >> 40;                               \
     } while (0)
 
 #define FILL(window, in, used) ((window) = (load_be64(in) | 1) << (used))
@@ -242,28 +257,22 @@ load_be64(const uint8_t *at)
         (used) = gone & 7;                                 \
     } while (0)
 
-/* How often all four can fill and step without reading behind the block or
- * writing behind their own part. */
-static size_t
-safe_rounds(const struct stream s[HUF_STREAMS], const uint8_t *end)
+/* How often a stream can fill and step without reading behind the block or
+ * writing behind its own part. */
+KERF_INLINE size_t
+safe_rounds(const struct stream *s, const uint8_t *end)
 {
-    size_t rounds = SIZE_MAX;
+    size_t in_left = (size_t)(end - s->in);
+    size_t out_left = (size_t)(s->out_end - s->out);
+    size_t in_rounds = in_left < FILL_LEN ? 0 : (in_left - FILL_LEN) / 7;
+    size_t out_rounds = out_left / ((size_t)ENTRY_MOST * LOOKUPS);
 
-    for (size_t i = 0; i < HUF_STREAMS; i++) {
-        size_t in_left = (size_t)(end - s[i].in);
-        size_t out_left = (size_t)(s[i].out_end - s[i].out);
-        size_t in_rounds = in_left < FILL_LEN ? 0 : (in_left - FILL_LEN) / 7;
-        size_t out_rounds = out_left / ((size_t)2 * LOOKUPS);
-
-        rounds = in_rounds < rounds ? in_rounds : rounds;
-        rounds = out_rounds < rounds ? out_rounds : rounds;
-    }
-    return rounds;
+    return in_rounds < out_rounds ? in_rounds : out_rounds;
 }
 
-static void
+KERF_INLINE void
 run_four(struct stream s[HUF_STREAMS], const uint8_t *end,
-         const uint32_t table[TABLE_LEN])
+         const uint64_t four[TABLE_LEN])
 {
     const uint8_t *in0 = s[0].in, *in1 = s[1].in, *in2 = s[2].in,
                   *in3 = s[3].in;
@@ -272,12 +281,22 @@ run_four(struct stream s[HUF_STREAMS], const uint8_t *end,
     uint64_t w0, w1, w2, w3;
     unsigned u0 = 0, u1 = 0, u2 = 0, u3 = 0;
 
-    for (size_t rounds; (rounds = safe_rounds(s, end)) > 0;) {
+    for (;;) {
+        size_t rounds = safe_rounds(&s[0], end);
+
+        for (size_t i = 1; i < HUF_STREAMS; i++) {
+            size_t other = safe_rounds(&s[i], end);
+
+            rounds = other < rounds ? other : rounds;
+        }
+        if (rounds == 0)
+            break;
         for (; rounds > 0; rounds--) {
             FILL(w0, in0, u0);
             FILL(w1, in1, u1);
             FILL(w2, in2, u2);
             FILL(w3, in3, u3);
+#pragma GCC unroll 5
             for (int i = 0; i < LOOKUPS; i++) {
                 STEP(w0, out0);
                 STEP(w1, out1);
@@ -293,6 +312,47 @@ run_four(struct stream s[HUF_STREAMS], const uint8_t *end,
         s[0].out = out0, s[1].out = out1, s[2].out = out2, s[3].out = out3;
     }
     s[0].used = u0, s[1].used = u1, s[2].used = u2, s[3].used = u3;
+}
+
+/* What one stream has more than those that were done first. */
+KERF_INLINE void
+run_one(struct stream *s, const uint8_t *end, const uint64_t four[TABLE_LEN])
+{
+    for (size_t rounds = safe_rounds(s, end); rounds > 0;
+         rounds = safe_rounds(s, end)) {
+        for (; rounds > 0; rounds--) {
+            uint64_t window;
+
+            FILL(window, s->in, s->used);
+            for (int i = 0; i < LOOKUPS; i++)
+                STEP(window, s->out);
+            ADVANCE(window, s->in, s->used);
+        }
+    }
+}
+
+KERF_INLINE void
+run(struct stream s[HUF_STREAMS], const uint8_t *end, const struct tables *t)
+{
+    run_four(s, end, t->four);
+    for (size_t i = 0; i < HUF_STREAMS; i++)
+        run_one(&s[i], end, t->four);
+}
+
+KERF_V3 static void
+run_v3(struct stream s[HUF_STREAMS], const uint8_t *end, const struct tables *t)
+{
+    run(s, end, t);
+}
+
+static void
+run_fast(struct stream s[HUF_STREAMS], const uint8_t *end,
+         const struct tables *t)
+{
+    if (kerf_cpu_is_v3())
+        run_v3(s, end, t);
+    else
+        run(s, end, t);
 }
 
 /* 64 bits from in, zeros behind the stream's end. */
@@ -311,25 +371,17 @@ load_end(const struct stream *s)
 /* What is left of one stream, with every check. True: it ends where it says,
  * within the last byte, with zeros. */
 static bool
-finish(struct stream *s, const uint32_t table[TABLE_LEN],
-       const uint8_t len[256])
+finish(struct stream *s, const struct tables *t)
 {
     while (s->out < s->out_end) {
         uint64_t window = (load_end(s) | 1) << s->used;
         unsigned gone;
 
         for (int i = 0; i < LOOKUPS && s->out < s->out_end; i++) {
-            uint32_t entry = table[window >> (64 - HUF_BITS)];
-            unsigned bits = entry >> 16 & 0xFF;
+            uint16_t entry = t->one[window >> (64 - HUF_BITS)];
 
             *s->out++ = (uint8_t)entry;
-            if (entry >> 24 == 2) {
-                if (s->out < s->out_end)
-                    *s->out++ = (uint8_t)(entry >> 8);
-                else
-                    bits = len[entry & 0xFF];
-            }
-            window <<= bits;
+            window <<= entry >> 8;
         }
         gone = (unsigned)__builtin_ctzll(window);
         if (s->in > s->in_end || gone > 8 * (size_t)(s->in_end - s->in))

@@ -24,7 +24,8 @@ static void count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n);
 static void rank(struct ranked *r, const uint32_t count[SYMBOLS]);
 static void choose_lengths(uint8_t len[SYMBOLS], struct ranked *r);
 static size_t put_lengths(uint8_t *out, const uint8_t len[SYMBOLS]);
-static void make_codes(struct huf_code code[SYMBOLS], const uint8_t len[SYMBOLS]);
+static void make_codes(struct huf_code code[SYMBOLS],
+                       const uint8_t len[SYMBOLS]);
 static size_t put_stream(uint8_t *out, const uint8_t *in, size_t n,
                          const struct huf_code code[SYMBOLS],
                          const struct huf_rows *rows);
@@ -348,8 +349,8 @@ store_be64(uint8_t *at, uint64_t v)
     memcpy(at, &v, sizeof v);
 }
 
-/* Codes one after the other, the first bit the highest of a byte. rows: NULL, or
- * the same codes. */
+/* Codes one after the other, the first bit the highest of a byte. rows: NULL,
+ * or the same codes. */
 static size_t
 put_stream(uint8_t *out, const uint8_t *in, size_t n,
            const struct huf_code code[SYMBOLS], const struct huf_rows *rows)

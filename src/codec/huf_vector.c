@@ -37,10 +37,10 @@ load_rows(const uint8_t from[ROWS * ROW])
 {
     struct rows r;
 
-    for (int i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < ROWS; i++) {
         __m128i row;
 
-        memcpy(&row, from + (size_t)ROW * i, sizeof row);
+        memcpy(&row, from + ROW * i, sizeof row);
         r.row[i] = _mm256_broadcastsi128_si256(row);
     }
     return r;
@@ -51,12 +51,12 @@ load_rows(const uint8_t from[ROWS * ROW])
 INLINE __m256i
 look_up(const struct rows *r, __m256i number, __m256i b4, __m256i b5)
 {
-    __m256i low = _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[0], number),
-                                     _mm256_shuffle_epi8(r->row[1], number),
-                                     b4);
-    __m256i high = _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[2], number),
-                                      _mm256_shuffle_epi8(r->row[3], number),
-                                      b4);
+    __m256i low =
+        _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[0], number),
+                           _mm256_shuffle_epi8(r->row[1], number), b4);
+    __m256i high =
+        _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[2], number),
+                           _mm256_shuffle_epi8(r->row[3], number), b4);
 
     return _mm256_blendv_epi8(low, high, b5);
 }
@@ -88,8 +88,8 @@ append_all(struct end *e, __m256i a, __m256i b, __m256i len)
     uint64_t code[8];
     uint32_t bits[8];
 
-    if (_mm256_movemask_epi8(_mm256_cmpgt_epi64(
-            both, _mm256_set1_epi64x(EIGHT_MOST))) == 0) {
+    if (_mm256_movemask_epi8(
+            _mm256_cmpgt_epi64(both, _mm256_set1_epi64x(EIGHT_MOST))) == 0) {
         __m256i eight =
             _mm256_or_si256(_mm256_sllv_epi64(even_code, odd), odd_code);
 
