@@ -16,15 +16,28 @@ enum {
 
 #define STRETCHES_MOST 65536u
 
+/* A side that is shorter is kept as it is: zstd would gain next to nothing. */
+#define SIDE_PACKED 64u
+
 struct kerf_block_coder {
     kerf_coder *coder;
-    uint8_t *words; /* gathered: KERF_WORDS_BYTES_MOST */
     uint8_t *side;
     size_t side_room;
+    kerf_stretch *stretch; /* decoding: what the side says */
+    size_t stretch_room;
 };
 
-/* zstd levels for ours; what is not weights is worth some time. */
-static const int zstd_level[10] = {3, 1, 3, 5, 7, 9, 12, 15, 18, 19};
+/* zstd's level for ours. What is not weights is worth some time, but not what
+ * little of it there is among weights, which would take most of the time. */
+static int
+zstd_level(const kerf_plan *plan, int level)
+{
+    static const int levels[10] = {3, 1, 3, 5, 7, 9, 12, 15, 18, 19};
+
+    if (plan->is_weights && level < 7)
+        return 3;
+    return levels[level < 9 ? level : 9];
+}
 
 void
 kerf_block_coder_free(kerf_block_coder *bc)
@@ -32,8 +45,8 @@ kerf_block_coder_free(kerf_block_coder *bc)
     if (bc == NULL)
         return;
     kerf_coder_free(bc->coder);
-    free(bc->words);
     free(bc->side);
+    free(bc->stretch);
     free(bc);
 }
 
@@ -41,13 +54,11 @@ kerf_err
 kerf_block_coder_new(kerf_block_coder **out)
 {
     kerf_block_coder *bc = calloc(1, sizeof *bc);
-    kerf_err err = KERF_ENOMEM;
+    kerf_err err;
 
     if (bc == NULL)
         return KERF_ENOMEM;
-    bc->words = malloc(KERF_WORDS_BYTES_MOST);
-    if (bc->words != NULL)
-        err = kerf_coder_new(&bc->coder);
+    err = kerf_coder_new(&bc->coder);
     if (err != KERF_OK) {
         kerf_block_coder_free(bc);
         return err;
@@ -71,46 +82,43 @@ side_room(kerf_block_coder *bc, size_t room)
     return true;
 }
 
-/* Lengths of the stretches and the bytes of the gaps, to bc->side; the words to
- * bc->words. Returns the length of the side, 0: no memory. */
+/* Lengths of the stretches and the bytes of the gaps, to bc->side. Returns the
+ * length of the side, 0: no memory. */
 static size_t
-gather(kerf_block_coder *bc, const kerf_block *b, const kerf_stretch *stretch,
-       const uint8_t *data, size_t *words)
+make_side(kerf_block_coder *bc, const kerf_where *where, const uint8_t *base)
 {
-    size_t room = KERF_VARINT_MOST * (1 + 2 * b->stretch_count);
-    const uint8_t *from = data + b->offset;
+    size_t room = KERF_VARINT_MOST * (1 + 2 * where->count);
     kerf_wr w;
 
-    *words = 0;
-    for (size_t i = 0; i < b->stretch_count; i++)
-        room += stretch[i].gap;
+    for (size_t i = 0; i < where->count; i++)
+        room += where->stretch[i].gap;
     if (!side_room(bc, room))
         return 0;
     w = (kerf_wr){.at = bc->side, .left = room};
-    kerf_wr_varint(&w, b->stretch_count);
-    for (size_t i = 0; i < b->stretch_count; i++) {
-        kerf_wr_varint(&w, stretch[i].gap);
-        kerf_wr_varint(&w, stretch[i].words);
+    kerf_wr_varint(&w, where->count);
+    for (size_t i = 0; i < where->count; i++) {
+        kerf_wr_varint(&w, where->stretch[i].gap);
+        kerf_wr_varint(&w, where->stretch[i].words);
     }
-    for (size_t i = 0; i < b->stretch_count; i++) {
-        kerf_wr_bytes(&w, from, stretch[i].gap);
-        from += stretch[i].gap;
-        memcpy(bc->words + *words, from, stretch[i].words);
-        *words += stretch[i].words;
-        from += stretch[i].words;
+    for (size_t i = 0; i < where->count; i++) {
+        kerf_wr_bytes(&w, base, where->stretch[i].gap);
+        base += (size_t)where->stretch[i].gap + where->stretch[i].words;
     }
     return w.bad ? 0 : (size_t)(w.at - bc->side);
 }
 
 /* Length, packed length (the same: stored), bytes. */
 static size_t
-put_side(kerf_block_coder *bc, uint8_t *out, size_t len, int level)
+put_side(kerf_block_coder *bc, uint8_t *out, size_t len, int zstd_level)
 {
     kerf_wr w = {.at = out, .left = (size_t)2 * KERF_VARINT_MOST};
     uint8_t lengths[2 * KERF_VARINT_MOST];
-    size_t packed = kerf_zstd_encode(bc->coder, out + sizeof lengths, len + 3,
-                                     bc->side, len, zstd_level[level]);
+    size_t packed = 0;
 
+    if (len >= SIDE_PACKED) {
+        packed = kerf_zstd_encode(bc->coder, out + sizeof lengths, len + 3,
+                                  bc->side, len, zstd_level);
+    }
     kerf_wr_varint(&w, len);
     kerf_wr_varint(&w, packed > 0 ? packed : len);
     if (packed > 0)
@@ -120,36 +128,46 @@ put_side(kerf_block_coder *bc, uint8_t *out, size_t len, int level)
     return (size_t)(w.at - out) + (packed > 0 ? packed : len);
 }
 
+static kerf_where
+where_of(const kerf_stretch *stretch, size_t count)
+{
+    kerf_where where = {.stretch = stretch, .count = count};
+
+    for (size_t i = 0; i < count; i++)
+        where.len += stretch[i].words;
+    return where;
+}
+
 static size_t
 encode_words(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
              const kerf_block *b, const uint8_t *data, int level)
 {
-    const kerf_stretch *stretch = plan->stretch + b->stretch_first;
-    const uint8_t *words = data + b->offset;
-    size_t len = b->len;
+    const kerf_where where =
+        where_of(plan->stretch + b->stretch_first, b->stretch_count);
+    const uint8_t *base = data + b->offset;
     uint8_t *at = out + 1;
 
+    if (where.len == 0)
+        return 0;
     out[0] = (uint8_t)((unsigned)__builtin_ctz(b->as.width) |
                        (b->as.rotated ? AS_ROTATED : 0u));
-    if (b->stretch_count != 1 || stretch->gap > 0) {
-        size_t side = gather(bc, b, stretch, data, &len);
+    if (where.count != 1 || where.stretch->gap > 0) {
+        size_t side = make_side(bc, &where, base);
 
-        if (side == 0 || len == 0 || side > b->len ||
-            b->stretch_count > STRETCHES_MOST)
+        if (side == 0 || side > b->len || where.count > STRETCHES_MOST)
             return 0;
         out[0] |= AS_SIDE;
-        at += put_side(bc, at, side, level);
-        words = bc->words;
+        at += put_side(bc, at, side, zstd_level(plan, level));
     }
-    if (b->same_as < b->offset && kerf_plan_one_piece(plan, b) == len) {
+    if (b->same_as < b->offset) {
         kerf_wr w = {.at = at, .left = KERF_VARINT_MOST};
 
         out[0] |= AS_SAME;
         kerf_wr_varint(&w, b->offset - b->same_as);
         return (size_t)(w.at - out);
     }
-    at +=
-        kerf_words_encode(bc->coder, at, words, len, b->as, zstd_level[level]);
+    at += kerf_words_encode(bc->coder, at, base, &where, b->as,
+                            zstd_level(plan, level));
     return (size_t)(at - out);
 }
 
@@ -168,7 +186,7 @@ kerf_block_encode(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
     if (n == 0 && b->len > 0) {
         *kind = KERF_BLOCK_ZSTD;
         n = kerf_zstd_encode(bc->coder, out, b->len + 3, data + b->offset,
-                             b->len, zstd_level[level]);
+                             b->len, zstd_level(plan, level));
     }
     if (n == 0 || n >= b->len) {
         *kind = KERF_BLOCK_STORED;
@@ -204,45 +222,55 @@ take_side(kerf_block_coder *bc, kerf_rd *r)
     return (size_t)len;
 }
 
-/* The stretches as they are said: their words in all, and whether all are
- * exactly len bytes, with side left at the bytes of the gaps. */
+/* The stretches as they are said, to bc->stretch, with side left at the bytes
+ * of the gaps, which are just enough. False: damaged, or (*memory false) there
+ * is no memory. */
 static bool
-sum_stretches(kerf_rd *side, size_t len, size_t *words)
+take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len,
+               kerf_where *where, bool *memory)
 {
     uint64_t count = kerf_rd_varint(side);
     uint64_t gaps = 0;
-    uint64_t sum = 0;
+    uint64_t words = 0;
 
-    if (count > STRETCHES_MOST)
+    if (side->bad || count == 0 || count > STRETCHES_MOST ||
+        count > side->left / 2)
         return false;
-    for (uint64_t i = 0; i < count && !side->bad; i++) {
+    if (count > bc->stretch_room) {
+        kerf_stretch *grown =
+            reallocarray(bc->stretch, (size_t)count, sizeof *grown);
+
+        *memory = grown != NULL;
+        if (grown == NULL)
+            return false;
+        bc->stretch = grown;
+        bc->stretch_room = (size_t)count;
+    }
+    for (size_t i = 0; i < count; i++) {
         uint64_t gap = kerf_rd_varint(side);
         uint64_t part = kerf_rd_varint(side);
 
         if (gap > len || part > len)
             return false;
         gaps += gap;
-        sum += part;
+        words += part;
+        bc->stretch[i] =
+            (kerf_stretch){.gap = (uint32_t)gap, .words = (uint32_t)part};
     }
-    *words = (size_t)sum;
-    return !side->bad && gaps + sum == len && gaps == side->left;
+    *where = (kerf_where){
+        .stretch = bc->stretch, .count = (size_t)count, .len = (size_t)words};
+    return !side->bad && gaps + words == len && gaps == side->left;
 }
 
-/* Words and gaps to where they belong; sum_stretches() was content. */
 static void
-scatter(uint8_t *out, kerf_rd side, const uint8_t *gap, const uint8_t *words)
+put_gaps(uint8_t *base, const kerf_where *where, const uint8_t *gap)
 {
-    uint64_t count = kerf_rd_varint(&side);
+    for (size_t i = 0; i < where->count; i++) {
+        const kerf_stretch *s = &where->stretch[i];
 
-    for (uint64_t i = 0; i < count; i++) {
-        size_t gap_len = (size_t)kerf_rd_varint(&side);
-        size_t len = (size_t)kerf_rd_varint(&side);
-
-        memcpy(out, gap, gap_len);
-        memcpy(out + gap_len, words, len);
-        out += gap_len + len;
-        gap += gap_len;
-        words += len;
+        memcpy(base, gap, s->gap);
+        gap += s->gap;
+        base += (size_t)s->gap + s->words;
     }
 }
 
@@ -253,15 +281,19 @@ struct earlier {
 };
 
 static kerf_err
-take_same(uint8_t *out, size_t len, kerf_rd *r, const struct earlier *e)
+take_same(uint8_t *out, const kerf_where *where, kerf_rd *r,
+          const struct earlier *e)
 {
     uint64_t back = kerf_rd_varint(r);
 
-    if (r->bad || r->left > 0 || back > e->offset || back < len)
+    if (r->bad || r->left > 0 || back > e->offset || back < where->len ||
+        where->len > KERF_WORDS_BYTES_MOST || where->stretch->gap > 0 ||
+        where->stretch->words != where->len)
         return KERF_ECORRUPT;
     if (e->recall == NULL)
         return KERF_ENOTSUP;
-    return e->recall(e->ctx, e->offset - back, out, len) ? KERF_OK : KERF_EIO;
+    return e->recall(e->ctx, e->offset - back, out, where->len) ? KERF_OK
+                                                                : KERF_EIO;
 }
 
 static kerf_err
@@ -271,33 +303,23 @@ decode_words(kerf_block_coder *bc, uint8_t *out, size_t len, kerf_rd *r,
     uint8_t how = kerf_rd_u8(r);
     kerf_words_as as = {.width = 1u << (how & AS_WIDTH),
                         .rotated = (how & AS_ROTATED) != 0};
-    size_t words_len = len;
-    uint8_t *words = out;
-    kerf_rd side = {0}, gaps = {0};
-    kerf_err err;
+    kerf_stretch all = {.words = (uint32_t)len};
+    kerf_where where = {.stretch = &all, .count = 1, .len = len};
 
     if (r->bad || how > AS_KNOWN)
         return KERF_ECORRUPT;
     if (how & AS_SIDE) {
-        side = (kerf_rd){.left = take_side(bc, r)};
+        kerf_rd side = {.left = take_side(bc, r)};
+        bool memory = true;
+
         side.at = bc->side;
-        gaps = side;
-        if (side.left == 0 || !sum_stretches(&gaps, len, &words_len) ||
-            words_len > KERF_WORDS_BYTES_MOST)
-            return KERF_ECORRUPT;
-        words = bc->words;
+        if (!take_stretches(bc, &side, len, &where, &memory))
+            return memory ? KERF_ECORRUPT : KERF_ENOMEM;
+        put_gaps(out, &where, side.at);
     }
-    if (how & AS_SAME) {
-        err = words_len <= KERF_WORDS_BYTES_MOST
-                  ? take_same(words, words_len, r, e)
-                  : KERF_ECORRUPT;
-    } else {
-        err =
-            kerf_words_decode(bc->coder, words, words_len, as, r->at, r->left);
-    }
-    if (err == KERF_OK && (how & AS_SIDE))
-        scatter(out, side, gaps.at, words);
-    return err;
+    if (how & AS_SAME)
+        return take_same(out, &where, r, e);
+    return kerf_words_decode(bc->coder, out, &where, as, r->at, r->left);
 }
 
 kerf_err

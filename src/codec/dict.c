@@ -17,8 +17,9 @@
 #define APART 255
 #define PIECE_LEAST 9 /* log2 of words */
 #define PIECE_MOST 16
+#define PIECES_FROM 8192u /* words that are tried in several pieces */
 #define PIECES_MOST (KERF_WORDS_MOST >> PIECE_LEAST)
-#define SLOTS 8192u /* of the table of values seen in a piece */
+#define SLOTS 8192u /* of the table of values seen in a piece, at most */
 #define SEEN_MOST (SLOTS / 2)
 
 /* Empty while times is 0. */
@@ -27,6 +28,7 @@ struct slot {
 };
 
 struct kerf_dict {
+    uint32_t slots; /* in use: a power of two, twice the words of a piece */
     struct slot slot[SLOTS];
     struct slot seen[SEEN_MOST];
     uint8_t index_of[SLOTS];
@@ -36,6 +38,27 @@ struct kerf_dict {
     uint32_t apart[KERF_WORDS_MOST];
     uint32_t key[VALUES_MOST];
 };
+
+/* Planes of an array of words. */
+static size_t
+put_planes(uint8_t *scratch, uint8_t *out, const uint32_t *word, size_t count,
+           kerf_words_as as)
+{
+    const kerf_stretch s = {.words = (uint32_t)(4 * count)};
+    const kerf_where where = {.stretch = &s, .count = 1, .len = 4 * count};
+
+    return kerf_planes_encode(scratch, out, (const uint8_t *)word, &where, as);
+}
+
+static bool
+take_planes(uint8_t *scratch, uint32_t *word, size_t count, kerf_words_as as,
+            kerf_rd *r)
+{
+    const kerf_stretch s = {.words = (uint32_t)(4 * count)};
+    const kerf_where where = {.stretch = &s, .count = 1, .len = 4 * count};
+
+    return kerf_planes_decode(scratch, (uint8_t *)word, &where, as, r);
+}
 
 static const kerf_words_as plain = {.width = 4};
 static const kerf_words_as rotated = {.width = 4, .rotated = true};
@@ -75,14 +98,24 @@ load(const uint8_t *in, size_t i)
     return word;
 }
 
+/* An empty table for a piece. */
+static void
+clear_slots(kerf_dict *d, size_t count)
+{
+    d->slots = 1u << PIECE_LEAST;
+    while (d->slots < SLOTS && d->slots < 2 * count)
+        d->slots *= 2;
+    memset(d->slot, 0, d->slots * sizeof d->slot[0]);
+}
+
 /* Where the key is, or would be. */
 static uint32_t
 find(const kerf_dict *d, uint32_t key)
 {
-    uint32_t at = key * 0x9E3779B1u >> 19;
+    uint32_t at = (key * 0x9E3779B1u >> 19) & (d->slots - 1);
 
     while (d->slot[at].times > 0 && d->slot[at].key != key)
-        at = (at + 1) % SLOTS;
+        at = (at + 1) & (d->slots - 1);
     return at;
 }
 
@@ -112,7 +145,7 @@ choose_values(kerf_dict *d, const uint8_t *in, size_t count)
     size_t seen = 0;
     size_t n = 0;
 
-    memset(d->slot, 0, sizeof d->slot);
+    clear_slots(d, count);
     for (size_t i = 0; i < count; i++) {
         uint32_t key = key_of(load(in, i));
         struct slot *s = &d->slot[find(d, key)];
@@ -124,7 +157,7 @@ choose_values(kerf_dict *d, const uint8_t *in, size_t count)
         s->key = key;
         s->times++;
     }
-    for (size_t i = 0; i < SLOTS; i++) {
+    for (size_t i = 0; i < d->slots; i++) {
         if (d->slot[i].times > 1)
             d->seen[n++] = d->slot[i];
     }
@@ -141,7 +174,7 @@ index_piece(kerf_dict *d, uint8_t *index, uint32_t *apart, const uint8_t *in,
 {
     size_t n = 0;
 
-    memset(d->slot, 0, sizeof d->slot);
+    clear_slots(d, count);
     for (size_t i = 0; i < values; i++) {
         uint32_t at = find(d, d->seen[i].key);
 
@@ -185,11 +218,9 @@ encode_pieces(kerf_dict *d, uint8_t *scratch, uint8_t *out, const uint8_t *in,
     *at++ = (uint8_t)log2;
     memcpy(at, d->values, pieces);
     at += pieces;
-    at +=
-        kerf_planes_encode(scratch, at, (const uint8_t *)d->step, steps, plain);
+    at += put_planes(scratch, at, d->step, steps, plain);
     at += kerf_huf_put(at, d->index, count);
-    at += kerf_planes_encode(scratch, at, (const uint8_t *)d->apart, aparts,
-                             rotated);
+    at += put_planes(scratch, at, d->apart, aparts, rotated);
     return (size_t)(at - out);
 }
 
@@ -205,8 +236,8 @@ kerf_dict_encode(kerf_dict *d, uint8_t *scratch, uint8_t *out,
     for (size_t i = 0; i < sizeof sizes; i++) {
         size_t n;
 
-        if (i > 0 && count <= (size_t)1 << sizes[i])
-            continue; /* one piece again */
+        if (i > 0 && (count < PIECES_FROM || count <= (size_t)1 << sizes[i]))
+            continue; /* not worth the time, or one piece again */
         last = sizes[i];
         n = encode_pieces(d, scratch, out, in, count, last);
         if (n < best) {
@@ -271,14 +302,12 @@ kerf_dict_decode(kerf_dict *d, uint8_t *scratch, uint8_t *out, size_t count,
     values = kerf_rd_bytes(&r, pieces);
     for (size_t i = 0; values != NULL && i < pieces; i++)
         steps += values[i];
-    if (r.bad ||
-        !kerf_planes_decode(scratch, (uint8_t *)d->step, steps, plain, &r))
+    if (r.bad || !take_planes(scratch, d->step, steps, plain, &r))
         return false;
     index = kerf_huf_take(d->index, count, &r);
     for (size_t i = 0; index != NULL && i < count; i++)
         aparts += index[i] == APART;
-    if (index == NULL ||
-        !kerf_planes_decode(scratch, (uint8_t *)d->apart, aparts, rotated, &r))
+    if (index == NULL || !take_planes(scratch, d->apart, aparts, rotated, &r))
         return false;
     return decode_pieces(d, out, count, piece, values, index, aparts) &&
            r.left == 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define SYMBOLS 256
+#define LEAST_GAIN 32  /* of the bytes: for less, decoding takes too long */
 #define LEAST_ROWS 512 /* less than this does not pay for filling them */
 #define LEAST_CODED 32 /* less than this does not pay for its code lengths */
 
@@ -74,7 +75,8 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
     rank(&ranked, count);
     choose_lengths(len, &ranked);
     lengths_len = put_lengths(lengths, len);
-    if (HUF_HEAD_LEN + lengths_len + coded_len(count, len) >= n)
+    if (HUF_HEAD_LEN + lengths_len + coded_len(count, len) >=
+        n - n / LEAST_GAIN)
         return store(out, in, n);
 
     make_codes(code, len);

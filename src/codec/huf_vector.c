@@ -95,14 +95,14 @@ append_all(struct end *e, __m256i a, __m256i b, __m256i len)
 
         memcpy(code, &eight, sizeof eight);
         memcpy(bits, &both, sizeof both);
-        for (int i = 0; i < 4; i++)
+        for (size_t i = 0; i < 4; i++)
             append(e, code[i], bits[2 * i]);
         return;
     }
     memcpy(code, &even_code, sizeof even_code);
     memcpy(code + 4, &odd_code, sizeof odd_code);
     memcpy(bits, &len, sizeof len);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++) {
         append(e, code[i], bits[2 * i]);
         append(e, code[4 + i], bits[2 * i + 1]);
     }

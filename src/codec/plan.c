@@ -11,7 +11,11 @@
                                        width than its neighbours */
 #define GAP_MOST ((size_t)16 << 10) /* more is in a block of its own */
 #define GROUP_MOST ((size_t)256 << 10) /* words of small tensors in a block */
-#define SAME_LEAST ((size_t)16 << 10)  /* shorter repeats are not looked for */
+/* Words of a big tensor's block: some more may join them. */
+#define PART_MOST ((size_t)KERF_WORDS_MOST / 16 * 15)
+#define JOIN_MOST \
+    2048u /* bytes of more words: the codes are not made for them */
+#define SAME_LEAST ((size_t)16 << 10) /* shorter repeats are not looked for */
 #define LOOKED_AT                                              \
     ((size_t)64 << 10) /* a detected array is at least so long \
                         */
@@ -20,8 +24,8 @@ struct planner {
     kerf_plan *plan;
     const uint8_t *data;
     size_t at;    /* all before is in blocks, or in the open one */
-    bool is_open; /* the last block may take more */
-    size_t open_words;
+    bool is_open; /* the last block may take more: */
+    size_t room;  /* so many bytes of words */
 };
 
 static kerf_err plan_bytes(struct planner *p, size_t end);
@@ -91,7 +95,7 @@ add_stretch(struct planner *p, size_t gap, size_t words)
     b->stretch_count++;
     b->len += gap + words;
     p->at += gap + words;
-    p->open_words += words;
+    p->room -= words < p->room ? words : p->room;
     return KERF_OK;
 }
 
@@ -111,22 +115,30 @@ plan_gap(struct planner *p, size_t end)
     return plan_bytes(p, end);
 }
 
+/* Blocks of words of one tensor, as long as each other. */
 static kerf_err
-plan_big(struct planner *p, const kerf_segment *s, kerf_words_as as)
+plan_parts(struct planner *p, const kerf_segment *s, size_t same_as)
 {
+    const kerf_words_as as = as_of(s->dtype);
     size_t words = s->len / as.width;
-    size_t parts = (words + KERF_WORDS_MOST - 1) / KERF_WORDS_MOST;
-    kerf_err err = plan_gap(p, s->offset);
+    size_t parts = (words + PART_MOST - 1) / PART_MOST;
+    size_t part = 0;
+    kerf_err err = KERF_OK;
 
     for (size_t i = 0; i < parts && err == KERF_OK; i++) {
-        size_t part = words / parts + (i < words % parts);
-
+        part = (words / parts + (i < words % parts)) * as.width;
         err = add_block(p, as, 0);
-        if (err == KERF_OK)
-            err = add_stretch(p, 0, part * as.width);
+        if (err != KERF_OK)
+            break;
+        p->plan->block[p->plan->block_count - 1].same_as =
+            same_as + (p->at - s->offset);
+        err = add_stretch(p, 0, part);
     }
+    /* Small tensors behind it may share its last block, and its codes. */
     p->is_open = true;
-    p->open_words = GROUP_MOST; /* no more words, but what is after them */
+    p->room = same_as != s->offset    ? 0
+              : part / 16 < JOIN_MOST ? part / 16
+                                      : JOIN_MOST;
     return err;
 }
 
@@ -139,14 +151,14 @@ fits_open(const struct planner *p, size_t gap, size_t len, kerf_words_as as)
         return false;
     b += p->plan->block_count - 1;
     return b->as.width == as.width && b->as.rotated == as.rotated &&
-           gap <= GAP_MOST && p->open_words + len <= GROUP_MOST &&
-           (p->open_words + len) / as.width <= KERF_WORDS_MOST &&
+           gap <= GAP_MOST && len <= p->room &&
            b->len + gap + len <= KERF_BLOCK_MOST / 2;
 }
 
 static kerf_err
-plan_small(struct planner *p, const kerf_segment *s, kerf_words_as as)
+plan_small(struct planner *p, const kerf_segment *s)
 {
+    const kerf_words_as as = as_of(s->dtype);
     size_t gap = s->offset - p->at;
     kerf_err err = KERF_OK;
 
@@ -161,16 +173,20 @@ plan_small(struct planner *p, const kerf_segment *s, kerf_words_as as)
     if (err == KERF_OK)
         err = add_block(p, as, 0);
     p->is_open = true;
-    p->open_words = 0;
+    p->room = (size_t)as.width * KERF_WORDS_MOST;
+    p->room = p->room < GROUP_MOST ? p->room : GROUP_MOST;
     return err == KERF_OK ? add_stretch(p, gap, s->len) : err;
 }
 
 static kerf_err
-plan_segment(struct planner *p, const kerf_segment *s)
+plan_segment(struct planner *p, const kerf_segment *s, size_t same_as)
 {
-    kerf_words_as as = as_of(s->dtype);
+    kerf_err err;
 
-    return s->len >= BIG ? plan_big(p, s, as) : plan_small(p, s, as);
+    if (s->len < BIG && same_as == s->offset)
+        return plan_small(p, s);
+    err = plan_gap(p, s->offset);
+    return err == KERF_OK ? plan_parts(p, s, same_as) : err;
 }
 
 static bool
@@ -213,7 +229,7 @@ plan_bytes(struct planner *p, size_t end)
 {
     const kerf_words_as bytes = {0};
     kerf_err err = KERF_OK;
-    kerf_segment s;
+    kerf_segment s = {0};
 
     p->is_open = false;
     for (size_t look = p->at;
@@ -232,7 +248,7 @@ plan_bytes(struct planner *p, size_t end)
                             left < KERF_BLOCK_MOST ? left : KERF_BLOCK_MOST);
         }
         if (err == KERF_OK)
-            err = plan_big(p, &s, as_of(s.dtype));
+            err = plan_parts(p, &s, s.offset);
         p->is_open = false;
     }
     while (p->at < end && err == KERF_OK) {
@@ -244,9 +260,9 @@ plan_bytes(struct planner *p, size_t end)
     return err;
 }
 
-/* The words of a block that are in one piece, to be found by their ends. */
+/* A tensor, to be found by its ends. */
 struct found {
-    kerf_block *block;
+    const kerf_segment *segment;
     uint64_t ends;
 };
 
@@ -257,21 +273,7 @@ by_ends(const void *a, const void *b)
 
     if (x->ends != y->ends)
         return x->ends < y->ends ? -1 : 1;
-    return x->block < y->block ? -1 : x->block > y->block;
-}
-
-size_t
-kerf_plan_one_piece(const kerf_plan *plan, const kerf_block *b)
-{
-    const kerf_stretch *s = plan->stretch + b->stretch_first;
-
-    if (b->stretch_count == 0 || s[0].gap > 0)
-        return 0;
-    for (size_t i = 1; i < b->stretch_count; i++) {
-        if (s[i].words > 0)
-            return 0;
-    }
-    return s[0].words;
+    return x->segment < y->segment ? -1 : x->segment > y->segment;
 }
 
 static uint64_t
@@ -284,36 +286,47 @@ mix_ends(const uint8_t *data, size_t len)
     return (a ^ (b << 1 | b >> 63)) * 0x9E3779B97F4A7C15u + len;
 }
 
-/* Layers that share their weights are in some files twice. */
+/* Layers that share their weights are in some files twice. same[i]: where the
+ * bytes of segment i are first, itself if nowhere before. */
 static kerf_err
-find_same(kerf_plan *plan, const uint8_t *data)
+find_same(size_t *same, const uint8_t *data, size_t len,
+          const kerf_segment *segments, size_t count)
 {
-    struct found *found = calloc(plan->block_count + 1, sizeof *found);
+    struct found *found = calloc(count + 1, sizeof *found);
     size_t n = 0;
 
     if (found == NULL)
         return KERF_ENOMEM;
-    for (size_t i = 0; i < plan->block_count; i++) {
-        kerf_block *b = &plan->block[i];
-        size_t words = kerf_plan_one_piece(plan, b);
+    for (size_t i = 0; i < count; i++) {
+        const kerf_segment *s = &segments[i];
 
-        if (words >= SAME_LEAST)
+        same[i] = s->offset;
+        if (s->len >= SAME_LEAST && is_usable(s, 0, len))
             found[n++] = (struct found){
-                .block = b, .ends = mix_ends(data + b->offset, words)};
+                .segment = s, .ends = mix_ends(data + s->offset, s->len)};
     }
     qsort(found, n, sizeof *found, by_ends);
     for (size_t i = 1; i < n; i++) {
-        kerf_block *a = found[i - 1].block;
-        kerf_block *b = found[i].block;
-        size_t words = kerf_plan_one_piece(plan, b);
+        const kerf_segment *a = found[i - 1].segment;
+        const kerf_segment *b = found[i].segment;
 
-        if (found[i - 1].ends == found[i].ends &&
-            kerf_plan_one_piece(plan, a) == words &&
-            memcmp(data + a->offset, data + b->offset, words) == 0)
-            b->same_as = a->same_as;
+        if (found[i - 1].ends == found[i].ends && a->len == b->len &&
+            a->dtype == b->dtype && b->offset - a->offset >= a->len &&
+            memcmp(data + a->offset, data + b->offset, a->len) == 0)
+            same[b - segments] = same[a - segments];
     }
     free(found);
     return KERF_OK;
+}
+
+static bool
+is_weights(const kerf_plan *plan, size_t len)
+{
+    size_t words = 0;
+
+    for (size_t i = 0; i < plan->stretch_count; i++)
+        words += plan->stretch[i].words;
+    return len - words <= len / 8;
 }
 
 kerf_err
@@ -321,17 +334,22 @@ kerf_plan_make(kerf_plan *plan, const uint8_t *data, size_t len,
                const kerf_segment *segments, size_t segment_count)
 {
     struct planner p = {.plan = plan, .data = data};
-    kerf_err err = KERF_OK;
+    size_t *same = calloc(segment_count + 1, sizeof *same);
+    kerf_err err = KERF_ENOMEM;
 
+    if (same != NULL)
+        err = find_same(same, data, len, segments, segment_count);
     for (size_t i = 0; i < segment_count && err == KERF_OK; i++) {
         if (is_usable(&segments[i], p.at, len))
-            err = plan_segment(&p, &segments[i]);
+            err = plan_segment(&p, &segments[i], same[i]);
     }
     if (err == KERF_OK)
         err = plan_gap(&p, len);
     if (err == KERF_OK && len == 0) /* a file has a last block */
         err = add_block(&p, (kerf_words_as){0}, 0);
-    return err == KERF_OK ? find_same(plan, data) : err;
+    plan->is_weights = err == KERF_OK && is_weights(plan, len);
+    free(same);
+    return err;
 }
 
 void

@@ -18,17 +18,13 @@
  * ones of other bytes give zstd something to look back to. */
 #define KERF_BLOCK_MOST ((size_t)4 << 20)
 
-/* Bytes of something else, then bytes of words. */
-typedef struct kerf_stretch {
-    uint32_t gap, words;
-} kerf_stretch;
-
 typedef struct kerf_block {
     size_t offset, len; /* in the file, bytes; len <= KERF_BLOCK_MOST */
     kerf_words_as as;   /* width 0: any bytes, no stretches */
     size_t stretch_first, stretch_count;
-    size_t same_as; /* offset of words that are equal to its own, which are in
-                       one piece; its own offset: none before it */
+    size_t same_as; /* offset of bytes before it that are equal to its words,
+                       which are then the first stretch, without a gap, and
+                       the only one with words; its own offset: none */
 } kerf_block;
 
 /* Zeroed: empty. */
@@ -37,6 +33,7 @@ typedef struct kerf_plan {
     size_t block_count, block_room;
     kerf_stretch *stretch;
     size_t stretch_count, stretch_room;
+    bool is_weights; /* nearly all: what else there is need not be small */
 } kerf_plan;
 
 /*
@@ -49,9 +46,6 @@ typedef struct kerf_plan {
 KERF_NODISCARD kerf_err kerf_plan_make(kerf_plan *plan, const uint8_t *data,
                                        size_t len, const kerf_segment *segments,
                                        size_t segment_count);
-/* The length of the block's words when they are in one piece at its begin, with
- * other bytes only behind them; else 0. */
-size_t kerf_plan_one_piece(const kerf_plan *plan, const kerf_block *block);
 void kerf_plan_fini(kerf_plan *plan); /* zeroes it */
 
 #endif

@@ -154,15 +154,24 @@ merge_rest(uint8_t *words, const uint8_t *const *plane, size_t at, size_t count,
     }
 }
 
+/* The last step overlaps the one before it: that is faster than words one by
+ * one, which are left to runs of less than a step. */
 INLINE void
 split(uint8_t *const *plane, const uint8_t *words, size_t count, unsigned width,
       bool rotated)
 {
     size_t i = 0;
 
+    if (count < LANES) {
+        split_rest(plane, 0, words, count, width, rotated);
+        return;
+    }
     for (; i + LANES <= count; i += LANES)
         split_step(plane, i, words + i * width, width, rotated);
-    split_rest(plane, i, words + i * width, count - i, width, rotated);
+    if (i < count) {
+        i = count - LANES;
+        split_step(plane, i, words + i * width, width, rotated);
+    }
 }
 
 INLINE void
@@ -171,9 +180,16 @@ merge(uint8_t *words, const uint8_t *const *plane, size_t count, unsigned width,
 {
     size_t i = 0;
 
+    if (count < LANES) {
+        merge_rest(words, plane, 0, count, width, rotated);
+        return;
+    }
     for (; i + LANES <= count; i += LANES)
         merge_step(words + i * width, plane, i, width, rotated);
-    merge_rest(words + i * width, plane, i, count - i, width, rotated);
+    if (i < count) {
+        i = count - LANES;
+        merge_step(words + i * width, plane, i, width, rotated);
+    }
 }
 
 /* One body for each width, with its loops unrolled. */

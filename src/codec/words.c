@@ -18,6 +18,8 @@ struct kerf_coder {
     uint8_t *planes; /* KERF_WORDS_BYTES_MOST */
     uint8_t *other;  /* a second attempt, compared with the first */
     size_t other_room;
+    uint8_t *words; /* of several stretches; made when it is needed */
+    size_t words_room;
 };
 
 void
@@ -30,6 +32,7 @@ kerf_coder_free(kerf_coder *coder)
     kerf_dict_free(coder->dict);
     free(coder->planes);
     free(coder->other);
+    free(coder->words);
     free(coder);
 }
 
@@ -57,6 +60,21 @@ kerf_coder_new(kerf_coder **out)
     }
     *out = c;
     return KERF_OK;
+}
+
+static bool
+words_room(kerf_coder *c, size_t room)
+{
+    uint8_t *grown;
+
+    if (room <= c->words_room)
+        return true;
+    grown = realloc(c->words, room);
+    if (grown == NULL)
+        return false;
+    c->words = grown;
+    c->words_room = room;
+    return true;
 }
 
 size_t
@@ -155,22 +173,86 @@ load_word(const uint8_t *at, unsigned width)
     }
 }
 
+/* Words from here and there, in ascending order. */
+struct cursor {
+    const uint8_t *at; /* of the stretch's words */
+    const kerf_stretch *stretch;
+    size_t begin; /* bytes of words before it */
+};
+
+static struct cursor
+begin_at(const uint8_t *base, const kerf_where *where)
+{
+    return (struct cursor){.at = base + where->stretch->gap,
+                           .stretch = where->stretch};
+}
+
+/* Bytes from .. from + len of the words to `to`. */
+static void
+pick(struct cursor *c, uint8_t *to, size_t from, size_t len)
+{
+    while (len > 0) {
+        size_t skip = from - c->begin;
+        size_t words = c->stretch->words;
+        size_t part;
+
+        if (skip >= words) {
+            c->at += words;
+            c->begin += words;
+            c->stretch++;
+            c->at += c->stretch->gap;
+            continue;
+        }
+        part = words - skip < len ? words - skip : len;
+        memcpy(to, c->at + skip, part);
+        to += part;
+        from += part;
+        len -= part;
+    }
+}
+
+void
+kerf_words_gather(uint8_t *to, const uint8_t *base, const kerf_where *where)
+{
+    for (size_t i = 0; i < where->count; i++) {
+        base += where->stretch[i].gap;
+        memcpy(to, base, where->stretch[i].words);
+        to += where->stretch[i].words;
+        base += where->stretch[i].words;
+    }
+}
+
+void
+kerf_words_scatter(uint8_t *base, const kerf_where *where, const uint8_t *words)
+{
+    for (size_t i = 0; i < where->count; i++) {
+        base += where->stretch[i].gap;
+        memcpy(base, words, where->stretch[i].words);
+        words += where->stretch[i].words;
+        base += where->stretch[i].words;
+    }
+}
+
 /* How many of the lowest planes are noise: mantissas, mostly. */
 static unsigned
-count_noise(const uint8_t *in, size_t count, kerf_words_as as)
+count_noise(const uint8_t *base, const kerf_where *where, kerf_words_as as)
 {
+    enum { RUN = HUF_SAMPLES / HUF_SAMPLE_RUNS };
     uint16_t seen[KERF_PLANES_MOST][256];
-    const size_t run = HUF_SAMPLES / HUF_SAMPLE_RUNS;
+    uint8_t run[RUN * KERF_PLANES_MOST];
+    struct cursor c = begin_at(base, where);
+    size_t count = where->len / as.width;
     unsigned noisy = 0;
 
     if (count < HUF_SAMPLES)
         return 0;
     memset(seen, 0, sizeof seen[0] * as.width);
     for (size_t r = 0; r < HUF_SAMPLE_RUNS; r++) {
-        size_t from = (count - run) / (HUF_SAMPLE_RUNS - 1) * r;
+        size_t from = (count - RUN) / (HUF_SAMPLE_RUNS - 1) * r;
 
-        for (size_t i = from; i < from + run; i++) {
-            uint64_t word = load_word(in + i * as.width, as.width);
+        pick(&c, run, from * as.width, (size_t)RUN * as.width);
+        for (size_t i = 0; i < RUN; i++) {
+            uint64_t word = load_word(run + i * as.width, as.width);
 
             if (as.rotated) /* as plane.c does: the sign is noise, too */
                 word = word << 1 | word >> (8 * as.width - 1);
@@ -184,11 +266,13 @@ count_noise(const uint8_t *in, size_t count, kerf_words_as as)
 }
 
 size_t
-kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *in,
-                   size_t count, kerf_words_as as)
+kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *base,
+                   const kerf_where *where, kerf_words_as as)
 {
     uint8_t *plane[KERF_PLANES_MOST];
-    unsigned noisy = count_noise(in, count, as);
+    uint8_t *part[KERF_PLANES_MOST];
+    size_t count = where->len / as.width;
+    unsigned noisy = count_noise(base, where, as);
     uint8_t *at = out;
 
     /* Noise goes where it is to stay; the rest is coded from scratch memory. */
@@ -200,38 +284,60 @@ kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *in,
     }
     for (unsigned k = noisy; k < as.width; k++)
         plane[k] = scratch + (k - noisy) * count;
-    kerf_plane_split(plane, in, count, as.width, as.rotated);
+    memcpy(part, plane, sizeof *part * as.width);
+    for (size_t i = 0; i < where->count; i++) {
+        const kerf_stretch *s = &where->stretch[i];
+
+        base += s->gap;
+        kerf_plane_split(part, base, s->words / as.width, as.width, as.rotated);
+        base += s->words;
+        for (unsigned k = 0; k < as.width; k++)
+            part[k] += s->words / as.width;
+    }
     for (unsigned k = noisy; k < as.width; k++)
         at += kerf_huf_put(at, plane[k], count);
     return (size_t)(at - out);
 }
 
 bool
-kerf_planes_decode(uint8_t *scratch, uint8_t *out, size_t count,
+kerf_planes_decode(uint8_t *scratch, uint8_t *base, const kerf_where *where,
                    kerf_words_as as, kerf_rd *r)
 {
     const uint8_t *plane[KERF_PLANES_MOST];
+    size_t count = where->len / as.width;
 
     for (unsigned k = 0; k < as.width; k++) {
         plane[k] = kerf_huf_take(scratch + k * count, count, r);
         if (plane[k] == NULL)
             return false;
     }
-    kerf_plane_merge(out, plane, count, as.width, as.rotated);
+    for (size_t i = 0; i < where->count; i++) {
+        const kerf_stretch *s = &where->stretch[i];
+
+        base += s->gap;
+        kerf_plane_merge(base, plane, s->words / as.width, as.width,
+                         as.rotated);
+        base += s->words;
+        for (unsigned k = 0; k < as.width; k++)
+            plane[k] += s->words / as.width;
+    }
     return true;
 }
 
 /* Do values come back? Trained floats do not: 1 in 1000 by chance. */
 static bool
-repeats(const uint8_t *in, size_t count, unsigned width)
+repeats(const uint8_t *base, const kerf_where *where, unsigned width)
 {
     uint32_t seen[SEEN_SLOTS] = {0};
+    uint8_t sample[SAMPLE * KERF_PLANES_MOST];
+    struct cursor c = begin_at(base, where);
+    size_t count = where->len / width;
     size_t n = count < SAMPLE ? count : SAMPLE;
     size_t again = 0;
 
-    in += (count - n) / 2 * width;
+    pick(&c, sample, (count - n) / 2 * width, n * width);
     for (size_t i = 0; i < n; i++) {
-        uint64_t word = load_word(in + i * width, width);
+        uint64_t word = load_word(sample + i * width, width);
         uint32_t tag, *slot;
 
         word = (word + 1) * 0x9E3779B97F4A7C15u;
@@ -267,23 +373,37 @@ encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
     return best;
 }
 
-size_t
-kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *in,
-                  size_t len, kerf_words_as as, int level)
+/* The words in one piece: where they are, or a copy. NULL: no memory. */
+static const uint8_t *
+in_one_piece(kerf_coder *c, const uint8_t *base, const kerf_where *where)
 {
-    size_t count = len / as.width;
-    size_t n = kerf_planes_encode(coder->planes, out + 1, in, count, as);
+    if (where->count == 1)
+        return base + where->stretch->gap;
+    if (!words_room(c, where->len))
+        return NULL;
+    kerf_words_gather(c->words, base, where);
+    return c->words;
+}
+
+size_t
+kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
+                  const kerf_where *where, kerf_words_as as, int level)
+{
+    size_t n = kerf_planes_encode(coder->planes, out + 1, base, where, as);
 
     out[0] = PLANES;
-    if (n > len) {
+    if (n > where->len) {
         out[0] = STORED;
-        memcpy(out + 1, in, len);
-        n = len;
+        kerf_words_gather(out + 1, base, where);
+        n = where->len;
     }
-    if (n > 1 && (!as.rotated || repeats(in, count, as.width))) {
+    if (n > 1 && (!as.rotated || repeats(base, where, as.width))) {
+        const uint8_t *in = in_one_piece(coder, base, where);
         enum method method;
-        size_t other = encode_other(coder, in, len, as, level, n, &method);
+        size_t other = 0;
 
+        if (in != NULL)
+            other = encode_other(coder, in, where->len, as, level, n, &method);
         if (other > 0) {
             out[0] = (uint8_t)method;
             memcpy(out + 1, coder->other, other);
@@ -293,36 +413,53 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *in,
     return 1 + n;
 }
 
-kerf_err
-kerf_words_decode(kerf_coder *coder, uint8_t *out, size_t len, kerf_words_as as,
-                  const uint8_t *in, size_t in_len)
+/* Methods that give words in one piece. */
+static bool
+decode_other(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
+             uint8_t method, const kerf_rd *r)
 {
-    kerf_rd r = {.at = in, .left = in_len};
-    size_t count = len / as.width;
-    uint8_t method = kerf_rd_u8(&r);
-    bool ok = false;
-
-    if (r.bad || len == 0 || len % as.width != 0 || count > KERF_WORDS_MOST)
-        return KERF_ECORRUPT;
     switch (method) {
     case STORED:
-        ok = r.left == len;
-        if (ok)
-            memcpy(out, r.at, len);
-        break;
-    case PLANES:
-        ok = kerf_planes_decode(coder->planes, out, count, as, &r) &&
-             r.left == 0;
-        break;
+        if (r->left != len)
+            return false;
+        memcpy(out, r->at, len);
+        return true;
     case ZSTD:
-        ok = kerf_zstd_decode(coder, out, len, r.at, r.left);
-        break;
+        return kerf_zstd_decode(c, out, len, r->at, r->left);
     case DICT:
-        ok = as.width == 4 && kerf_dict_decode(coder->dict, coder->planes, out,
-                                               count, r.at, r.left);
-        break;
+        return as.width == 4 && kerf_dict_decode(c->dict, c->planes, out,
+                                                 len / 4, r->at, r->left);
     default:
-        break;
+        return false;
+    }
+}
+
+kerf_err
+kerf_words_decode(kerf_coder *coder, uint8_t *base, const kerf_where *where,
+                  kerf_words_as as, const uint8_t *in, size_t in_len)
+{
+    kerf_rd r = {.at = in, .left = in_len};
+    uint8_t method = kerf_rd_u8(&r);
+    bool ok;
+
+    if (r.bad || where->len == 0 || where->len / as.width > KERF_WORDS_MOST)
+        return KERF_ECORRUPT;
+    for (size_t i = 0; i < where->count; i++) {
+        if (where->stretch[i].words % as.width != 0)
+            return KERF_ECORRUPT;
+    }
+    if (method == PLANES) {
+        ok = kerf_planes_decode(coder->planes, base, where, as, &r) &&
+             r.left == 0;
+    } else if (where->count == 1) {
+        ok = decode_other(coder, base + where->stretch->gap, where->len, as,
+                          method, &r);
+    } else {
+        if (!words_room(coder, where->len))
+            return KERF_ENOMEM;
+        ok = decode_other(coder, coder->words, where->len, as, method, &r);
+        if (ok)
+            kerf_words_scatter(base, where, coder->words);
     }
     return ok ? KERF_OK : KERF_ECORRUPT;
 }

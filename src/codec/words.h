@@ -33,17 +33,38 @@ typedef struct kerf_words_as {
     bool rotated;   /* floats: the exponent is turned to the top byte */
 } kerf_words_as;
 
-/* Encodes in[0..len), any alignment, len > 0 a multiple of the width and at
- * most KERF_WORDS_MOST words, into out[0..KERF_WORDS_ROOM(len)). level: of
- * zstd, where that is tried. Returns the bytes written. */
-size_t kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *in,
-                         size_t len, kerf_words_as as, int level);
+/* Bytes of something else, then bytes of words. */
+typedef struct kerf_stretch {
+    uint32_t gap, words;
+} kerf_stretch;
 
-/* Decodes what fills in[0..in_len) to exactly len bytes at out.
- * Errors: KERF_ECORRUPT; out then holds anything. */
-KERF_NODISCARD kerf_err kerf_words_decode(kerf_coder *coder, uint8_t *out,
-                                          size_t len, kerf_words_as as,
-                                          const uint8_t *in, size_t in_len);
+/* Where words are: in stretches that follow each other, each a multiple of the
+ * width. They need no alignment. */
+typedef struct kerf_where {
+    const kerf_stretch *stretch;
+    size_t count;
+    size_t len; /* bytes of words in all */
+} kerf_where;
+
+/* Encodes the words of the stretches that begin at base, 1 to KERF_WORDS_MOST,
+ * into out[0..KERF_WORDS_ROOM(where->len)). level: of zstd, where that is
+ * tried. Returns the bytes written. */
+size_t kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
+                         const kerf_where *where, kerf_words_as as, int level);
+
+/* Decodes what fills in[0..in_len) to exactly the words of the stretches that
+ * begin at base; the gaps stay as they are.
+ * Errors: KERF_ECORRUPT; the words are then anything. */
+KERF_NODISCARD kerf_err kerf_words_decode(kerf_coder *coder, uint8_t *base,
+                                          const kerf_where *where,
+                                          kerf_words_as as, const uint8_t *in,
+                                          size_t in_len);
+
+/* The words one after the other, and back. */
+void kerf_words_gather(uint8_t *to, const uint8_t *base,
+                       const kerf_where *where);
+void kerf_words_scatter(uint8_t *base, const kerf_where *where,
+                        const uint8_t *words);
 
 /* zstd, without its four constant bytes at the front. Returns the bytes of it,
  * 0 when with these four they would be more than room. */

@@ -9,13 +9,13 @@
 #include "codec/plane.h"
 #include "codec/words.h"
 
-/* All planes of count words, each a length (u24) and a byte block, at out,
- * which has room for them as they are and 24 bytes more for each plane. */
-size_t kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *in,
-                          size_t count, kerf_words_as as);
+/* All planes of the words, each a length (u24) and a byte block, at out, which
+ * has room for them as they are and 24 bytes more for each plane. */
+size_t kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *base,
+                          const kerf_where *where, kerf_words_as as);
 /* Takes them from r; scratch has room for them. False: damaged. */
-bool kerf_planes_decode(uint8_t *scratch, uint8_t *out, size_t count,
-                        kerf_words_as as, kerf_rd *r);
+bool kerf_planes_decode(uint8_t *scratch, uint8_t *base,
+                        const kerf_where *where, kerf_words_as as, kerf_rd *r);
 
 /* A byte block of n bytes behind its length (u24). */
 size_t kerf_huf_put(uint8_t *out, const uint8_t *in, size_t n);

@@ -136,6 +136,36 @@ encode__fibonacci_counts__codes_are_cut_to_11_bits(void **state)
     assert_int_equal(form, CODED);
 }
 
+/* Fewer than 64 symbols in a row are coded many at a time, with symbol 0 apart;
+ * where long codes come together, eight do not fit. */
+static void
+encode__alphabets_around_64__same_bytes(void **state)
+{
+    static uint8_t in[20011];
+    const unsigned firsts[] = {0, 1, 2, 100, 192, 193};
+    const unsigned spans[] = {2, 31, 62, 63, 64, 65};
+    uint64_t seed = 7;
+    int form;
+
+    (void)state;
+    for (size_t f = 0; f < sizeof firsts / sizeof *firsts; f++) {
+        for (size_t k = 0; k < sizeof spans / sizeof *spans; k++) {
+            for (size_t i = 0; i < sizeof in; i++) {
+                unsigned r = (unsigned)(kerf_rng_next(&seed) >> 40);
+                unsigned common = (r & 7) == 0 ? 1 : 0;
+
+                if (i % 5000 < 200) /* rare ones together */
+                    common = (r >> 4) % spans[k];
+                in[i] = (uint8_t)(firsts[f] + common);
+                if ((r >> 12) % 50 == 0)
+                    in[i] = 0;
+            }
+            (void)round_trip(in, sizeof in, &form);
+            assert_int_equal(form, CODED);
+        }
+    }
+}
+
 static void
 encode__noise_and_runs__stored_and_run(void **state)
 {
@@ -181,7 +211,7 @@ decode__every_truncation__is_refused(void **state)
 static void
 decode__every_flip_and_wrong_count__stays_inside(void **state)
 {
-    enum { N = 6500 }; /* entries of two symbols */
+    enum { N = 6500 }; /* entries of several symbols */
     static uint8_t in[N], block[KERF_HUF_ROOM(N)];
     uint8_t *out = malloc(N);
     uint8_t *exact;
@@ -212,6 +242,7 @@ main(void)
         cmocka_unit_test(round_trip__large_sizes_and_alphabets__same_bytes),
         cmocka_unit_test(encode__geometric__near_its_entropy),
         cmocka_unit_test(encode__fibonacci_counts__codes_are_cut_to_11_bits),
+        cmocka_unit_test(encode__alphabets_around_64__same_bytes),
         cmocka_unit_test(encode__noise_and_runs__stored_and_run),
         cmocka_unit_test(decode__every_truncation__is_refused),
         cmocka_unit_test(decode__every_flip_and_wrong_count__stays_inside),
