@@ -9,7 +9,10 @@
 #include <string.h>
 #include <sys/uio.h>
 
-#define WRITE_PIECES 256 /* of one writev(); IOV_MAX is 1024 */
+/* Of one writev(): IOV_MAX is 1024; and a signal waits until it returns, which
+ * takes its time when the disk is slow. */
+#define WRITE_PIECES 256
+#define WRITE_BYTES ((size_t)8 << 20)
 /* Small copies share memory: more of it the longer the rope is. */
 #define CHUNK_MIN ((size_t)256)
 #define CHUNK_MAX ((size_t)65536)
@@ -180,16 +183,20 @@ kerf_rope_write(const kerf_rope *rope, int fd)
         struct iovec iov[WRITE_PIECES];
         int count = 0;
         size_t skip = done;
+        size_t room = WRITE_BYTES;
         ssize_t n;
 
-        for (size_t i = piece; i < rope->count && count < WRITE_PIECES; i++) {
+        for (size_t i = piece;
+             i < rope->count && count < WRITE_PIECES && room > 0; i++) {
+            size_t len = rope->piece[i].len - skip;
             union { /* writev() only reads */
                 const uint8_t *in;
                 void *out;
             } at = {.in = rope->piece[i].at + skip};
 
-            iov[count++] = (struct iovec){.iov_base = at.out,
-                                          .iov_len = rope->piece[i].len - skip};
+            len = len < room ? len : room;
+            iov[count++] = (struct iovec){.iov_base = at.out, .iov_len = len};
+            room -= len;
             skip = 0;
         }
         n = writev(fd, iov, count);

@@ -42,10 +42,18 @@ KERF_NODISCARD kerf_err kerf_fresh_open(kerf_fresh *f, const char *dir,
  * already, or no regular file is), KERF_ETOOBIG. */
 KERF_NODISCARD kerf_err kerf_fresh_claim(const kerf_fresh *f, const char *name,
                                          kerf_detail *why);
-/* Writes and hashes it. Errors: KERF_ENOSPC, KERF_EIO, KERF_ENOMEM, those of
+typedef struct kerf_fresh_item {
+    const char *name;
+    const kerf_rope *rope;
+    bool hash; /* fills kerf_fresh_file.sha256 */
+} kerf_fresh_item;
+
+/* Writes them, and hashes in threads of its own, which have ended when it
+ * returns. Errors: KERF_ENOSPC, KERF_EIO, KERF_ENOMEM, those of
  * kerf_fresh_claim(). */
-KERF_NODISCARD kerf_err kerf_fresh_add(kerf_fresh *f, const char *name,
-                                       const kerf_rope *rope, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_fresh_add(kerf_fresh *f,
+                                       const kerf_fresh_item *item,
+                                       size_t count, kerf_detail *why);
 /* Gives every file its name, in the order of adding. After an error those that
  * have theirs are removed again. */
 KERF_NODISCARD kerf_err kerf_fresh_commit(kerf_fresh *f, kerf_detail *why);

@@ -75,12 +75,13 @@ write_files(struct joined *j, kerf_fresh *files, kerf_format format,
 
     for (int i = 0; i < 2 && err == KERF_OK; i++) {
         char file[KERF_PART_NAME];
+        kerf_fresh_item item = {.name = file,
+                                .rope = i == 0 ? &j->graph : &j->weights};
 
         if (ending(format, i == 1) == NULL)
             continue;
         (void)snprintf(file, sizeof file, "%s%s", name, ending(format, i == 1));
-        err =
-            kerf_fresh_add(files, file, i == 0 ? &j->graph : &j->weights, why);
+        err = kerf_fresh_add(files, &item, 1, why);
         if (err == KERF_OK)
             err = kerf_map_open(&j->map[i], files->file[files->count - 1].temp,
                                 KERF_MODEL_BYTES_MAX, why);
@@ -148,6 +149,7 @@ write_card(kerf_fresh *files, const kerf_cut_model *head,
     size_t probe_count = 0;
     char file[KERF_PART_NAME];
     kerf_rope rope = {0};
+    kerf_fresh_item item = {.name = file, .rope = &rope};
     char *text = NULL;
     kerf_err err = KERF_OK;
 
@@ -159,7 +161,7 @@ write_card(kerf_fresh *files, const kerf_cut_model *head,
     if (err == KERF_OK) {
         (void)snprintf(file, sizeof file, "%s.kerf.json", name);
         kerf_rope_view(&rope, text, strlen(text));
-        err = kerf_fresh_add(files, file, &rope, why);
+        err = kerf_fresh_add(files, &item, 1, why);
     }
     kerf_rope_fini(&rope);
     kerf_probes_free(probe, probe_count);

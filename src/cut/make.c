@@ -127,10 +127,11 @@ add_text(kerf_fresh *files, const char *name, const char *text,
          kerf_detail *why)
 {
     kerf_rope rope = {0};
+    kerf_fresh_item item = {.name = name, .rope = &rope, .hash = true};
     kerf_err err;
 
     kerf_rope_view(&rope, text, strlen(text));
-    err = kerf_fresh_add(files, name, &rope, why);
+    err = kerf_fresh_add(files, &item, 1, why);
     kerf_rope_fini(&rope);
     return err;
 }
@@ -139,19 +140,22 @@ static kerf_err
 write_halves(kerf_fresh *files, const kerf_halves *h, kerf_format format,
              const char *name, kerf_detail *why)
 {
-    kerf_err err = KERF_OK;
+    kerf_fresh_item item[2 * KERF_HALF_COUNT];
+    char file[2 * KERF_HALF_COUNT][KERF_PART_NAME];
+    size_t count = 0;
 
     for (int i = 0; i < KERF_HALF_COUNT; i++) {
-        for (int k = 0; k < 2 && err == KERF_OK; k++) {
-            char file[KERF_PART_NAME];
-
-            if (kerf_role_file(file, half_roles[i][k], format, name))
-                err = kerf_fresh_add(
-                    files, file,
-                    k == 0 ? &h->half[i].graph : &h->half[i].weights, why);
+        for (int k = 0; k < 2; k++) {
+            if (kerf_role_file(file[count], half_roles[i][k], format, name)) {
+                item[count] = (kerf_fresh_item){
+                    .name = file[count],
+                    .rope = k == 0 ? &h->half[i].graph : &h->half[i].weights,
+                    .hash = true};
+                count++;
+            }
         }
     }
-    return err;
+    return kerf_fresh_add(files, item, count, why);
 }
 
 /* Cards say what the halves are when they run by themselves. */

@@ -127,6 +127,36 @@ write__more_pieces_than_one_call_takes__writes_all(void **state)
 }
 
 static void
+write__more_bytes_than_one_call_takes__writes_all(void **state)
+{
+    const size_t len = ((size_t)20 << 20) + 5;
+    uint8_t *big = malloc(len);
+    uint8_t *back = malloc(len);
+    FILE *file = tmpfile();
+    kerf_rope rope = {0};
+
+    (void)state;
+    assert_non_null(big);
+    assert_non_null(back);
+    assert_non_null(file);
+    for (size_t i = 0; i < len; i++)
+        big[i] = (uint8_t)(i % 251);
+    kerf_rope_copy(&rope, text, 3);
+    kerf_rope_view(&rope, big, len);
+    kerf_rope_copy(&rope, text, 3);
+    assert_int_equal(kerf_rope_write(&rope, fileno(file)), KERF_OK);
+    assert_int_equal(lseek(fileno(file), 0, SEEK_END), len + 6);
+    assert_int_equal(pread(fileno(file), back, len, 3), len);
+    assert_memory_equal(back, big, len);
+    assert_int_equal(pread(fileno(file), back, 3, (off_t)len + 3), 3);
+    assert_memory_equal(back, text, 3);
+    (void)fclose(file);
+    kerf_rope_fini(&rope);
+    free(back);
+    free(big);
+}
+
+static void
 write__to_a_full_device__is_enospc(void **state)
 {
     kerf_rope rope = {0};
@@ -150,6 +180,7 @@ main(void)
         cmocka_unit_test(copy__many_small_ones__share_memory),
         cmocka_unit_test(move__all_pieces__leaves_the_other_empty),
         cmocka_unit_test(write__more_pieces_than_one_call_takes__writes_all),
+        cmocka_unit_test(write__more_bytes_than_one_call_takes__writes_all),
         cmocka_unit_test(write__to_a_full_device__is_enospc),
     };
 
