@@ -95,6 +95,11 @@ KERF_NODISCARD kerf_err kerf_graph_settle(kerf_graph *g, kerf_detail *why);
  * that some output needs. */
 bool kerf_value_can_cross(const kerf_graph *g, uint32_t value);
 
+/* Whether a value's data may be zeros in that part: a large parameter, or
+ * constant node, of floats. Nothing gets its shape from what such a one
+ * holds. */
+bool kerf_part_hollows(const kerf_part *part, const kerf_value *v);
+
 /*
  * Which nodes and values a part needs: its own nodes that lead to an output of
  * it, plus const nodes; the values that these read, and its outputs. A part is

@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Smaller parameters may say how large something else is. */
-#define HOLLOW_BYTES 16384
 #define OPSET_ZEROS 9 /* the first with ConstantOfShape */
 
 struct writer {
@@ -221,19 +219,13 @@ find_here(struct writer *w)
     }
 }
 
-/* A large parameter, or constant node, of floats: nothing gets its shape from
- * what such a one holds. */
+/* Is written as zeros that take no room. */
 static bool
 is_hollow(const struct writer *w, uint32_t value)
 {
-    const kerf_value *v = &w->g->value[value];
-    bool is_float = v->dtype == KERF_F32 || v->dtype == KERF_F16 ||
-                    v->dtype == KERF_BF16 || v->dtype == KERF_F64;
-
-    return w->part->is_hollow && w->need_value[value] &&
-           v->bytes >= HOLLOW_BYTES && v->type == KERF_VALUE_TENSOR &&
-           v->is_shaped && is_float && w->k->has_opset &&
-           w->g->version >= OPSET_ZEROS;
+    return w->need_value[value] && w->k->has_opset &&
+           w->g->version >= OPSET_ZEROS &&
+           kerf_part_hollows(w->part, &w->g->value[value]);
 }
 
 /* It is a constant node, and hollow. */

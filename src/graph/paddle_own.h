@@ -11,6 +11,8 @@
 
 /* framework.proto: AttrType of the attributes that Kerf writes. */
 #define KERF_PD_ATTR_INT 0
+#define KERF_PD_ATTR_FLOAT 1
+#define KERF_PD_ATTR_LONGS 11
 
 /* Blocks within blocks; real ones have two or three. */
 #define KERF_PD_DEPTH_MAX 32
@@ -113,6 +115,10 @@ KERF_NODISCARD kerf_err kerf_pd_put_var(kerf_rope *block,
 KERF_NODISCARD kerf_err kerf_pd_put_shaped(kerf_rope *block,
                                            const kerf_pd_var *var,
                                            const kerf_shape *shape);
+/* A parameter as a variable that an op fills with zeros, to the block's
+ * variables and to its ops. Errors: KERF_ECORRUPT. */
+KERF_NODISCARD kerf_err kerf_pd_put_zeros(kerf_rope *vars, kerf_rope *ops,
+                                          const kerf_pd_var *var);
 /* The fields of block 0 but for variables and ops. */
 void kerf_pd_put_rest(kerf_rope *out, const kerf_pdmodel *m);
 /* An op of that type that has one input, one output, and col when >= 0. */
@@ -129,6 +135,7 @@ typedef struct kerf_pd_plan {
     bool *need_node, *need_value; /* [node_count], [value_count] */
     bool *op;                     /* of block 0, [op_count] */
     bool *var;                    /* of block 0, [var_count] */
+    bool *hollow;                 /* the same: parameters that become zeros */
     bool *param;                  /* [param_count] */
     uint32_t *block; /* [block_count]: new index; KERF_GRAPH_NONE: gone */
     uint32_t blocks; /* how many are kept, with block 0 */

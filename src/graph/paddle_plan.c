@@ -13,11 +13,13 @@ alloc_plan(kerf_pd_plan *plan)
     plan->need_value = calloc(g->value_count + 1, sizeof(bool));
     plan->op = calloc(m->op_count + 1, sizeof(bool));
     plan->var = calloc(m->var_count + 1, sizeof(bool));
+    plan->hollow = calloc(m->var_count + 1, sizeof(bool));
     plan->param = calloc(m->param_count + 1, sizeof(bool));
     plan->block = calloc(m->block_count, sizeof *plan->block);
     return plan->need_node == NULL || plan->need_value == NULL ||
                    plan->op == NULL || plan->var == NULL ||
-                   plan->param == NULL || plan->block == NULL
+                   plan->hollow == NULL || plan->param == NULL ||
+                   plan->block == NULL
                ? KERF_ENOMEM
                : KERF_OK;
 }
@@ -29,6 +31,7 @@ kerf_pd_plan_fini(kerf_pd_plan *plan)
     free(plan->need_value);
     free(plan->op);
     free(plan->var);
+    free(plan->hollow);
     free(plan->param);
     free(plan->block);
     free(plan->feed);
@@ -46,6 +49,18 @@ keep_values(kerf_pd_plan *plan, const uint32_t *value, size_t count)
     }
 }
 
+static void
+mark_hollow(kerf_pd_plan *plan)
+{
+    for (size_t i = 0; i < plan->g->value_count; i++) {
+        const kerf_value *v = &plan->g->value[i];
+
+        if (v->kind == KERF_VALUE_PARAM && v->origin != KERF_GRAPH_NONE &&
+            !v->is_overwritten && kerf_part_hollows(plan->part, v))
+            plan->hollow[v->origin] = true;
+    }
+}
+
 /* A record for each parameter that a kept block declares: who reads the file
  * counts on it. */
 static void
@@ -58,7 +73,8 @@ keep_params(kerf_pd_plan *plan)
             size_t at = m->block[b].first_var + i;
             uint32_t param;
 
-            if (plan->block[b] == KERF_GRAPH_NONE || (b == 0 && !plan->var[at]))
+            if (plan->block[b] == KERF_GRAPH_NONE ||
+                (b == 0 && (!plan->var[at] || plan->hollow[at])))
                 continue;
             param = kerf_pd_var_is_param(&m->var[at])
                         ? kerf_paddle_param(plan->p, &m->var[at].name)
@@ -144,6 +160,7 @@ kerf_pd_plan_make(kerf_pd_plan *plan, const kerf_graph *g,
     }
     keep_values(plan, plan->part->in, plan->part->in_count);
     keep_values(plan, plan->part->out, plan->part->out_count);
+    mark_hollow(plan);
     keep_blocks(plan);
     keep_params(plan);
     return keep_port_vars(plan, why);

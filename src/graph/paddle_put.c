@@ -223,26 +223,36 @@ out:
     return err;
 }
 
+/* The VarDesc of a tensor; NULL: it is none. */
+static Kerf__Paddle__VarDesc *
+unpack_tensor(const kerf_pd_var *var)
+{
+    kerf_rd r = {.at = var->whole, .left = var->whole_len};
+    Kerf__Paddle__VarDesc *desc = NULL;
+    kerf_wire_field f;
+
+    if (kerf_wire_next(&r, &f))
+        desc = kerf__paddle__var_desc__unpack(NULL, f.len, f.bytes);
+    if (desc != NULL && desc->type != NULL &&
+        desc->type->dense_tensor != NULL &&
+        desc->type->dense_tensor->tensor != NULL)
+        return desc;
+    if (desc != NULL)
+        kerf__paddle__var_desc__free_unpacked(desc, NULL);
+    return NULL;
+}
+
 kerf_err
 kerf_pd_put_shaped(kerf_rope *block, const kerf_pd_var *var,
                    const kerf_shape *shape)
 {
-    kerf_rd r = {.at = var->whole, .left = var->whole_len};
-    Kerf__Paddle__VarDesc *desc = NULL;
+    Kerf__Paddle__VarDesc *desc = unpack_tensor(var);
     Kerf__Paddle__TensorDesc *tensor;
     int64_t *dims, dim[KERF_RANK_MAX];
-    kerf_wire_field f;
     size_t count;
 
-    if (kerf_wire_next(&r, &f))
-        desc = kerf__paddle__var_desc__unpack(NULL, f.len, f.bytes);
-    if (desc == NULL || desc->type == NULL ||
-        desc->type->dense_tensor == NULL ||
-        desc->type->dense_tensor->tensor == NULL) {
-        if (desc != NULL)
-            kerf__paddle__var_desc__free_unpacked(desc, NULL);
+    if (desc == NULL)
         return KERF_ECORRUPT;
-    }
     tensor = desc->type->dense_tensor->tensor;
     dims = tensor->dims; /* what was unpacked is freed as it was */
     count = tensor->n_dims;
@@ -358,17 +368,16 @@ borrow(const char *text)
     return at.out;
 }
 
-void
-kerf_pd_put_port(kerf_rope *block, const char *type, const char *in,
-                 const char *out, int col)
+/* An op with slots X and Out; in may be NULL. */
+static void
+put_simple(kerf_rope *block, const char *type, const char *in, const char *out,
+           op_attr **attrs, size_t attr_count)
 {
     op_var from = KERF__PADDLE__OP_DESC__VAR__INIT;
     op_var to = KERF__PADDLE__OP_DESC__VAR__INIT;
-    op_attr attr = KERF__PADDLE__OP_DESC__ATTR__INIT;
     op_desc desc = KERF__PADDLE__OP_DESC__INIT;
     char *in_name = borrow(in), *out_name = borrow(out);
     op_var *inputs = &from, *outputs = &to;
-    op_attr *attrs = &attr;
 
     from.parameter = borrow("X");
     from.n_arguments = 1;
@@ -376,17 +385,58 @@ kerf_pd_put_port(kerf_rope *block, const char *type, const char *in,
     to.parameter = borrow("Out");
     to.n_arguments = 1;
     to.arguments = &out_name;
+    desc.type = borrow(type);
+    desc.n_inputs = in != NULL ? 1 : 0;
+    desc.inputs = &inputs;
+    desc.n_outputs = 1;
+    desc.outputs = &outputs;
+    desc.n_attrs = attr_count;
+    desc.attrs = attrs;
+    kerf_wire_put_message(block, KERF_PD_BLOCK_OPS, &desc.base);
+}
+
+void
+kerf_pd_put_port(kerf_rope *block, const char *type, const char *in,
+                 const char *out, int col)
+{
+    op_attr attr = KERF__PADDLE__OP_DESC__ATTR__INIT;
+    op_attr *attrs = &attr;
+
     attr.name = borrow("col");
     attr.type = KERF_PD_ATTR_INT;
     attr.has_i = 1;
     attr.i = col;
-    desc.type = borrow(type);
-    desc.n_inputs = desc.n_outputs = 1;
-    desc.inputs = &inputs;
-    desc.outputs = &outputs;
-    desc.n_attrs = col >= 0 ? 1 : 0;
-    desc.attrs = &attrs;
-    kerf_wire_put_message(block, KERF_PD_BLOCK_OPS, &desc.base);
+    put_simple(block, type, in, out, &attrs, col >= 0 ? 1 : 0);
+}
+
+kerf_err
+kerf_pd_put_zeros(kerf_rope *vars, kerf_rope *ops, const kerf_pd_var *var)
+{
+    op_attr shape = KERF__PADDLE__OP_DESC__ATTR__INIT;
+    op_attr dtype = KERF__PADDLE__OP_DESC__ATTR__INIT;
+    op_attr value = KERF__PADDLE__OP_DESC__ATTR__INIT;
+    op_attr *attrs[] = {&shape, &dtype, &value};
+    Kerf__Paddle__VarDesc *desc = unpack_tensor(var);
+
+    if (desc == NULL)
+        return KERF_ECORRUPT;
+    shape.name = borrow("shape");
+    shape.type = KERF_PD_ATTR_LONGS;
+    shape.n_longs = desc->type->dense_tensor->tensor->n_dims;
+    shape.longs = desc->type->dense_tensor->tensor->dims;
+    dtype.name = borrow("dtype");
+    dtype.type = KERF_PD_ATTR_INT;
+    dtype.has_i = 1;
+    dtype.i = desc->type->dense_tensor->tensor->data_type;
+    value.name = borrow("value");
+    value.type = KERF_PD_ATTR_FLOAT;
+    value.has_f = 1;
+    put_simple(ops, "fill_constant", NULL, desc->name, attrs, 3);
+    desc->has_persistable = desc->persistable = 0;
+    desc->has_is_parameter = desc->is_parameter = 0;
+    kerf_wire_put_message(vars, KERF_PD_BLOCK_VARS, &desc->base);
+    kerf__paddle__var_desc__free_unpacked(desc, NULL);
+    return KERF_OK;
 }
 
 void

@@ -103,8 +103,9 @@ other_shape(const kerf_pd_plan *plan, uint32_t var)
     return NULL;
 }
 
+/* zeros: ops that fill variables. */
 static kerf_err
-put_vars(const kerf_pd_plan *plan, kerf_rope *out)
+put_vars(const kerf_pd_plan *plan, kerf_rope *out, kerf_rope *zeros)
 {
     const kerf_pdmodel *m = &plan->p->program;
     kerf_err err = KERF_OK;
@@ -112,7 +113,9 @@ put_vars(const kerf_pd_plan *plan, kerf_rope *out)
     for (uint32_t i = 0; i < m->block[0].var_count && err == KERF_OK; i++) {
         const kerf_shape *shape = plan->var[i] ? other_shape(plan, i) : NULL;
 
-        if (shape != NULL)
+        if (plan->var[i] && plan->hollow[i])
+            err = kerf_pd_put_zeros(out, zeros, &m->var[i]);
+        else if (shape != NULL)
             err = kerf_pd_put_shaped(out, &m->var[i], shape);
         else if (plan->var[i])
             kerf_rope_view(out, m->var[i].whole, m->var[i].whole_len);
@@ -124,16 +127,18 @@ static kerf_err
 put_main(const kerf_pd_plan *plan, kerf_rope *out)
 {
     const kerf_pdmodel *m = &plan->p->program;
+    kerf_rope zeros = {0};
     kerf_err err = KERF_OK;
 
     kerf_pd_put_rest(out, m);
-    err = put_vars(plan, out);
+    err = put_vars(plan, out, &zeros);
     if (plan->feed == NULL)
         kerf_pd_put_port_var(out, true);
     if (plan->fetch == NULL)
         kerf_pd_put_port_var(out, false);
     if (err == KERF_OK)
         err = put_ports(plan, out, true);
+    kerf_rope_move(out, &zeros);
     for (size_t i = 0; i < m->block[0].op_count && err == KERF_OK; i++) {
         if (plan->op[i])
             err = kerf_pd_put_op(out, &m->op[i], &plan->edit);

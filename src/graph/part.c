@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Smaller parameters may say how large something else is. */
+#define HOLLOW_BYTES 16384
+
 /* What a part is missing, for a person. */
 static kerf_err
 fail_value(const kerf_graph *g, uint32_t value, kerf_detail *why, kerf_err err,
@@ -23,6 +26,16 @@ kerf_part_fini(kerf_part *part)
     free(part->in);
     free(part->out);
     *part = (kerf_part){0};
+}
+
+bool
+kerf_part_hollows(const kerf_part *part, const kerf_value *v)
+{
+    bool is_float = v->dtype == KERF_F32 || v->dtype == KERF_F16 ||
+                    v->dtype == KERF_BF16 || v->dtype == KERF_F64;
+
+    return part->is_hollow && v->bytes >= HOLLOW_BYTES &&
+           v->type == KERF_VALUE_TENSOR && v->is_shaped && is_float;
 }
 
 kerf_err

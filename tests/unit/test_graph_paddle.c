@@ -298,6 +298,39 @@ probe__fetches_what_is_read(void **state)
     close_model(&m);
 }
 
+/* A probe asks for shapes: large weights are zeros that take no room. */
+static void
+probe__hollow__has_shapes_of_large_weights_alone(void **state)
+{
+    struct model m = make("param large 4,2000 | param small 2000 | feed x | "
+                          "matmul_v2 X=x Y=large -> Out=y | "
+                          "elementwise_add X=y Y=small -> Out=z | fetch z"),
+                 probe;
+    kerf_rope graph = {0}, weights = {0};
+    uint32_t *value = NULL;
+    size_t count = 0;
+    uint32_t large, small;
+
+    (void)state;
+    assert_int_equal(kerf_graph_write_probe(m.g, true, &graph, &weights, &value,
+                                            &count, NULL),
+                     KERF_OK);
+    probe = from_ropes(&graph, &weights);
+    assert_in_range(probe.bytes.weights_len, 8000, 8100);
+    assert_int_equal(probe.g->output_count, count);
+    large = kerf_graph_find(probe.g, "large");
+    small = kerf_graph_find(probe.g, "small");
+    assert_int_equal(probe.g->value[small].kind, KERF_VALUE_PARAM);
+    assert_int_equal(probe.g->value[large].kind, KERF_VALUE_NODE);
+    assert_true(probe.g->value[large].is_const);
+    assert_string_equal(probe.g->node[probe.g->value[large].node].op,
+                        "fill_constant");
+    assert_int_equal(times(&probe.bytes, "shape"), 1);
+    free(value);
+    close_model(&probe);
+    close_model(&m);
+}
+
 /* All that a stranger's file can be made to run. */
 static void
 use(const kerf_model_bytes *m)
@@ -466,6 +499,7 @@ main(void)
             write__whole__keeps_unknown_fields_and_drops_the_callstack),
         cmocka_unit_test(write__blocks__are_numbered_anew),
         cmocka_unit_test(probe__fetches_what_is_read),
+        cmocka_unit_test(probe__hollow__has_shapes_of_large_weights_alone),
         cmocka_unit_test(open__every_truncation_and_byte__is_an_error_or_right),
         cmocka_unit_test(models__every_cut__has_two_halves_that_open),
     };
