@@ -18,6 +18,7 @@
 
 #define SELF "/proc/self/exe"
 #define STEP_MS 50 /* how often a wait looks whether to stop */
+#define LOOK_MS 1  /* how often memory is looked at */
 #define TERM_MS 3000
 
 static volatile sig_atomic_t interrupted;
@@ -50,7 +51,8 @@ become(const char *const *argv, int core, int out, int err, pid_t parent)
     }
     (void)dup2(out, STDOUT_FILENO);
     (void)dup2(err, STDERR_FILENO);
-    (void)execv(SELF, (char *const *)(uintptr_t)argv);
+    (void)execvp(strcmp(argv[0], "kerf") == 0 ? SELF : argv[0],
+                 (char *const *)(uintptr_t)argv);
     _exit(127);
 }
 
@@ -58,13 +60,15 @@ kerf_err
 kerf_child_start(kerf_child *child, const char *const *argv, int core,
                  const char *log, kerf_detail *why)
 {
+    bool is_self = strcmp(argv[0], "kerf") == 0;
     pid_t parent = getpid();
     int out[2] = {-1, -1};
     int err = -1;
     pid_t pid = -1;
 
     *child = (kerf_child){.out = -1};
-    (void)snprintf(child->what, sizeof child->what, "%s", argv[1]);
+    (void)snprintf(child->what, sizeof child->what, "%s%s%s", argv[0],
+                   is_self ? " " : "", is_self ? argv[1] : "");
     (void)snprintf(child->log, sizeof child->log, "%s", log);
     err = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (err >= 0 && pipe2(out, O_CLOEXEC) == 0)
@@ -78,7 +82,7 @@ kerf_child_start(kerf_child *child, const char *const *argv, int core,
     if (pid < 0) {
         if (out[0] >= 0)
             (void)close(out[0]);
-        return kerf_fail(why, KERF_EIO, "cannot start kerf %s: %s", argv[1],
+        return kerf_fail(why, KERF_EIO, "cannot start %s: %s", child->what,
                          strerror(errno));
     }
     child->pid = pid;
@@ -101,7 +105,7 @@ fail_with_log(const kerf_child *child, kerf_err err, const char *how,
         text[--len] = '\0';
     last = text == NULL ? NULL : strrchr((char *)text, '\n');
     last = last != NULL ? last + 1 : text != NULL ? (char *)text : "";
-    err = kerf_fail(why, err, "kerf %s %s%s%s", child->what, how,
+    err = kerf_fail(why, err, "%s %s%s%s", child->what, how,
                     *last != '\0' ? ": " : "", last);
     free(text);
     return err;
@@ -183,7 +187,7 @@ kerf_child_event(kerf_child *child, const char *event, int timeout_ms,
         if (n == 0)
             return fail_with_log(child, KERF_ECLOSED, "ended too early", why);
         if (n < 0 && errno != EINTR)
-            return kerf_fail(why, KERF_EIO, "kerf %s: %s", child->what,
+            return kerf_fail(why, KERF_EIO, "%s: %s", child->what,
                              strerror(errno));
         child->got += n > 0 ? (size_t)n : 0;
     }
@@ -273,8 +277,9 @@ kerf_child_cpu_ns(const kerf_child *child)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t
-kerf_child_rss(const kerf_child *child)
+/* A line of /proc/PID/status, "VmRSS:", in bytes; 0: unknown. */
+static uint64_t
+look_up(const kerf_child *child, const char *field)
 {
     char path[64];
     char line[256];
@@ -286,9 +291,63 @@ kerf_child_rss(const kerf_child *child)
     if (file == NULL)
         return 0;
     while (kib == 0 && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "VmRSS:", 6) == 0)
-            kib = strtoull(line + 6, NULL, 10);
+        if (strncmp(line, field, strlen(field)) == 0)
+            kib = strtoull(line + strlen(field), NULL, 10);
     }
     (void)fclose(file);
     return kib * 1024;
+}
+
+uint64_t
+kerf_child_rss(const kerf_child *child)
+{
+    return look_up(child, "VmRSS:");
+}
+
+/* Until it has closed its stdout, which its end does. */
+static kerf_err
+read_out(const kerf_child *child, uint64_t *own, kerf_detail *why)
+{
+    struct pollfd fd = {.fd = child->out, .events = POLLIN};
+    char scrap[16384];
+    ssize_t n = 1;
+
+    while (n > 0) {
+        if (kerf_bench_interrupted())
+            return kerf_fail(why, KERF_EINTR, "interrupted");
+        if (own != NULL) {
+            uint64_t now = look_up(child, "RssAnon:");
+
+            *own = now > *own ? now : *own;
+        }
+        if (poll(&fd, 1, own != NULL ? LOOK_MS : STEP_MS) <= 0)
+            continue;
+        n = read(child->out, scrap, sizeof scrap);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+    }
+    return KERF_OK;
+}
+
+kerf_err
+kerf_child_run(const char *const *argv, const char *log, double *seconds,
+               uint64_t *own, kerf_detail *why)
+{
+    kerf_child child;
+    uint64_t start = kerf_now_ns();
+    int status = 0;
+    kerf_err err = kerf_child_start(&child, argv, KERF_ANY_CORE, log, why);
+
+    if (err == KERF_OK)
+        err = read_out(&child, own, why);
+    if (err != KERF_OK) {
+        kerf_child_stop(&child);
+        return err;
+    }
+    while (waitpid(child.pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    *seconds = (double)(kerf_now_ns() - start) * 1e-9;
+    forget(&child);
+    return status == 0 ? KERF_OK
+                       : fail_with_log(&child, KERF_EIO, "failed", why);
 }

@@ -1,7 +1,7 @@
 /*
- * child.h - a kerf process of ours: started, listened to, measured, ended.
+ * child.h - a process of ours: started, listened to, measured, ended.
  *
- * It runs the executable that we are. It dies when the thread that started it
+ * "kerf" is the executable that we are. It dies when the thread that started it
  * does, so that nothing is left however a benchmark ends.
  * Threads: one owner; kerf_bench_interrupt() from anywhere, also a signal.
  */
@@ -17,15 +17,16 @@
 #define KERF_CHILD_LINE 16384
 
 typedef struct kerf_child {
-    pid_t pid; /* 0: none */
-    int out;   /* read end of its stdout */
-    char what[16];
+    pid_t pid;               /* 0: none */
+    int out;                 /* read end of its stdout */
+    char what[32];           /* "kerf cloud", "cp" */
     char log[KERF_PATH_MAX]; /* its stderr */
     char line[KERF_CHILD_LINE];
     size_t got, used; /* bytes in line; of them the line given last */
 } kerf_child;
 
-/* argv: NULL-terminated, argv[1] is the subcommand. core: the only one that it
+/* argv: NULL-terminated; argv[0] is "kerf", with a subcommand behind it, or a
+ * program on the path. core: the only one that it
  * runs on, or KERF_ANY_CORE. log: file for its stderr. Errors: KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_child_start(kerf_child *child,
                                          const char *const *argv, int core,
@@ -48,6 +49,16 @@ void kerf_child_stop(kerf_child *child);
 /* All its threads, user and kernel. 0 when it is gone. */
 uint64_t kerf_child_cpu_ns(const kerf_child *child);
 uint64_t kerf_child_rss(const kerf_child *child); /* bytes; 0: unknown */
+
+/*
+ * One from start to end; what it prints is dropped. *seconds: how long it took.
+ * own, which may be NULL, becomes the greatest RssAnon that was seen of it, in
+ * bytes, if it was less: memory of its own, which no file backs, looked at each
+ * ms. Errors: as kerf_child_start() and kerf_child_wait(), with its last words.
+ */
+KERF_NODISCARD kerf_err kerf_child_run(const char *const *argv, const char *log,
+                                       double *seconds, uint64_t *own,
+                                       kerf_detail *why);
 
 /* Every wait ends with KERF_EINTR from now on. */
 void kerf_bench_interrupt(void);

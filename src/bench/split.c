@@ -6,8 +6,6 @@
 #include "bench/resnet.h"
 #include "bench/subject.h"
 
-#include <errno.h>
-#include <ftw.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -336,27 +334,12 @@ measure_idle(struct bench *b, kerf_split_idle *idle, kerf_detail *why)
 
 /* Results. */
 
-static int
-compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 static kerf_spread
 spread_of(const series *s, int rounds)
 {
     series sorted = *s;
-    int half = rounds / 2;
 
-    qsort(sorted.v, (size_t)rounds, sizeof sorted.v[0], compare_doubles);
-    return (kerf_spread){
-        .median = rounds % 2 != 0 ? sorted.v[half]
-                                  : (sorted.v[half - 1] + sorted.v[half]) / 2,
-        .least = sorted.v[0],
-        .most = sorted.v[rounds - 1]};
+    return kerf_spread_of(sorted.v, (size_t)rounds);
 }
 
 static kerf_times
@@ -413,19 +396,13 @@ look_at_cores(struct bench *b)
 static kerf_err
 set_up(struct bench *b, kerf_detail *why)
 {
-    const char *tmp = getenv("TMPDIR");
     const kerf_engine_opts eo = {0};
     kerf_err err;
 
     look_at_cores(b);
-    (void)snprintf(b->work, sizeof b->work, "%s/kerf-bench-XXXXXX",
-                   tmp != NULL && *tmp != '\0' ? tmp : "/tmp");
-    if (mkdtemp(b->work) == NULL) {
-        err = kerf_fail(why, KERF_EIO, "%s: %s", b->work, strerror(errno));
-        b->work[0] = '\0';
-        return err;
-    }
-    err = find_models(b, why);
+    err = kerf_work_make(b->work, why);
+    if (err == KERF_OK)
+        err = find_models(b, why);
     if (err == KERF_OK)
         err = kerf_engine_open(&b->engine, &eo, why);
     for (size_t i = 0; err == KERF_OK && i < b->count; i++) {
@@ -442,23 +419,13 @@ set_up(struct bench *b, kerf_detail *why)
     return err;
 }
 
-static int
-remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static void
 clear_away(struct bench *b)
 {
     for (size_t i = 0; i < b->count; i++)
         kerf_subject_fini(&b->subject[i]);
     kerf_engine_close(b->engine);
-    if (b->work[0] != '\0')
-        (void)nftw(b->work, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    kerf_work_remove(b->work);
     free(b);
 }
 

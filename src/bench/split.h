@@ -7,9 +7,8 @@
 #ifndef KERF_BENCH_SPLIT_H
 #define KERF_BENCH_SPLIT_H
 
+#include "bench/work.h"
 #include "kerf/limits.h"
-
-#include "kerf/err.h"
 
 #include <stdbool.h>
 
@@ -31,11 +30,6 @@ typedef struct kerf_split_opts {
     void (*progress)(void *ctx, const char *text);
     void *ctx;
 } kerf_split_opts;
-
-/* One number per round. */
-typedef struct kerf_spread {
-    double median, least, most;
-} kerf_spread;
 
 typedef struct kerf_times { /* in us */
     kerf_spread p50;

@@ -3,15 +3,13 @@
  */
 #include "base/text.h"
 #include "bench/alone.h"
-#include "bench/child.h"
 #include "bench/idle.h"
 #include "bench/split.h"
+#include "cli/bench_ui.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
 #include "cli/opts.h"
-#include "cli/term.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,60 +20,7 @@
 #define IDLE_CPU_MOST 0.5 /* percent of a core */
 #define IDLE_KIB_MOST 64.0
 
-struct ui {
-    kerf_term out, err;
-    bool json, check;
-    int bars_missed;
-};
-
-static void
-on_signal(int number)
-{
-    (void)number;
-    kerf_bench_interrupt();
-}
-
-/* Ctrl-C ends the run in order: children stopped, temporary files gone. */
-static void
-catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
-static void
-on_progress(void *ctx, const char *text)
-{
-    struct ui *ui = ctx;
-
-    if (ui->err.is_tty)
-        (void)fprintf(stderr, "\r\033[K%s", text);
-    else
-        (void)fprintf(stderr, "%s\n", text);
-    (void)fflush(stderr);
-}
-
 /* JSON. */
-
-static void
-add_real(json_t *o, const char *name, double v)
-{
-    (void)json_object_set_new(o, name, json_real(v));
-}
-
-static void
-add_spread(json_t *o, const char *name, const kerf_spread *s)
-{
-    char key[64];
-
-    add_real(o, name, s->median);
-    (void)snprintf(key, sizeof key, "%s_least", name);
-    add_real(o, key, s->least);
-    (void)snprintf(key, sizeof key, "%s_most", name);
-    add_real(o, key, s->most);
-}
 
 static void
 add_times(json_t *o, const char *name, const kerf_times *t)
@@ -83,9 +28,9 @@ add_times(json_t *o, const char *name, const kerf_times *t)
     char key[64];
 
     (void)snprintf(key, sizeof key, "%s_p50_us", name);
-    add_spread(o, key, &t->p50);
+    kerf_bench_add_spread(o, key, &t->p50);
     (void)snprintf(key, sizeof key, "%s_p99_us", name);
-    add_real(o, key, t->p99);
+    kerf_bench_add_real(o, key, t->p99);
 }
 
 static void
@@ -107,18 +52,20 @@ print_json(const kerf_split_result *r, const kerf_split_opts *opts,
     add_times(o, "tail", &r->tail);
     add_times(o, "raw_tcp", &r->raw_tcp);
     add_times(o, "split", &r->split);
-    add_spread(o, "ratio_p50", &r->ratio_p50);
-    add_spread(o, "throughput_hz", &r->throughput_hz);
-    add_spread(o, "limit_hz", &r->limit_hz);
-    add_spread(o, "ratio_throughput", &r->ratio_throughput);
-    add_spread(o, "all_cores_throughput_hz", &r->all_throughput_hz);
-    add_spread(o, "all_cores_limit_hz", &r->all_limit_hz);
+    kerf_bench_add_spread(o, "ratio_p50", &r->ratio_p50);
+    kerf_bench_add_spread(o, "throughput_hz", &r->throughput_hz);
+    kerf_bench_add_spread(o, "limit_hz", &r->limit_hz);
+    kerf_bench_add_spread(o, "ratio_throughput", &r->ratio_throughput);
+    kerf_bench_add_spread(o, "all_cores_throughput_hz", &r->all_throughput_hz);
+    kerf_bench_add_spread(o, "all_cores_limit_hz", &r->all_limit_hz);
     if (opts->idle_edges > 0) {
         (void)json_object_set_new(o, "idle_edges",
                                   json_integer(opts->idle_edges));
-        add_real(o, "idle_cloud_cpu_percent", idle->cloud_cpu_percent);
-        add_real(o, "idle_edge_cpu_percent", idle->edge_cpu_percent);
-        add_real(o, "idle_cloud_kib_per_edge", idle->cloud_kib_per_edge);
+        kerf_bench_add_real(o, "idle_cloud_cpu_percent",
+                            idle->cloud_cpu_percent);
+        kerf_bench_add_real(o, "idle_edge_cpu_percent", idle->edge_cpu_percent);
+        kerf_bench_add_real(o, "idle_cloud_kib_per_edge",
+                            idle->cloud_kib_per_edge);
     }
     kerf_json_line(o);
 }
@@ -133,7 +80,7 @@ print_row(const char *name, const kerf_times *t)
 }
 
 static void
-print_table(const struct ui *ui, const kerf_split_result *r,
+print_table(const kerf_bench_ui *ui, const kerf_split_result *r,
             const kerf_split_opts *opts)
 {
     (void)printf("%s%s%s: %zu bytes cross, %zu come back; %d rounds of %d\n",
@@ -155,53 +102,40 @@ print_table(const struct ui *ui, const kerf_split_result *r,
                  r->all_throughput_hz.median, r->all_limit_hz.median);
 }
 
-/* A bar is a bound that docs/BENCHMARKS.md promises. */
 static void
-judge(struct ui *ui, bool met, const char *what, double value, double bar,
-      const char *unit)
-{
-    ui->bars_missed += !met;
-    if (ui->json)
-        return;
-    (void)printf("  %s%-7s%s %s %.3f%s (bar: %.2f%s)\n",
-                 met ? kerf_term_green(&ui->out) : kerf_term_red(&ui->out),
-                 met ? "met" : "not met", kerf_term_plain(&ui->out), what,
-                 value, unit, bar, unit);
-}
-
-static void
-judge_model(struct ui *ui, const kerf_split_result *r)
+judge_model(kerf_bench_ui *ui, const kerf_split_result *r)
 {
     double p50 = r->ratio_p50.median;
     double hz = r->ratio_throughput.median;
 
-    judge(ui, p50 <= RATIO_P50_MOST,
-          "split / (head + tail + raw TCP), p50:", p50, RATIO_P50_MOST, "");
-    judge(ui, hz >= RATIO_THROUGHPUT_LEAST,
-          "one core: split / limit, requests per second:", hz,
-          RATIO_THROUGHPUT_LEAST, "");
+    kerf_bench_ui_judge(ui, p50 <= RATIO_P50_MOST,
+                        "split / (head + tail + raw TCP), p50:", p50,
+                        RATIO_P50_MOST, "");
+    kerf_bench_ui_judge(ui, hz >= RATIO_THROUGHPUT_LEAST,
+                        "one core: split / limit, requests per second:", hz,
+                        RATIO_THROUGHPUT_LEAST, "");
 }
 
 static void
-judge_idle(struct ui *ui, const kerf_split_opts *opts,
+judge_idle(kerf_bench_ui *ui, const kerf_split_opts *opts,
            const kerf_split_idle *idle)
 {
     if (!ui->json)
         (void)printf("%sidle%s: %d edges connected\n", kerf_term_bold(&ui->out),
                      kerf_term_plain(&ui->out), opts->idle_edges);
-    judge(ui, idle->cloud_cpu_percent < IDLE_CPU_MOST,
-          "cloud's CPU, of one core:", idle->cloud_cpu_percent, IDLE_CPU_MOST,
-          " %");
-    judge(ui, idle->edge_cpu_percent < IDLE_CPU_MOST,
-          "an idle edge's CPU, of one core:", idle->edge_cpu_percent,
-          IDLE_CPU_MOST, " %");
-    judge(ui, idle->cloud_kib_per_edge <= IDLE_KIB_MOST,
-          "cloud's memory, for each edge:", idle->cloud_kib_per_edge,
-          IDLE_KIB_MOST, " KiB");
+    kerf_bench_ui_judge(ui, idle->cloud_cpu_percent < IDLE_CPU_MOST,
+                        "cloud's CPU, of one core:", idle->cloud_cpu_percent,
+                        IDLE_CPU_MOST, " %");
+    kerf_bench_ui_judge(ui, idle->edge_cpu_percent < IDLE_CPU_MOST,
+                        "an idle edge's CPU, of one core:",
+                        idle->edge_cpu_percent, IDLE_CPU_MOST, " %");
+    kerf_bench_ui_judge(ui, idle->cloud_kib_per_edge <= IDLE_KIB_MOST,
+                        "cloud's memory, for each edge:",
+                        idle->cloud_kib_per_edge, IDLE_KIB_MOST, " KiB");
 }
 
 static int
-run_split(struct ui *ui, const kerf_split_opts *opts)
+run_split(kerf_bench_ui *ui, const kerf_split_opts *opts)
 {
     static kerf_split_result result[KERF_SPLIT_MODELS_MAX];
     size_t count = 0;
@@ -209,10 +143,8 @@ run_split(struct ui *ui, const kerf_split_opts *opts)
     kerf_detail why = {{0}};
     kerf_err err;
 
-    catch_signals();
     err = kerf_bench_split(opts, result, &count, &idle, &why);
-    if (ui->err.is_tty)
-        (void)fprintf(stderr, "\r\033[K");
+    kerf_bench_ui_clear(ui);
     if (err != KERF_OK)
         return kerf_cmd_failed(err, &why);
     for (size_t i = 0; i < count; i++) {
@@ -224,13 +156,12 @@ run_split(struct ui *ui, const kerf_split_opts *opts)
     }
     if (opts->idle_edges > 0)
         judge_idle(ui, opts, &idle);
-    return ui->check && ui->bars_missed > 0 ? 1 : 0;
+    return kerf_bench_ui_status(ui);
 }
 
 /* What the flags of `bench split` set. */
-static struct ui split_ui;
+static kerf_bench_ui split_ui;
 static kerf_list split_names;
-static bool split_quiet;
 static kerf_split_opts split = {.rounds = 5,
                                 .runs = 2000,
                                 .seconds = 1,
@@ -286,19 +217,7 @@ static const kerf_opt split_table[] = {
      .min = 0.1,
      .max = 3600,
      .help = "how long CPU use is counted while idle"},
-    {.kind = KERF_OPT_GROUP, .help = "Output"},
-    {.name = "check",
-     .kind = KERF_OPT_FLAG,
-     .to = &split_ui.check,
-     .help = "exit status 1 when a bar is not met"},
-    {.name = "json",
-     .kind = KERF_OPT_FLAG,
-     .to = &split_ui.json,
-     .help = "one JSON object per model on stdout"},
-    {.name = "quiet",
-     .kind = KERF_OPT_FLAG,
-     .to = &split_quiet,
-     .help = "no progress on stderr"}};
+    KERF_BENCH_UI_OPTS(&split_ui)};
 
 static int
 bench_split(int argc, char **argv)
@@ -314,11 +233,10 @@ bench_split(int argc, char **argv)
 
     if (status >= 0)
         return status;
-    kerf_term_init(&split_ui.out, stdout);
-    kerf_term_init(&split_ui.err, stderr);
+    kerf_bench_ui_begin(&split_ui);
     split.only = split_names.item;
     split.only_count = split_names.count;
-    split.progress = split_quiet ? NULL : on_progress;
+    split.progress = kerf_bench_ui_progress;
     split.ctx = &split_ui;
     return run_split(&split_ui, &split);
 }
@@ -390,16 +308,19 @@ kerf_cmd_bench(int argc, char **argv)
         return bench_limit(argc - 1, argv + 1);
     if (strcmp(what, "tensor") == 0)
         return kerf_bench_tensor_main(argc - 1, argv + 1);
+    if (strcmp(what, "cut") == 0)
+        return kerf_bench_cut_main(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
         (void)fputs("usage: kerf bench WHAT [flags]\n\n"
                     "Measures this machine.\n\n"
                     "  split   what splitting a network costs\n"
                     "  limit   how often the engine alone runs it\n"
-                    "  tensor  what tensor codecs make of real tensors\n\n"
+                    "  tensor  what tensor codecs make of real tensors\n"
+                    "  cut     what cutting a model costs, beside cp\n\n"
                     "  kerf bench WHAT --help   its flags\n",
                     argc > 1 ? stdout : stderr);
         return argc > 1 ? 0 : 2;
     }
     return kerf_usage_error(
-        "bench", "unknown benchmark %s: split, limit or tensor", what);
+        "bench", "unknown benchmark %s: split, limit, tensor or cut", what);
 }

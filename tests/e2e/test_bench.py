@@ -1,4 +1,4 @@
-"""kerf bench split: a small run has every number, and leaves nothing behind.
+"""kerf bench split and cut: a small run has every number, and leaves nothing behind.
 
 Nothing here is about how fast: that is what a person runs the benchmark for.
 """
@@ -101,3 +101,66 @@ def test_bench__unknown_benchmark__usage(run):
     bench = run("bench", "nothing")
     assert bench.status == 2
     assert "nothing" in bench.err
+
+
+CUT_SPREADS = ["cut_s", "cp_s", "list_s"]
+CUT_TINY = ["--rounds", "2", "--megabytes", "1", "--nodes", "12"]
+
+
+def check_cut(m):
+    assert m["nodes"] > 0 and m["bytes"] > 0 and m["rounds"] == 2
+    for key in CUT_SPREADS:
+        assert 0 < m[f"{key}_least"] <= m[key] <= m[f"{key}_most"] < math.inf, key
+    for key in ("cut_own_bytes", "list_own_bytes"):
+        assert 100_000 < m[key] < 2**40, (key, m[key])
+
+
+def test_cut__own_models__every_number(run, tmp_path):
+    bench = run(
+        "bench", "cut", *CUT_TINY, "--json", "--quiet", env={"TMPDIR": tmp_path}, timeout=TIMEOUT
+    )
+    assert bench.status == 0 and bench.err == "", bench.err
+    models = [json.loads(line) for line in bench.out.splitlines()]
+    names = ["Paddle", "ONNX", "ONNX, external data", "Paddle, many nodes", "ONNX, many nodes"]
+    assert [m["model"] for m in models] == names
+    for m in models:
+        check_cut(m)
+        assert m["proved_s"] > m["cut_s_least"]
+        # As many weights on one side as on the other.
+        assert 0.4 < m["cut"] / m["nodes"] < 0.6, m
+    for m in models[:3]:
+        assert 900_000 < m["bytes"] < 1_200_000
+    assert [m["nodes"] for m in models[3:]] == [12, 12]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cut__a_model__table_and_bars(run, digits, tmp_path):
+    bench = run(
+        "bench", "cut", digits / "digits.pdmodel", "--rounds", "2",
+        env={"TMPDIR": tmp_path}, timeout=TIMEOUT,
+    )  # fmt: skip
+    assert bench.status == 0, bench.err
+    assert str(digits / "digits.pdmodel") in bench.out
+    assert bench.out.count("bar: ") == 4 and "and proved" in bench.out
+    assert "round 2 of 2" in bench.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cut__interrupted__nothing_is_left(spawn, tmp_path):
+    bench = spawn(
+        "bench", "cut", "--rounds", "1000", "--megabytes", "1", env={"TMPDIR": tmp_path}
+    )
+    bench.wait_err("round 1 of 1000")
+    bench.signal(signal.SIGINT)
+    assert bench.wait() == 1
+    assert "interrupted" in bench.err
+    assert list(tmp_path.iterdir()) == []
+    assert children_of(tmp_path) == []
+
+
+def test_cut__what_is_no_model__names_it(run, tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    bench = run("bench", "cut", tmp_path / "bad.onnx", env={"TMPDIR": tmp_path})
+    assert bench.status == 1
+    assert "bad.onnx" in bench.err
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.onnx"]

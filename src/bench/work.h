@@ -1,0 +1,24 @@
+/*
+ * work.h - what benchmarks share: a temporary folder, and numbers over rounds.
+ * Threads: one owner.
+ */
+#ifndef KERF_BENCH_WORK_H
+#define KERF_BENCH_WORK_H
+
+#include "base/fs.h"
+
+/* One number per round. */
+typedef struct kerf_spread {
+    double median, least, most;
+} kerf_spread;
+
+/* Of v[0..count), which is sorted; count > 0. */
+kerf_spread kerf_spread_of(double *v, size_t count);
+
+/* Makes a folder in $TMPDIR, or /tmp. path is "" on error. Errors: KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_work_make(char path[KERF_PATH_MAX],
+                                       kerf_detail *why);
+/* Removes a folder and all that is in it; "" and what is not there: nothing. */
+void kerf_work_remove(const char *path);
+
+#endif
