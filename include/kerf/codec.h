@@ -9,12 +9,16 @@
  * Errors of the values, |x - x'|:
  *   EXACT      none: the same bits, NaN and -0 too
  *   F16, BF16  half a step of the format (round to nearest, ties to even)
- *   Qb, QbC    at most step / 2, step = (max - min) / (2^b - 1) of the tensor
- *              or channel (dim 1 of [N, C, ...]); besides, the rounding of f32
- *              itself: 2^-20 of the greatest |value|. QbC rounds its steps up
- * to 16 bits, by less than 1 % What a format cannot hold (NaN and Inf, but in
- * EXACT; values that would become infinite) makes the blob an exact one,
- * whatever was asked for.
+ *   Qb         at most step / 2, step = (max - min) / (2^b - 1)
+ *   QbC        at most step / 2 of the channel (dim 1 of [N, C, ...]):
+ *              step = sqrt(r * R) / (2^b - 1), r the range of the channel with
+ *              0 in it and R the mean of these, but at least r / 254; where
+ *              256 numbers around 0 do not do, (max - min) / (2^b - 1) of the
+ *              channel. Rounded up to 16 bits, by less than 1 %.
+ * Qb and QbC come with the rounding of f32 itself: 2^-20 of the greatest
+ * |value|. What a format cannot hold (NaN and Inf, but in EXACT; values that
+ * would become infinite) makes the blob an exact one, whatever was asked for.
+ * Qb is made to be fast, QbC to be small.
  *
  * Threads: a codec owns scratch memory; give each worker its own.
  */

@@ -4,10 +4,11 @@
  *
  * Each value is a class and some bits that are written as they are; classes are
  * coded by table ANS (Duda 2013; the tables are those of FSE), each with the
- * statistics of its context: the magnitude of the value before it. Activations
- * are smooth and have zeros in runs, so that this saves 10 to 40 % of what one
- * set of statistics takes. Four streams run side by side, each over a quarter
- * of the values, because one alone would wait for memory.
+ * statistics of its context: how far from zero the value before it and the one
+ * a row before it are. Activations are smooth in both directions and have zeros
+ * in runs, so that this saves 10 to 40 % of what one set of statistics takes.
+ * Four streams run side by side, each over a quarter of the values, because one
+ * alone would wait for memory.
  * Buffers only. Threads: a kerf_ans belongs to one thread.
  */
 #ifndef KERF_CODEC_ANS_H
@@ -19,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct kerf_ans kerf_ans; /* tables: about 150 KB */
+typedef struct kerf_ans kerf_ans; /* tables: about 260 KB */
 
 /* How values become classes. */
 typedef enum kerf_ans_kind {
@@ -31,8 +32,9 @@ typedef enum kerf_ans_kind {
 
 typedef struct kerf_ans_shape {
     kerf_ans_kind kind;
-    uint8_t max;  /* no value is greater */
-    uint8_t zero; /* LOG: the value in the middle of small ones; <= max */
+    uint8_t max;    /* no value is greater */
+    uint8_t zero;   /* LOG: the value in the middle of small ones; <= max */
+    uint32_t width; /* values in a row; 0: none above counts, twice as fast */
 } kerf_ans_shape;
 
 #define KERF_ANS_PAD                                        \

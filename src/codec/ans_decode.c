@@ -11,8 +11,9 @@
 #include <string.h>
 
 /* A decoder's entry: number of bits as they are 0..7, of the state's 8..15,
- * value 16..23, index of the next entry but for the state's bits 32..47. Whole
- * bytes, so that shifts take them as they are. */
+ * value 16..23, the next state but for its bits 32..47; without rows that is an
+ * index over all tables, else the context comes to it later. Whole bytes, so
+ * that shifts take them as they are. */
 #define BITS_SHIFT 8
 #define VALUE_SHIFT 16
 #define NEXT_SHIFT 32
@@ -24,9 +25,19 @@
 struct stream {
     const uint8_t *at; /* of bits, when nothing of them is used */
     uint64_t bits;
-    uint64_t x; /* index of the entry */
+    uint64_t x;  /* state */
+    size_t left; /* distance of the value before */
     uint8_t *v;
 };
+
+/* Where the table of the value after v begins, when there are no rows. */
+static uint32_t
+table_after(const kerf_ans *a, uint8_t v)
+{
+    unsigned bucket = kerf_ans_bucket(kerf_ans_near(a, v));
+
+    return (uint32_t)a->context_of[bucket] << a->log;
+}
 
 static void
 make_table(kerf_ans *a, unsigned context)
@@ -38,8 +49,9 @@ make_table(kerf_ans *a, unsigned context)
 
     for (unsigned c = 0; c < a->classes; c++) {
         next[c] = a->norm[context][c];
-        fixed[c] = a->extra[c] | (uint64_t)a->base[c] << VALUE_SHIFT |
-                   (uint64_t)(a->context_of[a->bucket[c]] * size) << NEXT_SHIFT;
+        fixed[c] = a->extra[c] | (uint64_t)a->base[c] << VALUE_SHIFT;
+        if (a->shape.width == 0)
+            fixed[c] |= (uint64_t)table_after(a, a->base[c]) << NEXT_SHIFT;
     }
     kerf_ans_spread(a, context);
     for (unsigned i = 0; i < size; i++) {
@@ -50,6 +62,18 @@ make_table(kerf_ans *a, unsigned context)
         table[i] = fixed[c] + (n << BITS_SHIFT) +
                    ((uint64_t)((x << n) - size) << NEXT_SHIFT);
     }
+}
+
+static void
+make_lookups(kerf_ans *a)
+{
+    for (unsigned i = 0; i < 2 * ANS_NEARS; i++) {
+        unsigned near = i < ANS_NEARS ? i : ANS_NEARS - 1;
+
+        a->from[i] = (uint32_t)a->context_of[kerf_ans_bucket(near)] << a->log;
+    }
+    for (unsigned v = 0; v < 256; v++)
+        a->distance[v] = kerf_ans_distance(&a->shape, (uint8_t)v);
 }
 
 static bool
@@ -95,14 +119,22 @@ refill(struct stream *s, const uint8_t *limit)
     s->bits = s->bits >> used % 8 | MARK >> used % 8;
 }
 
+/* What a decoding loop is made for: known when it is compiled. */
+struct way {
+    bool extras; /* classes have bits as they are */
+    bool rows;   /* contexts are of two neighbours */
+    bool up;     /* ... and there is one above */
+};
+
 KERF_INLINE void
-take(const uint64_t *table, struct stream *s, size_t i, bool extras)
+take(const kerf_ans *a, struct stream *s, size_t i, struct way way)
 {
-    uint64_t e = table[s->x];
+    size_t up = way.up ? a->distance[s->v[i - a->shape.width]] : s->left;
+    uint64_t e = a->table[way.rows ? a->from[s->left + up] + s->x : s->x];
     unsigned n = (uint8_t)(e >> BITS_SHIFT);
     unsigned rest = 0;
 
-    if (extras) {
+    if (way.extras) {
         unsigned extra = (uint8_t)e;
 
         rest = (unsigned)s->bits & ((1u << extra) - 1);
@@ -111,32 +143,33 @@ take(const uint64_t *table, struct stream *s, size_t i, bool extras)
     s->x = (e >> NEXT_SHIFT) + (s->bits & ((UINT64_C(1) << n) - 1));
     s->bits >>= n;
     s->v[i] = (uint8_t)((e >> VALUE_SHIFT) + rest);
+    if (way.rows)
+        s->left = a->distance[s->v[i]];
 }
 
 KERF_INLINE void
-take_all(const uint64_t *table, struct stream *out, size_t quarter,
-         const uint8_t *limit, bool extras)
+take_some(const kerf_ans *a, struct stream *out, size_t i, size_t to,
+          const uint8_t *limit, struct way way)
 {
     struct stream s0 = out[0];
     struct stream s1 = out[1];
     struct stream s2 = out[2];
     struct stream s3 = out[3];
-    size_t i = 0;
 
-    while (i < quarter) {
+    while (i < to) {
         size_t end = i + ANS_BATCH;
 
         refill(&s0, limit);
         refill(&s1, limit);
         refill(&s2, limit);
         refill(&s3, limit);
-        if (end > quarter)
-            end = quarter;
+        if (end > to)
+            end = to;
         while (i < end) {
-            take(table, &s0, i, extras);
-            take(table, &s1, i, extras);
-            take(table, &s2, i, extras);
-            take(table, &s3, i, extras);
+            take(a, &s0, i, way);
+            take(a, &s1, i, way);
+            take(a, &s2, i, way);
+            take(a, &s3, i, way);
             i++;
         }
     }
@@ -146,14 +179,32 @@ take_all(const uint64_t *table, struct stream *out, size_t quarter,
     out[3] = s3;
 }
 
+KERF_INLINE void
+take_all(const kerf_ans *a, struct stream *s, size_t quarter,
+         const uint8_t *limit, bool extras)
+{
+    struct way way = {.extras = extras};
+    size_t width = a->shape.width;
+
+    if (width == 0) {
+        take_some(a, s, 0, quarter, limit, way);
+        return;
+    }
+    width = width < quarter ? width : quarter;
+    way.rows = true;
+    take_some(a, s, 0, width, limit, way);
+    way.up = true;
+    take_some(a, s, width, quarter, limit, way);
+}
+
 KERF_V3 static void
-take_all_v3(const uint64_t *table, struct stream *s, size_t quarter,
+take_all_v3(const kerf_ans *a, struct stream *s, size_t quarter,
             const uint8_t *limit, bool extras)
 {
     if (extras)
-        take_all(table, s, quarter, limit, true);
+        take_all(a, s, quarter, limit, true);
     else
-        take_all(table, s, quarter, limit, false);
+        take_all(a, s, quarter, limit, false);
 }
 
 static void
@@ -163,9 +214,9 @@ take_streams(const kerf_ans *a, struct stream *s, size_t quarter,
     bool extras = kerf_ans_has_extras(a);
 
     if (kerf_cpu_is_v3())
-        take_all_v3(a->table, s, quarter, limit, extras);
+        take_all_v3(a, s, quarter, limit, extras);
     else
-        take_all(a->table, s, quarter, limit, extras);
+        take_all(a, s, quarter, limit, extras);
 }
 
 static bool
@@ -175,12 +226,13 @@ read_head(kerf_ans *a, kerf_rd *r)
     uint8_t kind = kerf_rd_u8(r);
     size_t len;
 
-    a->shape = (kerf_ans_shape){.kind = (kerf_ans_kind)kind,
-                                .max = kerf_rd_u8(r),
-                                .zero = kerf_rd_u8(r)};
+    a->shape.kind = (kerf_ans_kind)kind;
+    a->shape.max = kerf_rd_u8(r);
+    a->shape.zero = kerf_rd_u8(r);
     a->log = kerf_rd_u8(r);
     a->starts = kerf_rd_u16(r);
     len = kerf_rd_u16(r);
+    a->shape.width = kerf_rd_u32(r);
     table = kerf_rd_bytes(r, len);
     if (r->bad || kind > KERF_ANS_EIGHTS || a->log < ANS_LOG_MIN ||
         a->log > ANS_LOG_MAX || r->left < KERF_ANS_PAD)
@@ -190,6 +242,7 @@ read_head(kerf_ans *a, kerf_rd *r)
         return false;
     for (unsigned k = 0; k < a->contexts; k++)
         make_table(a, k);
+    make_lookups(a);
     return true;
 }
 

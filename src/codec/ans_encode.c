@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "codec/cpu.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* A context pays for its table (35 bytes, 2 us) from about so many values. */
@@ -16,6 +17,7 @@
 #define COUNT_ALL ((size_t)32 << 10)
 #define COUNT_STEP 128
 #define COUNT_RUN 32
+#define LOOK 8192 /* values that say whether rows are alike */
 
 struct stream {
     uint64_t bits; /* still to be written, under a mark: the highest 1 */
@@ -26,34 +28,115 @@ struct stream {
 size_t
 kerf_ans_scratch(size_t count)
 {
-    /* 14 bits a value and 8 bytes that are written ahead, for each stream */
-    return count * 2 + (size_t)ANS_STREAMS * 16;
+    /* A near each; 14 bits a value and 8 bytes that are written ahead, for
+     * each stream */
+    return count * 3 + (size_t)ANS_STREAMS * 16;
 }
 
-/* How often each class follows each bucket. One count per stream: the next
- * value is often the same, and would wait for the first one's count. Of many
- * values a part is enough. */
+KERF_INLINE uint8_t
+near_of(const kerf_ans_shape *shape, uint8_t left, uint8_t up)
+{
+    unsigned sum =
+        (unsigned)kerf_ans_distance(shape, left) + kerf_ans_distance(shape, up);
+
+    return (uint8_t)(sum < ANS_NEARS ? sum : ANS_NEARS - 1);
+}
+
+/* What says the context of each value: `back` before it is its near, by rows,
+ * or the value before it. The first one of a quarter has none. */
+struct guide {
+    const uint8_t *at;
+    size_t back;
+};
+
+/* The nears of one quarter, by rows. */
+KERF_INLINE void
+find_nears(const kerf_ans_shape *shape, uint8_t *restrict near,
+           const uint8_t *restrict v, size_t quarter)
+{
+    size_t width = shape->width < quarter ? shape->width : quarter;
+
+    for (size_t i = 1; i < width; i++)
+        near[i] = near_of(shape, v[i - 1], v[i - 1]);
+    for (size_t i = width; i < quarter; i++)
+        near[i] = near_of(shape, v[i - 1], v[i - width]);
+}
+
+KERF_V3 static void
+find_nears_v3(const kerf_ans_shape *shape, uint8_t *near, const uint8_t *v,
+              size_t quarter)
+{
+    kerf_ans_shape known = *shape;
+
+    known.kind = KERF_ANS_LOG; /* so that the loop does not ask */
+    if (shape->kind == KERF_ANS_LOG)
+        find_nears(&known, near, v, quarter);
+    else
+        find_nears(shape, near, v, quarter);
+}
+
+/* Whether values are about as much like those above as like those before. */
+static bool
+rows_are_alike(const kerf_ans_shape *shape, const uint8_t *v, size_t count)
+{
+    size_t width = shape->width;
+    size_t end = count < width + LOOK ? count : width + LOOK;
+    unsigned long before = 0;
+    unsigned long above = 0;
+
+    for (size_t i = width; width > 0 && i < end; i++) {
+        before += (unsigned)abs(v[i] - v[i - 1]);
+        above += (unsigned)abs(v[i] - v[i - width]);
+    }
+    return above < 2 * before;
+}
+
+static struct guide
+find_guide(const kerf_ans *a, uint8_t *near, const uint8_t *v, size_t quarter)
+{
+    if (a->shape.width == 0)
+        return (struct guide){.at = v, .back = 1};
+    for (size_t at = 0; at < ANS_STREAMS * quarter; at += quarter) {
+        if (kerf_cpu_is_v3())
+            find_nears_v3(&a->shape, near + at, v + at, quarter);
+        else
+            find_nears(&a->shape, near + at, v + at, quarter);
+    }
+    return (struct guide){.at = near, .back = 0};
+}
+
+/* Of what guides to it. */
+static unsigned
+bucket_of(const kerf_ans *a, unsigned guide)
+{
+    if (a->shape.width == 0)
+        guide = kerf_ans_near(a, (uint8_t)guide);
+    return kerf_ans_bucket(guide);
+}
+
+/* How often each class has each bucket. One count per stream: the next value is
+ * often the same, and would wait for the first one's count. Of many values a
+ * part is enough. */
 static void
-count_all(kerf_ans *a, const uint8_t *v, size_t quarter)
+count_all(kerf_ans *a, struct guide guide, const uint8_t *v, size_t quarter)
 {
     uint32_t *count = a->count[0];
     size_t skip = quarter * ANS_STREAMS >= COUNT_ALL ? COUNT_STEP : COUNT_RUN;
 
-    for (unsigned i = 0; i < 256; i++)
-        a->row[i] = (uint16_t)(a->bucket[a->class_of[i]] * ANS_CLASSES);
+    for (unsigned i = 0; i < ANS_NEARS; i++)
+        a->row[i] = (uint16_t)(bucket_of(a, i) * ANS_CLASSES);
     memset(a->count, 0, sizeof a->count);
+    for (size_t s = 0; s < ANS_STREAMS; s++)
+        a->count[s][a->class_of[v[s * quarter]]]++;
     for (size_t at = 0; at < quarter; at += skip) {
         size_t end = at + COUNT_RUN < quarter ? at + COUNT_RUN : quarter;
-        unsigned row[ANS_STREAMS] = {0};
 
-        for (size_t s = 0; at > 0 && s < ANS_STREAMS; s++)
-            row[s] = a->row[v[s * quarter + at - 1]];
-        for (size_t i = at; i < end; i++) {
+        for (size_t i = at > 0 ? at : 1; i < end; i++) {
             for (size_t s = 0; s < ANS_STREAMS; s++) {
-                unsigned value = v[s * quarter + i];
+                size_t k = s * quarter + i;
+                unsigned row = a->row[guide.at[k - guide.back]];
 
-                a->count[s][row[s] + a->class_of[value]]++;
-                row[s] = a->row[value];
+                a->count[s][row + a->class_of[v[k]]]++;
             }
         }
     }
@@ -225,8 +308,8 @@ flush(uint64_t *bits, uint8_t **at)
 
 /* The streams' bits and states are locals, so that most stay in registers. */
 KERF_INLINE void
-put_all(const kerf_ans *a, struct stream *s, const uint8_t *v, size_t quarter,
-        bool extras)
+put_all(const kerf_ans *a, struct stream *s, struct guide guide,
+        const uint8_t *v, size_t quarter, bool extras)
 {
     uint64_t b0 = 1;
     uint64_t b1 = 1;
@@ -242,15 +325,15 @@ put_all(const kerf_ans *a, struct stream *s, const uint8_t *v, size_t quarter,
         size_t end = i >= ANS_BATCH ? i - ANS_BATCH : 0;
 
         for (; i > end; i--) {
-            const uint8_t *now = v + i;
+            size_t k = i;
 
-            put(a, &b0, &x0, a->row[now[-1]], now[0], extras);
-            now += quarter;
-            put(a, &b1, &x1, a->row[now[-1]], now[0], extras);
-            now += quarter;
-            put(a, &b2, &x2, a->row[now[-1]], now[0], extras);
-            now += quarter;
-            put(a, &b3, &x3, a->row[now[-1]], now[0], extras);
+            put(a, &b0, &x0, a->row[guide.at[k - guide.back]], v[k], extras);
+            k += quarter;
+            put(a, &b1, &x1, a->row[guide.at[k - guide.back]], v[k], extras);
+            k += quarter;
+            put(a, &b2, &x2, a->row[guide.at[k - guide.back]], v[k], extras);
+            k += quarter;
+            put(a, &b3, &x3, a->row[guide.at[k - guide.back]], v[k], extras);
         }
         flush(&b0, &s[0].at);
         flush(&b1, &s[1].at);
@@ -268,27 +351,27 @@ put_all(const kerf_ans *a, struct stream *s, const uint8_t *v, size_t quarter,
 }
 
 KERF_V3 static void
-put_all_v3(const kerf_ans *a, struct stream *s, const uint8_t *v,
-           size_t quarter, bool extras)
+put_all_v3(const kerf_ans *a, struct stream *s, struct guide guide,
+           const uint8_t *v, size_t quarter, bool extras)
 {
     if (extras)
-        put_all(a, s, v, quarter, true);
+        put_all(a, s, guide, v, quarter, true);
     else
-        put_all(a, s, v, quarter, false);
+        put_all(a, s, guide, v, quarter, false);
 }
 
 static void
-put_streams(const kerf_ans *a, struct stream *s, const uint8_t *v,
-            size_t quarter)
+put_streams(const kerf_ans *a, struct stream *s, struct guide guide,
+            const uint8_t *v, size_t quarter)
 {
     bool extras = kerf_ans_has_extras(a);
 
     if (kerf_cpu_is_v3())
-        put_all_v3(a, s, v, quarter, extras);
+        put_all_v3(a, s, guide, v, quarter, extras);
     else
-        put_all(a, s, v, quarter, extras);
+        put_all(a, s, guide, v, quarter, extras);
     for (size_t k = 0; k < ANS_STREAMS; k++) {
-        /* the first one has the first context */
+        /* the first one has near 0 */
         put(a, &s[k].bits, &s[k].x, 0, v[k * quarter], extras);
         flush(&s[k].bits, &s[k].at);
         s[k].bits = s[k].bits << 1 | 1; /* where the decoder begins */
@@ -306,8 +389,8 @@ make_tables(kerf_ans *a, size_t count)
         normalise(a, k);
         make_steps(a, k);
     }
-    for (unsigned v = 0; v < 256; v++)
-        a->row[v] = (uint16_t)(a->context_of[a->bucket[a->class_of[v]]] * 256u);
+    for (unsigned i = 0; i < ANS_NEARS; i++)
+        a->row[i] = (uint16_t)(a->context_of[bucket_of(a, i)] * 256u);
 }
 
 /* Everything before the streams; 0: no room. */
@@ -331,6 +414,7 @@ write_head(const kerf_ans *a, uint8_t *out, size_t cap)
     kerf_wr_u8(&w, (uint8_t)a->log);
     kerf_wr_u16(&w, a->starts);
     kerf_wr_u16(&w, (uint16_t)((bits + 7) / 8));
+    kerf_wr_u32(&w, a->shape.width);
     return ANS_HEAD + (bits + 7) / 8;
 }
 
@@ -340,22 +424,26 @@ kerf_ans_encode(kerf_ans *a, const kerf_ans_shape *shape, const uint8_t *v,
 {
     size_t quarter = count / ANS_STREAMS;
     size_t tail = count % ANS_STREAMS;
+    struct guide guide;
     struct stream s[ANS_STREAMS];
     const uint8_t *end[ANS_STREAMS];
     kerf_wr w;
     size_t len;
 
     a->shape = *shape;
+    if (!rows_are_alike(shape, v, count))
+        a->shape.width = 0;
     if (quarter == 0 || !kerf_ans_lay_out(a))
         return 0;
-    count_all(a, v, quarter);
+    guide = find_guide(a, scratch, v, quarter);
+    count_all(a, guide, v, quarter);
     make_tables(a, count);
     len = write_head(a, out, cap);
     if (len == 0)
         return 0;
     for (size_t k = 0; k < ANS_STREAMS; k++)
-        end[k] = s[k].at = scratch + (k + 1) * (quarter * 2 + 16);
-    put_streams(a, s, v, quarter);
+        end[k] = s[k].at = scratch + count + (k + 1) * (quarter * 2 + 16);
+    put_streams(a, s, guide, v, quarter);
     w = (kerf_wr){.at = out + len, .left = cap - len};
     for (size_t k = 0; k < ANS_STREAMS; k++)
         kerf_wr_u16(&w, (uint16_t)(s[k].x - (1u << a->log)));

@@ -25,15 +25,29 @@ bit_length(unsigned n)
     return n == 0 ? 0 : 32 - (unsigned)__builtin_clz(n);
 }
 
-static void
-add_class(kerf_ans *a, unsigned base, unsigned extra, unsigned distance)
+unsigned
+kerf_ans_bucket(unsigned near)
 {
-    unsigned bucket = bit_length(distance);
+    unsigned octave = bit_length(near);
 
+    /* 4: 4, 6: 5, 8: 6, 12: 7, ..., 192: 15 */
+    return near < 4 ? near : 2 * octave - 2 + (near >> (octave - 2) & 1);
+}
+
+unsigned
+kerf_ans_near(const kerf_ans *a, uint8_t v)
+{
+    uint8_t first = a->base[a->class_of[v]];
+    unsigned twice = 2u * kerf_ans_distance(&a->shape, first);
+
+    return twice < ANS_NEARS ? twice : ANS_NEARS - 1;
+}
+
+static void
+add_class(kerf_ans *a, unsigned base, unsigned extra)
+{
     a->base[a->classes] = (uint8_t)base;
     a->extra[a->classes] = (uint8_t)extra;
-    a->bucket[a->classes] =
-        (uint8_t)(bucket < ANS_BUCKETS ? bucket : ANS_BUCKETS - 1);
     a->classes++;
 }
 
@@ -51,11 +65,11 @@ lay_side(kerf_ans *a, unsigned most, bool up)
         /* The greatest value is a class of its own: it is where activations
          * are clipped, as by relu6. */
         if (up && last >= most && d < most && d >= NEAR)
-            add_class(a, zero + most, 0, most);
+            add_class(a, zero + most, 0);
         if (up)
-            add_class(a, zero + d, extra, d);
+            add_class(a, zero + d, extra);
         else
-            add_class(a, last <= most ? zero - last : 0, extra, d);
+            add_class(a, last <= most ? zero - last : 0, extra);
         d = last + 1;
     }
 }
@@ -92,13 +106,13 @@ kerf_ans_lay_out(kerf_ans *a)
     if (s->zero > s->max)
         return false;
     if (s->kind == KERF_ANS_EIGHTS) {
-        add_class(a, 0, 0, 0);
+        add_class(a, 0, 0);
         for (unsigned c = 1; c <= s->max / 8u; c++)
-            add_class(a, 8 * c, 3, c);
+            add_class(a, 8 * c, 3);
     } else if (s->kind == KERF_ANS_LOG) {
         /* Down first, so that no class of one side covers the other's. */
         lay_side(a, s->zero, false);
-        add_class(a, s->zero, 0, 0);
+        add_class(a, s->zero, 0);
         lay_side(a, s->max - s->zero, true);
     } else {
         return false;

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "codec/ans.h"
 #include "codec/huf.h"
+#include "codec/scales.h"
 #include "codec/split.h"
 #include "codec/steps.h"
 
@@ -24,9 +25,6 @@
 #define REST_PAD 4 /* bytes that kerf_split_join() may read */
 #define HUF_UP_TO \
     8192 /* values: below, ans's tables cost more than they save */
-/* Steps are of floats whose differences and their inverses are floats. */
-#define RANGE_LEAST 1e-30
-#define RANGE_MOST 1e+37
 
 /* From here on rounding gives infinity. */
 #define F16_LIMIT 65520.0
@@ -38,6 +36,7 @@ enum content {
     CONTENT_F16 = 2,
     CONTENT_BF16 = 3,
     CONTENT_STEPS = 4,
+    CONTENT_SCALES = 5,
 };
 
 enum packing {
@@ -50,6 +49,9 @@ struct kerf_codec {
     kerf_ans *ans;
     uint8_t *number; /* room for one per element, and for what ans takes */
     size_t room;     /* bytes */
+    kerf_span *span; /* of each group, and their steps */
+    float *step;
+    size_t group_room;
 };
 
 kerf_err
@@ -73,6 +75,8 @@ kerf_codec_free(kerf_codec *codec)
         return;
     kerf_ans_free(codec->ans);
     free(codec->number);
+    free(codec->span);
+    free(codec->step);
     free(codec);
 }
 
@@ -89,6 +93,22 @@ make_room(kerf_codec *c, size_t bytes)
     free(c->number);
     c->number = bigger;
     c->room = bytes;
+    return KERF_OK;
+}
+
+static kerf_err
+make_group_room(kerf_codec *c, size_t groups)
+{
+    if (groups <= c->group_room)
+        return KERF_OK;
+    c->group_room = 0;
+    free(c->span);
+    free(c->step);
+    c->span = calloc(groups, sizeof *c->span);
+    c->step = calloc(groups, sizeof *c->step);
+    if (c->span == NULL || c->step == NULL)
+        return KERF_ENOMEM;
+    c->group_room = groups;
     return KERF_OK;
 }
 
@@ -125,6 +145,16 @@ groups_of(kerf_codec_id id, const kerf_shape *shape)
     if (!is_channelwise(id) || shape->rank < 2)
         return 1;
     return (size_t)shape->dims[0] * (size_t)shape->dims[1];
+}
+
+/* The last dim: activations are alike along it, and along the one before. Only
+ * for the codecs that are made to be small, as it takes time. */
+static uint32_t
+width_of(kerf_codec_id id, const kerf_shape *shape)
+{
+    int64_t last = shape->rank < 2 ? 0 : shape->dims[shape->rank - 1];
+
+    return !is_channelwise(id) || last > UINT32_MAX ? 0 : (uint32_t)last;
 }
 
 /* The numbers to the end of the blob; the packing to its head. What they need
@@ -216,15 +246,6 @@ bits_of_float(float x)
     return bits;
 }
 
-/* The upper 16 bits of the step, rounded up so that all values fit. */
-static float
-short_step(float step)
-{
-    uint32_t bits = bits_of_float(step);
-
-    return float_of((bits + 0xffff) & 0xffff0000u);
-}
-
 /* Where the steps of one group begin and how long they are. False: they have no
  * such steps. */
 static bool
@@ -240,7 +261,46 @@ choose_steps(const kerf_span *s, unsigned most, float *low, float *step)
     if (range == 0)
         return true;
     *step = (float)(range / most);
-    return range >= RANGE_LEAST && range <= RANGE_MOST;
+    return range >= KERF_RANGE_LEAST && range <= KERF_RANGE_MOST;
+}
+
+/* Steps of the channels around one zero. False: they have none. */
+static bool
+put_scales(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
+           const kerf_tensor *t, size_t count)
+{
+    size_t groups = groups_of(id, &t->shape);
+    size_t each = count / groups;
+    const float *x = t->data;
+    kerf_scales s = {0};
+    kerf_ans_shape shape = {.kind = KERF_ANS_LOG,
+                            .width = width_of(id, &t->shape)};
+
+    for (size_t g = 0; g < groups; g++)
+        c->span[g] = kerf_span_of(x + g * each, each);
+    if (!kerf_scales_choose(&s, c->step, c->span, groups, bits_of(id)))
+        return false;
+    shape.max = s.most;
+    shape.zero = s.zero;
+    head[1] = CONTENT_SCALES;
+    kerf_wr_u8(w, s.most);
+    kerf_wr_u8(w, s.zero);
+    kerf_wr_u16(w, 0);
+    kerf_wr_u32(w, (uint32_t)groups);
+    for (size_t g = 0; g < groups; g++) {
+        uint8_t *number = c->number + g * each;
+        float step = c->step[g];
+
+        kerf_wr_u16(w, (uint16_t)(bits_of_float(step) >> 16));
+        if (step > 0)
+            kerf_steps_from(number, x + g * each, each, -(float)s.zero * step,
+                            step, s.most);
+        else
+            memset(number, s.zero, each);
+    }
+    if (!w->bad)
+        pack(c, w, head, &shape, count);
+    return true;
 }
 
 /* False: the values have no steps. */
@@ -252,7 +312,8 @@ put_steps(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
     size_t each = count / groups;
     const float *x = t->data;
     kerf_ans_shape shape = {.kind = KERF_ANS_LOG,
-                            .max = (uint8_t)((1u << bits_of(id)) - 1)};
+                            .max = (uint8_t)((1u << bits_of(id)) - 1),
+                            .width = width_of(id, &t->shape)};
     float low;
     float step;
 
@@ -274,7 +335,7 @@ put_steps(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
 
         if (!choose_steps(&span, shape.max, &low, &step))
             return false;
-        step = short_step(step);
+        step = kerf_step_short(step);
         kerf_wr_u32(w, bits_of_float(low));
         kerf_wr_u16(w, (uint16_t)(bits_of_float(step) >> 16));
         kerf_steps_from(c->number + g * each, x + g * each, each, low, step,
@@ -311,6 +372,9 @@ put_content(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
     if (bits_of(id) != 0) {
         kerf_wr start = *w;
 
+        if (kerf_span_is_finite(&span) && groups_of(id, &t->shape) > 1 &&
+            put_scales(c, w, head, id, t, count))
+            return true;
         if (put_steps(c, w, head, id, t, count, &span))
             return true;
         *w = start;
@@ -331,6 +395,8 @@ kerf_codec_encode(kerf_codec *codec, kerf_codec_id id, const kerf_tensor *t,
     if (cap < HEAD)
         return KERF_ETOOBIG;
     err = make_room(codec, count + kerf_ans_scratch(count) + HUF_UP_TO);
+    if (err == KERF_OK && count > 0)
+        err = make_group_room(codec, groups_of(id, &t->shape));
     if (err != KERF_OK)
         return err;
     kerf_wr_u8(&w, (uint8_t)id);
@@ -392,6 +458,37 @@ get_steps(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
 }
 
 static bool
+get_scales(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
+           kerf_tensor *t, size_t count)
+{
+    uint8_t most = kerf_rd_u8(r);
+    uint8_t zero = kerf_rd_u8(r);
+    uint16_t reserved = kerf_rd_u16(r);
+    size_t groups = kerf_rd_u32(r);
+    size_t each = groups == 0 ? 0 : count / groups;
+    kerf_rd table;
+    const uint8_t *number;
+    float *x = t->data;
+
+    if (reserved != 0 || zero > most || groups != groups_of(id, &t->shape))
+        return false;
+    table = (kerf_rd){.at = r->at, .left = r->left};
+    (void)kerf_rd_bytes(r, 2 * groups);
+    if (r->bad)
+        return false;
+    number = unpack(c, packing, r->at, r->left, count);
+    if (number == NULL)
+        return false;
+    for (size_t g = 0; g < groups; g++) {
+        float step = float_of((uint32_t)kerf_rd_u16(&table) << 16);
+
+        kerf_steps_to(x + g * each, number + g * each, each,
+                      -(float)zero * step, step);
+    }
+    return true;
+}
+
+static bool
 get_one(kerf_rd *r, kerf_tensor *t, size_t count)
 {
     float one = float_of(kerf_rd_u32(r));
@@ -438,6 +535,8 @@ kerf_codec_decode(kerf_codec *codec, kerf_codec_id id, const uint8_t *data,
         right = get_one(&r, t, count);
     else if (content == CONTENT_STEPS && bits_of(id) != 0)
         right = get_steps(codec, &r, id, packing, t, count);
+    else if (content == CONTENT_SCALES && is_channelwise(id))
+        right = get_scales(codec, &r, id, packing, t, count);
     else if (content >= CONTENT_F32 && content <= CONTENT_BF16)
         right = get_split(codec, &r, (kerf_split_form)(content - CONTENT_F32),
                           packing, t, count);

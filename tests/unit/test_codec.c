@@ -167,35 +167,63 @@ all_finite(const float *x, size_t n)
     return true;
 }
 
+struct range {
+    double low, high;
+};
+
+static struct range
+range_of(const float *x, size_t n)
+{
+    struct range r = {(double)x[0], (double)x[0]};
+
+    for (size_t i = 0; i < n; i++) {
+        r.low = fmin(r.low, (double)x[i]);
+        r.high = fmax(r.high, (double)x[i]);
+    }
+    return r;
+}
+
+/* Of the channel, with 0 in it. */
+static double
+reach_of(const float *x, size_t n)
+{
+    struct range r = range_of(x, n);
+
+    return fmax(r.high, 0) - fmin(r.low, 0);
+}
+
 /* The bound of codec.h: half a step of each group of values. */
 static void
 check_steps(int id, const kerf_tensor *a, const kerf_tensor *b)
 {
     size_t n = a->bytes / sizeof(float);
     size_t each = n;
+    double numbers = (1u << bits_of(id)) - 1;
+    double reach = 0;
     double all = 0;
 
     if (id >= KERF_CODEC_Q8C && a->shape.rank >= 2)
         each = n / (size_t)(a->shape.dims[0] * a->shape.dims[1]);
     for (size_t i = 0; i < n; i++)
         all = fmax(all, fabs((double)((const float *)a->data)[i]));
+    for (size_t g = 0; g < n; g += each)
+        reach += reach_of((const float *)a->data + g, each);
     for (size_t g = 0; g < n; g += each) {
         const float *x = (const float *)a->data + g;
         const float *y = (const float *)b->data + g;
-        double low = (double)x[0];
-        double high = (double)x[0];
-        double bound;
+        struct range r = range_of(x, each);
+        double own = reach_of(x, each);
+        double step = (r.high - r.low) / numbers;
 
-        for (size_t i = 0; i < each; i++) {
-            low = fmin(low, (double)x[i]);
-            high = fmax(high, (double)x[i]);
+        if (each != n) {
+            double even = sqrt(own * reach * (double)each / (double)n);
+
+            step = fmax(step, fmax(even / numbers, own / 254));
+            step *= 1.0 + 0x1p-7;
         }
-        bound = (high - low) / ((1u << bits_of(id)) - 1) / 2;
-        if (each != n)
-            bound *= 1.0 + 0x1p-7;
         for (size_t i = 0; i < each; i++)
             assert_true(fabs((double)x[i] - (double)y[i]) <=
-                        bound + all * 0x1p-20);
+                        step / 2 + all * 0x1p-20);
     }
 }
 
@@ -319,6 +347,8 @@ static const struct {
     {"bf16", KERF_CODEC_BF16, SMOOTH, {.rank = 3, .dims = {2, 5, 7}}},
     {"q8", KERF_CODEC_Q8, SMOOTH, {.rank = 3, .dims = {2, 5, 7}}},
     {"q4c", KERF_CODEC_Q4C, NORMAL, {.rank = 3, .dims = {1, 4, 60}}},
+    {"q5c_scales", KERF_CODEC_Q5C, SMOOTH, {.rank = 3, .dims = {2, 4, 60}}},
+    {"q3c_long", KERF_CODEC_Q3C, RELU, {.rank = 4, .dims = {1, 3, 50, 60}}},
     {"q2_long", KERF_CODEC_Q2, SMOOTH, {.rank = 1, .dims = {8199}}},
     {"f16_long", KERF_CODEC_F16, SPARSE, {.rank = 1, .dims = {8193}}},
 };
@@ -506,11 +536,13 @@ static void
 ans__every_shape_of_values__comes_back(void **state)
 {
     static const kerf_ans_shape ans_shapes[] = {
-        {KERF_ANS_LOG, 255, 0},   {KERF_ANS_LOG, 255, 128},
-        {KERF_ANS_LOG, 255, 255}, {KERF_ANS_LOG, 15, 3},
-        {KERF_ANS_LOG, 3, 0},     {KERF_ANS_LOG, 100, 90},
-        {KERF_ANS_LOG, 200, 20},  {KERF_ANS_EIGHTS, 255, 0},
-        {KERF_ANS_EIGHTS, 40, 0}};
+        {KERF_ANS_LOG, 255, 0, 0},     {KERF_ANS_LOG, 255, 128, 0},
+        {KERF_ANS_LOG, 255, 255, 0},   {KERF_ANS_LOG, 15, 3, 0},
+        {KERF_ANS_LOG, 3, 0, 0},       {KERF_ANS_LOG, 100, 90, 0},
+        {KERF_ANS_LOG, 200, 20, 0},    {KERF_ANS_EIGHTS, 255, 0, 0},
+        {KERF_ANS_EIGHTS, 40, 0, 0},   {KERF_ANS_LOG, 255, 0, 1},
+        {KERF_ANS_LOG, 255, 130, 56},  {KERF_ANS_LOG, 15, 3, 7},
+        {KERF_ANS_LOG, 3, 0, 4000000}, {KERF_ANS_EIGHTS, 255, 0, 33}};
     enum { MOST = 70000 };
     kerf_ans *a = NULL;
     uint8_t *v = malloc(MOST);
