@@ -57,7 +57,7 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
     struct huf_code code[SYMBOLS];
     struct huf_rows rows;
     const struct huf_rows *fast = NULL;
-    struct ranked ranked;
+    struct ranked ranked = {.n = 0};
     size_t share = huf_share(n);
     size_t lengths_len;
     uint8_t *at;

@@ -114,7 +114,9 @@ KERF_NODISCARD kerf_err kerf_kwz_next(kerf_kwz_reader *kr, kerf_rd *r,
                                       kerf_detail *why);
 
 /* Compares a decoded block with its check, and keeps the hash for the SUM.
- * hash: kerf_kwz_check() of what was decoded. Errors: KERF_ECORRUPT. */
+ * hash: kerf_kwz_check() of what was decoded. May be called while another
+ * thread is in kerf_kwz_next() for a block of the same file.
+ * Errors: KERF_ECORRUPT. */
 KERF_NODISCARD kerf_err kerf_kwz_checked(kerf_kwz_reader *kr,
                                          const kerf_kwz_block *block,
                                          uint64_t hash, kerf_detail *why);

@@ -1,22 +1,29 @@
+/*
+ * All threads do the same: give the block that is next in order, if it is done
+ * and nobody else gives; else take one and work on it. So a block mostly leaves
+ * from the core that it was worked on, and none is only there to wait.
+ */
 #include "pack/crew.h"
 
 #include <pthread.h>
 
-enum slot_state { FREE, READY, BUSY, DONE };
-
 struct slot {
-    enum slot_state state;
+    bool is_done;
     kerf_err err;
     kerf_detail why;
 };
 
 struct shop {
     const kerf_crew *crew;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t changed;
-    struct slot slot[KERF_CREW_MOST + 1];
-    size_t slots, next; /* next: to be worked on */
-    bool is_over;
+    struct slot slot[KERF_CREW_SLOTS(KERF_CREW_MOST)];
+    size_t slots;
+    size_t taken, given; /* blocks so far; those between are in slots */
+    bool is_taking, is_giving;
+    bool is_over; /* there is nothing more to take */
+    kerf_err err; /* the first; ends it */
+    kerf_detail why;
 };
 
 struct worker {
@@ -25,101 +32,93 @@ struct worker {
     pthread_t thread;
 };
 
-static void *
-work(void *arg)
+static void
+fail(struct shop *shop, kerf_err err, const kerf_detail *why)
 {
-    const struct worker *w = arg;
-    struct shop *shop = w->shop;
-
-    (void)pthread_mutex_lock(&shop->lock);
-    for (;;) {
-        size_t i = shop->next;
-        struct slot *s = &shop->slot[i];
-
-        if (s->state != READY) {
-            if (shop->is_over)
-                break;
-            (void)pthread_cond_wait(&shop->changed, &shop->lock);
-            continue;
-        }
-        s->state = BUSY;
-        shop->next = (i + 1) % shop->slots;
-        (void)pthread_mutex_unlock(&shop->lock);
-        s->why.text[0] = '\0';
-        s->err = shop->crew->work(shop->crew->ctx, i, w->number, &s->why);
-        (void)pthread_mutex_lock(&shop->lock);
-        s->state = DONE;
-        (void)pthread_cond_broadcast(&shop->changed);
-    }
-    (void)pthread_mutex_unlock(&shop->lock);
-    return NULL;
+    if (err == KERF_OK || shop->err != KERF_OK)
+        return;
+    shop->err = err;
+    shop->why = *why;
 }
 
-static kerf_err
-run_alone(const kerf_crew *crew, kerf_detail *why)
+/* False: the next one is not done, or is being given. */
+static bool
+give_one(struct shop *shop)
 {
-    for (;;) {
-        bool more = true;
-        kerf_err err = crew->take(crew->ctx, 0, &more, why);
+    size_t i = shop->given % shop->slots;
+    struct slot *s = &shop->slot[i];
+    kerf_detail why = {.text = ""};
+    kerf_err err;
 
-        if (err != KERF_OK || !more)
-            return err;
-        err = crew->work(crew->ctx, 0, 0, why);
-        if (err == KERF_OK)
-            err = crew->give(crew->ctx, 0, why);
-        if (err != KERF_OK)
-            return err;
-    }
+    if (shop->is_giving || shop->given == shop->taken || !s->is_done)
+        return false;
+    fail(shop, s->err, &s->why);
+    if (shop->err != KERF_OK)
+        return true;
+    shop->is_giving = true;
+    (void)pthread_mutex_unlock(&shop->lock);
+    err = shop->crew->give(shop->crew->ctx, i, &why);
+    (void)pthread_mutex_lock(&shop->lock);
+    fail(shop, err, &why);
+    s->is_done = false;
+    shop->is_giving = false;
+    shop->given++;
+    (void)pthread_cond_signal(&shop->changed);
+    return true;
+}
+
+/* Takes one and works on it. False: there is none, or no slot for it. */
+static bool
+work_on_one(struct shop *shop, size_t worker)
+{
+    size_t i = shop->taken % shop->slots;
+    struct slot *s = &shop->slot[i];
+    kerf_detail why = {.text = ""};
+    bool more = true;
+    kerf_err err;
+
+    if (shop->is_over || shop->is_taking ||
+        shop->taken - shop->given == shop->slots)
+        return false;
+    shop->is_taking = true;
+    (void)pthread_mutex_unlock(&shop->lock);
+    err = shop->crew->take(shop->crew->ctx, i, &more, &why);
+    (void)pthread_mutex_lock(&shop->lock);
+    fail(shop, err, &why);
+    shop->is_taking = false;
+    shop->is_over = !more;
+    if (err != KERF_OK || !more)
+        return true;
+    shop->taken++;
+    (void)pthread_cond_signal(&shop->changed);
+    (void)pthread_mutex_unlock(&shop->lock);
+    s->why.text[0] = '\0';
+    s->err = shop->crew->work(shop->crew->ctx, i, worker, &s->why);
+    (void)pthread_mutex_lock(&shop->lock);
+    s->is_done = true;
+    return true;
 }
 
 static void
-set_state(struct shop *shop, size_t i, enum slot_state state)
+run(struct shop *shop, size_t worker)
 {
     (void)pthread_mutex_lock(&shop->lock);
-    shop->slot[i].state = state;
+    while (shop->err == KERF_OK &&
+           !(shop->is_over && shop->given == shop->taken)) {
+        if (!give_one(shop) && !work_on_one(shop, worker))
+            (void)pthread_cond_wait(&shop->changed, &shop->lock);
+    }
     (void)pthread_cond_broadcast(&shop->changed);
     (void)pthread_mutex_unlock(&shop->lock);
 }
 
-static void
-wait_done(struct shop *shop, size_t i)
+static void *
+run_worker(void *arg)
 {
-    (void)pthread_mutex_lock(&shop->lock);
-    while (shop->slot[i].state != DONE)
-        (void)pthread_cond_wait(&shop->changed, &shop->lock);
-    (void)pthread_mutex_unlock(&shop->lock);
-}
+    const struct worker *w = arg;
 
-/* The caller's part: fills slots ahead, empties them in order. */
-static kerf_err
-lead(struct shop *shop, kerf_detail *why)
-{
-    const kerf_crew *crew = shop->crew;
-    size_t taken = 0;
-    size_t given = 0;
-    bool more = true;
-    kerf_err err = KERF_OK;
-
-    for (;;) {
-        while (err == KERF_OK && more && taken - given < shop->slots) {
-            err = crew->take(crew->ctx, taken % shop->slots, &more, why);
-            if (err == KERF_OK && more)
-                set_state(shop, taken++ % shop->slots, READY);
-        }
-        if (given == taken)
-            return err;
-        wait_done(shop, given % shop->slots);
-        if (err == KERF_OK) {
-            const struct slot *s = &shop->slot[given % shop->slots];
-
-            err = s->err;
-            if (err != KERF_OK && why != NULL)
-                *why = s->why;
-        }
-        if (err == KERF_OK)
-            err = crew->give(crew->ctx, given % shop->slots, why);
-        set_state(shop, given++ % shop->slots, FREE);
-    }
+    run(w->shop, w->number);
+    return NULL;
 }
 
 kerf_err
@@ -131,25 +130,18 @@ kerf_crew_run(const kerf_crew *crew, int threads, kerf_detail *why)
                         .slots = KERF_CREW_SLOTS(threads)};
     struct worker worker[KERF_CREW_MOST];
     size_t count = 0;
-    kerf_err err = KERF_OK;
 
-    if (threads <= 1)
-        return run_alone(crew, why);
-    for (; count < (size_t)threads; count++) {
+    /* Where no thread can be started, the caller does it all. */
+    for (; count + 1 < (size_t)threads; count++) {
         worker[count] = (struct worker){.shop = &shop, .number = count};
-        if (pthread_create(&worker[count].thread, NULL, work, &worker[count]) !=
-            0)
+        if (pthread_create(&worker[count].thread, NULL, run_worker,
+                           &worker[count]) != 0)
             break;
     }
-    if (count == 0)
-        err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
-    else
-        err = lead(&shop, why);
-    (void)pthread_mutex_lock(&shop.lock);
-    shop.is_over = true;
-    (void)pthread_cond_broadcast(&shop.changed);
-    (void)pthread_mutex_unlock(&shop.lock);
+    run(&shop, count);
     for (size_t i = 0; i < count; i++)
         (void)pthread_join(worker[i].thread, NULL);
-    return err;
+    if (shop.err != KERF_OK && why != NULL)
+        *why = shop.why;
+    return shop.err;
 }

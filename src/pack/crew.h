@@ -1,6 +1,7 @@
 /*
  * crew.h - blocks of a file through several threads, in order at both ends.
- * Threads: kerf_crew_run() is called by one; it makes and joins the others.
+ * Threads: kerf_crew_run() is called by one, which works, too; it makes and
+ * joins the others.
  */
 #ifndef KERF_PACK_CREW_H
 #define KERF_PACK_CREW_H
@@ -10,23 +11,25 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* take is called by any of the threads, one at a time, and so is give; but one
+ * may take while another gives. */
 typedef struct kerf_crew {
     void *ctx;
-    /* The next job into the slot, by the caller's thread; *more is false when
-     * there is none (the slot is not used then). */
+    /* The next job into the slot; *more is false when there is none (the slot
+     * is not used then). */
     kerf_err (*take)(void *ctx, size_t slot, bool *more, kerf_detail *why);
     /* By worker `worker` of the crew, at the same time as others. */
     kerf_err (*work)(void *ctx, size_t slot, size_t worker, kerf_detail *why);
-    /* By the caller's thread, in the order of take. */
+    /* The job is done: in the order of take. */
     kerf_err (*give)(void *ctx, size_t slot, kerf_detail *why);
 } kerf_crew;
 
 #define KERF_CREW_MOST 64
-/* Slots that a crew of so many threads uses. */
-#define KERF_CREW_SLOTS(threads) ((threads) > 1 ? (size_t)(threads) + 1 : 1)
+/* Slots that a crew of so many threads, the caller's with them, uses. */
+#define KERF_CREW_SLOTS(threads) ((threads) > 1 ? 2 * (size_t)(threads) : 1)
 
-/* Runs until take has no more. 1 thread: the caller's alone. The first error of
- * any of them ends it. Errors: theirs, KERF_ENOMEM (no threads). */
+/* Runs until take has no more and all is given. 1 thread: the caller's alone.
+ * The first error of any of them ends it. Errors: theirs. */
 KERF_NODISCARD kerf_err kerf_crew_run(const kerf_crew *crew, int threads,
                                       kerf_detail *why);
 

@@ -28,7 +28,7 @@ struct packing {
     size_t taken;
     uint64_t got, all; /* bytes, for the progress */
     kerf_block_coder *coder[KERF_CREW_MOST];
-    struct slot slot[KERF_CREW_MOST + 1];
+    struct slot slot[KERF_CREW_SLOTS(KERF_CREW_MOST)];
 };
 
 static kerf_err
@@ -193,7 +193,7 @@ kerf_kwz_pack_tree(const kerf_pack_job *job, const kerf_tree *tree, bool named,
     }
     for (size_t i = 0; i < KERF_CREW_MOST; i++)
         kerf_block_coder_free(p->coder[i]);
-    for (size_t i = 0; i <= KERF_CREW_MOST; i++)
+    for (size_t i = 0; i < KERF_CREW_SLOTS(KERF_CREW_MOST); i++)
         free(p->slot[i].out);
     kerf_kwz_writer_free(p->kw);
     free(p);

@@ -14,7 +14,8 @@ struct slot {
     kerf_kwz_block block;
     uint8_t *out;
     size_t room;
-    bool waits; /* for earlier blocks: it is the same as one */
+    uint64_t hash; /* of what came out */
+    bool waits;    /* for earlier blocks: it is the same as one */
 };
 
 struct unpacking {
@@ -30,7 +31,7 @@ struct unpacking {
     bool file_ended; /* its last block was taken */
     bool is_dir;
     kerf_block_coder *coder[KERF_CREW_MOST + 1]; /* the last: the caller's */
-    struct slot slot[KERF_CREW_MOST + 1];
+    struct slot slot[KERF_CREW_SLOTS(KERF_CREW_MOST)];
 };
 
 /* The next record; *more is false at the end. */
@@ -103,6 +104,7 @@ decode(struct unpacking *u, struct slot *s, size_t worker, kerf_recall *recall,
     if (err != KERF_OK)
         return kerf_fail(why, err, "the block at byte %llu of the file: %s",
                          (unsigned long long)b->offset, kerf_err_text(err));
+    s->hash = kerf_kwz_check(s->out, b->len, b->offset);
     return KERF_OK;
 }
 
@@ -128,11 +130,12 @@ give(void *ctx, size_t slot, kerf_detail *why)
     if (s->waits)
         err = decode(u, s, KERF_CREW_MOST, kerf_sink_recall, why);
     if (err == KERF_OK)
-        err = kerf_kwz_checked(u->kr, b,
-                               kerf_kwz_check(s->out, b->len, b->offset), why);
+        err = kerf_kwz_checked(u->kr, b, s->hash, why);
     if (err == KERF_OK && !u->is_dir)
         err = kerf_sink_write(u->sink, s->out, b->len, why);
-    pack_tell(u->job, u->sink->path, u->map->len - u->r.left, u->map->len);
+    /* Not by what is left of u->r: a later block may be being taken from it. */
+    pack_tell(u->job, u->sink->path,
+              (uint64_t)(b->data + b->data_len - u->map->data), u->map->len);
     return err;
 }
 
@@ -230,7 +233,7 @@ kerf_kwz_unpack_map(const kerf_pack_job *job, const kerf_map *map,
         err = unpack_all(u, why);
     for (size_t i = 0; i <= KERF_CREW_MOST; i++)
         kerf_block_coder_free(u->coder[i]);
-    for (size_t i = 0; i <= KERF_CREW_MOST; i++)
+    for (size_t i = 0; i < KERF_CREW_SLOTS(KERF_CREW_MOST); i++)
         free(u->slot[i].out);
     kerf_kwz_reader_free(u->kr);
     free(u);
