@@ -13,14 +13,36 @@ extern "C" {
 
 struct kerf_pair;
 
+#define KERF_CLOUD_MAKER_DIRS 3
+
+/*
+ * Makes the one pair that is served instead of those of a folder: when the
+ * cloud opens, which fails if that does, and again when its files have changed.
+ * Calls come one at a time, on the thread that opens the cloud and then on the
+ * loader's.
+ */
+typedef struct kerf_cloud_maker {
+    void *ctx;
+    const char *name; /* of each pair that it makes */
+    /* Folders in which a change makes the cloud ask for the stamp; NULL: none.
+     */
+    const char *dir[KERF_CLOUD_MAKER_DIRS];
+    /* Identity of what the pair is made of, as it is now, and its latest
+     * change; 0 when it is not there. */
+    uint64_t (*stamp)(void *ctx, int64_t *newest_ns);
+    /* A new pair (model/bundle.h) in *out, which is zeroed and untouched on
+     * error. */
+    kerf_err (*make)(void *ctx, kerf_engine *engine, struct kerf_pair *out,
+                     kerf_detail *why);
+} kerf_cloud_maker;
+
 typedef struct kerf_cloud_opts {
     const char *host;   /* to listen on */
     int port;           /* 0: any free one; see the listening event */
     const char *models; /* folder of client_infer_* and server_infer_* */
-    /* Or the one pair to serve (model/bundle.h). kerf_cloud_open() takes what
-     * is in it; after an error the caller finishes what is left. Not for the
-     * reference's wire. */
-    struct kerf_pair *pair;
+    /* Instead of the folder; outlives the cloud. Not for the reference's wire.
+     */
+    const kerf_cloud_maker *maker;
     kerf_engine_opts engine;
     int workers;         /* engine threads; 0: one per core, 4 at most */
     int window;          /* requests in flight per edge; 0: 16 */

@@ -56,6 +56,16 @@ kerf_path_base(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
+char *
+kerf_path_dir(char out[KERF_PATH_MAX], const char *path)
+{
+    size_t len = (size_t)(kerf_path_base(path) - path);
+
+    (void)snprintf(out, KERF_PATH_MAX, "%.*s", len == 0 ? 1 : (int)len,
+                   len == 0 ? "." : path);
+    return out;
+}
+
 bool
 kerf_path_ends(const char *path, const char *suffix)
 {

@@ -17,6 +17,9 @@
 KERF_NODISCARD kerf_err kerf_path_join(char out[KERF_PATH_MAX], const char *dir,
                                        const char *name);
 const char *kerf_path_base(const char *path); /* after the last '/' */
+/* What stands before the base, "." when nothing does: "a/" of "a/b". Returns
+ * out; path is shorter than KERF_PATH_MAX. */
+char *kerf_path_dir(char out[KERF_PATH_MAX], const char *path);
 bool kerf_path_ends(const char *path, const char *suffix);
 
 /* Opens a regular file to read. Errors: KERF_ENOENT, KERF_EINVAL (no regular

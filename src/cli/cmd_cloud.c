@@ -207,8 +207,8 @@ static struct {
     const char *edge_host;
     int edge_port;
     bool legacy, models_given;
-    kerf_cut_flags cut; /* --model, --cut, --card */
-    kerf_pair pair;
+    kerf_cut_flags cut; /* --model, --cut, and what goes with them */
+    kerf_cut_served served;
     kerf_cmd_common common;
 } args = {.ui = {.models = DEFAULT_MODELS},
           .o = {.host = "127.0.0.1",
@@ -237,21 +237,6 @@ static const kerf_opt table[] = {
      .given = &args.models_given,
      .value = "DIR",
      .help = "folder of client_infer_* and server_infer_*, watched"},
-    {.name = "model",
-     .kind = KERF_OPT_TEXT,
-     .to = &args.cut.arg[0],
-     .value = "MODEL",
-     .help = "cut this whole model and serve it, instead of a folder"},
-    {.name = "cut",
-     .kind = KERF_OPT_TEXT,
-     .to = &args.cut.at,
-     .value = "NAME[,NAME...]",
-     .help = "where, as kerf cut lists it: tensors, or a number"},
-    {.name = "card",
-     .kind = KERF_OPT_TEXT,
-     .to = &args.cut.rules.card,
-     .value = "FILE",
-     .help = "with --model (default NAME.kerf.json beside it)"},
     {.kind = KERF_OPT_GROUP, .help = "Capacity"},
     {.name = "workers",
      .kind = KERF_OPT_INT,
@@ -285,6 +270,36 @@ static const kerf_opt table[] = {
      .value = "MS",
      .help = "edges ping this often, and are dropped after three times "
              "it; 0: 2000"},
+    {.kind = KERF_OPT_GROUP, .help = "A whole model, cut here"},
+    {.name = "model",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.cut.arg[0],
+     .value = "MODEL",
+     .help = "cut and serve it instead of a folder; its files are watched"},
+    {.name = "cut",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.cut.at,
+     .value = "NAME[,NAME...]",
+     .help = "where, as kerf cut lists it: tensors, or a number"},
+    {.name = "name",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.cut.name,
+     .help = "of the pair (default: the model's)"},
+    {.name = "shape",
+     .kind = KERF_OPT_LIST,
+     .to = &args.cut.shape,
+     .value = "NAME=1x3x224x224...",
+     .help = "of inputs that the model leaves open"},
+    {.name = "tolerance",
+     .kind = KERF_OPT_REAL,
+     .to = &args.cut.tolerance,
+     .given = &args.cut.has_tolerance,
+     .min = 0,
+     .max = 1,
+     .help = "of the proof, in parts of an output's range (default 1e-05 for "
+             "f32)",
+     .no_default = true},
+    KERF_RULES_ROWS(&args.cut.rules),
     KERF_CMD_ENGINE_OPTS(&args.o.engine, &args.common),
     {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
     {.name = "legacy",
@@ -330,8 +345,17 @@ check_cut(void)
 
     if ((f->arg[0] == NULL) != (f->at == NULL))
         return kerf_usage_error("cloud", "--model and --cut go together");
-    if (f->arg[0] == NULL && f->rules.card != NULL)
-        return kerf_usage_error("cloud", "--card goes with --model");
+    if (f->arg[0] == NULL && kerf_rules_given(&f->rules))
+        return kerf_usage_error("cloud",
+                                "--card, rules and labels go with --model: a "
+                                "pair has its card");
+    if (f->arg[0] == NULL &&
+        (f->name != NULL || f->shape.count > 0 || f->has_tolerance)) {
+        return kerf_usage_error("cloud", "--%s goes with --model",
+                                f->name != NULL      ? "name"
+                                : f->shape.count > 0 ? "shape"
+                                                     : "tolerance");
+    }
     if (f->arg[0] != NULL && args.models_given)
         return kerf_usage_error("cloud", "--model or --models, not both");
     if (f->arg[0] != NULL && args.legacy)
@@ -342,15 +366,15 @@ check_cut(void)
 
 /* Cuts on the fly. */
 static kerf_err
-make_pair(kerf_detail *why)
+serve_cut(kerf_detail *why)
 {
     kerf_err err;
 
     args.cut.engine = args.o.engine;
     args.cut.common = args.common;
-    err = kerf_cut_cmd_pair(&args.cut, &args.pair, why);
+    err = kerf_cut_served_init(&args.served, &args.cut, why);
     if (err == KERF_OK) {
-        args.o.pair = &args.pair;
+        args.o.maker = &args.served.maker;
         args.ui.models = args.cut.arg[0];
     }
     return err;
@@ -383,7 +407,7 @@ kerf_cmd_cloud(int argc, char **argv)
     ui->models = args.o.models;
     ui->legacy = args.legacy;
     if (args.cut.at != NULL) {
-        kerf_err err = make_pair(&why);
+        kerf_err err = serve_cut(&why);
 
         if (err != KERF_OK)
             return kerf_cmd_failed(err, &why);
@@ -395,7 +419,6 @@ kerf_cmd_cloud(int argc, char **argv)
     status = args.legacy ? serve_legacy(&args.o, args.edge_host, args.edge_port,
                                         &events)
                          : serve(&args.o, &events);
-    kerf_pair_fini(&args.pair);
     (void)pthread_mutex_destroy(&ui->lock);
     return status;
 }

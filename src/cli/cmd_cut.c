@@ -138,19 +138,12 @@ static const kerf_command command = {.name = "cut",
                                      .arg_most = 2,
                                      .arg_name = "MODEL"};
 
-static bool
-has_rules(const kerf_rules *r)
-{
-    return r->card != NULL || r->labels != NULL || r->has_task ||
-           r->has_scores || kerf_rules_image(r) != NULL;
-}
-
 kerf_err
-kerf_cut_cmd_open(const kerf_cut_flags *f, const char *path, kerf_cut_model *m,
+kerf_cut_cmd_open(const kerf_cut_flags *f, bool read, kerf_cut_model *m,
                   kerf_detail *why)
 {
     const kerf_rules *r = &f->rules;
-    kerf_err err = kerf_cut_open(m, path, false, why);
+    kerf_err err = kerf_cut_open(m, f->arg[0], read, why);
 
     if (err == KERF_OK && r->card != NULL)
         err = kerf_card_read(&m->card, r->card, why);
@@ -158,7 +151,7 @@ kerf_cut_cmd_open(const kerf_cut_flags *f, const char *path, kerf_cut_model *m,
         return err;
     if (!m->has_card && r->card == NULL)
         m->card.is_image = kerf_rules_image(r) != NULL;
-    m->has_rules = has_rules(r);
+    m->has_rules = kerf_rules_given(r);
     m->has_card = m->has_card || m->has_rules;
     err = kerf_rules_apply(r, &m->card, why);
     if (err == KERF_OK)
@@ -196,7 +189,7 @@ static kerf_err
 list_cuts(const kerf_cut_flags *f, kerf_cut_model *m, kerf_engine **engine,
           kerf_cut_list *list, kerf_detail *why)
 {
-    kerf_err err = kerf_cut_cmd_open(f, f->arg[0], m, why);
+    kerf_err err = kerf_cut_cmd_open(f, false, m, why);
 
     if (err == KERF_OK)
         err = kerf_cut_cmd_type(f, m, engine, why);
@@ -204,11 +197,11 @@ list_cuts(const kerf_cut_flags *f, kerf_cut_model *m, kerf_engine **engine,
         err = kerf_cut_list_make(list, m, why);
     if (err != KERF_OK)
         return err;
-    kerf_cut_cmd_note(m);
     if (f->svg != NULL)
         err = kerf_cut_plot(list, f->svg, why);
     if (err != KERF_OK)
         return err;
+    kerf_cut_cmd_note(m);
     for (size_t i = 0; f->json && i < list->cuts.count; i++)
         kerf_json_line(kerf_cut_json(list, i));
     if (!f->json)

@@ -203,7 +203,7 @@ kerf_cut_cmd_info(const kerf_cut_flags *f)
 
     if (m == NULL)
         return kerf_cmd_failed(err, &why);
-    err = kerf_cut_cmd_open(f, f->arg[0], m, &why);
+    err = kerf_cut_cmd_open(f, false, m, &why);
     if (err == KERF_OK)
         err = kerf_engine_open(&engine, &f->engine, &why);
     if (err == KERF_OK)

@@ -62,9 +62,12 @@ split_names(char *text, const kerf_graph *g, const char **name, size_t most,
         size_t len = strcspn(at, ",");
         bool last = at[len] == '\0';
 
-        if (*count == most)
-            return kerf_fail(why, KERF_EINVAL, "--at: more than %zu tensors",
+        if (*count == most) {
+            return kerf_fail(why, KERF_EINVAL,
+                             "more than %zu tensors are named: no more can "
+                             "cross",
                              most);
+        }
         if (len > 0)
             name[(*count)++] = at;
         at[len] = '\0';
@@ -72,8 +75,10 @@ split_names(char *text, const kerf_graph *g, const char **name, size_t most,
         if (last)
             break;
     }
-    return *count > 0 ? KERF_OK
-                      : kerf_fail(why, KERF_EINVAL, "--at: a name is missing");
+    return *count > 0
+               ? KERF_OK
+               : kerf_fail(why, KERF_EINVAL,
+                           "no tensor is named: kerf cut MODEL lists them");
 }
 
 kerf_err
@@ -110,7 +115,7 @@ is_typed(const struct job *j)
 static kerf_err
 prepare_cut(const kerf_cut_flags *f, struct job *j, kerf_detail *why)
 {
-    kerf_err err = kerf_cut_cmd_open(f, f->arg[0], &j->model, why);
+    kerf_err err = kerf_cut_cmd_open(f, false, &j->model, why);
     uint64_t start;
 
     if (err == KERF_OK && f->no_proof) {
@@ -146,7 +151,7 @@ make_cut(const kerf_cut_flags *f, struct job *j, kerf_detail *why)
     if (f->name != NULL)
         (void)snprintf(j->name, sizeof j->name, "%s", f->name);
     else
-        (void)kerf_make_name(j->name, &j->model);
+        (void)kerf_make_name(j->name, j->model.file.name);
     opts = make_opts(f, j);
     err = kerf_fresh_open(&j->files, f->out, f->force, why);
     return err == KERF_OK ? kerf_make_cut(&j->files, &j->model, &j->cut, &opts,

@@ -138,7 +138,7 @@ static kerf_err
 work(const kerf_cut_flags *f, struct proofs *p, kerf_detail *why)
 {
     kerf_proof_opts opts = kerf_cut_cmd_proof(f);
-    kerf_err err = kerf_cut_cmd_open(f, f->arg[0], &p->model, why);
+    kerf_err err = kerf_cut_cmd_open(f, false, &p->model, why);
 
     if (err == KERF_OK)
         err = kerf_cut_cmd_type(f, &p->model, &p->engine, why);

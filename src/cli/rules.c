@@ -85,3 +85,10 @@ kerf_rules_image(const kerf_rules *r)
     }
     return NULL;
 }
+
+bool
+kerf_rules_given(const kerf_rules *r)
+{
+    return r->card != NULL || r->labels != NULL || r->has_task ||
+           r->has_scores || kerf_rules_image(r) != NULL;
+}

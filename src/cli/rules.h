@@ -80,4 +80,7 @@ KERF_NODISCARD kerf_err kerf_rules_apply(const kerf_rules *rules,
 /* The name of the first rule given that only an image can have; NULL: none. */
 const char *kerf_rules_image(const kerf_rules *rules);
 
+/* Whether any was given, a card or labels too. */
+bool kerf_rules_given(const kerf_rules *rules);
+
 #endif

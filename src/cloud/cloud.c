@@ -135,7 +135,7 @@ static kerf_err
 open_parts(kerf_cloud *cloud, kerf_detail *why)
 {
     kerf_registry_opts ro = {.dir = cloud->opts.models,
-                             .pair = cloud->opts.pair,
+                             .maker = cloud->opts.maker,
                              .workers = (size_t)cloud->opts.workers,
                              .slots_max = (size_t)cloud->opts.queue,
                              .ctx = cloud,
@@ -151,7 +151,7 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_listen(&cloud->listener, cloud->loop, cloud->opts.host,
                           cloud->opts.port, on_accept, cloud, why);
-    if (err == KERF_OK && cloud->opts.pair == NULL)
+    if (err == KERF_OK && cloud->opts.maker == NULL)
         err = check_folder(cloud->opts.models, why);
     if (err == KERF_OK)
         err = kerf_engine_open(&cloud->engine, &cloud->opts.engine, why);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUIET_MS 200 /* after the last change in the folder */
+#define QUIET_MS 200 /* after the last change in a folder */
+#define WATCHES KERF_CLOUD_MAKER_DIRS
 
 /* What the loader found about one name. */
 struct finding {
@@ -20,7 +21,7 @@ struct finding {
     kerf_detail why;
 };
 
-struct known { /* the loader's memory of the folder */
+struct known { /* the loader's memory of what is there */
     char name[KERF_NAME_MAX];
     uint64_t stamp;
     int64_t newest_ns;
@@ -28,7 +29,7 @@ struct known { /* the loader's memory of the folder */
 
 struct kerf_registry {
     kerf_registry_opts opts;
-    kerf_folder_watch *watch;
+    kerf_folder_watch *watch[WATCHES];
     kerf_loop *loop;
     kerf_post deliver;
     kerf_served *served[KERF_MODELS_MAX]; /* counted; the loop's */
@@ -64,34 +65,38 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
     (void)pthread_mutex_unlock(&r->lock);
 }
 
-/* Compiles, proves and reports a pair that was read; takes what is in it. */
-static void
-load_pair(kerf_registry *r, const char *name, kerf_pair *pair, kerf_err err,
-          kerf_detail *why, const struct known *at)
-{
-    kerf_served *served = NULL;
-
-    if (err == KERF_OK)
-        err = kerf_served_new(&served, r->opts.engine, pair, r->opts.workers,
-                              r->opts.slots_max, why);
-    if (err == KERF_OK) {
-        served->stamp = at->stamp;
-        served->newest_ns = at->newest_ns;
-    } else if (why->text[0] == '\0') {
-        (void)kerf_fail(why, err, "%s", kerf_err_text(err));
-    }
-    kerf_pair_fini(pair);
-    add_finding(r, name, served, err, why);
-}
-
+/* Reads or makes a pair, compiles, proves and reports it. */
 static void
 load_one(kerf_registry *r, const struct known *at)
 {
+    const kerf_cloud_maker *maker = r->opts.maker;
+    kerf_served *served = NULL;
     kerf_pair pair = {0};
     kerf_detail why = {{0}};
-    kerf_err err = kerf_pair_read(&pair, r->opts.dir, at->name, &why);
+    kerf_err err = maker != NULL
+                       ? maker->make(maker->ctx, r->opts.engine, &pair, &why)
+                       : kerf_pair_read(&pair, r->opts.dir, at->name, &why);
 
-    load_pair(r, at->name, &pair, err, &why, at);
+    if (err == KERF_OK)
+        err = kerf_served_new(&served, r->opts.engine, &pair, r->opts.workers,
+                              r->opts.slots_max, &why);
+    if (err == KERF_OK) {
+        served->stamp = at->stamp;
+        served->newest_ns = at->newest_ns;
+    } else if (why.text[0] == '\0') {
+        (void)kerf_fail(&why, err, "%s", kerf_err_text(err));
+    }
+    kerf_pair_fini(&pair);
+    add_finding(r, at->name, served, err, &why);
+}
+
+static uint64_t
+stamp_of(kerf_registry *r, const char *name, int64_t *newest_ns)
+{
+    const kerf_cloud_maker *maker = r->opts.maker;
+
+    return maker != NULL ? maker->stamp(maker->ctx, newest_ns)
+                         : kerf_pair_stamp(r->opts.dir, name, newest_ns);
 }
 
 static struct known *
@@ -102,6 +107,26 @@ find_known(kerf_registry *r, const char *name)
             return &r->known[i];
     }
     return NULL;
+}
+
+/* Looks at one name; loads it when it is new or has changed. */
+static void
+look_at(kerf_registry *r, const char *name)
+{
+    struct known *k = find_known(r, name);
+    int64_t newest_ns = 0;
+    uint64_t stamp = stamp_of(r, name, &newest_ns);
+
+    if (k != NULL && k->stamp == stamp)
+        return;
+    if (k == NULL) {
+        k = &r->known[r->known_count++]; /* names are KERF_MODELS_MAX */
+        *k = (struct known){0};
+        (void)strncpy(k->name, name, sizeof k->name - 1);
+    }
+    k->stamp = stamp;
+    k->newest_ns = newest_ns;
+    load_one(r, k);
 }
 
 static void
@@ -138,28 +163,18 @@ static kerf_err
 scan(kerf_registry *r, kerf_detail *why)
 {
     kerf_names names = {0};
-    kerf_err err = kerf_pair_names(r->opts.dir, &names, why);
+    kerf_err err;
 
+    if (r->opts.maker != NULL) {
+        look_at(r, r->opts.maker->name);
+        return KERF_OK;
+    }
+    err = kerf_pair_names(r->opts.dir, &names, why);
     if (err != KERF_OK)
         return err;
     forget_removed(r, &names);
-    for (size_t i = 0; i < names.count && !is_stopping(r); i++) {
-        struct known *k = find_known(r, names.name[i]);
-        int64_t newest_ns = 0;
-        uint64_t stamp =
-            kerf_pair_stamp(r->opts.dir, names.name[i], &newest_ns);
-
-        if (k != NULL && k->stamp == stamp)
-            continue;
-        if (k == NULL) {
-            k = &r->known[r->known_count++]; /* names are KERF_MODELS_MAX */
-            *k = (struct known){0};
-            (void)strncpy(k->name, names.name[i], sizeof k->name - 1);
-        }
-        k->stamp = stamp;
-        k->newest_ns = newest_ns;
-        load_one(r, k);
-    }
+    for (size_t i = 0; i < names.count && !is_stopping(r); i++)
+        look_at(r, names.name[i]);
     kerf_names_free(&names);
     return KERF_OK;
 }
@@ -267,17 +282,47 @@ deliver(void *ctx)
     }
 }
 
-/* The folder, and the thread that follows it. */
 static kerf_err
-follow_folder(kerf_registry *r, kerf_detail *why)
+watch(kerf_registry *r, kerf_detail *why)
+{
+    const kerf_cloud_maker *maker = r->opts.maker;
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; i < WATCHES && err == KERF_OK; i++) {
+        const char *dir = maker != NULL ? maker->dir[i]
+                          : i == 0      ? r->opts.dir
+                                        : NULL;
+
+        if (dir != NULL)
+            err = kerf_folder_watch_new(&r->watch[i], r->loop, dir, QUIET_MS,
+                                        ask_scan, r, why);
+    }
+    return err;
+}
+
+/* What the first scan says of the only pair. */
+static kerf_err
+check_only(const kerf_registry *r, kerf_detail *why)
+{
+    if (r->found == NULL)
+        return KERF_ENOMEM;
+    if (r->found->err != KERF_OK && why != NULL)
+        *why = r->found->why;
+    return r->found->err;
+}
+
+/* What is there now, and the thread that follows it. */
+static kerf_err
+follow(kerf_registry *r, kerf_detail *why)
 {
     kerf_err err;
 
     /* Watch first: a change during the scan must not be missed. */
-    err = kerf_folder_watch_new(&r->watch, r->loop, r->opts.dir, QUIET_MS,
-                                ask_scan, r, why);
+    err = watch(r, why);
     if (err == KERF_OK)
         err = scan(r, why);
+    if (err == KERF_OK && r->opts.maker != NULL)
+        err = check_only(r, why);
     if (err == KERF_OK && pthread_create(&r->loader, NULL, run_loader, r) != 0)
         err = kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
     r->loader_runs = err == KERF_OK;
@@ -289,7 +334,7 @@ kerf_registry_new(kerf_registry **out, kerf_loop *loop,
                   const kerf_registry_opts *opts, kerf_detail *why)
 {
     kerf_registry *r = calloc(1, sizeof *r);
-    kerf_err err = KERF_OK;
+    kerf_err err;
 
     if (r == NULL)
         return KERF_ENOMEM;
@@ -298,16 +343,7 @@ kerf_registry_new(kerf_registry **out, kerf_loop *loop,
     r->deliver = (kerf_post){.fn = deliver, .ctx = r};
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->wanted, NULL);
-    if (opts->pair != NULL) {
-        const struct known only = {.stamp = 1};
-        kerf_detail failed = {{0}};
-        char name[KERF_NAME_MAX];
-
-        (void)snprintf(name, sizeof name, "%s", opts->pair->manifest.name);
-        load_pair(r, name, opts->pair, KERF_OK, &failed, &only);
-    } else {
-        err = follow_folder(r, why);
-    }
+    err = follow(r, why);
     if (err != KERF_OK) {
         kerf_registry_free(r);
         return err;
@@ -334,7 +370,8 @@ kerf_registry_free(kerf_registry *r)
         (void)pthread_cond_signal(&r->wanted);
         (void)pthread_join(r->loader, NULL);
     }
-    kerf_folder_watch_free(r->watch);
+    for (size_t i = 0; i < WATCHES; i++)
+        kerf_folder_watch_free(r->watch[i]);
     while (r->found != NULL) {
         struct finding *next = r->found->next;
 

@@ -1,5 +1,6 @@
 /*
- * registry.h - the models that the cloud serves, kept in step with a folder.
+ * registry.h - the models that the cloud serves, kept in step with a folder, or
+ * with the files of the one model that a maker cuts (kerf/cloud_opts.h).
  *
  * A loader thread reads, compiles and proves new and changed pairs; the old one
  * serves until the new one does. What it found is handed to the loop's thread.
@@ -10,13 +11,14 @@
 #define KERF_CLOUD_REGISTRY_H
 
 #include "cloud/served.h"
+#include "kerf/cloud_opts.h"
 #include "net/loop.h"
 
 typedef struct kerf_registry kerf_registry;
 
 typedef struct kerf_registry_opts {
     const char *dir;
-    kerf_pair *pair; /* NULL, or what is served instead of a folder: taken */
+    const kerf_cloud_maker *maker; /* NULL, or instead of the folder */
     kerf_engine *engine;
     size_t workers, slots_max;
     void *ctx;
@@ -26,6 +28,8 @@ typedef struct kerf_registry_opts {
     void (*failed)(void *ctx, const char *name, kerf_err err, const char *why);
 } kerf_registry_opts;
 
+/* Errors: the folder's; with a maker those of its first pair, without which
+ * there is nothing to serve. */
 KERF_NODISCARD kerf_err kerf_registry_new(kerf_registry **out, kerf_loop *loop,
                                           const kerf_registry_opts *opts,
                                           kerf_detail *why);

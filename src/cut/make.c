@@ -18,10 +18,8 @@ static const kerf_role half_roles[KERF_HALF_COUNT][2] = {
     {KERF_ROLE_TAIL_GRAPH, KERF_ROLE_TAIL_WEIGHTS}};
 
 char *
-kerf_make_name(char *out, const kerf_cut_model *m)
+kerf_make_name(char *out, const char *name)
 {
-    const char *name = m->file.name;
-
     if (strncmp(name, head_start, sizeof head_start - 1) == 0)
         (void)snprintf(out, KERF_NAME_MAX, "%s-head",
                        name + sizeof head_start - 1);
@@ -43,8 +41,8 @@ check_name(const char *name, kerf_detail *why)
         strlen(name) + sizeof head_start <= KERF_NAME_MAX)
         return KERF_OK;
     return kerf_fail(why, KERF_EINVAL,
-                     "--name %s: a pair's name is 1 to %zu of letters, digits, "
-                     "'.', '_', '-'",
+                     "'%s' cannot be the name of a pair, which is 1 to %zu of "
+                     "letters, digits, '.', '_', '-': give --name",
                      kerf_text_safe(safe, sizeof safe, name),
                      KERF_NAME_MAX - sizeof head_start);
 }

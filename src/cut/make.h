@@ -23,10 +23,10 @@ typedef struct kerf_made {
 } kerf_made;
 
 /*
- * "NAME" of the pair that m makes by default: its own name; X-head when m is
- * client_infer_X, X-tail when it is server_infer_X. Into out[KERF_NAME_MAX].
+ * The name of the pair that a model makes by default: its own; X-head when that
+ * is client_infer_X, X-tail when it is server_infer_X. Into out[KERF_NAME_MAX].
  */
-char *kerf_make_name(char *out, const kerf_cut_model *m);
+char *kerf_make_name(char *out, const char *name);
 
 /*
  * Writes client_infer_NAME.*, server_infer_NAME.*, NAME.manifest.json, and

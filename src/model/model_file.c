@@ -172,16 +172,6 @@ find_graph(char out[KERF_PATH_MAX], const char *path, kerf_detail *why)
     return find_by_prefix(out, path, why);
 }
 
-/* The folder of path, "." when it has none. */
-static void
-copy_dir(char out[KERF_PATH_MAX], const char *path)
-{
-    size_t len = (size_t)(kerf_path_base(path) - path);
-
-    (void)snprintf(out, KERF_PATH_MAX, "%.*s", len == 0 ? 1 : (int)len,
-                   len == 0 ? "." : path);
-}
-
 /* "resnet20" of ".../resnet20.pdmodel"; files that are called inference.* or
  * model.* by habit take their folder's name. */
 static void
@@ -193,7 +183,7 @@ make_name(kerf_model_file *f)
 
     if ((len == 9 && strncmp(base, "inference", 9) == 0) ||
         (len == 5 && strncmp(base, "model", 5) == 0)) {
-        copy_dir(dir, f->graph_path);
+        (void)kerf_path_dir(dir, f->graph_path);
         for (size_t end = strlen(dir); end > 1 && dir[end - 1] == '/'; end--)
             dir[end - 1] = '\0';
         if (kerf_text_is_name(kerf_path_base(dir)) &&
@@ -211,7 +201,7 @@ kerf_model_file_card(const kerf_model_file *f, char out[KERF_PATH_MAX])
     char dir[KERF_PATH_MAX];
     char name[KERF_NAME_MAX + 16];
 
-    copy_dir(dir, f->graph_path);
+    (void)kerf_path_dir(dir, f->graph_path);
     (void)snprintf(name, sizeof name, "%s.kerf.json", f->name);
     if (strcmp(dir, ".") == 0) {
         (void)snprintf(out, KERF_PATH_MAX, "%s", name);
@@ -241,7 +231,7 @@ find_card(kerf_model_file *f, kerf_detail *why)
     if (n > 0 && n < KERF_PATH_MAX && kerf_fs_exists(f->card_path))
         return KERF_OK;
     f->card_path[0] = '\0';
-    copy_dir(dir, f->graph_path);
+    (void)kerf_path_dir(dir, f->graph_path);
     err = kerf_fs_list(dir, FILES_MAX, &names, why);
     if (err != KERF_OK)
         return err;
@@ -318,21 +308,33 @@ translate(kerf_model_file *f, kerf_detail *why)
     return KERF_OK;
 }
 
+kerf_err
+kerf_model_file_find(kerf_model_file *f, const char *path, kerf_detail *why)
+{
+    kerf_model_file found = {0};
+    kerf_err err = find_graph(found.graph_path, path, why);
+
+    if (err != KERF_OK)
+        return err;
+    found.format = kinds[find_kind(found.graph_path)].format;
+    make_name(&found);
+    err = find_weights(&found);
+    if (err == KERF_OK)
+        err = find_card(&found, why);
+    if (err == KERF_OK)
+        *f = found;
+    return err;
+}
+
 static kerf_err
 find_and_take(kerf_model_file *f, const char *path, bool map, kerf_detail *why)
 {
     kerf_model_file fresh = {0};
-    kerf_err err = find_graph(fresh.graph_path, path, why);
+    kerf_err err = kerf_model_file_find(&fresh, path, why);
 
     if (err != KERF_OK)
         return err;
-    fresh.format = kinds[find_kind(fresh.graph_path)].format;
-    make_name(&fresh);
-    err = find_weights(&fresh);
-    if (err == KERF_OK)
-        err = find_card(&fresh, why);
-    if (err == KERF_OK)
-        err = take_bytes(&fresh, 0, map, why);
+    err = take_bytes(&fresh, 0, map, why);
     if (err == KERF_OK && fresh.graph_len == 0)
         err = kerf_fail(why, KERF_ECORRUPT, "%s: empty file", fresh.graph_path);
     if (err == KERF_OK && find_kind(fresh.graph_path) == KIND_PROGRAM)

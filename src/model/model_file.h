@@ -31,6 +31,12 @@ typedef struct kerf_model_file {
     kerf_map mapped[2]; /* ... or mapped */
 } kerf_model_file;
 
+/* Only the names and paths: nothing is opened, and the data is NULL. *f is
+ * untouched on error. Errors: KERF_ENOENT, KERF_EINVAL, KERF_ETOOBIG, as for
+ * kerf_model_file_open(). */
+KERF_NODISCARD kerf_err kerf_model_file_find(kerf_model_file *f,
+                                             const char *path,
+                                             kerf_detail *why);
 /* Where a card for this model is written: NAME.kerf.json beside the graph. */
 KERF_NODISCARD kerf_err kerf_model_file_card(const kerf_model_file *f,
                                              char out[KERF_PATH_MAX]);

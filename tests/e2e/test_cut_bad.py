@@ -243,7 +243,7 @@ def test_both_ways__are_a_cut(cut, onnx_model, tmp_path, names):
 
 
 def test_no_name__is_one_error(refused, onnx_model):
-    assert "--at: a name is missing" in refused(onnx_model, "")
+    assert "no tensor is named" in refused(onnx_model, "")
 
 
 def test_number_beyond_the_list__is_one_error(refused, onnx_model):
