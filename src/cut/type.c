@@ -136,6 +136,7 @@ kerf_cut_type(kerf_cut_model *m, kerf_engine *engine, kerf_detail *why)
 {
     struct probe p = {0};
     kerf_model_bytes bytes;
+    const kerf_detail free_dims = m->note; /* of kerf_cut_settle() */
     bool said = false;
     kerf_err err = KERF_OK;
 
@@ -146,7 +147,7 @@ kerf_cut_type(kerf_cut_model *m, kerf_engine *engine, kerf_detail *why)
          engine != NULL && is_hollow >= 0 && !said && err == KERF_OK;
          is_hollow--) {
         fini_probe(&p);
-        m->note.text[0] = '\0';
+        m->note = free_dims;
         err = write_probe(&p, m, is_hollow, &bytes, why);
         said = err == KERF_OK && ask(&p, m, engine, &bytes);
     }
