@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "cli/json_line.h"
+#include "graph/ops.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,29 +36,62 @@ kerf_cut_head_share(const kerf_cut *cut)
                                          : -1.0;
 }
 
-static double
-score(const kerf_cut_list *list, const kerf_cut *cut)
+uint64_t
+kerf_cut_q8_bytes(const kerf_graph *g, const kerf_cut *cut)
 {
-    double whole = (double)list->model->input_bytes;
-    double share = kerf_cut_head_share(cut);
+    uint64_t sum = 0;
 
-    return (whole > 0.0 ? (double)cut->bytes / whole : (double)cut->bytes) +
-           (share >= 0.0 ? share : 0.0);
+    for (size_t i = 0; i < cut->count; i++) {
+        const kerf_value *v = &g->value[cut->value[i]];
+        uint64_t bytes = 0;
+
+        if (kerf_value_bytes(v, &bytes))
+            sum += v->dtype == KERF_F32 ? bytes / 4 : bytes;
+    }
+    return sum;
+}
+
+/* What is done to each element alone: the engine does it along with the
+ * convolution before. */
+static bool
+is_light(const kerf_graph *g, const kerf_cut *cut)
+{
+    return cut->after != KERF_GRAPH_NONE &&
+           kerf_op_find(g->node[cut->after].op)->cost == KERF_COST_OUT;
+}
+
+/* From the first cut of its size to behind the normalisation and activation
+ * that follow: as many bytes, and what the engine joins stays together. */
+static size_t
+settle(const kerf_cut_list *list, size_t i)
+{
+    const kerf_cut *all = list->cuts.cut;
+
+    while (i + 1 < list->cuts.count && is_of_use(&all[i + 1]) &&
+           has_work(&all[i + 1]) && all[i + 1].bytes == all[i].bytes &&
+           is_light(list->model->graph, &all[i + 1]))
+        i++;
+    return i;
 }
 
 static void
 pick(kerf_cut_list *list, size_t i)
 {
     const kerf_cut *all = list->cuts.cut;
+    uint64_t whole = list->model->input_bytes;
     size_t none = list->cuts.count;
+    size_t *picked = list->pick;
 
     if (!is_of_use(&all[i]) || !has_work(&all[i]))
         return;
-    if (list->smallest == none || all[i].bytes < all[list->smallest].bytes)
-        list->smallest = i;
-    if (list->best == none ||
-        score(list, &all[i]) < score(list, &all[list->best]))
-        list->best = i;
+    if (picked[KERF_PICK_LESS] == none && all[i].bytes < whole)
+        picked[KERF_PICK_LESS] = i;
+    if (picked[KERF_PICK_LESS_Q8] == none &&
+        kerf_cut_q8_bytes(list->model->graph, &all[i]) < whole)
+        picked[KERF_PICK_LESS_Q8] = i;
+    if (picked[KERF_PICK_FEWEST] == none ||
+        all[i].bytes < all[picked[KERF_PICK_FEWEST]].bytes)
+        picked[KERF_PICK_FEWEST] = i;
 }
 
 kerf_err
@@ -71,7 +105,8 @@ kerf_cut_list_make(kerf_cut_list *list, const kerf_cut_model *model,
     err = kerf_cuts_list(model->graph, &list->cuts, why);
     if (err != KERF_OK)
         return err;
-    list->smallest = list->best = list->cuts.count;
+    for (size_t i = 0; i < KERF_PICK_COUNT; i++)
+        list->pick[i] = list->cuts.count;
     list->mark = calloc(list->cuts.count + 1, sizeof *list->mark);
     if (list->mark == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory for %zu cuts",
@@ -87,6 +122,8 @@ kerf_cut_list_make(kerf_cut_list *list, const kerf_cut_model *model,
         least = cut->bytes < least ? cut->bytes : least;
         pick(list, i);
     }
+    for (size_t i = 0; i < KERF_PICK_COUNT; i++)
+        list->pick[i] = settle(list, list->pick[i]);
     return KERF_OK;
 }
 
@@ -96,6 +133,16 @@ kerf_cut_list_fini(kerf_cut_list *list)
     kerf_cuts_fini(&list->cuts);
     free(list->mark);
     *list = (kerf_cut_list){0};
+}
+
+bool
+kerf_cut_is_repeated(const kerf_cut_list *list, kerf_cut_pick pick)
+{
+    for (int p = 0; p < (int)pick; p++) {
+        if (list->pick[p] == list->pick[pick])
+            return true;
+    }
+    return list->pick[pick] == list->cuts.count;
 }
 
 const char *

@@ -16,15 +16,24 @@ typedef struct kerf_cut_mark {
     bool is_smallest; /* fewer than every cut before it */
 } kerf_cut_mark;
 
+/*
+ * Cuts to look at first, with work on both sides. What a cut is worth depends
+ * on the link and the two machines, which the model does not say; these need
+ * neither: less work in the head always costs more bytes than they do.
+ */
+typedef enum kerf_cut_pick {
+    KERF_PICK_LESS,    /* the first that crosses less than the input has */
+    KERF_PICK_LESS_Q8, /* the same with floats as 8 bits each */
+    KERF_PICK_FEWEST,  /* the fewest bytes */
+    KERF_PICK_COUNT
+} kerf_cut_pick;
+
 typedef struct kerf_cut_list {
     const kerf_cut_model *model; /* borrowed */
     kerf_cuts cuts;
     kerf_cut_mark *mark; /* owned; one for each */
     size_t refused;
-    /* Indices of cuts with work on both sides; cuts.count: none. */
-    size_t smallest; /* the fewest bytes */
-    size_t best;     /* the least of bytes (in parts of the input's) and work
-                        in the head (in parts of all) together */
+    size_t pick[KERF_PICK_COUNT]; /* indices; cuts.count: none */
 } kerf_cut_list;
 
 /* Errors: KERF_ENOMEM, those of kerf_cuts_list(). */
@@ -33,6 +42,10 @@ KERF_NODISCARD kerf_err kerf_cut_list_make(kerf_cut_list *list,
                                            kerf_detail *why);
 void kerf_cut_list_fini(kerf_cut_list *list); /* accepts a zeroed one */
 
+/* True when there is no such cut, or one before it in the enum is the same:
+ * each is shown once. */
+bool kerf_cut_is_repeated(const kerf_cut_list *list, kerf_cut_pick pick);
+
 /* The tensor and the op just before the cut; "" for cut 0. */
 const char *kerf_cut_after(const kerf_graph *g, const kerf_cut *cut);
 const char *kerf_cut_after_op(const kerf_graph *g, const kerf_cut *cut);
@@ -40,6 +53,8 @@ const char *kerf_cut_after_op(const kerf_graph *g, const kerf_cut *cut);
  * long, or not plain words for a shell. Returns out. */
 char *kerf_cut_at_text(char *out, size_t cap, const kerf_graph *g,
                        const kerf_cut *cut);
+/* Bytes that cross with floats as 8 bits each (kerf edge --codec q8). */
+uint64_t kerf_cut_q8_bytes(const kerf_graph *g, const kerf_cut *cut);
 /* The head's part of all FLOPs; negative: not known. */
 double kerf_cut_head_share(const kerf_cut *cut);
 

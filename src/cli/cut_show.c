@@ -213,23 +213,38 @@ show_row(const kerf_cut_list *list, const kerf_term *t, const struct columns *c,
 }
 
 static void
-show_one(const kerf_cut_list *list, const kerf_term *t, const char *what,
-         size_t i)
+show_pick(const kerf_cut_list *list, const kerf_term *t, kerf_cut_pick pick)
 {
-    const kerf_cut *cut = &list->cuts.cut[i];
-    double share = kerf_cut_head_share(cut);
+    static const char *const what[KERF_PICK_COUNT] = {
+        "the least work in the head that sends less than the input",
+        "the least that sends less with 8 bits for each float (kerf edge "
+        "--codec q8)",
+        "the fewest bytes"};
     uint64_t whole = list->model->input_bytes;
+    const kerf_cut *cut;
+    double share;
+    uint64_t sent;
     char bytes[16];
+    char at[512];
 
-    (void)fprintf(t->out, "%s%s: cut %zu%s, %s", kerf_term_bold(t), what, i,
-                  kerf_term_plain(t), kerf_cut_bytes_text(bytes, cut->bytes));
+    if (kerf_cut_is_repeated(list, pick))
+        return;
+    cut = &list->cuts.cut[list->pick[pick]];
+    share = kerf_cut_head_share(cut);
+    sent = cut->bytes;
+    if (pick == KERF_PICK_LESS_Q8)
+        sent = kerf_cut_q8_bytes(list->model->graph, cut);
+    (void)fprintf(t->out, "%s:\n  %scut %zu%s, %s", what[pick],
+                  kerf_term_bold(t), list->pick[pick], kerf_term_plain(t),
+                  kerf_cut_bytes_text(bytes, sent));
     if (whole > 0)
         (void)fprintf(t->out, ", %.3g of the input's",
-                      (double)cut->bytes / (double)whole);
+                      (double)sent / (double)whole);
     if (share >= 0.0)
         (void)fprintf(t->out, ", %.0f %% of the FLOPs in the head",
                       share * 100.0);
-    (void)fputc('\n', t->out);
+    (void)fprintf(t->out, ": --at %s\n",
+                  kerf_cut_at_text(at, sizeof at, list->model->graph, cut));
 }
 
 static void
@@ -253,17 +268,11 @@ show_summary(const kerf_cut_list *list, const kerf_term *t, const char *path)
                       m->image_port != KERF_PORTS_MAX ? ", u8" : "");
     }
     (void)fputs("; *: the least so far\n", t->out);
-    if (list->smallest == count)
-        return;
-    if (list->best != list->smallest)
-        show_one(list, t, "best", list->best);
-    show_one(list, t,
-             list->best == list->smallest ? "best and smallest" : "smallest",
-             list->smallest);
-    (void)fprintf(t->out, "  kerf cut %s --at %s --out DIR\n",
-                  kerf_text_safe(safe, sizeof safe, path),
-                  kerf_cut_at_text(text, sizeof text, m->graph,
-                                   &list->cuts.cut[list->best]));
+    for (int p = 0; p < KERF_PICK_COUNT; p++)
+        show_pick(list, t, (kerf_cut_pick)p);
+    if (list->pick[KERF_PICK_FEWEST] < count)
+        (void)fprintf(t->out, "to make one: kerf cut %s --at NAME --out DIR\n",
+                      kerf_text_safe(safe, sizeof safe, path));
 }
 
 void

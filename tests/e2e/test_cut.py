@@ -3,6 +3,7 @@ that are cut again and joined. Many models: test_cuts.py; bad ones:
 test_cut_bad.py."""
 
 import json
+import re
 import shutil
 import xml.etree.ElementTree as xml
 
@@ -63,6 +64,36 @@ def test_list__has_a_line_per_cut_and_the_marks(cut, model, cuts):
         least = min(least, c["bytes"])
 
 
+def test_list__names_cuts_to_look_at(cut, model, cuts):
+    out = cut(model).out
+    named = [int(n) for n in re.findall(r"^  cut (\d+), ", out, re.MULTILINE)]
+    work = [c for c in cuts if c["head_flops"] and c["tail_flops"]]
+    q8 = [sum(t["bytes"] // (4 if t["dtype"] == "f32" else 1) for t in c["tensors"]) for c in work]
+    whole = 3 * 32 * 32
+    first = [
+        next((c for c in work if c["bytes"] < whole), None),
+        next((c for c, n in zip(work, q8, strict=True) if n < whole), None),
+        min(work, key=lambda c: c["bytes"]),
+    ]
+    # Each is there once, at its place or behind what is joined to it.
+    behind = set()
+    for start in (c for c in first if c):
+        last = start["cut"]
+        while last not in named:
+            last += 1
+            assert cuts[last]["bytes"] == start["bytes"]
+        behind.add(last)
+    assert behind == set(named) and len(named) == len(behind)
+    for n in named:  # what is named there is what --at takes
+        at = re.search(rf"^  cut {n}, .*--at (\S+)$", out, re.MULTILINE)[1]
+        assert at in (str(n), ",".join(t["name"] for t in cuts[n]["tensors"]))
+
+
+def test_free_sizes__are_said_with_what_to_do(run, shared):
+    done = run("cut", shared / "models" / "ch_PP-OCRv3_det_infer", timeout=120)
+    assert done.status == 0 and "give --size" in done.err, done.report()
+
+
 def test_json__adds_up(cuts):
     first, last = cuts[0], cuts[-1]
     assert first["after"] is None and first["head_params"] == first["head_flops"] == 0
@@ -87,9 +118,14 @@ def test_json__finds_the_skip_connection(cuts):
 def test_svg__is_a_picture(cut, model, tmp_path):
     if shutil.which("gnuplot") is None:
         pytest.skip("gnuplot is not installed")
-    cut(model, "--svg", tmp_path / "a b.svg")
+    out = cut(model, "--svg", tmp_path / "a b.svg").out
     root = xml.parse(tmp_path / "a b.svg").getroot()
     assert root.tag.endswith("svg") and len(list(root.iter())) > 50
+    words = " ".join("".join(e.itertext()) for e in root.iter() if e.tag.endswith("}text"))
+    for n in re.findall(r"^  cut (\d+), ", out, re.MULTILINE):
+        assert f"cut {n}:" in words
+    for said in ("digits", "bytes that cross", "parameters", "FLOPs", "3.07 KB"):
+        assert said in words
 
 
 def test_info__says_what_the_model_is(cut, model, cuts):
