@@ -261,7 +261,7 @@ measure_all_own(struct bench *b, kerf_detail *why)
 static kerf_err
 set_up(struct bench *b, kerf_detail *why)
 {
-    kerf_err err = kerf_work_make(b->work, why);
+    kerf_err err = kerf_work_make(b->work, NULL, why);
 
     if (err == KERF_OK)
         err = kerf_path_join(b->log, b->work, "log");

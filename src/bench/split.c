@@ -74,9 +74,8 @@ add_model(struct bench *b, const char *dir, const char *name)
     b->count++;
 }
 
-/* models/digits here, or in a folder above the executable. */
-static bool
-find_digits(char out[KERF_PATH_MAX])
+bool
+kerf_bench_digits(char out[KERF_PATH_MAX])
 {
     char *slash;
     ssize_t n;
@@ -104,7 +103,7 @@ find_own_models(struct bench *b, kerf_detail *why)
     kerf_err err = KERF_OK;
 
     if (is_wanted(b->opts, "digits")) {
-        if (!find_digits(dir))
+        if (!kerf_bench_digits(dir))
             return kerf_fail(why, KERF_ENOENT,
                              "no models/digits here or above the executable: "
                              "give --models DIR");
@@ -400,7 +399,7 @@ set_up(struct bench *b, kerf_detail *why)
     kerf_err err;
 
     look_at_cores(b);
-    err = kerf_work_make(b->work, why);
+    err = kerf_work_make(b->work, NULL, why);
     if (err == KERF_OK)
         err = find_models(b, why);
     if (err == KERF_OK)

@@ -63,4 +63,7 @@ KERF_NODISCARD kerf_err kerf_bench_split(const kerf_split_opts *opts,
                                          size_t *count, kerf_split_idle *idle,
                                          kerf_detail *why);
 
+/* models/digits here, or in a folder above the executable; false: not there. */
+bool kerf_bench_digits(char out[KERF_PATH_MAX]);
+
 #endif

@@ -28,16 +28,19 @@ kerf_spread_of(double *v, size_t count)
 }
 
 kerf_err
-kerf_work_make(char path[KERF_PATH_MAX], kerf_detail *why)
+kerf_work_make(char path[KERF_PATH_MAX], const char *in, kerf_detail *why)
 {
     const char *tmp = getenv("TMPDIR");
     kerf_err err;
 
-    (void)snprintf(path, KERF_PATH_MAX, "%s/kerf-bench-XXXXXX",
-                   tmp != NULL && *tmp != '\0' ? tmp : "/tmp");
-    if (mkdtemp(path) != NULL)
+    if (in == NULL)
+        in = tmp != NULL && *tmp != '\0' ? tmp : "/tmp";
+    err = kerf_path_join(path, in, "kerf-bench-XXXXXX");
+    if (err == KERF_OK && mkdtemp(path) != NULL)
         return KERF_OK;
-    err = kerf_fail(why, KERF_EIO, "%s: %s", path, strerror(errno));
+    err = err != KERF_OK
+              ? kerf_fail(why, err, "%.64s...: the path is too long", in)
+              : kerf_fail(why, KERF_EIO, "%s: %s", path, strerror(errno));
     path[0] = '\0';
     return err;
 }

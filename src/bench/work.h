@@ -15,8 +15,9 @@ typedef struct kerf_spread {
 /* Of v[0..count), which is sorted; count > 0. */
 kerf_spread kerf_spread_of(double *v, size_t count);
 
-/* Makes a folder in $TMPDIR, or /tmp. path is "" on error. Errors: KERF_EIO. */
-KERF_NODISCARD kerf_err kerf_work_make(char path[KERF_PATH_MAX],
+/* Makes a folder in `in`; NULL: in $TMPDIR, or /tmp. path is "" on error.
+ * Errors: KERF_EIO, KERF_ETOOBIG. */
+KERF_NODISCARD kerf_err kerf_work_make(char path[KERF_PATH_MAX], const char *in,
                                        kerf_detail *why);
 /* Removes a folder and all that is in it; "" and what is not there: nothing. */
 void kerf_work_remove(const char *path);

@@ -58,7 +58,7 @@ kerf_bench_ui_judge(kerf_bench_ui *ui, bool met, const char *what, double value,
     ui->bars_missed += !met;
     if (ui->json)
         return;
-    (void)printf("  %s%-7s%s %s %.3f%s (bar: %.2f%s)\n",
+    (void)printf("  %s%-7s%s %s %.4g%s (bar: %.4g%s)\n",
                  met ? kerf_term_green(&ui->out) : kerf_term_red(&ui->out),
                  met ? "met" : "not met", kerf_term_plain(&ui->out), what,
                  value, unit, bar, unit);

@@ -18,8 +18,10 @@ int kerf_cmd_cut(int argc, char **argv);
 int kerf_cmd_pack(int argc, char **argv);
 int kerf_cmd_unpack(int argc, char **argv);
 int kerf_cmd_bench(int argc, char **argv);
-int kerf_bench_tensor_main(int argc, char **argv); /* of `kerf bench` ... */
-int kerf_bench_cut_main(int argc, char **argv);    /* ... too */
+/* Of `kerf bench`. */
+int kerf_bench_tensor_main(int argc, char **argv);
+int kerf_bench_cut_main(int argc, char **argv);
+int kerf_bench_codec_main(int argc, char **argv);
 
 /* Flags that every command with an engine has. */
 typedef struct kerf_cmd_common {

@@ -167,26 +167,36 @@ pack_item(struct packing *p, const kerf_tree_item *item, bool named,
     return err;
 }
 
-kerf_err
-kerf_kwz_pack_tree(const kerf_pack_job *job, const kerf_tree *tree, bool named,
-                   kerf_sink *sink, kerf_detail *why)
+static kerf_err
+begin(struct packing **out, const kerf_pack_job *job, kerf_sink *sink,
+      uint64_t all, bool named, kerf_detail *why)
 {
     struct packing *p = calloc(1, sizeof *p);
     kerf_kwz_bytes bytes = {0};
     kerf_err err;
 
+    *out = p;
     if (p == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory");
     p->job = job;
     p->sink = sink;
-    p->all = tree->bytes;
+    p->all = all;
     p->name = "";
     err = kerf_kwz_writer_new(&p->kw, named);
     if (err == KERF_OK)
         bytes = kerf_kwz_put_head(p->kw);
-    err = write_bytes(p, err, &bytes, why);
-    for (size_t i = 0; i < tree->count && err == KERF_OK; i++)
-        err = pack_item(p, &tree->item[i], named, why);
+    return write_bytes(p, err, &bytes, why);
+}
+
+/* Frees p, which may be NULL; gives err, or what the end of the container
+ * said. */
+static kerf_err
+end(struct packing *p, kerf_err err, kerf_detail *why)
+{
+    kerf_kwz_bytes bytes = {0};
+
+    if (p == NULL)
+        return err;
     if (err == KERF_OK) {
         err = kerf_kwz_end(p->kw, &bytes);
         err = write_bytes(p, err, &bytes, why);
@@ -197,5 +207,36 @@ kerf_kwz_pack_tree(const kerf_pack_job *job, const kerf_tree *tree, bool named,
         free(p->slot[i].out);
     kerf_kwz_writer_free(p->kw);
     free(p);
+    return err;
+}
+
+kerf_err
+kerf_kwz_pack_tree(const kerf_pack_job *job, const kerf_tree *tree, bool named,
+                   kerf_sink *sink, kerf_detail *why)
+{
+    struct packing *p = NULL;
+    kerf_err err = begin(&p, job, sink, tree->bytes, named, why);
+
+    for (size_t i = 0; i < tree->count && err == KERF_OK; i++)
+        err = pack_item(p, &tree->item[i], named, why);
+    return end(p, err, why);
+}
+
+kerf_err
+kerf_kwz_pack_bytes(const kerf_pack_job *job, const uint8_t *data, size_t len,
+                    uint8_t *out, size_t room, size_t *out_len,
+                    kerf_detail *why)
+{
+    const kerf_map map = {.data = data, .len = len};
+    kerf_sink sink;
+    struct packing *p = NULL;
+    kerf_err err;
+
+    kerf_sink_open_memory(&sink, out, room);
+    err = begin(&p, job, &sink, len, false, why);
+    if (err == KERF_OK)
+        err = pack_blocks(p, &map, why);
+    err = end(p, err, why);
+    *out_len = (size_t)sink.len;
     return err;
 }

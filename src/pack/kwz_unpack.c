@@ -239,3 +239,22 @@ kerf_kwz_unpack_map(const kerf_pack_job *job, const kerf_map *map,
     free(u);
     return err;
 }
+
+kerf_err
+kerf_kwz_unpack_bytes(const kerf_pack_job *job, const uint8_t *data, size_t len,
+                      uint8_t *out, size_t room, size_t *out_len,
+                      kerf_detail *why)
+{
+    const kerf_map map = {.data = data, .len = len};
+    kerf_pack_result result = {.format = KERF_PACK_KWZ};
+    kerf_sink sink;
+    kerf_err err;
+
+    *out_len = 0;
+    if (kerf_kwz_is_named(data, len))
+        return kerf_fail(why, KERF_ECORRUPT, "it holds files with names");
+    kerf_sink_open_memory(&sink, out, room);
+    err = kerf_kwz_unpack_map(job, &map, &sink, NULL, &result, why);
+    *out_len = (size_t)sink.len;
+    return err;
+}

@@ -25,10 +25,10 @@ extern const char *const kerf_pack_suffixes[KERF_PACK_FORMATS];
 
 typedef struct kerf_pack_job {
     kerf_pack_format format; /* packing */
-    int level;               /* 0: the format's usual one; else 1 to 9 */
-    int threads;             /* 1 to 64 */
-    bool force;              /* overwrite what is there */
-    uint64_t most;           /* bytes that may come out of unpacking */
+    int level;     /* 0: the format's usual one; else 1 to 9; zst: 19 */
+    int threads;   /* 1 to 64 */
+    bool force;    /* overwrite what is there */
+    uint64_t most; /* bytes that may come out of unpacking */
     /* Where to: packing, a file; unpacking, a folder; "-": standard output;
      * NULL: beside what is read. */
     const char *to;
@@ -54,5 +54,19 @@ KERF_NODISCARD kerf_err kerf_pack(const kerf_pack_job *job, const char *path,
  * KERF_ENOTSUP (no format that is known), KERF_EVERSION. */
 KERF_NODISCARD kerf_err kerf_unpack(const kerf_pack_job *job, const char *path,
                                     kerf_pack_result *result, kerf_detail *why);
+
+/* A file's bytes to a .kwz without a name and back, from memory to memory.
+ * Of the job: level, threads, most, progress. KERF_ETOOBIG: out has no room;
+ * unpacking bytes of the same length as they came from needs no more.
+ * KERF_ENOMEM, KERF_ECORRUPT, KERF_EVERSION. */
+KERF_NODISCARD kerf_err kerf_kwz_pack_bytes(const kerf_pack_job *job,
+                                            const uint8_t *data, size_t len,
+                                            uint8_t *out, size_t room,
+                                            size_t *out_len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_kwz_unpack_bytes(const kerf_pack_job *job,
+                                              const uint8_t *data, size_t len,
+                                              uint8_t *out, size_t room,
+                                              size_t *out_len,
+                                              kerf_detail *why);
 
 #endif

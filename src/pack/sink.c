@@ -84,6 +84,13 @@ kerf_sink_open(kerf_sink *sink, const char *path, bool is_new, uint64_t most,
     return KERF_OK;
 }
 
+void
+kerf_sink_open_memory(kerf_sink *sink, uint8_t *memory, size_t room)
+{
+    *sink = (kerf_sink){.fd = -1, .memory = memory, .most = room};
+    (void)snprintf(sink->path, sizeof sink->path, "memory");
+}
+
 kerf_err
 kerf_sink_write(kerf_sink *sink, const void *data, size_t len, kerf_detail *why)
 {
@@ -92,6 +99,12 @@ kerf_sink_write(kerf_sink *sink, const void *data, size_t len, kerf_detail *why)
                          "it unpacks to more than %llu bytes: --max-size for "
                          "more",
                          (unsigned long long)sink->most);
+    }
+    if (sink->memory != NULL) {
+        if (len > 0)
+            memcpy(sink->memory + sink->len, data, len);
+        sink->len += len;
+        return KERF_OK;
     }
     sink->len += len;
     return kerf_write_all(sink->fd, data, len, sink->path, why);
@@ -104,6 +117,10 @@ kerf_sink_recall(void *sink, uint64_t offset, uint8_t *to, size_t len)
 
     if (offset > s->len || len > s->len - offset)
         return false;
+    if (s->memory != NULL && len > 0) {
+        memcpy(to, s->memory + offset, len);
+        return true;
+    }
     while (len > 0) {
         ssize_t n = pread(s->fd, to, len, (off_t)offset);
 

@@ -1,7 +1,8 @@
 /*
  * sink.h - a file that is whole or not there: bytes go to a temporary file,
  * which takes the name at the end. Also standard output, by way of a temporary
- * file where bytes are read back or nothing may come out before all is right.
+ * file where bytes are read back or nothing may come out before all is right;
+ * and memory of the caller's.
  * Threads: one.
  */
 #ifndef KERF_PACK_SINK_H
@@ -12,8 +13,9 @@
 #include <sys/types.h>
 
 typedef struct kerf_sink {
-    int fd;      /* -1: closed */
-    bool is_out; /* standard output is behind it */
+    int fd;          /* -1: closed */
+    bool is_out;     /* standard output is behind it */
+    uint8_t *memory; /* NULL, or where the bytes go instead of a file */
     char path[KERF_PATH_MAX], temp[KERF_PATH_MAX]; /* temp "": no name */
     uint64_t len, most; /* bytes so far, and at most */
 } kerf_sink;
@@ -28,6 +30,8 @@ typedef struct kerf_sink {
 KERF_NODISCARD kerf_err kerf_sink_open(kerf_sink *sink, const char *path,
                                        bool is_new, uint64_t most,
                                        kerf_detail *why);
+/* Bytes go to memory[0..room), the caller's. It has nothing to commit. */
+void kerf_sink_open_memory(kerf_sink *sink, uint8_t *memory, size_t room);
 KERF_NODISCARD kerf_err kerf_sink_write(kerf_sink *sink, const void *data,
                                         size_t len, kerf_detail *why);
 /* Bytes that were written before; ctx: the sink. kerf_recall of codec. */
