@@ -7,7 +7,10 @@
  */
 #include "engine/openvino.h"
 
+#include "base/hash.h"
+#include "base/log.h"
 #include "engine/openvino_check.h"
+#include "engine/openvino_differs.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -44,6 +47,29 @@ static kerf_err fill_net(struct ov_net *n, kerf_detail *why);
  * by its text: one reader at a time. */
 static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
 
+/* Once for each text, since a model is read again and again. Under the lock. */
+static void
+warn_of_differences(const kerf_model_bytes *m)
+{
+    static uint64_t told[64];
+    static size_t count;
+    const size_t room = sizeof told / sizeof *told;
+    kerf_detail what = {{0}};
+    uint64_t hash;
+
+    if (!kerf_openvino_differs(m, &what))
+        return;
+    hash = kerf_xxh3(what.text, strlen(what.text));
+    for (size_t i = 0; i < count && i < room; i++) {
+        if (told[i] == hash)
+            return;
+    }
+    told[count++ % room] = hash;
+    kerf_log(KERF_LOG_WARN, "engine.differs",
+             "why=\"OpenVINO computes this otherwise than Paddle: %s\"",
+             what.text);
+}
+
 kerf_err
 kerf_openvino_read(kerf_engine *engine, kerf_graph_read *read,
                    const kerf_model_bytes *m, kerf_detail *why)
@@ -56,6 +82,8 @@ kerf_openvino_read(kerf_engine *engine, kerf_graph_read *read,
         return err;
     (void)pthread_mutex_lock(&reading);
     err = read_model(e, m, &model, why);
+    if (err == KERF_OK)
+        warn_of_differences(m);
     (void)pthread_mutex_unlock(&reading);
     if (err != KERF_OK)
         return err;
