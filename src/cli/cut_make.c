@@ -309,6 +309,10 @@ print_made(const struct job *j)
     }
     print_files(j);
     print_proof(j);
+    if (j->cut.count > 0 && !j->model.has_card &&
+        j->model.image_port != KERF_PORTS_MAX)
+        (void)printf("without a card edges take .npy inputs only: for images "
+                     "run kerf card first, or give its rules here\n");
 }
 
 /* Ends the job: what it made is shown, what it could not finish is removed. */
