@@ -33,6 +33,7 @@ typedef enum special {
     COMBINE,  /* 0.combine: tensors to a list */
     SPLIT,    /* 0.split: a list to its tensors */
     PICK,     /* 0.slice: one tensor of a list */
+    UNBIND,   /* 1.unbind, 1.unstack: a tensor to a list */
 } special;
 
 typedef struct output {
@@ -255,6 +256,8 @@ special_of(const char *id)
         {"0.combine", COMBINE},
         {"0.split", SPLIT},
         {"0.slice", PICK},
+        {"1.unbind", UNBIND},
+        {"1.unstack", UNBIND},
     };
 
     for (size_t i = 0; i < sizeof map / sizeof *map; i++) {
@@ -548,6 +551,8 @@ take_op(kerf_pir *p, const json_t *op, json_int_t *inputs)
         return take_split(p, op, 0);
     case PICK:
         return take_pick(p, op);
+    case UNBIND:
+        return kerf_pir_unbind(p, op);
     case NO_SPECIAL:
         break;
     }

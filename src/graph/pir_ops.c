@@ -43,7 +43,6 @@
     {.name = (n), .pir = (p), .type = KERF_PIR_INTS,                           \
      .from = KERF_PIR_FROM_ONES}
 #define DTYPE_OF_FIRST(n) {.name = (n), .from = KERF_PIR_FROM_DTYPE}
-#define COUNT_OF_RESULTS(n) {.name = (n), .from = KERF_PIR_FROM_COUNT}
 #define IS_EMPTY(p, n)                                                         \
     {.name = (n), .pir = (p), .type = KERF_PIR_BOOL,                           \
      .from = KERF_PIR_FROM_EMPTY}
@@ -328,7 +327,7 @@ static const kerf_pir_rule rules[] = {
     {OP("squeeze", "squeeze2"), .in = {IN("X"), CONST(INTS, "axes")},
      .out = {OUT("Out")}},
     {OP("stack", "stack"), .in = {LIST("X")}, .out = {OUT("Y")},
-     .attr = {ATTR(INT, "axis")}},
+     .attr = {ATTR(INT, "axis")}, .of_scalars = "concat"},
     {OP("strided_slice", "strided_slice"),
      .in = {IN("Input"),
             EITHER(INTS, "starts", "StartsTensor", "StartsTensorList"),
@@ -345,13 +344,9 @@ static const kerf_pir_rule rules[] = {
      .attr = {FROM("perm", INTS, "axis")}},
     TRIANGLE("tril", true),
     TRIANGLE("triu", false),
-    {OP("unbind", "unstack"), .in = {IN("X")}, .out = {OUT("Y")},
-     .attr = {ATTR(INT, "axis"), COUNT_OF_RESULTS("num")}},
     {OP("unsqueeze", "unsqueeze2"),
      .in = {IN("X"), EITHER(INTS, "axes", "AxesTensor", "AxesTensorList")},
      .out = {OUT("Out")}},
-    {OP("unstack", "unstack"), .in = {IN("X")}, .out = {OUT("Y")},
-     .attr = {ATTR(INT, "axis"), ATTR(INT, "num")}},
 
     /* ---- picking ---- */
     ARG("argmax", "arg_max"),

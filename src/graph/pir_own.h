@@ -5,6 +5,7 @@
  *     pir.c        the walk: values, names, constants, the program
  *     pir_constant.c  constants as attributes or ops
  *     pir_rule.c   one op by its row of the table
+ *     pir_unbind.c one that becomes many
  *     pir_ops.c    the table
  *     pir_read.c   attributes and types out of the JSON
  *     pir_write.c  ops and variables in framework.proto's wire form
@@ -74,7 +75,6 @@ typedef enum kerf_pir_from {
     KERF_PIR_FROM_NOTHING,  /* an empty list */
     KERF_PIR_FROM_ONES,     /* a 1 for each element of the attribute `pir` */
     KERF_PIR_FROM_DTYPE,    /* number of the first operand's dtype */
-    KERF_PIR_FROM_COUNT,    /* how many tensors the first result has */
     KERF_PIR_FROM_EMPTY,    /* whether the old attribute `pir` has no element */
     KERF_PIR_IS_VALUE,      /* none: `pir` must be value, as the old op is */
     KERF_PIR_IS_IGNORED,    /* none: the old op has no use for `pir` */
@@ -96,8 +96,11 @@ typedef struct kerf_pir_rule {
     kerf_pir_out out[KERF_PIR_OUT_MAX];
     kerf_pir_attr attr[KERF_PIR_ATTR_MAX];
     const char *without; /* old op when the last operand is left out */
-    bool gives_i32;      /* whatever the result is: a cast follows */
-    bool is_typed;       /* operands are cast to the result's dtype first */
+    /* Old op, with result Out, for a list of scalars, which become [1] first:
+     * engines are not of one mind about what a scalar's shape is. */
+    const char *of_scalars;
+    bool gives_i32; /* whatever the result is: a cast follows */
+    bool is_typed;  /* operands are cast to the result's dtype first */
 } kerf_pir_rule;
 
 /* "1.conv2d", also as "1.conv2d_" -> its row, or NULL. */
@@ -245,5 +248,8 @@ KERF_NODISCARD kerf_err kerf_pir_variable(kerf_pir *p, uint32_t number,
 /* Writes the op p->op as its row says. */
 KERF_NODISCARD kerf_err kerf_pir_apply(kerf_pir *p, const json_t *op,
                                        const kerf_pir_rule *rule);
+
+/* Writes the op p->op, 1.unbind or 1.unstack, as slices. */
+KERF_NODISCARD kerf_err kerf_pir_unbind(kerf_pir *p, const json_t *op);
 
 #endif

@@ -12,6 +12,7 @@ typedef struct call {
     kerf_rope args, attrs;
     const char *empty;   /* the old attribute that got no elements, or NULL */
     bool is_last_absent; /* operand */
+    bool is_of_scalars;  /* so rule->of_scalars is what it becomes */
     const char *base;    /* name of the first result */
     uint32_t shape;      /* result of rule->gives_i32 that wants a cast, or 0 */
     const char *shape_name;
@@ -54,13 +55,21 @@ count_out(const kerf_pir_rule *rule)
     return n;
 }
 
+static const char *
+old_op(const call *c)
+{
+    if (c->is_of_scalars)
+        return c->rule->of_scalars;
+    return c->is_last_absent && c->rule->without != NULL ? c->rule->without
+                                                         : c->rule->old;
+}
+
 kerf_err
 kerf_pir_apply(kerf_pir *p, const json_t *op, const kerf_pir_rule *rule)
 {
     call c = {.p = p, .op = op, .rule = rule};
     const json_t *operands = json_object_get(op, "I");
     size_t count = count_in(rule);
-    const char *old;
     kerf_err err = KERF_OK;
 
     if (json_array_size(operands) > count)
@@ -75,9 +84,7 @@ kerf_pir_apply(kerf_pir *p, const json_t *op, const kerf_pir_rule *rule)
     if (err == KERF_OK)
         err = check_attrs(&c);
     if (err == KERF_OK) {
-        old = c.is_last_absent && rule->without != NULL ? rule->without
-                                                        : rule->old;
-        kerf_pir_put_op(&p->body, old, &c.args, &c.attrs);
+        kerf_pir_put_op(&p->body, old_op(&c), &c.args, &c.attrs);
         err = put_shape_cast(&c);
     }
     kerf_rope_fini(&c.args);
@@ -168,6 +175,40 @@ put_attr(call *c, const char *name, kerf_pir_type type,
     return KERF_OK;
 }
 
+static bool
+are_scalars(const kerf_pir *p, const kerf_pir_value *list)
+{
+    for (size_t i = 0; i < list->elem_count; i++) {
+        const kerf_pir_value *v = &p->value[list->elem[i]];
+
+        if (v->kind == KERF_PIR_LIST || v->type.shape.rank != 0)
+            return false;
+    }
+    return list->elem_count > 0;
+}
+
+/* *name becomes a variable [1] with the value of the scalar `number`. */
+static kerf_err
+flatten_scalar(kerf_pir *p, uint32_t number, const char **name)
+{
+    kerf_pir_number one = {.whole = 1, .is_whole = true};
+    kerf_pir_values shape = {.at = &one, .count = 1};
+    kerf_pir_tensor type = p->value[number].type;
+    kerf_rope args = {0}, attrs = {0};
+    const char *to = kerf_pir_name_op(p, "reshape2");
+
+    if (to == NULL)
+        return KERF_ENOMEM;
+    type.shape = (kerf_shape){.rank = 1, .dims = {1}};
+    kerf_pir_put_arg(&args, KERF_PIR_INPUTS, "X", *name);
+    kerf_pir_put_arg(&args, KERF_PIR_OUTPUTS, "Out", to);
+    (void)kerf_pir_put_attr(&attrs, "shape", KERF_PIR_INTS, &shape);
+    kerf_pir_put_op(&p->body, "reshape2", &args, &attrs);
+    kerf_pir_put_var(&p->vars, to, KERF_PIR_VAR_VALUE, &type);
+    *name = to;
+    return KERF_OK;
+}
+
 static kerf_err
 put_list(call *c, const kerf_pir_in *in, uint32_t number)
 {
@@ -186,8 +227,13 @@ put_list(call *c, const kerf_pir_in *in, uint32_t number)
     name = calloc(count + 1, sizeof *name);
     if (name == NULL)
         return KERF_ENOMEM;
-    for (size_t i = 0; err == KERF_OK && i < count; i++)
+    c->is_of_scalars =
+        c->rule->of_scalars != NULL && are_scalars(p, &p->value[number]);
+    for (size_t i = 0; err == KERF_OK && i < count; i++) {
         err = kerf_pir_variable(p, p->value[number].elem[i], &name[i]);
+        if (err == KERF_OK && c->is_of_scalars)
+            err = flatten_scalar(p, p->value[number].elem[i], &name[i]);
+    }
     if (err == KERF_OK)
         kerf_pir_put_args(&c->args, KERF_PIR_INPUTS, in->list, name, count);
     free(name);
@@ -415,7 +461,8 @@ take_result(call *c, const kerf_pir_out *out, const json_t *result)
     name = name_result(c, number, out->name, false, 0);
     if (name == NULL)
         return KERF_ENOMEM;
-    kerf_pir_put_arg(&c->args, KERF_PIR_OUTPUTS, out->name, name);
+    kerf_pir_put_arg(&c->args, KERF_PIR_OUTPUTS,
+                     c->is_of_scalars ? "Out" : out->name, name);
     return kerf_pir_define(p, number, name, KERF_PIR_VAR_VALUE, type);
 }
 
@@ -502,10 +549,6 @@ take_attr(call *c, const kerf_pir_attr *attr)
         return put_number(c, attr, attr->value);
     case KERF_PIR_FROM_NOTHING:
         return put_attr(c, attr->name, attr->type, &values);
-    case KERF_PIR_FROM_COUNT:
-        return put_number(
-            c, attr,
-            (double)json_array_size(json_object_get(type_of_result(c), "D")));
     case KERF_PIR_FROM_DTYPE:
         return put_dtype_of_first(c, attr);
     case KERF_PIR_FROM_EMPTY:

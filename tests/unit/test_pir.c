@@ -370,6 +370,48 @@ translate__lists__are_taken_apart(void **state)
 }
 
 static void
+translate__scalars__are_stacked_as_lists_of_one(void **state)
+{
+    (void)state;
+    /* Half of a size, as the end of a slice. */
+    data();
+    op("1.shape64", "", "1", "2 i64 2");
+    full(3, "i64", "1", "1.0");
+    op("1.reshape", "", "2,3", "4 i64 ");
+    op("0.combine", "", "4,4", "5 []");
+    op("1.stack", INT("axis", "0"), "5", "6 i64 2");
+    fetch(6, 0);
+    expect("shape Input=x Out=shape_0\n"
+           "cast X=shape_0 Out=cast_0 in_dtype:i=2 out_dtype:i=3\n"
+           "reshape2 X=cast_0 Out=reshape2_0 shape:I=1\n"
+           "reshape2 X=reshape2_0 Out=reshape2_1 shape:I=1\n"
+           "reshape2 X=reshape2_0 Out=reshape2_2 shape:I=1\n"
+           "concat X=reshape2_1,reshape2_2 Out=out0 axis:i=0\n");
+    /* Others are stacked as they are. */
+    data();
+    op("0.combine", "", "1,1", "2 []");
+    op("1.stack", INT("axis", "0"), "2", "3 f32 2,-1,4");
+    fetch(3, 0);
+    expect("stack X=x,x Y=out0 axis:i=0\n");
+}
+
+static void
+translate__unbind__becomes_slices(void **state)
+{
+    (void)state;
+    weight(2, "w", "2,4");
+    op("1.unbind", INT("axis", "-2"), "2", "3 [f32 4|f32 4]");
+    op("0.split", "", "3", "4 f32 4; 5 f32 4");
+    op("1.add", "", "4,5", "6 f32 4");
+    fetch(6, 0);
+    expect("slice Input=w Out=unbind_0.0 axes:I=0 starts:I=0 ends:I=1 "
+           "infer_flags:I=1 decrease_axis:I=0\n"
+           "slice Input=w Out=unbind_0.1 axes:I=0 starts:I=1 ends:I=2 "
+           "infer_flags:I=1 decrease_axis:I=0\n"
+           "elementwise_add X=unbind_0.0 Y=unbind_0.1 Out=out0 axis:i=-1\n");
+}
+
+static void
 translate__shapes__are_i32_and_cast(void **state)
 {
     (void)state;
@@ -457,6 +499,8 @@ main(void)
         cmocka_unit_test(translate__constants_that_tensors_meet__become_ops),
         cmocka_unit_test(translate__constants_by_element__keep_every_bit),
         cmocka_unit_test(translate__lists__are_taken_apart),
+        cmocka_unit_test(translate__scalars__are_stacked_as_lists_of_one),
+        cmocka_unit_test(translate__unbind__becomes_slices),
         cmocka_unit_test(translate__shapes__are_i32_and_cast),
         cmocka_unit_test(translate__running_means__are_written_in_place),
         cmocka_unit_test(translate__optional_operands__may_be_left_out),
