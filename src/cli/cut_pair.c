@@ -69,7 +69,7 @@ judge(const kerf_cut_served *s, const kerf_proof *proof, kerf_detail *why)
 
 static kerf_err
 prove(const kerf_cut_served *s, kerf_engine *engine, kerf_cut_model *m,
-      const kerf_pair *pair, kerf_detail *why)
+      const kerf_cut *cut, const kerf_pair *pair, kerf_detail *why)
 {
     const kerf_proof_opts opts = kerf_cut_cmd_proof(s->flags);
     const kerf_model_bytes head = kerf_pair_bytes(pair, true);
@@ -79,7 +79,7 @@ prove(const kerf_cut_served *s, kerf_engine *engine, kerf_cut_model *m,
     kerf_err err = kerf_prover_new(&prover, engine, m, &opts, why);
 
     if (err == KERF_OK)
-        err = kerf_prover_check(prover, &head, &tail, &proof, why);
+        err = kerf_prover_check(prover, cut, &head, &tail, &proof, why);
     if (err == KERF_OK)
         err = judge(s, &proof, why);
     kerf_proof_fini(&proof);
@@ -101,7 +101,7 @@ make_pair(const kerf_cut_served *s, kerf_engine *engine, kerf_cut_model *m,
     if (err == KERF_OK)
         err = kerf_make_pair(&pair, m, &cut, s->name, why);
     if (err == KERF_OK)
-        err = prove(s, engine, m, &pair, why);
+        err = prove(s, engine, m, &cut, &pair, why);
     kerf_cut_fini(&cut);
     if (err != KERF_OK) {
         kerf_pair_fini(&pair);

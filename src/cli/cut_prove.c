@@ -35,7 +35,7 @@ prove_one(struct proofs *p, const kerf_cut *cut, kerf_proof *proof)
     for (int i = 0; i < KERF_HALF_COUNT && err == KERF_OK; i++)
         err = kerf_half_gather(&h.half[i], p->model.file.format, &why);
     if (err == KERF_OK)
-        err = kerf_prover_check(p->prover, &h.half[KERF_HEAD].bytes,
+        err = kerf_prover_check(p->prover, cut, &h.half[KERF_HEAD].bytes,
                                 &h.half[KERF_TAIL].bytes, proof, &why);
     kerf_halves_fini(&h);
     if (err != KERF_OK) {

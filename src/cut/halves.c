@@ -43,15 +43,18 @@ kerf_half_gather(kerf_half *half, kerf_format format, kerf_detail *why)
 }
 
 void
+kerf_half_fini(kerf_half *half)
+{
+    kerf_rope_fini(&half->graph);
+    kerf_rope_fini(&half->weights);
+    free(half->own[0]);
+    free(half->own[1]);
+    *half = (kerf_half){0};
+}
+
+void
 kerf_halves_fini(kerf_halves *h)
 {
-    for (int i = 0; i < KERF_HALF_COUNT; i++) {
-        kerf_half *half = &h->half[i];
-
-        kerf_rope_fini(&half->graph);
-        kerf_rope_fini(&half->weights);
-        free(half->own[0]);
-        free(half->own[1]);
-    }
-    *h = (kerf_halves){0};
+    for (int i = 0; i < KERF_HALF_COUNT; i++)
+        kerf_half_fini(&h->half[i]);
 }

@@ -26,6 +26,7 @@ KERF_NODISCARD kerf_err kerf_halves_make(kerf_halves *h, const kerf_graph *g,
 /* All bytes of each file in one place, for an engine. Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_half_gather(kerf_half *half, kerf_format format,
                                          kerf_detail *why);
+void kerf_half_fini(kerf_half *half);  /* accepts a zeroed one */
 void kerf_halves_fini(kerf_halves *h); /* accepts a zeroed one */
 
 #endif

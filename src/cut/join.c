@@ -129,7 +129,7 @@ prove(struct joined *j, const kerf_cut_model *head, const kerf_cut_model *tail,
         kerf_prover_new(prover, opts->engine, &j->model, &opts->proof, why);
 
     if (err == KERF_OK)
-        err = kerf_prover_check(*prover, &a, &b, &made->proof, why);
+        err = kerf_prover_check(*prover, NULL, &a, &b, &made->proof, why);
     if (err == KERF_OK && !made->proof.ok) {
         err = kerf_fail(why, KERF_EMISMATCH,
                         "the joined model is not its halves, nothing was "

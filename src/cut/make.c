@@ -303,7 +303,8 @@ judge(const kerf_proof *proof, kerf_detail *why)
 /* Proves what stands on the disk; *prover stays for the card's probes. */
 static kerf_err
 prove(kerf_prover **prover, const kerf_fresh *files, kerf_cut_model *m,
-      const kerf_make_opts *opts, kerf_made *made, kerf_detail *why)
+      const kerf_cut *cut, const kerf_make_opts *opts, kerf_made *made,
+      kerf_detail *why)
 {
     kerf_map map[KERF_HALF_COUNT][2] = {{{0}}};
     kerf_model_bytes bytes[KERF_HALF_COUNT];
@@ -316,8 +317,8 @@ prove(kerf_prover **prover, const kerf_fresh *files, kerf_cut_model *m,
     if (err == KERF_OK)
         err = kerf_prover_new(prover, opts->engine, m, &opts->proof, why);
     if (err == KERF_OK)
-        err = kerf_prover_check(*prover, &bytes[KERF_HEAD], &bytes[KERF_TAIL],
-                                &made->proof, why);
+        err = kerf_prover_check(*prover, cut, &bytes[KERF_HEAD],
+                                &bytes[KERF_TAIL], &made->proof, why);
     if (err == KERF_OK)
         err = judge(&made->proof, why);
     made->prove_ns = kerf_now_ns() - start;
@@ -348,7 +349,7 @@ kerf_make_cut(kerf_fresh *files, kerf_cut_model *m, const kerf_cut *cut,
     if (err == KERF_OK)
         err = write_halves(files, &halves, m->file.format, opts->name, why);
     if (err == KERF_OK && opts->engine != NULL)
-        err = prove(&prover, files, m, opts, made, why);
+        err = prove(&prover, files, m, cut, opts, made, why);
     if (err == KERF_OK && prover != NULL)
         err = kerf_prover_probes(prover, &probe, &probe_count);
     if (err == KERF_OK)

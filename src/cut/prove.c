@@ -1,6 +1,7 @@
 #include "cut/prove.h"
 
 #include "cut/compare.h"
+#include "cut/halves.h"
 #include "cut/prove_own.h"
 #include "engine/load_card.h"
 #include "engine/probe.h"
@@ -14,8 +15,6 @@
 /* What a dtype's own steps add up to: f16 has 11 bits, bf16 has 8. */
 #define TOLERANCE_F16 5e-3
 #define TOLERANCE_BF16 4e-2
-
-#define DISTURBED 2 /* runs of each input with last bits changed */
 
 /* A cut while it is checked. */
 struct check {
@@ -82,34 +81,6 @@ note_ranges(kerf_prover *p)
     }
 }
 
-/* How far the whole's answer moves when last bits of its input do. */
-static kerf_err
-note_noise(kerf_prover *p, kerf_net *net, kerf_proof_run *run, kerf_detail *why)
-{
-    for (uint64_t k = 1; k <= DISTURBED; k++) {
-        kerf_tensor out[KERF_PORTS_MAX] = {{0}};
-        size_t count = 0;
-        kerf_err err;
-
-        if (!kerf_prover_disturb(run, k))
-            return KERF_OK;
-        err = kerf_probe_run_on(net, run->in, out, &count, why);
-        (void)kerf_prover_disturb(run, k);
-        for (size_t i = 0; i < count && err == KERF_OK; i++) {
-            kerf_diff d = {0};
-
-            /* Another number of boxes is no measure of anything. */
-            if (kerf_compare(&run->out[i], &out[i], p->is_rows[i], p->range[i],
-                             0.0, &d, NULL) == KERF_OK)
-                p->noise[i] = fmax(p->noise[i], d.rel);
-        }
-        kerf_tensors_free(out, count);
-        if (err != KERF_OK)
-            return err;
-    }
-    return KERF_OK;
-}
-
 /* The whole's answers; to the card's probes, the right ones. */
 static kerf_err
 answer(kerf_prover *p, kerf_net *net, kerf_detail *why)
@@ -132,11 +103,6 @@ answer(kerf_prover *p, kerf_net *net, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     note_ranges(p);
-    for (size_t i = 0; i < p->run_count && p->tolerance < 0.0; i++) {
-        err = note_noise(p, net, &p->run[i], why);
-        if (err != KERF_OK)
-            return err;
-    }
     return KERF_OK;
 }
 
@@ -250,18 +216,10 @@ load_for(struct check *c, const kerf_tensor *cross, size_t count,
     return KERF_OK;
 }
 
-/* What rounding alone may do to output i, in parts of its range; 0: not known.
- */
-static double
-rounding(const struct check *c, size_t i)
-{
-    return fmin(KERF_PROOF_ROUNDING * c->p->noise[i], KERF_PROOF_ROUNDING_MOST);
-}
-
-/* Compares one run's outputs; the first that differs is said. */
+/* Compares one run's outputs with want; the first that differs is said. */
 static kerf_err
-judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
-      size_t count, kerf_detail *why)
+judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *want,
+      const kerf_tensor *out, size_t count, kerf_detail *why)
 {
     kerf_proof *proof = c->proof;
 
@@ -273,8 +231,8 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
         kerf_detail what = {{0}};
         kerf_diff d = {0};
         kerf_err err =
-            kerf_compare(&run->out[i], &out[i], c->p->is_rows[i],
-                         c->p->range[i], proof->tolerance, &d, &what);
+            kerf_compare(&want[i], &out[i], c->p->is_rows[i], c->p->range[i],
+                         proof->tolerance, &d, &what);
 
         if (err != KERF_OK && err != KERF_EMISMATCH)
             return kerf_fail(why, err, "%s", what.text);
@@ -283,20 +241,12 @@ judge(struct check *c, const kerf_proof_run *run, const kerf_tensor *out,
         proof->bit_equal &= d.bit_equal;
         proof->max_abs = fmax(proof->max_abs, d.abs);
         proof->max_rel = fmax(proof->max_rel, d.rel);
-        if (d.rel <= proof->tolerance)
-            continue;
-        proof->is_rounding &= d.rel <= rounding(c, i);
-        if (!proof->ok)
+        if (d.rel <= proof->tolerance || !proof->ok)
             continue;
         proof->ok = false;
-        if (err == KERF_OK) {
-            (void)kerf_fail(&what, err, "differs by %.3g, %.3g of its range%s",
-                            d.abs, d.rel,
-                            proof->is_rounding
-                                ? ": no more than rounding does in this "
-                                  "network (--tolerance)"
-                                : "");
-        }
+        if (err == KERF_OK)
+            (void)kerf_fail(&what, err, "differs by %.3g, %.3g of its range",
+                            d.abs, d.rel);
         (void)kerf_fail(&proof->why, KERF_EMISMATCH, "%s: output %zu: %s",
                         run->name, i, what.text);
     }
@@ -311,7 +261,7 @@ keep_probe(struct check *c, const kerf_proof_run *run, const kerf_tensor *cross,
     kerf_proof *proof = c->proof;
     kerf_err err;
 
-    if (!run->is_seeded || !proof->is_static)
+    if (!run->is_seeded || !proof->is_static || proof->probe == NULL)
         return KERF_OK;
     err = kerf_probe_sample(&proof->probe[proof->probe_count], run->seed, cross,
                             count);
@@ -320,7 +270,8 @@ keep_probe(struct check *c, const kerf_proof_run *run, const kerf_tensor *cross,
 }
 
 static kerf_err
-check_run(struct check *c, const kerf_proof_run *run, kerf_detail *why)
+check_run(struct check *c, const kerf_proof_run *run, const kerf_tensor *want,
+          kerf_detail *why)
 {
     kerf_tensor cross[KERF_PORTS_MAX] = {{0}};
     kerf_tensor out[KERF_PORTS_MAX] = {{0}};
@@ -335,7 +286,7 @@ check_run(struct check *c, const kerf_proof_run *run, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_probe_run_on(c->tail, cross, out, &outs, why);
     if (err == KERF_OK)
-        err = judge(c, run, out, outs, why);
+        err = judge(c, run, want, out, outs, why);
     if (err == KERF_OK)
         err = keep_probe(c, run, cross, crossing);
     c->proof->runs++;
@@ -344,10 +295,69 @@ check_run(struct check *c, const kerf_proof_run *run, kerf_detail *why)
     return err;
 }
 
+/* All runs again, with what `keeping` answers as what is wanted. */
+static kerf_err
+compare_with(struct check *c, kerf_net *keeping, kerf_detail *why)
+{
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; i < c->p->run_count && err == KERF_OK && c->proof->ok;
+         i++) {
+        const kerf_proof_run *run = &c->p->run[i];
+        kerf_tensor want[KERF_PORTS_MAX] = {{0}};
+        size_t count = 0;
+
+        err = kerf_probe_run_on(keeping, run->in, want, &count, why);
+        if (err == KERF_OK && count < run->out_count)
+            err = KERF_EMISMATCH;
+        if (err == KERF_OK)
+            err = check_run(c, run, want, why);
+        kerf_tensors_free(want, count);
+    }
+    return err;
+}
+
+/* Halves that are not the whole: are they when it keeps what crosses? What
+ * cannot be looked at is not said. */
+static void
+look_for_rounding(struct check *c, const kerf_cut *cut)
+{
+    const kerf_graph *g = c->p->model->graph;
+    kerf_half whole = {0};
+    kerf_net *keeping = NULL;
+    kerf_detail why = {{0}};
+    kerf_proof *proof = c->proof;
+    kerf_proof again = {.ok = true,
+                        .bit_equal = true,
+                        .is_static = proof->is_static,
+                        .tolerance = proof->tolerance};
+    kerf_err err = kerf_graph_write_keeping(g, cut->value, cut->count,
+                                            &whole.graph, &whole.weights, &why);
+
+    if (err == KERF_OK)
+        err = kerf_half_gather(&whole, c->p->model->file.format, &why);
+    if (err == KERF_OK)
+        err = load(c->p, &whole.bytes, &keeping, &why);
+    c->proof = &again;
+    if (err == KERF_OK)
+        err = compare_with(c, keeping, &why);
+    c->proof = proof;
+    proof->is_rounding = err == KERF_OK && again.ok;
+    if (proof->is_rounding) {
+        why = proof->why;
+        (void)kerf_fail(&proof->why, KERF_EMISMATCH,
+                        "%s: by rounding: the halves equal the whole%s once "
+                        "it gives what crosses too (--tolerance)",
+                        why.text, again.bit_equal ? " in every bit" : "");
+    }
+    kerf_net_free(keeping);
+    kerf_half_fini(&whole);
+}
+
 kerf_err
-kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
-                  const kerf_model_bytes *tail, kerf_proof *proof,
-                  kerf_detail *why)
+kerf_prover_check(kerf_prover *p, const kerf_cut *cut,
+                  const kerf_model_bytes *head, const kerf_model_bytes *tail,
+                  kerf_proof *proof, kerf_detail *why)
 {
     struct check c = {.p = p, .tail_bytes = tail, .proof = proof};
     kerf_err err;
@@ -355,7 +365,6 @@ kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
     *proof =
         (kerf_proof){.ok = true,
                      .bit_equal = true,
-                     .is_rounding = true,
                      .outputs = p->out_count,
                      .probe = calloc(p->run_count + 1, sizeof *proof->probe)};
     if (proof->probe == NULL)
@@ -368,8 +377,9 @@ kerf_prover_check(kerf_prover *p, const kerf_model_bytes *head,
     if (proof->is_static)
         err = kerf_engine_load_tail(p->engine, &c.tail, tail, c.head, why);
     for (size_t i = 0; i < p->run_count && err == KERF_OK; i++)
-        err = check_run(&c, &p->run[i], why);
-    proof->is_rounding &= !proof->ok;
+        err = check_run(&c, &p->run[i], p->run[i].out, why);
+    if (err == KERF_OK && !proof->ok && cut != NULL)
+        look_for_rounding(&c, cut);
     kerf_net_free(c.head);
     kerf_net_free(c.tail);
     return err;

@@ -10,22 +10,22 @@
  * caller: pictures through the card's rules, or tensors.
  *
  * Rounding: the engine joins a convolution with what follows it, and a cut
- * between the two parts them; sums then run in another order. Some networks
- * make more of a last bit than the tolerance, so the whole also runs on inputs
- * with last bits changed. A difference that is no more than a few times what
- * that does fails all the same, but is said to be of that kind.
+ * between the two parts them; sums then run in another order, and some networks
+ * make more of a last bit than the tolerance. So halves that differ are also
+ * compared with the whole when it has to give what crosses too: the same file,
+ * and nothing cut, but the engine keeps those tensors. Halves that are equal to
+ * that are cut rightly; they fail all the same, but it is said.
  * Threads: one owner.
  */
 #ifndef KERF_CUT_PROVE_H
 #define KERF_CUT_PROVE_H
 
 #include "cut/model.h"
+#include "graph/cuts.h"
 
 #define KERF_PROOF_SEEDED_LEAST 3
 #define KERF_PROOF_INPUTS_MAX 256
 #define KERF_PROOF_TOLERANCE 1e-5 /* parts of an output's range; for f32 */
-#define KERF_PROOF_ROUNDING 8 /* times what a change of last bits does ... */
-#define KERF_PROOF_ROUNDING_MOST 1e-3 /* ... and never more than this */
 
 typedef struct kerf_prover kerf_prover;
 
@@ -33,7 +33,7 @@ typedef struct kerf_proof_opts {
     const char *const *input; /* as for kerf_source_new() */
     size_t input_count;
     /* Parts of an output's range, over all inputs. Negative: by what crosses,
-     * 1e-5 for f32, and whether rounding explains more is looked at. */
+     * 1e-5 for f32. */
     double tolerance;
     bool is_bf16; /* the engine computes so: another default */
 } kerf_proof_opts;
@@ -46,7 +46,8 @@ typedef struct kerf_proof {
     bool is_static; /* what crosses; if not, no cloud can serve the pair */
     double max_abs, max_rel; /* from the whole, over all runs and outputs */
     double tolerance;
-    bool is_rounding;  /* not ok, but all that differs may be rounding */
+    bool is_rounding;  /* not ok, but equal to the whole that keeps what crosses
+                        */
     kerf_detail why;   /* not ok: the run and the output that differ */
     kerf_probe *probe; /* owned; of what crosses, for a manifest */
     size_t probe_count;
@@ -64,10 +65,11 @@ KERF_NODISCARD kerf_err kerf_prover_new(kerf_prover **out, kerf_engine *engine,
                                         kerf_detail *why);
 void kerf_prover_free(kerf_prover *p); /* accepts NULL */
 
-/* Outputs that differ are no error but proof->ok. *proof: zeroed, fini it also
+/* cut: what the halves were made by, or NULL: rounding is not looked for then.
+ * Outputs that differ are no error but proof->ok. *proof: zeroed, fini it also
  * after an error. Errors: the engine's, KERF_EMISMATCH (the halves do not fit
  * together). */
-KERF_NODISCARD kerf_err kerf_prover_check(kerf_prover *p,
+KERF_NODISCARD kerf_err kerf_prover_check(kerf_prover *p, const kerf_cut *cut,
                                           const kerf_model_bytes *head,
                                           const kerf_model_bytes *tail,
                                           kerf_proof *proof, kerf_detail *why);

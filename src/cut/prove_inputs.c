@@ -251,25 +251,3 @@ kerf_prover_inputs(kerf_prover *p, const kerf_proof_opts *opts,
         err = add_given(p, opts, why);
     return err;
 }
-
-bool
-kerf_prover_disturb(kerf_proof_run *run, uint64_t state)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < run->in_count; i++) {
-        uint8_t *at = run->in[i].data;
-
-        if (run->in[i].dtype != KERF_F32)
-            continue;
-        any = true;
-        for (size_t k = 0; k < run->in[i].bytes; k += sizeof(float)) {
-            uint32_t bits;
-
-            memcpy(&bits, at + k, sizeof bits);
-            bits ^= (uint32_t)(kerf_rng_next(&state) >> 63);
-            memcpy(at + k, &bits, sizeof bits);
-        }
-    }
-    return any;
-}

@@ -28,16 +28,11 @@ struct kerf_prover {
     bool is_static;               /* all outputs of the whole */
     bool is_rows[KERF_PORTS_MAX]; /* an output that is a set of rows */
     double range[KERF_PORTS_MAX]; /* of an output, over all runs */
-    double noise[KERF_PORTS_MAX]; /* what last bits of inputs do to it, in parts
-                                     of its range */
 };
 
 /* prove_inputs.c: fills the runs, but for what is answered. */
 KERF_NODISCARD kerf_err kerf_prover_inputs(kerf_prover *p,
                                            const kerf_proof_opts *opts,
                                            kerf_detail *why);
-/* Changes last bits of the f32 inputs of a run, others each time; false when it
- * has none. Undo: the same state again. */
-bool kerf_prover_disturb(kerf_proof_run *run, uint64_t state);
 
 #endif

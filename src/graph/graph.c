@@ -207,6 +207,43 @@ out:
     return err;
 }
 
+static bool
+is_output(const kerf_graph *g, uint32_t value)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < g->output_count; i++)
+        found |= g->output[i] == value;
+    return found;
+}
+
+kerf_err
+kerf_graph_write_keeping(const kerf_graph *g, const uint32_t *value,
+                         size_t count, kerf_rope *graph, kerf_rope *weights,
+                         kerf_detail *why)
+{
+    kerf_part part = {0};
+    kerf_err err = kerf_part_whole(g, &part);
+    uint32_t *out =
+        err == KERF_OK
+            ? realloc(part.out, (part.out_count + count + 1) * sizeof *out)
+            : NULL;
+
+    if (out == NULL) {
+        kerf_part_fini(&part);
+        return kerf_fail(why, KERF_ENOMEM, "out of memory");
+    }
+    part.out = out;
+    for (size_t i = 0; i < count; i++) {
+        if (g->value[value[i]].kind != KERF_VALUE_INPUT &&
+            !is_output(g, value[i]))
+            part.out[part.out_count++] = value[i];
+    }
+    err = kerf_graph_write(g, &part, graph, weights, why);
+    kerf_part_fini(&part);
+    return err;
+}
+
 /* Whether the i-th output of the head can be the i-th input of the tail, as far
  * as both are known. */
 static kerf_err

@@ -148,6 +148,15 @@ KERF_NODISCARD kerf_err kerf_graph_write_probe(const kerf_graph *g,
                                                uint32_t **value, size_t *count,
                                                kerf_detail *why);
 
+/* The whole network that gives these values too, behind its own outputs;
+ * inputs and outputs of the network are left out.
+ * Errors: as kerf_graph_write(). */
+KERF_NODISCARD kerf_err kerf_graph_write_keeping(const kerf_graph *g,
+                                                 const uint32_t *value,
+                                                 size_t count, kerf_rope *graph,
+                                                 kerf_rope *weights,
+                                                 kerf_detail *why);
+
 /*
  * The network that is tail after head: the i-th output of head is the i-th
  * input of tail, whatever they are called; inputs of tail beyond those, which

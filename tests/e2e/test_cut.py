@@ -208,6 +208,8 @@ def test_proof__tolerance_zero_refuses_what_is_not_bit_equal(run, model, cut, tm
     args = ["--tolerance", "0", "--out", tmp_path / "out"]
     done = run("cut", model, "--at", str(differs[0]["cut"]), *args)
     assert done.status == 1 and not (tmp_path / "out").exists()
+    # Nothing is wrong with the cut: the whole does so too when it is watched there.
+    assert ": by rounding: the halves equal the whole" in done.err
     cut(model, "--at", str(equal[-1]["cut"]), *args)
 
 

@@ -331,6 +331,33 @@ probe__hollow__has_shapes_of_large_weights_alone(void **state)
     close_model(&m);
 }
 
+/* Behind its own outputs, each once; what goes in is no news. */
+static void
+keeping__gives_these_values_too(void **state)
+{
+    struct model m = make(SKIP), kept;
+    kerf_rope graph = {0}, weights = {0};
+    const uint32_t value[] = {
+        kerf_graph_find(m.g, "x"),
+        kerf_graph_find(m.g, "b"),
+        kerf_graph_find(m.g, "y"),
+        kerf_graph_find(m.g, "d"),
+    };
+    static const char *const want[] = {"y", "b", "d"};
+
+    (void)state;
+    assert_int_equal(
+        kerf_graph_write_keeping(m.g, value, 4, &graph, &weights, NULL),
+        KERF_OK);
+    kept = from_ropes(&graph, &weights);
+    assert_int_equal(kept.g->input_count, 1);
+    assert_int_equal(kept.g->output_count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(kept.g->value[kept.g->output[i]].name, want[i]);
+    close_model(&kept);
+    close_model(&m);
+}
+
 /* All that a stranger's file can be made to run. */
 static void
 use(const kerf_model_bytes *m)
@@ -500,6 +527,7 @@ main(void)
         cmocka_unit_test(write__blocks__are_numbered_anew),
         cmocka_unit_test(probe__fetches_what_is_read),
         cmocka_unit_test(probe__hollow__has_shapes_of_large_weights_alone),
+        cmocka_unit_test(keeping__gives_these_values_too),
         cmocka_unit_test(open__every_truncation_and_byte__is_an_error_or_right),
         cmocka_unit_test(models__every_cut__has_two_halves_that_open),
     };
