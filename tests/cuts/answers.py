@@ -115,10 +115,11 @@ def save_whole(path, job):
 def work(job):
     """job: model; graph (a .pdmodel or .onnx with its operations); shapes of
     free inputs; seed; cuts: lists of crossing tensors; halves: [head, tail].
-    Gives nodes, parting (of each cut) and wrong (of each half: null or text)."""
+    Gives nodes, reason (of each cut) and wrong (of each half: null or text)."""
     path = Path(job["model"])
     ops, constants = graphs.read(Path(job["graph"]))
-    found = {"nodes": len(ops), "parting": graphs.parting(ops, constants, job["cuts"])}
+    cuts = graphs.Cuts(ops, constants)
+    found = {"nodes": len(ops), "reason": [cuts.reason(names) for names in job["cuts"]]}
     inputs, wants = whole_answers(path, job)
     wrongs = [None] * len(job["halves"])
     tolerance = job["tolerance"]  # over 1e-5: of halves, which are rounded

@@ -1,5 +1,8 @@
-"""Which cuts part a convolution from its normalisation or activation: engines
-join those, and a cut between them makes them compute in another order.
+"""Why a cut may make an engine compute in another order, so that last bits
+differ: it parts a convolution from its normalisation or activation, which are
+joined in the whole; or from the addition of a residual, which is too; or a sum
+over a map stands right behind it, which goes in the order of the map's layout
+in memory (channels last inside of a network, first in what crosses).
 
 Read here by the formats' own libraries, so that it does not depend on Kerf.
 """
@@ -21,6 +24,14 @@ JOINED = {
     "Mish", "Softplus", "Clip", "Selu", "Erf",
     "elementwise_add", "elementwise_sub", "elementwise_mul", "elementwise_div",
     "Add", "Sub", "Mul", "Div", "Min", "Max",
+}  # fmt: skip
+ADDITIONS = {"elementwise_add", "Add", "Sum", "sum"}
+MULTIPLIED = CONVOLUTIONS | {"matmul", "matmul_v2", "mul", "MatMul", "Gemm"}
+# What sums over more than one place of a map.
+SUMS = {
+    "pool2d", "reduce_mean", "reduce_sum", "mean", "layer_norm", "instance_norm", "group_norm",
+    "softmax", "AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "ReduceL2",
+    "LayerNormalization", "InstanceNormalization", "Softmax", "LogSoftmax", "LpNormalization",
 }  # fmt: skip
 
 
@@ -110,26 +121,53 @@ def heads(ops, crossing):
     return found
 
 
-def parting(ops, constants, cuts):
-    """For each list of crossing tensors whether that cut parts a convolution
-    from what belongs to it; of a name that is written more than once, every
-    one that might be meant."""
-    of = joined(ops, constants)
-    readers, versions = {}, {}
-    for i, op in enumerate(ops):
-        for name in op.reads:
-            readers.setdefault(name, []).append(i)
-        for name in op.gives:
-            versions.setdefault(name.split("@")[0], []).append(name)
-    found = []
-    for names in cuts:
-        crossing = [v for name in names for v in versions.get(name, [name])]
-        head = heads(ops, crossing)
+class Cuts:
+    """What a graph says about cuts of it; one is a list of the names that cross.
+    Of a name that is written more than once, every one might be meant."""
+
+    def __init__(self, ops, constants):
+        self.ops, self.joined = ops, joined(ops, constants)
+        self.readers, self.versions = {}, {}
+        for i, op in enumerate(ops):
+            for name in op.reads:
+                self.readers.setdefault(name, []).append(i)
+            for name in op.gives:
+                self.versions.setdefault(name.split("@")[0], []).append(name)
+
+    def crossing(self, names):
+        return [v for name in names for v in self.versions.get(name, [name])]
+
+    def parts(self, names):
+        """Whether it parts a convolution from what belongs to it."""
+        crossing, of = self.crossing(names), self.joined
+        head = heads(self.ops, crossing)
         behind = [
-            (name, ops[i])
+            (name, self.ops[i])
             for name in crossing
-            for i in readers.get(name, [])
+            for i in self.readers.get(name, [])
             if i not in head and name in of
         ]
-        found.append(any(of.get(g) == of[name] for name, op in behind for g in op.gives))
-    return found
+        return any(of.get(g) == of[name] for name, op in behind for g in op.gives)
+
+    def behind(self, names):
+        """Kinds of the operations between it and the next products."""
+        crossing = self.crossing(names)
+        head, found, kinds = heads(self.ops, crossing), set(), set()
+        while crossing:
+            for i in self.readers.get(crossing.pop(), []):
+                if i in head or i in found:
+                    continue
+                found.add(i)
+                kinds.add(self.ops[i].kind)
+                if self.ops[i].kind not in MULTIPLIED:
+                    crossing += self.ops[i].gives
+        return kinds
+
+    def reason(self, names):
+        """Why last bits may differ: "parting", "sum", "residual" or ""."""
+        if self.parts(names):
+            return "parting"
+        kinds = self.behind(names)
+        if kinds & SUMS:
+            return "sum"
+        return "residual" if kinds & ADDITIONS else ""

@@ -399,3 +399,51 @@ class Gate(nn.Layer):
         a = paddle.stack([a, b], axis=2).flatten(1, 2) + paddle.full([1], 0.25)
         x = self.drop(F.swish(a).mean([2, 3]))
         return self.out(x)
+
+
+class Efficient(nn.Layer):
+    """Inverted bottlenecks with swish and squeeze-and-excitation by reshapes; a
+    grouped convolution whose channels are shuffled."""
+
+    def __init__(self, c=8):
+        super().__init__()
+        self.stem = ConvNorm(3, c, stride=2, act=nn.Swish)
+        self.wide = ConvNorm(c, 4 * c, 1, act=nn.Silu)
+        self.deep = ConvNorm(4 * c, 4 * c, groups=4 * c, act=nn.Hardswish)
+        self.squeeze, self.excite = nn.Linear(4 * c, c), nn.Linear(c, 4 * c)
+        self.narrow = ConvNorm(4 * c, c, 1, groups=2, act=nn.Identity)
+        self.out = nn.Linear(c, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.deep(self.wide(x))
+        at = F.sigmoid(self.excite(F.silu(self.squeeze(y.mean([2, 3])))))
+        y = self.narrow(y * at.reshape([-1, at.shape[1], 1, 1]))
+        size = paddle.shape(y)
+        n, c, h, w = (size[i] for i in range(4))
+        y = y.reshape([n, 2, c // 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
+        return self.out((x + y).mean([2, 3]))
+
+
+class Mask(nn.Layer):
+    """A U-Net that resizes to the size of its skips, padding on the way; a map of
+    classes comes out."""
+
+    def __init__(self, c=8):
+        super().__init__()
+        self.one, self.two = ConvNorm(3, c, stride=2), ConvNorm(c, 2 * c, stride=2)
+        self.deep = ConvNorm(2 * c, 2 * c, stride=2, act=nn.LeakyReLU)
+        self.join = nn.LayerList([ConvNorm(4 * c, c), ConvNorm(2 * c, c)])
+        self.pad, self.out = nn.Pad2D([1, 1, 1, 1], mode="reflect"), nn.Conv2D(c, 4, 3)
+
+    def forward(self, x):
+        one = self.one(x)
+        two = self.two(one)
+        y = self.deep(two)
+        for skip, join in zip((two, one), self.join):
+            size = paddle.shape(skip)[2:]
+            y = F.interpolate(y, size, mode="bilinear", align_corners=False)
+            y = join(paddle.concat([y, skip], 1))
+        y = self.out(self.pad(y))
+        y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=True)
+        return F.softmax(y, axis=1)

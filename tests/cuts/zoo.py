@@ -6,12 +6,13 @@ architectures with random weights, and small ones that are hard to cut.
 
 A model is made in each of its forms: `paddle` (.pdmodel, as Paddle 2 writes
 it), `json` (Paddle 3's), `onnx` (what paddle2onnx makes of it, or put together
-in onnx_nets.py). What is there already is made again only when these sources
-change.
+in onnx_nets.py and onnx_more.py). What is there already is made again only when
+these sources change.
 """
 
 import fcntl
 import hashlib
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -23,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 ROOT = REPO / "build" / "zoo"
 SUFFIX = {"paddle": ".pdmodel", "json": ".json", "onnx": ".onnx"}
+FORMS = tuple(SUFFIX)
 SEED = 5
 
 
@@ -34,11 +36,11 @@ class Model:
     kind: str
     args: dict = field(default_factory=dict)
     inputs: dict = field(default_factory=dict)  # name -> shape; None: free
-    forms: tuple = ("paddle", "json", "onnx")
+    forms: tuple = FORMS
     settle: int = 0  # images to take the normalisations' statistics from
     quick: bool = False
     refused: str = ""  # Kerf does not cut it, and says this ...
-    refused_as: tuple = ("paddle", "json", "onnx")  # ... in these forms
+    refused_as: tuple = FORMS  # ... in these forms
     tolerance: float = 1e-5  # of an output's range: halves and integers round more
 
     def path(self, form, root=ROOT):
@@ -50,25 +52,28 @@ def image(size, batch=None, channels=3):
 
 
 def vision(name, size, kind=None, quick=False, settle=2, **args):
-    """One of paddle.vision.models."""
+    """One of paddle.vision.models; Paddle 3's form of the small ones alone, since
+    it becomes the same program as `paddle`."""
     return Model(
-        name, f"vision.{kind or name}", args, {"x": image(size)}, settle=settle, quick=quick
-    )
+        name, f"vision.{kind or name}", args, {"x": image(size)},
+        forms=FORMS if quick else ("paddle", "onnx"), settle=settle, quick=quick,
+    )  # fmt: skip
 
 
-def small(name, kind, inputs, forms=("paddle", "json", "onnx"), settle=4, **more):
+def small(name, kind, inputs, forms=FORMS, settle=4, **more):
     more.setdefault("args", {})
     return Model(name, kind, inputs=inputs, forms=forms, settle=settle, quick=True, **more)
 
 
 def yolo(name, size, quick=False, **args):
     inputs = {"im_shape": (1, 2), "image": image(size, 1), "scale_factor": (1, 2)}
-    return Model(name, "nets.yolo", {"size": size, **args}, inputs, quick=quick)
+    forms = FORMS if quick else ("paddle", "onnx")
+    return Model(name, "nets.yolo", {"size": size, **args}, inputs, forms, quick=quick)
 
 
-def by_hand(name, **more):
-    """A function of onnx_nets.py; its inputs stand in the file."""
-    return Model(f"onnx_{name}", f"onnx.{name}", forms=("onnx",), quick=True, **more)
+def by_hand(name, module="onnx_nets", **more):
+    """A function of that module; its inputs stand in the file."""
+    return Model(f"onnx_{name}", f"{module}.{name}", forms=("onnx",), quick=True, **more)
 
 
 OLD = ("paddle",)
@@ -76,6 +81,7 @@ BY_HAND = (
     "torch_resnet torch_yolo torch_view attention keras early branch loop old external tied "
     "boxes lstm lists"
 )
+MORE_BY_HAND = "inception shuffle efficient mask gru seven eleven modern nested made f16"
 MODELS = [
     vision("resnet18", 224),
     vision("resnet50", 224),
@@ -101,25 +107,21 @@ MODELS = [
         "nets.Several",
         {"colour": image(16), "depth": image(16, channels=1), "weight": (None, 4)},
     ),
-    small(
-        "shapes",
-        "nets.Shapes",
-        {"x": image(16)},
-        refused="OpenVINO cannot read the model: Fail to convert slice",
-        refused_as=("json",),
-    ),
+    small("shapes", "nets.Shapes", {"x": image(16)}),
     small(
         "transformer",
         "nets.Transformer",
         {"x": image(32)},
         settle=0,
-        refused=": ",  # the engine lacks unbind, or cannot convert unstack
-        refused_as=("paddle", "json"),
+        refused="the engine lacks the op unbind",
+        refused_as=("paddle",),
     ),
     small("unet", "nets.UNet", {"x": image(32)}),
     small("reader", "nets.Reader", {"x": (None, 3, 32, 48)}),
     small("words", "nets.Words", {"ids:int64": (None, 7)}, settle=0),
     small("gate", "nets.Gate", {"x": image(16)}),
+    small("efficient", "nets.Efficient", {"x": image(32)}),
+    small("mask", "nets.Mask", {"x": image(32, 1)}),
     small("in_place", "programs.in_place", {"x": image(8, 1)}, OLD, settle=0),
     small("loop", "programs.loop", {"x": (1, 6)}, OLD, settle=0),
     small(
@@ -131,6 +133,9 @@ MODELS = [
         refused="OpenVINO cannot read the model: [condtionalblock_if]",
     ),
     *map(by_hand, BY_HAND.split()),
+    *(by_hand(name, "onnx_more") for name in MORE_BY_HAND.split()),
+    by_hand("ports", "onnx_more"),
+    by_hand("scan", "onnx_more", refused="Conversion is failed for: Scan"),
     by_hand("function", refused="the engine lacks the op"),
     by_hand("quantised", tolerance=1e-3),
     by_hand("half", tolerance=1e-3),
@@ -141,7 +146,7 @@ def lacks(model, form):
     """The first package that making it needs and that is not there, or None:
     there is no Paddle for aarch64."""
     need = ["onnx"] if form == "onnx" else []
-    if not model.kind.startswith("onnx."):
+    if not model.kind.startswith("onnx_"):
         need += ["paddle", "paddle2onnx"] if form == "onnx" else ["paddle"]
     return next((name for name in need if not importlib.util.find_spec(name)), None)
 
@@ -195,10 +200,8 @@ def make(form, root, names):
         for old in path.parent.iterdir():
             old.unlink()
         family, kind = model.kind.split(".")
-        if family == "onnx":
-            import onnx_nets
-
-            getattr(onnx_nets, kind)(path)
+        if family.startswith("onnx_"):
+            getattr(importlib.import_module(family), kind)(path)
         else:
             make_with_paddle(model, family, kind, form, path)
 

@@ -9,11 +9,12 @@ import zoo
 SAMPLE = """
 shared.paddle early.paddle several.paddle shapes.paddle in_place.paddle loop.paddle
 branches.paddle words.paddle gate.paddle unet.paddle reader.paddle ssd.paddle
-gate.json shared.json several.json
+efficient.paddle gate.json shared.json several.json shapes.json transformer.json
 early.onnx shapes.onnx onnx_torch_resnet.onnx onnx_torch_view.onnx onnx_keras.onnx
 onnx_early.onnx onnx_branch.onnx onnx_loop.onnx onnx_old.onnx onnx_external.onnx
 onnx_tied.onnx onnx_quantised.onnx onnx_boxes.onnx onnx_lstm.onnx onnx_half.onnx
-onnx_lists.onnx onnx_function.onnx
+onnx_lists.onnx onnx_function.onnx onnx_shuffle.onnx onnx_seven.onnx onnx_modern.onnx
+onnx_nested.onnx onnx_ports.onnx onnx_made.onnx onnx_f16.onnx
 """.split()
 BY_NAME = {model.name: model for model in zoo.MODELS}
 
@@ -42,6 +43,15 @@ def test_every_cut__is_proved(kerf, models, one):
         assert row.proved == row.cuts > 1 and row.oracle == row.oracle_tried > 0
 
 
+def test_free_sizes__are_asked_for(run, models):
+    if "onnx_shuffle.onnx" not in models:
+        pytest.skip("onnx is not installed")
+    done = run("cut", models["onnx_shuffle.onnx"], "--prove")
+    assert done.status == 1
+    assert "error: no proof: sizes are not known: input x has free dims" in done.err
+    assert "give --size HxW" in done.err
+
+
 def test_sample__real_models(kerf, shared):
     """FastestDet: two branches to follow, and boxes."""
     path = shared / "models" / "resnet20_cifar10" / "inference.pdmodel"
@@ -50,7 +60,7 @@ def test_sample__real_models(kerf, shared):
     assert row.proved == row.cuts > 60 and row.bit_equal > row.cuts / 2
 
 
-def test_parting__tells_a_convolution_from_what_is_joined_with_it():
+def test_reason__tells_a_convolution_from_what_is_joined_with_it():
     ops = [
         graphs.Op("Conv", ["x", "w"], ["c"]),
         graphs.Op("BatchNormalization", ["c", "s"], ["n"]),
@@ -59,5 +69,19 @@ def test_parting__tells_a_convolution_from_what_is_joined_with_it():
         graphs.Op("Add", ["silu", "x"], ["sum"]),
         graphs.Op("Relu", ["sum"], ["y"]),
     ]
-    cuts = [["c", "x"], ["n", "x"], ["n", "g", "x"], ["silu", "x"], ["sum"], ["x"]]
-    assert graphs.parting(ops, {"w", "s"}, cuts) == [True, True, True, False, False, False]
+    cuts = graphs.Cuts(ops, {"w", "s"})
+    found = [cuts.reason(c) for c in (["c", "x"], ["n", "x"], ["n", "g", "x"], ["silu", "x"])]
+    assert found == ["parting", "parting", "parting", "residual"]
+    assert cuts.reason(["x"]) == "residual" and cuts.reason(["sum"]) == ""
+
+
+def test_sums__are_looked_for_up_to_the_next_product():
+    ops = [
+        graphs.Op("Relu", ["x"], ["r"]),
+        graphs.Op("Reshape", ["r"], ["s"]),
+        graphs.Op("ReduceMean", ["s"], ["m"]),
+        graphs.Op("Gemm", ["m", "w"], ["y"]),
+        graphs.Op("Softmax", ["y"], ["p"]),
+    ]
+    cuts = graphs.Cuts(ops, {"w"})
+    assert [cuts.reason([name]) for name in "xrsmy"] == ["sum", "sum", "sum", "", "sum"]
