@@ -165,8 +165,8 @@ def ask_oracle(subject, made, halves, graph, folder, seed):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def look(kerf, subject, count, seed):
-    """One row."""
+def look(kerf, subject, count, seed, ask=ask_oracle):
+    """One row; ask: who is asked about the halves, as ask_oracle()."""
     row = Row(subject.name, subject.format)
     start = time.monotonic()
     try:
@@ -179,7 +179,7 @@ def look(kerf, subject, count, seed):
             graph = subject.path
             if subject.format == "json":  # the head of the last cut is nearly all
                 graph = write_halves(kerf, subject, made[-1:], folder / "last")[0][0]
-            said = ask_oracle(subject, made, halves, graph, folder, seed)
+            said = ask(subject, made, halves, graph, folder, seed)
         row.nodes = said["nodes"]
         row.oracle_tried = len(chosen)
         for one, wrong in zip(chosen, said["wrong"]):

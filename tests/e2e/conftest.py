@@ -27,6 +27,7 @@ import threading
 import time
 from pathlib import Path
 
+import kept
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
@@ -281,6 +282,11 @@ def checker_env():
 @pytest.fixture(scope="session")
 def base_env():
     return checker_env()
+
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):  # all workers have ended
+        kept.tidy()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -53,13 +53,13 @@ def send(sock, data, cuts=()):
 
 
 def read_exactly(sock, count):
-    data = b""
+    data = bytearray()
     while len(data) < count:
         piece = sock.recv(min(count - len(data), 1 << 16))
         if not piece:
             raise EOFError(f"{len(data)} of {count} bytes, then the end")
         data += piece
-    return data
+    return bytes(data)
 
 
 def read_header(sock):

@@ -1,7 +1,9 @@
 """What paddlepaddle and onnxruntime say that a model answers."""
 
 import os
+from pathlib import Path
 
+import kept
 import numpy as np
 import pytest
 
@@ -70,21 +72,27 @@ class OnnxNet:
         return self.session.run(None, fed)
 
 
-def answers(net, inputs):
+def answers(open_net, graph, inputs):
     """Outputs for a list of {input name: array}."""
-    names = [name for name, _, _ in net.inputs]
-    assert all(sorted(one) == sorted(names) for one in inputs)
-    return [net.run([one[name] for name in names]) for one in inputs]
+
+    def run():
+        net = open_net(graph)
+        names = [name for name, _, _ in net.inputs]
+        assert all(sorted(one) == sorted(names) for one in inputs)
+        return [net.run([one[name] for name in names]) for one in inputs]
+
+    name = kept.key(Path(__file__), open_net.__name__, graph.name, graph.parent, inputs)
+    return kept.ask(name, run)
 
 
 def paddle_answers(graph, inputs):
     """Outputs of a .pdmodel for a list of {input name: array}."""
-    return answers(PaddleNet(graph), inputs)
+    return answers(PaddleNet, graph, inputs)
 
 
 def onnx_answers(graph, inputs):
     """Outputs of a .onnx for a list of {input name: array}."""
-    return answers(OnnxNet(graph), inputs)
+    return answers(OnnxNet, graph, inputs)
 
 
 def prepare(pixels, scale, mean, std):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kept
 import numpy as np
 import pytest
 from nets import error_lines, only
@@ -25,18 +26,22 @@ RULES = "--resize stretch --colour rgb --scale 1/255 --mean 0 --std 1".split()
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
+def exported():
     """A folder with what Paddle exports of every network."""
     if importlib.util.find_spec("paddle") is None:  # an import would settle its mode
         pytest.skip("no paddlepaddle for this machine")
-    folder = tmp_path_factory.mktemp("pir")
     names = [*VISION, *DETECTORS, *BLOCKS, "branches"]
     script = Path(__file__).with_name("pir_nets.py")
-    made = subprocess.run(
-        [sys.executable, script, folder, *names], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert made.returncode == 0, made.stdout.decode()[-4000:]
-    return folder
+
+    def make(folder):
+        made = subprocess.run(
+            [sys.executable, script, folder, *names],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert made.returncode == 0, made.stdout.decode()[-4000:]
+
+    return kept.folder("pir-" + kept.key(script, names), make)
 
 
 def arrays(folder, pattern):
