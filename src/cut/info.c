@@ -1,5 +1,6 @@
 #include "cut/info.h"
 
+#include "cut/halves.h"
 #include "graph/wire.h"
 
 #include <stdio.h>
@@ -139,21 +140,54 @@ is_named(const char *words, const char *op)
     return false;
 }
 
+/* Ports of what the engine reads are not looked at. */
 static kerf_err
-ask_engine(kerf_cut_info *info, const kerf_cut_model *m, kerf_engine *engine)
+inspect(kerf_engine *engine, const kerf_model_bytes *bytes, kerf_detail *why)
 {
-    kerf_model_bytes bytes = kerf_cut_bytes(m);
     kerf_port *port = calloc((size_t)2 * KERF_PORTS_MAX, sizeof *port);
     size_t in = 0;
     size_t out = 0;
-    const char *lacks;
     kerf_err err;
 
     if (port == NULL)
         return KERF_ENOMEM;
-    err = kerf_engine_inspect(engine, &bytes, port, &in, port + KERF_PORTS_MAX,
-                              &out, &info->engine_why);
+    err = kerf_engine_inspect(engine, bytes, port, &in, port + KERF_PORTS_MAX,
+                              &out, why);
     free(port);
+    return err;
+}
+
+/* Large weights take memory, and do not matter to what it can read. */
+static bool
+reads_hollow(const kerf_cut_model *m, kerf_engine *engine)
+{
+    kerf_halves h = {0}; /* only one: the whole */
+    kerf_half *whole = &h.half[0];
+    kerf_part part = {0};
+    kerf_err err = kerf_part_whole(m->graph, &part);
+
+    part.is_hollow = true;
+    if (err == KERF_OK)
+        err = kerf_graph_write(m->graph, &part, &whole->graph, &whole->weights,
+                               NULL);
+    if (err == KERF_OK)
+        err = kerf_half_gather(whole, m->file.format, NULL);
+    if (err == KERF_OK)
+        err = inspect(engine, &whole->bytes, NULL);
+    kerf_part_fini(&part);
+    kerf_halves_fini(&h);
+    return err == KERF_OK;
+}
+
+static void
+ask_engine(kerf_cut_info *info, const kerf_cut_model *m, kerf_engine *engine)
+{
+    kerf_model_bytes bytes = kerf_cut_bytes(m);
+    const char *lacks;
+    kerf_err err = KERF_OK;
+
+    if (!reads_hollow(m, engine))
+        err = inspect(engine, &bytes, &info->engine_why);
     (void)snprintf(info->engine, sizeof info->engine, "%s",
                    kerf_engine_version(engine));
     info->engine_reads = err == KERF_OK;
@@ -166,7 +200,6 @@ ask_engine(kerf_cut_info *info, const kerf_cut_model *m, kerf_engine *engine)
         op->is_lacking = !kerf_engine_has_op(engine, m->file.format, op->op) ||
                          (lacks != NULL && is_named(lacks, op->op));
     }
-    return KERF_OK;
 }
 
 kerf_err
@@ -180,7 +213,9 @@ kerf_cut_info_make(kerf_cut_info *info, const kerf_cut_model *m,
         read_onnx(info, m);
     count_params(info, m->graph);
     err = count_ops(info, m->graph);
-    return err == KERF_OK ? ask_engine(info, m, engine) : err;
+    if (err == KERF_OK)
+        ask_engine(info, m, engine);
+    return err;
 }
 
 void
