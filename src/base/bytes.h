@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef struct kerf_rd {
     const uint8_t *at;
@@ -47,6 +48,25 @@ void kerf_wr_str(kerf_wr *w, const char *text); /* u16 length, then bytes */
 #define KERF_VARINT_MOST 10          /* bytes */
 uint64_t kerf_rd_varint(kerf_rd *r); /* bad when longer than that */
 void kerf_wr_varint(kerf_wr *w, uint64_t v);
+
+/* A float as the 32 bits that it is made of, and back. */
+static inline uint32_t
+kerf_float_bits(float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static inline float
+kerf_float_of(uint32_t bits)
+{
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
 
 /* a * b, or false when it does not fit into a size_t. */
 bool kerf_size_mul(size_t a, size_t b, size_t *out);

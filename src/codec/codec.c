@@ -228,24 +228,6 @@ put_split(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_split_form form,
     return true;
 }
 
-static float
-float_of(uint32_t bits)
-{
-    float x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static uint32_t
-bits_of_float(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 /* Where the steps of one group begin and how long they are. False: they have no
  * such steps. */
 static bool
@@ -291,7 +273,7 @@ put_scales(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
         uint8_t *number = c->number + g * each;
         float step = c->step[g];
 
-        kerf_wr_u16(w, (uint16_t)(bits_of_float(step) >> 16));
+        kerf_wr_u16(w, (uint16_t)(kerf_float_bits(step) >> 16));
         if (step > 0)
             kerf_steps_from(number, x + g * each, each, -(float)s.zero * step,
                             step, s.most);
@@ -326,8 +308,8 @@ put_steps(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
     kerf_wr_u32(w, shape.max);
     kerf_wr_u32(w, (uint32_t)groups);
     if (groups == 1) {
-        kerf_wr_u32(w, bits_of_float(low));
-        kerf_wr_u32(w, bits_of_float(step));
+        kerf_wr_u32(w, kerf_float_bits(low));
+        kerf_wr_u32(w, kerf_float_bits(step));
         kerf_steps_from(c->number, x, count, low, step, shape.max);
     }
     for (size_t g = 0; groups > 1 && g < groups; g++) {
@@ -336,8 +318,8 @@ put_steps(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
         if (!choose_steps(&span, shape.max, &low, &step))
             return false;
         step = kerf_step_short(step);
-        kerf_wr_u32(w, bits_of_float(low));
-        kerf_wr_u16(w, (uint16_t)(bits_of_float(step) >> 16));
+        kerf_wr_u32(w, kerf_float_bits(low));
+        kerf_wr_u16(w, (uint16_t)(kerf_float_bits(step) >> 16));
         kerf_steps_from(c->number + g * each, x + g * each, each, low, step,
                         shape.max);
     }
@@ -357,7 +339,7 @@ put_content(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
         span = kerf_span_of(t->data, count);
     if (span.least == span.greatest) {
         head[1] = CONTENT_ONE;
-        kerf_wr_u32(w, bits_of_float(kerf_span_float(span.least)));
+        kerf_wr_u32(w, kerf_float_bits(kerf_span_float(span.least)));
         return true;
     }
     /* What would become infinite, or has no steps, is kept whole. */
@@ -447,10 +429,10 @@ get_steps(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
     if (number == NULL)
         return false;
     for (size_t g = 0; g < groups; g++) {
-        float low = float_of(kerf_rd_u32(&table));
+        float low = kerf_float_of(kerf_rd_u32(&table));
         float step =
-            float_of(groups == 1 ? kerf_rd_u32(&table)
-                                 : (uint32_t)kerf_rd_u16(&table) << 16);
+            kerf_float_of(groups == 1 ? kerf_rd_u32(&table)
+                                      : (uint32_t)kerf_rd_u16(&table) << 16);
 
         kerf_steps_to(x + g * each, number + g * each, each, low, step);
     }
@@ -480,7 +462,7 @@ get_scales(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
     if (number == NULL)
         return false;
     for (size_t g = 0; g < groups; g++) {
-        float step = float_of((uint32_t)kerf_rd_u16(&table) << 16);
+        float step = kerf_float_of((uint32_t)kerf_rd_u16(&table) << 16);
 
         kerf_steps_to(x + g * each, number + g * each, each,
                       -(float)zero * step, step);
@@ -491,7 +473,7 @@ get_scales(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
 static bool
 get_one(kerf_rd *r, kerf_tensor *t, size_t count)
 {
-    float one = float_of(kerf_rd_u32(r));
+    float one = kerf_float_of(kerf_rd_u32(r));
     float *x = t->data;
 
     if (r->bad || r->left != 0)

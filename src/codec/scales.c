@@ -1,5 +1,7 @@
 #include "codec/scales.h"
 
+#include "base/bytes.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -8,12 +10,7 @@
 float
 kerf_step_short(float x)
 {
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0xffff) & 0xffff0000u;
-    memcpy(&x, &bits, sizeof x);
-    return x;
+    return kerf_float_of((kerf_float_bits(x) + 0xffff) & 0xffff0000u);
 }
 
 /* With 0. */

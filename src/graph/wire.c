@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VARINT_MAX 10 /* bytes */
-
 bool
 kerf_wire_next(kerf_rd *r, kerf_wire_field *f)
 {
@@ -63,25 +61,15 @@ kerf_wire_has(const void *data, size_t len, uint32_t number)
     return has && !r.bad;
 }
 
-static size_t
-write_varint(uint8_t out[VARINT_MAX], uint64_t value)
-{
-    size_t n = 0;
-
-    for (; value > 0x7F; value >>= 7)
-        out[n++] = (uint8_t)(value | 0x80);
-    out[n++] = (uint8_t)value;
-    return n;
-}
-
 static void
 put_two(kerf_rope *rope, uint64_t tag, uint64_t value)
 {
-    uint8_t bytes[2 * VARINT_MAX];
-    size_t n = write_varint(bytes, tag);
+    uint8_t bytes[2 * KERF_VARINT_MOST];
+    kerf_wr w = {.at = bytes, .left = sizeof bytes};
 
-    n += write_varint(bytes + n, value);
-    kerf_rope_copy(rope, bytes, n);
+    kerf_wr_varint(&w, tag);
+    kerf_wr_varint(&w, value);
+    kerf_rope_copy(rope, bytes, sizeof bytes - w.left);
 }
 
 void
@@ -93,14 +81,12 @@ kerf_wire_put_int(kerf_rope *rope, uint32_t number, uint64_t value)
 void
 kerf_wire_put_float(kerf_rope *rope, uint32_t number, float value)
 {
-    uint8_t bytes[VARINT_MAX + sizeof value];
-    size_t n = write_varint(bytes, (uint64_t)number << 3 | 5);
-    kerf_wr w = {.at = bytes + n, .left = sizeof value};
-    uint32_t bits;
+    uint8_t bytes[KERF_VARINT_MOST + sizeof value];
+    kerf_wr w = {.at = bytes, .left = sizeof bytes};
 
-    memcpy(&bits, &value, sizeof bits);
-    kerf_wr_u32(&w, bits);
-    kerf_rope_copy(rope, bytes, n + sizeof value);
+    kerf_wr_varint(&w, (uint64_t)number << 3 | 5);
+    kerf_wr_u32(&w, kerf_float_bits(value));
+    kerf_rope_copy(rope, bytes, sizeof bytes - w.left);
 }
 
 void

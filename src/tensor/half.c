@@ -1,24 +1,6 @@
 #include "tensor/half.h"
 
-#include <string.h>
-
-static float
-from_bits(uint32_t bits)
-{
-    float f;
-
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static uint32_t
-to_bits(float f)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &f, sizeof bits);
-    return bits;
-}
+#include "base/bytes.h"
 
 float
 kerf_f16_to_f32(uint16_t h)
@@ -29,9 +11,9 @@ kerf_f16_to_f32(uint16_t h)
     float f;
 
     if (exponent == 31)
-        return from_bits(sign | 0x7F800000u | mantissa << 13);
+        return kerf_float_of(sign | 0x7F800000u | mantissa << 13);
     if (exponent != 0)
-        return from_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+        return kerf_float_of(sign | (exponent + 112) << 23 | mantissa << 13);
     f = (float)mantissa * 0x1p-24f; /* zero and denormals */
     return sign ? -f : f;
 }
@@ -39,7 +21,7 @@ kerf_f16_to_f32(uint16_t h)
 uint16_t
 kerf_f32_to_f16(float f)
 {
-    uint32_t bits = to_bits(f);
+    uint32_t bits = kerf_float_bits(f);
     uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
     uint32_t mag = bits & 0x7FFFFFFFu;
     uint32_t h;
@@ -49,9 +31,10 @@ kerf_f32_to_f16(float f)
     if (mag >= 0x477FF000u) /* rounds to infinity */
         return sign | 0x7C00u;
     if (mag < 0x38800000u) { /* denormal: adding 0.5 rounds at 2^-24 */
-        float shifted = from_bits(mag) + 0.5f;
+        float shifted = kerf_float_of(mag) + 0.5f;
 
-        return sign | (uint16_t)(to_bits(shifted) - to_bits(0.5f));
+        return sign |
+               (uint16_t)(kerf_float_bits(shifted) - kerf_float_bits(0.5f));
     }
     h = mag + 0xFFFu + (mag >> 13 & 1u);
     return sign | (uint16_t)((h - 0x38000000u) >> 13);
@@ -60,13 +43,13 @@ kerf_f32_to_f16(float f)
 float
 kerf_bf16_to_f32(uint16_t h)
 {
-    return from_bits((uint32_t)h << 16);
+    return kerf_float_of((uint32_t)h << 16);
 }
 
 uint16_t
 kerf_f32_to_bf16(float f)
 {
-    uint32_t bits = to_bits(f);
+    uint32_t bits = kerf_float_bits(f);
 
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
         return (uint16_t)(bits >> 16 | 0x40u);
