@@ -59,30 +59,22 @@ kerf_paddle_join(const kerf_graph *head, const kerf_graph *tail,
                  kerf_rope *graph, kerf_rope *weights, kerf_detail *why)
 {
     kerf_pd_join j = {.head = head, .tail = tail, .why = why};
-    kerf_rope blocks = {0}, main = {0}, program = {0}, params = {0};
+    const kerf_pd_plan *const plans[] = {&j.h, &j.t};
+    kerf_rope main = {0}, params = {0};
     kerf_part parts[2] = {0};
     kerf_err err = make_join(&j, parts);
 
-    if (err != KERF_OK)
-        goto out;
-    err = put_main(&j, &main);
-    kerf_wire_put_rope(&blocks, KERF_PD_PROGRAM_BLOCKS, &main);
-    if (err == KERF_OK)
-        err = kerf_pd_put_inner(&blocks, &j.h);
-    if (err == KERF_OK)
-        err = kerf_pd_put_inner(&blocks, &j.t);
-    kerf_pd_put_program(&program, j.h.p, &blocks);
-    if (err == KERF_OK)
-        err = put_weights(&j, &params);
-    if (err != KERF_OK)
-        err =
-            kerf_fail(why, err, "joining the programs: %s", kerf_err_text(err));
-    else
-        err = kerf_pd_hand_over(&program, &params, graph, weights, why);
-out:
+    if (err == KERF_OK) {
+        err = put_main(&j, &main);
+        if (err == KERF_OK)
+            err = put_weights(&j, &params);
+        if (err == KERF_OK)
+            err = kerf_pd_finish(plans, 2, &main, &params, graph, weights, why);
+        else
+            err = kerf_fail(why, err, "joining the programs: %s",
+                            kerf_err_text(err));
+    }
     kerf_rope_fini(&main);
-    kerf_rope_fini(&blocks);
-    kerf_rope_fini(&program);
     kerf_rope_fini(&params);
     kerf_pd_plan_fini(&j.h);
     kerf_pd_plan_fini(&j.t);

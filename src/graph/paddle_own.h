@@ -151,19 +151,16 @@ KERF_NODISCARD kerf_err kerf_pd_plan_make(kerf_pd_plan *plan,
                                           kerf_detail *why);
 void kerf_pd_plan_fini(kerf_pd_plan *plan);
 
-/* Appends the kept blocks that ops run, as fields of a ProgramDesc: whole, with
- * plan->block as their numbers. Errors: those of kerf_pd_put_op(). */
-KERF_NODISCARD kerf_err kerf_pd_put_inner(kerf_rope *blocks,
-                                          const kerf_pd_plan *plan);
-/* A whole ProgramDesc: those blocks, which are moved, and what else p has:
- * version, op versions and what we do not know. */
-void kerf_pd_put_program(kerf_rope *out, const kerf_paddle *p,
-                         kerf_rope *blocks);
-/* Moves both to their places when all is well and no file is too big.
- * Errors: KERF_ENOMEM, KERF_ETOOBIG. */
-KERF_NODISCARD kerf_err kerf_pd_hand_over(kerf_rope *program, kerf_rope *params,
-                                          kerf_rope *graph, kerf_rope *weights,
-                                          kerf_detail *why);
+/*
+ * A program to graph and its .pdiparams to weights: main (the fields of block
+ * 0), the kept blocks that ops of the plans run, what else the first one's
+ * program has; params. Both are moved.
+ * Errors: KERF_ENOMEM, KERF_ETOOBIG (a file), those of kerf_pd_put_op().
+ */
+KERF_NODISCARD kerf_err kerf_pd_finish(const kerf_pd_plan *const *plan,
+                                       size_t count, kerf_rope *main,
+                                       kerf_rope *params, kerf_rope *graph,
+                                       kerf_rope *weights, kerf_detail *why);
 
 kerf_err kerf_paddle_write(const kerf_graph *g, const kerf_part *part,
                            kerf_rope *graph, kerf_rope *weights,

@@ -307,8 +307,9 @@ put_block(kerf_rope *out, const kerf_pd_plan *plan, uint32_t block)
     return err;
 }
 
-kerf_err
-kerf_pd_put_inner(kerf_rope *blocks, const kerf_pd_plan *plan)
+/* The kept blocks that ops run: whole, with plan->block as their numbers. */
+static kerf_err
+put_inner(kerf_rope *blocks, const kerf_pd_plan *plan)
 {
     kerf_err err = KERF_OK;
 
@@ -324,8 +325,10 @@ kerf_pd_put_inner(kerf_rope *blocks, const kerf_pd_plan *plan)
     return err;
 }
 
-void
-kerf_pd_put_program(kerf_rope *out, const kerf_paddle *p, kerf_rope *blocks)
+/* A whole ProgramDesc: those blocks, which are moved, and what else p has:
+ * version, op versions and what we do not know. */
+static void
+put_program(kerf_rope *out, const kerf_paddle *p, kerf_rope *blocks)
 {
     kerf_rd r = {.at = p->bytes, .left = p->len};
     kerf_wire_field f;
@@ -338,9 +341,10 @@ kerf_pd_put_program(kerf_rope *out, const kerf_paddle *p, kerf_rope *blocks)
     }
 }
 
-kerf_err
-kerf_pd_hand_over(kerf_rope *program, kerf_rope *params, kerf_rope *graph,
-                  kerf_rope *weights, kerf_detail *why)
+/* Moves both to their places when all is well and no file is too big. */
+static kerf_err
+hand_over(kerf_rope *program, kerf_rope *params, kerf_rope *graph,
+          kerf_rope *weights, kerf_detail *why)
 {
     if (program->bad || params->bad)
         return kerf_fail(why, KERF_ENOMEM, "out of memory");
@@ -354,6 +358,28 @@ kerf_pd_hand_over(kerf_rope *program, kerf_rope *params, kerf_rope *graph,
     if (graph->bad || weights->bad)
         return kerf_fail(why, KERF_ENOMEM, "out of memory");
     return KERF_OK;
+}
+
+kerf_err
+kerf_pd_finish(const kerf_pd_plan *const *plan, size_t count, kerf_rope *main,
+               kerf_rope *params, kerf_rope *graph, kerf_rope *weights,
+               kerf_detail *why)
+{
+    kerf_rope blocks = {0}, program = {0};
+    kerf_err err = KERF_OK;
+
+    kerf_wire_put_rope(&blocks, KERF_PD_PROGRAM_BLOCKS, main);
+    for (size_t i = 0; i < count && err == KERF_OK; i++)
+        err = put_inner(&blocks, plan[i]);
+    put_program(&program, plan[0]->p, &blocks);
+    if (err != KERF_OK)
+        err =
+            kerf_fail(why, err, "writing the program: %s", kerf_err_text(err));
+    else
+        err = hand_over(&program, params, graph, weights, why);
+    kerf_rope_fini(&blocks);
+    kerf_rope_fini(&program);
+    return err;
 }
 
 /* protobuf-c wants strings that it could change; it only reads them. */

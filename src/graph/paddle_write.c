@@ -15,27 +15,21 @@ kerf_err
 kerf_paddle_write(const kerf_graph *g, const kerf_part *part, kerf_rope *graph,
                   kerf_rope *weights, kerf_detail *why)
 {
-    kerf_rope blocks = {0}, main = {0}, program = {0}, params = {0};
+    kerf_rope main = {0}, params = {0};
     kerf_pd_plan plan;
+    const kerf_pd_plan *const plans[] = {&plan};
     kerf_err err = kerf_pd_plan_make(&plan, g, part, why);
 
-    if (err != KERF_OK)
-        goto out;
-    err = put_main(&plan, &main);
-    kerf_wire_put_rope(&blocks, KERF_PD_PROGRAM_BLOCKS, &main);
-    if (err == KERF_OK)
-        err = kerf_pd_put_inner(&blocks, &plan);
-    kerf_pd_put_program(&program, plan.p, &blocks);
-    put_weights(&plan, &params);
-    if (err != KERF_OK)
-        err =
-            kerf_fail(why, err, "writing the program: %s", kerf_err_text(err));
-    else
-        err = kerf_pd_hand_over(&program, &params, graph, weights, why);
-out:
+    if (err == KERF_OK) {
+        err = put_main(&plan, &main);
+        put_weights(&plan, &params);
+        if (err == KERF_OK)
+            err = kerf_pd_finish(plans, 1, &main, &params, graph, weights, why);
+        else
+            err = kerf_fail(why, err, "writing the program: %s",
+                            kerf_err_text(err));
+    }
     kerf_rope_fini(&main);
-    kerf_rope_fini(&blocks);
-    kerf_rope_fini(&program);
     kerf_rope_fini(&params);
     kerf_pd_plan_fini(&plan);
     return err;
