@@ -244,6 +244,25 @@ def digits():
     return REPO / "models" / "digits"
 
 
+@pytest.fixture
+def disk_of(tmp_path):
+    """disk_of("64k") -> a file system of that size, mounted for this test only."""
+    folder = tmp_path / "disk"
+
+    def mount(size):
+        if os.geteuid() != 0:
+            pytest.skip("mounting a small disk needs root")
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "kerf-test", folder]
+        if subprocess.run(words, capture_output=True, check=False).returncode != 0:
+            pytest.skip("this machine does not let root mount a tmpfs")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
 @pytest.fixture(scope="session")
 def shared():
     """Real models and photos, which are not part of the project."""

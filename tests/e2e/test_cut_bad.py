@@ -294,17 +294,8 @@ def test_out_that_is_a_file__one_line(cut, onnx_model, tmp_path, below):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 64 kB, mounted for this test only."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "kerf-test", folder]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine does not let root mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+def small_disk(disk_of):
+    return disk_of("64k")
 
 
 def test_full_disk__one_line_nothing_left_then_works(cut, refused, paddle, small_disk):

@@ -60,17 +60,8 @@ def test_store__file_size_limit__one_line_nothing_left_then_works(
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 2 MB, mounted for this test only."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "kerf-test", folder]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine does not let root mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+def small_disk(disk_of):
+    return disk_of("2m")
 
 
 def test_store__full_disk__one_line_nothing_left_then_works(cloud, edge_of, kerf_asan, small_disk):
