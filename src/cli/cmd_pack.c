@@ -237,6 +237,20 @@ run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
     return rc;
 }
 
+/* As kerf_opts_parse(); files are the words without a flag. */
+static int
+parse(pack_flags *f, kerf_command command, int argc, char **argv)
+{
+    int rc;
+
+    command.arg = f->path;
+    command.arg_least = 1;
+    command.arg_most = KERF_LIST_MAX;
+    command.arg_name = "FILE";
+    rc = kerf_opts_parse(&command, argc, argv);
+    return rc < 0 ? check(command.name, f) : rc;
+}
+
 int
 kerf_cmd_pack(int argc, char **argv)
 {
@@ -266,16 +280,10 @@ kerf_cmd_pack(int argc, char **argv)
                                   .usage = "FILE|DIR... [flags]",
                                   .about = pack_about,
                                   .opt = table,
-                                  .opt_count = sizeof table / sizeof *table,
-                                  .arg = f.path,
-                                  .arg_least = 1,
-                                  .arg_most = KERF_LIST_MAX,
-                                  .arg_name = "FILE"};
+                                  .opt_count = sizeof table / sizeof *table};
     kerf_pack_job job = {0};
-    int rc = kerf_opts_parse(&command, argc, argv);
+    int rc = parse(&f, command, argc, argv);
 
-    if (rc < 0)
-        rc = check("pack", &f);
     if (rc >= 0)
         return rc;
     if (f.out != NULL && f.count > 1)
@@ -319,16 +327,10 @@ kerf_cmd_unpack(int argc, char **argv)
                                   .usage = "FILE... [flags]",
                                   .about = unpack_about,
                                   .opt = table,
-                                  .opt_count = sizeof table / sizeof *table,
-                                  .arg = f.path,
-                                  .arg_least = 1,
-                                  .arg_most = KERF_LIST_MAX,
-                                  .arg_name = "FILE"};
+                                  .opt_count = sizeof table / sizeof *table};
     kerf_pack_job job = {.most = (uint64_t)16000000000};
-    int rc = kerf_opts_parse(&command, argc, argv);
+    int rc = parse(&f, command, argc, argv);
 
-    if (rc < 0)
-        rc = check("unpack", &f);
     if (rc >= 0)
         return rc;
     if (f.max_size != NULL && !read_size(f.max_size, &job.most))
