@@ -1,12 +1,11 @@
 /*
- * Every file is a rope: fields that protobuf's wire form has (framework.proto,
- * onnx.proto), and one buffer with a layer's weights, which is seen again and
- * again.
+ * Every file is a rope: fields of protobuf messages (for Paddle by the numbers
+ * of framework.proto), and one buffer with a layer's weights, which is seen
+ * again and again.
  */
 #include "bench/chain.h"
 
-#include "base/bytes.h"
-#include "base/rng.h"
+#include "bench/onnx_out.h"
 #include "cut/fresh.h"
 #include "graph/wire.h"
 
@@ -167,130 +166,45 @@ make_paddle(struct maker *m)
 
 /* ---- ONNX ------------------------------------------------------------- */
 
-enum { ONNX_F32 = 1, ONNX_IR = 8, ONNX_OPSET = 17 };
-
+/* A parameter: its data inside, or at the end of the other file. */
 static void
-put_node(kerf_rope *graph, const char *op, const char *a, const char *b,
-         const char *out)
+put_param(struct maker *m, kerf_onnx *g, char kind, int layer, const char *file)
 {
-    kerf_rope node = {0};
-
-    kerf_wire_put_text(&node, 1, a);
-    if (b != NULL)
-        kerf_wire_put_text(&node, 1, b);
-    kerf_wire_put_text(&node, 2, out);
-    kerf_wire_put_text(&node, 4, op);
-    kerf_wire_put_rope(graph, 1, &node);
-}
-
-static void
-put_place(kerf_rope *tensor, const char *key, const char *value)
-{
-    kerf_rope entry = {0};
-
-    kerf_wire_put_text(&entry, 1, key);
-    kerf_wire_put_text(&entry, 2, value);
-    kerf_wire_put_rope(tensor, 13, &entry);
-}
-
-/* An initializer: its data inside, or at the end of the other file. */
-static void
-put_tensor(struct maker *m, kerf_rope *graph, char kind, int layer,
-           const char *file)
-{
-    size_t bytes = data_bytes(m, kind);
-    kerf_rope tensor = {0};
+    const int64_t dims[2] = {(int64_t)m->width, (int64_t)m->width};
+    size_t rank = kind == 'b' ? 1 : 2;
     char name[NAME];
-    char text[32];
 
-    if (kind == 'w')
-        kerf_wire_put_int(&tensor, 1, m->width);
-    kerf_wire_put_int(&tensor, 1, m->width);
-    kerf_wire_put_int(&tensor, 2, ONNX_F32);
-    kerf_wire_put_text(&tensor, 8, name_of(name, kind, layer));
-    if (m->chain->is_outside) {
-        put_place(&tensor, "location", file);
-        (void)snprintf(text, sizeof text, "%zu", m->extra.len);
-        put_place(&tensor, "offset", text);
-        (void)snprintf(text, sizeof text, "%zu", bytes);
-        put_place(&tensor, "length", text);
-        kerf_wire_put_int(&tensor, 14, 1);
-        kerf_rope_view(&m->extra, m->data, bytes);
-    } else {
-        kerf_wire_put_head(&tensor, 9, bytes);
-        kerf_rope_view(&tensor, m->data, bytes);
+    (void)name_of(name, kind, layer);
+    if (!m->chain->is_outside) {
+        kerf_onnx_param(g, name, dims, rank, m->data);
+        return;
     }
-    kerf_wire_put_rope(graph, 5, &tensor);
-}
-
-/* Field 11: an input; 12: an output. */
-static void
-put_port(const struct maker *m, kerf_rope *graph, uint32_t field,
-         const char *name)
-{
-    kerf_rope port = {0}, type = {0}, tensor = {0}, shape = {0};
-
-    for (int i = 0; i < 2; i++) {
-        kerf_rope dim = {0};
-
-        kerf_wire_put_int(&dim, 1, i == 0 ? 1 : m->width);
-        kerf_wire_put_rope(&shape, 1, &dim);
-    }
-    kerf_wire_put_int(&tensor, 1, ONNX_F32);
-    kerf_wire_put_rope(&tensor, 2, &shape);
-    kerf_wire_put_rope(&type, 1, &tensor);
-    kerf_wire_put_text(&port, 1, name);
-    kerf_wire_put_rope(&port, 2, &type);
-    kerf_wire_put_rope(graph, field, &port);
+    kerf_onnx_param_outside(g, name, dims, rank, file, m->extra.len);
+    kerf_rope_view(&m->extra, m->data, data_bytes(m, kind));
 }
 
 static void
 make_onnx(struct maker *m, const char *data_file)
 {
-    kerf_rope graph = {0}, opset = {0};
+    const int64_t dims[2] = {1, (int64_t)m->width};
+    kerf_onnx g;
     char h[NAME], w[NAME], b[NAME], x[NAME], a[NAME];
 
+    kerf_onnx_begin(&g, SEED);
+    kerf_onnx_input(&g, name_of(h, 'h', 0), dims, 2);
     for (int i = 0; i < m->chain->layers; i++) {
-        put_node(&graph, "MatMul", name_of(h, 'h', i), name_of(w, 'w', i),
-                 name_of(x, 'm', i));
-        put_node(&graph, "Add", x, name_of(b, 'b', i), name_of(a, 'a', i));
-        put_node(&graph, "Relu", a, NULL, name_of(h, 'h', i + 1));
+        kerf_onnx_op(&g, "MatMul", name_of(h, 'h', i), name_of(w, 'w', i),
+                     name_of(x, 'm', i));
+        kerf_onnx_op(&g, "Add", x, name_of(b, 'b', i), name_of(a, 'a', i));
+        kerf_onnx_op(&g, "Relu", a, NULL, name_of(h, 'h', i + 1));
+        put_param(m, &g, 'w', i, data_file);
+        put_param(m, &g, 'b', i, data_file);
     }
-    kerf_wire_put_text(&graph, 2, "chain");
-    for (int i = 0; i < m->chain->layers; i++) {
-        put_tensor(m, &graph, 'w', i, data_file);
-        put_tensor(m, &graph, 'b', i, data_file);
-    }
-    put_port(m, &graph, 11, name_of(h, 'h', 0));
-    put_port(m, &graph, 12, name_of(h, 'h', m->chain->layers));
-    kerf_wire_put_int(&m->graph, 1, ONNX_IR);
-    kerf_wire_put_rope(&m->graph, 7, &graph);
-    kerf_wire_put_int(&opset, 2, ONNX_OPSET);
-    kerf_wire_put_rope(&m->graph, 8, &opset);
+    kerf_onnx_output(&g, h, dims, 2);
+    kerf_onnx_finish(&g, "chain", &m->graph);
 }
 
 /* ---- files ------------------------------------------------------------ */
-
-/* He et al. 2015: values stay as large from layer to layer. -> free() */
-static uint8_t *
-make_data(uint64_t width)
-{
-    size_t count = width * width;
-    size_t len = count * sizeof(float);
-    uint8_t *data = malloc(len);
-    kerf_wr w = {.at = data, .left = len};
-    float limit = sqrtf(6 / (float)width);
-    uint64_t seed = SEED;
-
-    for (size_t i = 0; data != NULL && i < count; i++) {
-        float v = limit * (2 * kerf_rng_unit(&seed) - 1);
-        uint32_t bits;
-
-        memcpy(&bits, &v, sizeof bits);
-        kerf_wr_u32(&w, bits);
-    }
-    return data;
-}
 
 static kerf_err
 write_files(const struct maker *m, const char *dir,
@@ -320,7 +234,10 @@ kerf_chain_write(const kerf_chain *chain, const char *dir, const char *name,
     struct maker m = {.chain = chain,
                       .width =
                           width > WIDTH_LEAST ? (uint64_t)width : WIDTH_LEAST};
-    uint8_t *data = make_data(m.width);
+    /* He et al. 2015: values stay as large from layer to layer. */
+    float limit = sqrtf(6 / (float)m.width);
+    uint64_t seed = SEED;
+    uint8_t *data = kerf_onnx_weights(&seed, m.width * m.width, limit);
     char graph[KERF_PART_NAME], extra[KERF_PART_NAME];
     kerf_fresh_item item[2] = {{.name = graph, .rope = &m.graph},
                                {.name = extra, .rope = &m.extra}};

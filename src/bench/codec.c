@@ -8,7 +8,6 @@
 #include "pack/pack.h"
 #include "pack/stream.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,19 +83,6 @@ static double
 since(uint64_t start_ns)
 {
     return (double)(kerf_now_ns() - start_ns) * 1e-9;
-}
-
-static void KERF_PRINTF(2, 3) say(const struct bench *b, const char *fmt, ...)
-{
-    char text[256];
-    va_list args;
-
-    if (b->opts->progress == NULL)
-        return;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    b->opts->progress(b->opts->ctx, text);
 }
 
 /* ---- in the child: from file to file ---------------------------------- */
@@ -375,8 +361,9 @@ do_round(struct bench *b, int round, kerf_detail *why)
 
         if (t->is_slow)
             continue;
-        say(b, "round %d of %d: %s: %s", round + 1, b->opts->rounds,
-            kerf_path_base(b->path), t->method->name);
+        kerf_progress_say(&b->opts->progress, "round %d of %d: %s: %s",
+                          round + 1, b->opts->rounds, kerf_path_base(b->path),
+                          t->method->name);
         err = do_trial(b, t, why);
     }
     return err;

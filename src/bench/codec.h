@@ -11,6 +11,7 @@
 #define KERF_BENCH_CODEC_H
 
 #include "bench/floor.h"
+#include "bench/work.h"
 
 #include <stdbool.h>
 
@@ -44,8 +45,7 @@ typedef struct kerf_codec_opts {
     double once_s;    /* what takes longer than this is done once */
     const char *const *only; /* names of methods; count 0: all */
     size_t only_count;
-    void (*progress)(void *ctx, const char *text); /* NULL: none */
-    void *ctx;
+    kerf_progress progress;
 } kerf_codec_opts;
 
 /* The number of methods, and the name of one. "kwz" is of one thread, "kwz-N"

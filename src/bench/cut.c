@@ -4,7 +4,6 @@
 #include "bench/child.h"
 #include "cut/model.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,19 +21,6 @@ struct bench {
     double cut_s[KERF_CUT_ROUNDS_MAX], cp_s[KERF_CUT_ROUNDS_MAX],
         list_s[KERF_CUT_ROUNDS_MAX];
 };
-
-static void KERF_PRINTF(2, 3) say(const struct bench *b, const char *fmt, ...)
-{
-    char text[KERF_PATH_MAX + 64];
-    va_list args;
-
-    if (b->opts->progress == NULL)
-        return;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    b->opts->progress(b->opts->ctx, text);
-}
 
 /* ---- which cut -------------------------------------------------------- */
 
@@ -173,7 +159,7 @@ prove(struct bench *b, const char *path, const char *what, kerf_cut_figures *f,
 {
     kerf_err err;
 
-    say(b, "%s: proving a cut", what);
+    kerf_progress_say(&b->opts->progress, "%s: proving a cut", what);
     err = run_cut(b, path, f->cut, b->again, true, &f->proved_s, NULL,
                   &f->unproved);
     kerf_work_remove(b->again);
@@ -189,12 +175,13 @@ measure(struct bench *b, const char *path, const char *what, kerf_detail *why)
     size_t rounds = (size_t)b->opts->rounds;
     kerf_err err;
 
-    say(b, "%s: looking at it", what);
+    kerf_progress_say(&b->opts->progress, "%s: looking at it", what);
     err = pick_cut(path, &f, why);
     if (err == KERF_OK)
         err = warm(b, path, &f, why);
     for (int i = 0; i < b->opts->rounds && err == KERF_OK; i++) {
-        say(b, "%s: round %d of %d", what, i + 1, b->opts->rounds);
+        kerf_progress_say(&b->opts->progress, "%s: round %d of %d", what, i + 1,
+                          b->opts->rounds);
         err = do_round(b, path, &f, i, why);
     }
     if (err == KERF_OK && f.bytes <= PROVED_MOST)
@@ -220,7 +207,7 @@ measure_own(struct bench *b, const char *what, const kerf_chain *chain,
 
     if (err != KERF_OK)
         return err;
-    say(b, "%s: making it", what);
+    kerf_progress_say(&b->opts->progress, "%s: making it", what);
     err = kerf_chain_write(chain, dir, "chain", why);
     if (err == KERF_OK)
         err = measure(b, dir, what, why);

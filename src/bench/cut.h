@@ -29,10 +29,9 @@ typedef struct kerf_cut_opts {
     int rounds;
     int megabytes, nodes; /* of its own models */
     bool huge;            /* two of 2 GB, too */
-    /* May be NULL: what is being done now, for a person who waits. */
-    void (*progress)(void *ctx, const char *text);
+    kerf_progress progress;
     void (*result)(void *ctx, const kerf_cut_figures *figures);
-    void *ctx;
+    void *ctx; /* of result */
 } kerf_cut_opts;
 
 /* Cuts each model in the middle of its weights. Errors: KERF_EINTR,

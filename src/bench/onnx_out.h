@@ -4,26 +4,16 @@
  *
  *     begin -> input, nodes in order, output -> finish
  *
- * Calls after a failure do nothing; kerf_onnx_finish() reports it.
+ * What is out of memory is so in the rope that finish gives.
  * Threads: one owner.
  */
 #ifndef KERF_BENCH_ONNX_OUT_H
 #define KERF_BENCH_ONNX_OUT_H
 
-#include "kerf/err.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-typedef struct kerf_onnx_bytes { /* grows; sticky when memory is short */
-    uint8_t *data;               /* owned */
-    size_t len, cap;
-    bool bad;
-} kerf_onnx_bytes;
+#include "base/rope.h"
 
 typedef struct kerf_onnx {
-    kerf_onnx_bytes nodes, weights, ports; /* fields of the graph so far */
+    kerf_rope nodes, weights, ports; /* fields of the graph so far */
     uint64_t seed;
     int count; /* nodes so far: makes names */
 } kerf_onnx;
@@ -47,12 +37,20 @@ void kerf_onnx_dense(kerf_onnx *g, const char *in, const char *out, int from,
                      int to);
 void kerf_onnx_max_pool(kerf_onnx *g, const char *in, const char *out,
                         int kernel, int stride);
-/* Relu, GlobalAveragePool, Flatten, Softmax; with b also Add. */
+/* Relu, GlobalAveragePool, Flatten, Softmax; with b also Add, MatMul. */
 void kerf_onnx_op(kerf_onnx *g, const char *op, const char *a, const char *b,
                   const char *out);
-/* The model's bytes in *data -> free(). Frees the graph, also on error.
- * Errors: KERF_ENOMEM. */
-KERF_NODISCARD kerf_err kerf_onnx_finish(kerf_onnx *g, const char *name,
-                                         uint8_t **data, size_t *len);
+/* A parameter of f32: data is shown until the model is written ... */
+void kerf_onnx_param(kerf_onnx *g, const char *name, const int64_t *dims,
+                     size_t rank, const uint8_t *data);
+/* ... or stands in another file. */
+void kerf_onnx_param_outside(kerf_onnx *g, const char *name,
+                             const int64_t *dims, size_t rank, const char *file,
+                             size_t offset);
+/* The model's bytes, to an empty rope; g is empty then. */
+void kerf_onnx_finish(kerf_onnx *g, const char *name, kerf_rope *model);
+
+/* Little-endian f32, uniform in [-limit, limit). -> free(); NULL: no memory. */
+uint8_t *kerf_onnx_weights(uint64_t *seed, size_t count, float limit);
 
 #endif

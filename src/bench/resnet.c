@@ -135,18 +135,20 @@ write_half(const char *dir, const char *prefix, void (*add)(cursor *c),
     char name[64];
     char path[KERF_PATH_MAX];
     uint8_t *data = NULL;
-    size_t len = 0;
+    kerf_rope model = {0};
     kerf_err err;
 
     kerf_onnx_begin(&c.g, seed);
     add(&c);
     (void)snprintf(name, sizeof name, "%s%s.onnx", prefix, KERF_RESNET_NAME);
-    err = kerf_onnx_finish(&c.g, KERF_RESNET_NAME, &data, &len);
+    kerf_onnx_finish(&c.g, KERF_RESNET_NAME, &model);
+    err = kerf_rope_flatten(&model, &data);
     if (err == KERF_OK)
         err = kerf_path_join(path, dir, name);
     if (err == KERF_OK)
-        err = kerf_fs_write(path, data, len, why);
+        err = kerf_fs_write(path, data, model.len, why);
     free(data);
+    kerf_rope_fini(&model);
     return err;
 }
 

@@ -7,7 +7,6 @@
 #include "bench/subject.h"
 
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,19 +37,6 @@ struct bench {
     size_t cores;
     int core;
 };
-
-static void KERF_PRINTF(2, 3) say(const struct bench *b, const char *fmt, ...)
-{
-    char text[256];
-    va_list args;
-
-    if (b->opts->progress == NULL)
-        return;
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    b->opts->progress(b->opts->ctx, text);
-}
 
 /* Which models. */
 
@@ -248,7 +234,8 @@ do_round(struct bench *b, size_t model, int round, kerf_detail *why)
 
     if (kerf_bench_interrupted())
         return kerf_fail(why, KERF_EINTR, "interrupted");
-    say(b, "round %d of %d: %s", round + 1, b->opts->rounds, s->name);
+    kerf_progress_say(&b->opts->progress, "round %d of %d: %s", round + 1,
+                      b->opts->rounds, s->name);
     err = time_parts(b, s, r, round, why);
     if (err == KERF_OK)
         err = time_split(b, s, r, round, why);
@@ -316,7 +303,8 @@ measure_idle(struct bench *b, kerf_split_idle *idle, kerf_detail *why)
     kerf_idle seen = {0};
     kerf_err err;
 
-    say(b, "idle: %d edges", b->opts->idle_edges);
+    kerf_progress_say(&b->opts->progress, "idle: %d edges",
+                      b->opts->idle_edges);
     err = kerf_subject_cloud(s, &at, KERF_ANY_CORE, why);
     if (err == KERF_OK)
         err = kerf_subject_edge(s, &at, &warm, &f, why);
@@ -412,7 +400,7 @@ set_up(struct bench *b, kerf_detail *why)
                                       .cores = b->cores,
                                       .core = b->core};
 
-        say(b, "loading %s", b->name[i]);
+        kerf_progress_say(&b->opts->progress, "loading %s", b->name[i]);
         err = kerf_subject_init(&b->subject[i], &so, why);
     }
     return err;

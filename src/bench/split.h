@@ -26,9 +26,7 @@ typedef struct kerf_split_opts {
     int window;     /* requests in flight for throughput */
     int idle_edges; /* 0: nothing about idling */
     double idle_seconds;
-    /* May be NULL: what is being done now, for a person who waits. */
-    void (*progress)(void *ctx, const char *text);
-    void *ctx;
+    kerf_progress progress;
 } kerf_split_opts;
 
 typedef struct kerf_times { /* in us */

@@ -2,9 +2,24 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+void
+kerf_progress_say(const kerf_progress *p, const char *fmt, ...)
+{
+    char text[KERF_PATH_MAX + 64];
+    va_list args;
+
+    if (p->tell == NULL)
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    p->tell(p->ctx, text);
+}
 
 static int
 compare_doubles(const void *a, const void *b)

@@ -7,6 +7,15 @@
 
 #include "base/fs.h"
 
+/* What is being done now, for a person who waits; tell may be NULL. */
+typedef struct kerf_progress {
+    void (*tell)(void *ctx, const char *text);
+    void *ctx;
+} kerf_progress;
+
+void KERF_PRINTF(2, 3)
+    kerf_progress_say(const kerf_progress *p, const char *fmt, ...);
+
 /* One number per round. */
 typedef struct kerf_spread {
     double median, least, most;

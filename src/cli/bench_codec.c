@@ -146,8 +146,7 @@ run(void)
                                   .once_s = once_s,
                                   .only = only.item,
                                   .only_count = only.count,
-                                  .progress = kerf_bench_ui_progress,
-                                  .ctx = &ui};
+                                  .progress = kerf_bench_ui_progress(&ui)};
     kerf_study study = {.count = 0};
     kerf_detail why = {{0}};
     kerf_err err;

@@ -143,9 +143,8 @@ kerf_bench_cut_main(int argc, char **argv)
     opts.model = models;
     while (models[opts.model_count] != NULL)
         opts.model_count++;
-    opts.progress = kerf_bench_ui_progress;
+    opts.progress = kerf_bench_ui_progress(&ui);
     opts.result = on_result;
-    opts.ctx = &ui;
     err = kerf_bench_cut(&opts, &why);
     kerf_bench_ui_clear(&ui);
     return err == KERF_OK ? kerf_bench_ui_status(&ui)

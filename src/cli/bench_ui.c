@@ -24,18 +24,22 @@ kerf_bench_ui_begin(kerf_bench_ui *ui)
     kerf_term_init(&ui->err, stderr);
 }
 
-void
-kerf_bench_ui_progress(void *ctx, const char *text)
+static void
+tell(void *ctx, const char *text)
 {
     const kerf_bench_ui *ui = ctx;
 
-    if (ui->quiet)
-        return;
     if (ui->err.is_tty)
         (void)fprintf(stderr, "\r\033[K%s", text);
     else
         (void)fprintf(stderr, "%s\n", text);
     (void)fflush(stderr);
+}
+
+kerf_progress
+kerf_bench_ui_progress(kerf_bench_ui *ui)
+{
+    return (kerf_progress){.tell = ui->quiet ? NULL : tell, .ctx = ui};
 }
 
 void

@@ -35,8 +35,8 @@ typedef struct kerf_bench_ui {
 /* After the flags are parsed: looks at the terminal; Ctrl-C ends the run in
  * order from now on. */
 void kerf_bench_ui_begin(kerf_bench_ui *ui);
-/* For progress of a benchmark; ctx: kerf_bench_ui. */
-void kerf_bench_ui_progress(void *ctx, const char *text);
+/* On stderr, unless --quiet. */
+kerf_progress kerf_bench_ui_progress(kerf_bench_ui *ui);
 /* Clears the line of progress. */
 void kerf_bench_ui_clear(const kerf_bench_ui *ui);
 /* The exit status of a run that has ended well. */

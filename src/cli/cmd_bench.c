@@ -236,8 +236,7 @@ bench_split(int argc, char **argv)
     kerf_bench_ui_begin(&split_ui);
     split.only = split_names.item;
     split.only_count = split_names.count;
-    split.progress = kerf_bench_ui_progress;
-    split.ctx = &split_ui;
+    split.progress = kerf_bench_ui_progress(&split_ui);
     return run_split(&split_ui, &split);
 }
 
