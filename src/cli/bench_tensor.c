@@ -1,7 +1,9 @@
 /*
- * bench_tensor.c - `kerf bench tensor`: each codec on tensors from files.
+ * bench_tensor.c - `kerf bench tensor`: each codec on tensors from files, or on
+ * those that cross a cut (bench_agree.c).
  */
 #include "bench/tensor.h"
+#include "cli/bench_agree.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
 #include "cli/opts.h"
@@ -12,7 +14,7 @@
 static const char *files[KERF_LIST_MAX];
 static int rounds = 9;
 static const char *only;
-static bool json;
+static kerf_agree_flags agree = {.rules = KERF_RULES_DEFAULTS};
 
 static const kerf_opt table[] = {
     {.name = "rounds",
@@ -29,8 +31,35 @@ static const kerf_opt table[] = {
      .help = "only this one; default: all"},
     {.name = "json",
      .kind = KERF_OPT_FLAG,
-     .to = &json,
+     .to = &agree.json,
      .help = "one JSON object per codec on stdout"},
+    {.kind = KERF_OPT_GROUP, .help = "What a cut network answers"},
+    {.name = "at",
+     .kind = KERF_OPT_TEXT,
+     .to = &agree.at,
+     .value = "NAME[,NAME...]",
+     .help = "where MODEL is cut, as for kerf cut"},
+    {.name = "input",
+     .kind = KERF_OPT_LIST,
+     .to = &agree.input,
+     .help = "images, folders, or one .npy of u8 [N,height,width,3]"},
+    {.name = "truth",
+     .kind = KERF_OPT_TEXT,
+     .to = &agree.truth,
+     .value = "FILE.npy",
+     .help = "the class of each picture"},
+    {.name = "boxes",
+     .kind = KERF_OPT_FLAG,
+     .to = &agree.boxes,
+     .help = "output 0 is FastestDet's: F1 of boxes instead of classes"},
+    {.name = "plot",
+     .kind = KERF_OPT_TEXT,
+     .to = &agree.plot,
+     .value = "FILE",
+     .help = "draw bytes against agreement: .svg or .png (gnuplot)"},
+    KERF_RULES_ROWS(&agree.rules),
+    KERF_CMD_ENGINE_OPTS(&agree.engine, &agree.common),
+    KERF_CMD_LOG_OPT(&agree.common),
 };
 
 static kerf_err
@@ -59,7 +88,7 @@ show(kerf_codec_id id, const kerf_tensor_score *s)
 {
     const char *name = kerf_codec_name((uint8_t)id);
 
-    if (json) {
+    if (agree.json) {
         kerf_json_line(json_pack(
             "{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}", "event",
             "codec", "codec", name, "raw_bytes", (json_int_t)s->raw,
@@ -79,22 +108,37 @@ show(kerf_codec_id id, const kerf_tensor_score *s)
     (void)fputc('\n', stdout);
 }
 
+static int
+cut_network(void)
+{
+    if (agree.input.count == 0 || files[1] != NULL || only != NULL)
+        return kerf_usage_error(
+            "bench tensor", "--at takes one MODEL, --input, and all codecs");
+    agree.model = files[0];
+    return kerf_bench_agree(&agree);
+}
+
 int
 kerf_bench_tensor_main(int argc, char **argv)
 {
     const kerf_command command = {
         .name = "bench tensor",
-        .usage = "FILE.npy... [flags]",
-        .about = "What each tensor codec makes of f32 tensors: bytes, CPU time "
-                 "of one thread,\nerror in parts of the greatest value; beside "
-                 "zlib -6 on the steps (of the f32\nbytes where there are "
-                 "none), and the steps' order-0 entropy.",
+        .usage = "FILE.npy... [flags]\n"
+                 "       kerf bench tensor MODEL --at NAME --input SRC... "
+                 "[flags]",
+        .about =
+            "What each tensor codec makes of f32 tensors: bytes, CPU time "
+            "of one thread,\nerror in parts of the greatest value; beside "
+            "zlib -6 on the steps (of the f32\nbytes where there are "
+            "none), and the steps' order-0 entropy. With --at: what MODEL "
+            "still answers when it\nis cut there and the tensors are packed, "
+            "beside JPEG and WebP of the picture at\nthe network's size.",
         .opt = table,
         .opt_count = sizeof table / sizeof *table,
         .arg = files,
         .arg_least = 1,
         .arg_most = KERF_LIST_MAX - 1,
-        .arg_name = "FILE.npy"};
+        .arg_name = "FILE.npy or MODEL"};
     int status = kerf_opts_parse(&command, argc, argv);
     kerf_codec_id wanted = KERF_CODEC_RAW;
     kerf_codec *codec = NULL;
@@ -103,11 +147,17 @@ kerf_bench_tensor_main(int argc, char **argv)
 
     if (status >= 0)
         return status;
+    kerf_cmd_apply(&agree.common, &agree.engine);
+    if (agree.at != NULL)
+        return cut_network();
+    if (agree.input.count > 0 || agree.truth != NULL || agree.plot != NULL ||
+        agree.boxes)
+        return kerf_usage_error("bench tensor", "--at is missing");
     if (only != NULL &&
         (!kerf_codec_from_name(only, &wanted) || wanted == KERF_CODEC_RAW))
         return kerf_usage_error("bench tensor", "unknown codec %s", only);
     err = kerf_codec_new(&codec);
-    if (!json)
+    if (!agree.json)
         (void)printf("%-6s %9s %6s %9s %9s %8s  %7s %7s %6s  %7s\n", "codec",
                      "bytes", "/f32", "encode us", "decode us", "error",
                      "/zlib", "faster", "", "/order0");

@@ -5,7 +5,9 @@
 
 #include <gst/gst.h>
 #include <gst/video/video.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* One decoder element between two pads of ours. */
 typedef struct decoder {
@@ -412,4 +414,129 @@ kerf_gst_decode(kerf_gst *gst, const kerf_image_head *head, const uint8_t *data,
         .stride = (size_t)GST_VIDEO_FRAME_PLANE_STRIDE(&gst->mapped, 0),
     };
     return KERF_OK;
+}
+
+/* Full range, as JPEG files have it; chroma is the mean of 2x2 pixels. */
+static void
+fill_i420(GstVideoFrame *to, const kerf_picture *p)
+{
+    static const double weight[3][3] = {{0.299, 0.587, 0.114},
+                                        {-0.168736, -0.331264, 0.5},
+                                        {0.5, -0.418688, -0.081312}};
+
+    for (unsigned plane = 0; plane < 3; plane++) {
+        int step = plane == 0 ? 1 : 2;
+        uint8_t *data = GST_VIDEO_FRAME_PLANE_DATA(to, plane);
+        int stride = GST_VIDEO_FRAME_PLANE_STRIDE(to, plane);
+
+        for (int y = 0; y < p->height; y += step) {
+            for (int x = 0; x < p->width; x += step) {
+                double sum = plane == 0 ? 0.5 : 128.5;
+
+                for (int i = 0; i < step * step; i++) {
+                    int at_y = MIN(y + i / step, p->height - 1);
+                    int at_x = MIN(x + i % step, p->width - 1);
+                    const uint8_t *rgb =
+                        p->rgb + (size_t)at_y * p->stride + (size_t)at_x * 3;
+
+                    for (int c = 0; c < 3; c++)
+                        sum += weight[plane][c] * rgb[c] / (step * step);
+                }
+                data[(ptrdiff_t)(y / step) * stride + x / step] =
+                    (uint8_t)CLAMP(sum, 0, 255);
+            }
+        }
+    }
+}
+
+static void
+fill_rgb(GstVideoFrame *to, const kerf_picture *p)
+{
+    for (int y = 0; y < p->height; y++)
+        memcpy((uint8_t *)GST_VIDEO_FRAME_PLANE_DATA(to, 0) +
+                   (ptrdiff_t)y * GST_VIDEO_FRAME_PLANE_STRIDE(to, 0),
+               p->rgb + (size_t)y * p->stride, (size_t)p->width * 3);
+}
+
+/* The picture as the encoder takes it; NULL: no memory. */
+static GstBuffer *
+buffer_of(const GstVideoInfo *info, const kerf_picture *p)
+{
+    GstBuffer *buffer =
+        gst_buffer_new_allocate(NULL, GST_VIDEO_INFO_SIZE(info), NULL);
+    GstVideoFrame frame;
+
+    if (buffer == NULL ||
+        !gst_video_frame_map(&frame, info, buffer, GST_MAP_WRITE)) {
+        gst_clear_buffer(&buffer);
+        return NULL;
+    }
+    if (GST_VIDEO_INFO_FORMAT(info) == GST_VIDEO_FORMAT_I420)
+        fill_i420(&frame, p);
+    else
+        fill_rgb(&frame, p);
+    gst_video_frame_unmap(&frame);
+    GST_BUFFER_PTS(buffer) = 0;
+    GST_BUFFER_DURATION(buffer) = GST_SECOND;
+    return buffer;
+}
+
+static kerf_err
+run_encoder(decoder *d, const GstVideoInfo *info, const kerf_picture *p,
+            uint8_t **out, size_t *len)
+{
+    GstCaps *caps = gst_video_info_to_caps(info);
+    GstBuffer *buffer = buffer_of(info, p);
+    bool good =
+        caps != NULL && buffer != NULL && link_pads(d) && start_stream(d, caps);
+
+    if (caps != NULL)
+        gst_caps_unref(caps);
+    if (!good) {
+        gst_clear_buffer(&buffer);
+        return KERF_ENOTSUP;
+    }
+    if (gst_pad_push(d->in, buffer) != GST_FLOW_OK || d->frame == NULL)
+        return KERF_ENOTSUP;
+    *len = gst_buffer_get_size(d->frame);
+    *out = malloc(*len);
+    if (*out == NULL)
+        return KERF_ENOMEM;
+    (void)gst_buffer_extract(d->frame, 0, *out, *len);
+    return KERF_OK;
+}
+
+kerf_err
+kerf_gst_encode(kerf_image_format format, int quality,
+                const kerf_picture *picture, uint8_t **out, size_t *len,
+                kerf_detail *why)
+{
+    bool is_jpeg = format == KERF_IMAGE_JPEG;
+    const char *name = is_jpeg ? "jpegenc" : "webpenc";
+    decoder d = {0};
+    GstVideoInfo info;
+    char text[16];
+    kerf_err err = start_gstreamer(why);
+
+    if (err != KERF_OK)
+        return err;
+    d.element = gst_element_factory_make(name, NULL);
+    if (d.element == NULL)
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "no GStreamer element %s is installed", name);
+    (void)gst_object_ref_sink(d.element);
+    d.bus = gst_bus_new();
+    gst_element_set_bus(d.element, d.bus);
+    (void)snprintf(text, sizeof text, "%d", quality);
+    gst_util_set_object_arg(G_OBJECT(d.element), "quality", text);
+    gst_video_info_init(&info);
+    gst_video_info_set_format(
+        &info, is_jpeg ? GST_VIDEO_FORMAT_I420 : GST_VIDEO_FORMAT_RGB,
+        (guint)picture->width, (guint)picture->height);
+    info.fps_n = info.fps_d = 1;
+    err = run_encoder(&d, &info, picture, out, len);
+    drop_decoder(&d);
+    return err == KERF_OK
+               ? err
+               : kerf_fail(why, err, "%s does not encode a picture", name);
 }

@@ -1,5 +1,6 @@
 /*
- * gst.h - decode one image file with GStreamer: bytes in, RGB rows out. gst.c
+ * gst.h - decode one image file with GStreamer: bytes in, RGB rows out; and the
+ * reverse, to compare with what a camera would send. gst.c
  * is the sole includer of GStreamer, and starts it at the first image.
  *
  * Decoder elements are driven directly, on the caller's thread, and are kept
@@ -31,5 +32,15 @@ KERF_NODISCARD kerf_err kerf_gst_decode(kerf_gst *gst,
                                         const kerf_image_head *head,
                                         const uint8_t *data, size_t len,
                                         kerf_picture *out, kerf_detail *why);
+
+/*
+ * JPEG (4:2:0, as cameras write it) or WEBP of quality 0..100. The caller owns
+ * *out -> free().
+ * Errors: KERF_ENOTSUP (no such encoder installed), KERF_ENOMEM.
+ */
+KERF_NODISCARD kerf_err kerf_gst_encode(kerf_image_format format, int quality,
+                                        const kerf_picture *picture,
+                                        uint8_t **out, size_t *len,
+                                        kerf_detail *why);
 
 #endif

@@ -1,6 +1,7 @@
 """Coded tensors: `kerf edge --codec` against the cloud, and peers that send blobs
 which are none."""
 
+import shutil
 import struct
 
 import exact
@@ -211,3 +212,61 @@ def test_cloud__bad_blobs__fail_and_the_session_goes_on(start_cloud, kerf_asan, 
             assert edge.tensors.recv_error() is not None, (codec, dtype, dims, length)
     assert cloud.alive(), cloud.report()
     assert cloud.term() == 0
+
+
+def agree(run, digits, *args):
+    return run(
+        "bench", "tensor", digits / "digits.pdmodel", "--at", "relu_2.tmp_0",
+        *args, "--json", timeout=120,
+    )  # fmt: skip
+
+
+def test_bench_tensor__a_cut_network__agrees_less_with_fewer_bits(run, digits, tmp_path):
+    got = agree(run, digits, "--input", digits / "images", "--plot", tmp_path / "a.svg")
+    if shutil.which("gnuplot") is None:
+        pytest.skip("gnuplot is not installed")
+    assert got.status == 0, got.report()
+    ways = {e["way"]: e for e in got.events() if e["event"] == "way"}
+    assert all(w["pictures"] == 40 and w["accuracy"] is None for w in ways.values())
+    for exact in ("f32 + zlib", "exact", "f16"):
+        assert ways[exact]["agreement"] == 1
+    assert ways["exact"]["bytes"] < 65536
+    sizes = [ways[f"q{b}"]["bytes"] for b in range(8, 1, -1)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert ways["q8"]["agreement"] == 1 >= ways["q2"]["agreement"]
+    files = [ways[f"jpeg {q}"]["bytes"] for q in (95, 50, 5)]
+    assert 3072 > files[0] > files[1] > files[2] > 100
+    smallest = {e["of"]: e["bytes"] for e in got.events() if e["event"] == "smallest"}
+    assert 0 < smallest["q"] < ways["exact"]["bytes"] and smallest["jpeg"] <= 3072
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+def test_bench_tensor__a_batch_and_truth__says_what_is_right(run, digits, tmp_path):
+    rng = np.random.default_rng(1)
+    np.save(tmp_path / "x.npy", rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    right = []
+    for truth in range(10):
+        np.save(tmp_path / "y.npy", np.full(3, truth))
+        got = agree(run, digits, "--input", tmp_path / "x.npy", "--truth", tmp_path / "y.npy")
+        assert got.status == 0, got.report()
+        ways = {e["way"]: e for e in got.events() if e["event"] == "way"}
+        assert ways["exact"]["pictures"] == 3
+        right.append(ways["exact"]["accuracy"])
+    assert sum(right) == pytest.approx(1)  # each picture is of one class
+
+
+def test_bench_tensor__wrong_words_for_a_cut__are_said(run, digits, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    np.save(tmp_path / "y.npy", np.zeros((5,)))
+    image = digits / "images"
+    for args, words in (
+        (("--input", tmp_path / "x.npy"), "[N, 32, 32, 3]"),
+        (("--input", image, "--truth", tmp_path / "y.npy"), "y.npy"),
+        (("--input", image, "--boxes"), "classes"),
+        (("--input", image, "--plot", tmp_path / "a.gif"), ".svg"),
+        (("--input", tmp_path / "none"), "none"),
+    ):
+        got = agree(run, digits, *args)
+        assert got.status == 1 and words in got.err, got.report()
+    assert agree(run, digits).status == 2
+    assert run("bench", "tensor", tmp_path / "x.npy", "--truth", tmp_path / "y.npy").status == 2
