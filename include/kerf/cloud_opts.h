@@ -44,9 +44,12 @@ typedef struct kerf_cloud_opts {
      */
     const kerf_cloud_maker *maker;
     kerf_engine_opts engine;
-    int workers;         /* engine threads; 0: one per core, 4 at most */
-    int window;          /* requests in flight per edge; 0: 16 */
-    int queue;           /* requests waiting per model; 0: 64 */
+    int workers; /* engine threads; 0: one per core, 4 at most */
+    int window;  /* requests in flight per edge; 0: 16 */
+    int queue;   /* requests waiting per model; 0: 64 */
+    /* Requests of one tail that may run at once: 2, 4 or 8, kept where they
+     * answer bit for bit as one by one; 1: never; 0: where it pays, too. */
+    int batch;
     int heartbeat_ms;    /* 0: 2000 */
     int edges_max;       /* 0: 4096 */
     bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */

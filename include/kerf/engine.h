@@ -64,6 +64,7 @@ typedef struct kerf_load {
      * names them, unless prep gives the size. */
     const kerf_shape *shapes;
     size_t shape_count;
+    bool any_batch; /* shapes may begin otherwise than a fixed model does */
 } kerf_load;
 
 /*

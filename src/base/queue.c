@@ -172,6 +172,40 @@ kerf_queue_try_pop(kerf_queue *q)
     return item;
 }
 
+static bool
+is_among(void *const *items, size_t count, const void *item)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i] == item)
+            return true;
+    }
+    return false;
+}
+
+bool
+kerf_queue_take(kerf_queue *q, void *const *items, size_t count)
+{
+    size_t found = 0;
+
+    (void)pthread_mutex_lock(&q->lock);
+    for (size_t i = 0; q->count >= count && i < q->count; i++)
+        found +=
+            is_among(items, count, q->items[(q->head + i) % q->limit]) ? 1 : 0;
+    if (found == count) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < q->count; i++) {
+            void *item = q->items[(q->head + i) % q->limit];
+
+            if (!is_among(items, count, item))
+                q->items[(q->head + kept++) % q->limit] = item;
+        }
+        q->count = kept;
+    }
+    (void)pthread_mutex_unlock(&q->lock);
+    return found == count;
+}
+
 void
 kerf_queue_close(kerf_queue *q)
 {

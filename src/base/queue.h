@@ -12,6 +12,7 @@
 #include "base/awake.h"
 #include "kerf/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct kerf_queue kerf_queue;
@@ -27,6 +28,9 @@ void *kerf_queue_pop(kerf_queue *q);
  * belongs to the popping thread. */
 void *kerf_queue_pop_awake(kerf_queue *q, kerf_awake *awake);
 void *kerf_queue_try_pop(kerf_queue *q); /* NULL when empty */
+/* Takes these items out of the queue, wherever they are in it; false, and the
+ * queue as it was, when one of them is not. */
+bool kerf_queue_take(kerf_queue *q, void *const *items, size_t count);
 /* No more pushes; waiting poppers drain what is left, then get NULL. */
 void kerf_queue_close(kerf_queue *q);
 size_t kerf_queue_count(kerf_queue *q);

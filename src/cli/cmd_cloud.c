@@ -256,6 +256,13 @@ static const kerf_opt table[] = {
      .min = 0,
      .max = 4096,
      .help = "requests held per model; 0: 64"},
+    {.name = "batch",
+     .kind = KERF_OPT_INT,
+     .to = &args.o.batch,
+     .min = 0,
+     .max = 8,
+     .help = "requests that wait at the same time and run as one, at most; "
+             "1: none; 0: up to 8, where it is measured to pay"},
     {.name = "max-edges",
      .kind = KERF_OPT_INT,
      .to = &args.o.edges_max,

@@ -136,8 +136,9 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
 {
     kerf_registry_opts ro = {.dir = cloud->opts.models,
                              .maker = cloud->opts.maker,
-                             .workers = (size_t)cloud->opts.workers,
-                             .slots_max = (size_t)cloud->opts.queue,
+                             .served = {.workers = (size_t)cloud->opts.workers,
+                                        .slots = (size_t)cloud->opts.queue,
+                                        .batch = (size_t)cloud->opts.batch},
                              .ctx = cloud,
                              .changed = on_changed,
                              .failed = on_failed};

@@ -26,6 +26,7 @@ struct kerf_cloud {
     pthread_t *worker;
     size_t workers;
     _Atomic unsigned next_worker; /* which request is mine? */
+    _Atomic size_t idle;          /* workers that wait for a job */
     _Atomic size_t in_flight;     /* slots between arrival and answer sent */
     _Atomic bool draining;
     kerf_post stop;

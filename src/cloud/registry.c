@@ -78,8 +78,8 @@ load_one(kerf_registry *r, const struct known *at)
                        : kerf_pair_read(&pair, r->opts.dir, at->name, &why);
 
     if (err == KERF_OK)
-        err = kerf_served_new(&served, r->opts.engine, &pair, r->opts.workers,
-                              r->opts.slots_max, &why);
+        err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
+                              &why);
     if (err == KERF_OK) {
         served->stamp = at->stamp;
         served->newest_ns = at->newest_ns;

@@ -20,7 +20,7 @@ typedef struct kerf_registry_opts {
     const char *dir;
     const kerf_cloud_maker *maker; /* NULL, or instead of the folder */
     kerf_engine *engine;
-    size_t workers, slots_max;
+    kerf_served_opts served;
     void *ctx;
     /* s: now served in place of old (either may be NULL: new, removed). */
     void (*changed)(void *ctx, kerf_served *s, kerf_served *old);

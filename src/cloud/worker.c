@@ -1,7 +1,9 @@
 /*
  * Workers. A job is a slot whose tensors have arrived. The worker runs the tail
  * on the slot's memory and sends the answer from it, on its own thread: giving
- * it back to the loop would cost another wake-up (docs/BENCHMARKS.md).
+ * it back to the loop would cost another wake-up (docs/BENCHMARKS.md). Where
+ * the neighbours of a slot wait as well, they run together (batch.h); nobody
+ * waits for a neighbour to come.
  */
 #include "cloud/cloud.h"
 
@@ -83,11 +85,22 @@ keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
     return KERF_OK;
 }
 
+/* Slots whose turn it is: the whole block of this level, or one. */
+struct batch {
+    kerf_slot **slot;
+    size_t level, count;
+    uint64_t start_ns, run_ns;
+    uint64_t decode_ns[KERF_BATCH_MOST];
+    kerf_err err[KERF_BATCH_MOST]; /* refused, when all is done */
+    kerf_detail why[KERF_BATCH_MOST];
+};
+
 /* A worker's own. */
 struct me {
     size_t number;
     kerf_codec *codec;
-    kerf_tensors *m; /* too big for a stack */
+    kerf_tensors *m; /* too big for a stack, both */
+    struct batch *batch;
     struct held held;
 };
 
@@ -108,17 +121,17 @@ decode(kerf_slot *slot, kerf_codec *codec, kerf_detail *why)
 }
 
 static kerf_err
-run_tail(kerf_slot *slot, size_t me, kerf_detail *why)
+run_tail(kerf_slot *slot, size_t level, size_t me, kerf_detail *why)
 {
     kerf_net *tail = slot->served->tail;
     kerf_request *request = NULL;
-    kerf_err err = kerf_slot_request(slot, me, &request, why);
+    kerf_err err = kerf_slot_request(slot, level, me, &request, why);
 
     if (err == KERF_OK)
         err = kerf_request_run(request, why);
-    if (kerf_net_is_static(tail))
-        return err;
-    for (size_t i = 0; err == KERF_OK && i < kerf_net_out_count(tail); i++) {
+    for (size_t i = 0; err == KERF_OK && !kerf_net_is_static(tail) &&
+                       i < kerf_net_out_count(tail);
+         i++) {
         kerf_tensor view;
 
         if (kerf_shape_is_static(&kerf_net_out(tail, i)->shape))
@@ -127,6 +140,8 @@ run_tail(kerf_slot *slot, size_t me, kerf_detail *why)
         if (err == KERF_OK)
             err = keep_output(slot, i, &view);
     }
+    if (err == KERF_OK)
+        kerf_slot_share(slot, level);
     return err;
 }
 
@@ -144,7 +159,7 @@ fill_send(kerf_slot *slot, kerf_tensors *m)
     m->count = (uint16_t)count;
     slot->send.count = count;
     for (size_t i = 0; i < count; i++) {
-        const kerf_tensor *t = &slot->out[i];
+        const kerf_tensor *t = &slot->answer[i];
 
         m->tensor[i] = (kerf_tensor_desc){.dtype = t->dtype,
                                           .codec = KERF_CODEC_RAW,
@@ -173,7 +188,7 @@ tell_answered(kerf_cloud *cloud, const kerf_slot *slot, const kerf_tensors *m)
 
     for (size_t i = 0; i < slot->send.count; i++)
         a.bytes_out += slot->send.len[i];
-    cloud->events.answered(cloud->events.ctx, &a, slot->out);
+    cloud->events.answered(cloud->events.ctx, &a, slot->answer);
 }
 
 static void
@@ -192,16 +207,21 @@ let_go(struct held *held)
     forget(held);
 }
 
-/* Whether the answer that is about to be sent may wait for the next one. What
- * is held is of the same edge: next_job(). */
+/* Whether the answer that is about to be sent may wait for the next one: for
+ * `next`, which is sent at once, or for what is in the queue, when its tail is
+ * short. What is held is of the same edge. */
 static bool
-hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot)
+hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot,
+     const kerf_slot *next)
 {
     uint64_t tail_ns = atomic_load(&slot->served->tail_ns);
     uint64_t now_ns = kerf_now_ns();
     uint64_t held_ns = held->conn != NULL ? now_ns - held->since_ns : 0;
+    bool may = next != NULL ? next->conn == slot->conn
+                            : kerf_queue_count(cloud->jobs) > 0 &&
+                                  held_ns + tail_ns <= HOLD_NS;
 
-    if (kerf_queue_count(cloud->jobs) == 0 || held_ns + tail_ns > HOLD_NS) {
+    if (!may) {
         forget(held); /* this one takes it along */
         return false;
     }
@@ -212,44 +232,78 @@ hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot)
     return true;
 }
 
-static void
-do_job(kerf_cloud *cloud, kerf_slot *slot, struct me *me)
+static kerf_err
+make_ready(kerf_slot *slot, kerf_codec *codec, uint64_t now_ns,
+           kerf_detail *why)
 {
-    kerf_served *served = slot->served;
-    kerf_tensors *m = me->m;
-    uint64_t start_ns = kerf_now_ns();
-    uint64_t decoded_ns;
-    uint64_t mean;
+    if (slot->deadline_ns != 0 && now_ns > slot->deadline_ns)
+        return kerf_fail(why, KERF_EDEADLINE,
+                         "deadline passed while waiting for a worker");
+    return decode(slot, codec, why);
+}
+
+/* A slot that is refused stays in the block until it has run: its memory is
+ * there, and nobody sees what comes out. */
+static void
+run_batch(struct batch *b, struct me *me)
+{
+    uint64_t now_ns = b->start_ns = kerf_now_ns();
+    size_t ready = 0;
     kerf_detail why = {{0}};
     kerf_err err;
 
-    if (slot->deadline_ns != 0 && start_ns > slot->deadline_ns) {
-        refuse(cloud, slot, KERF_EDEADLINE,
-               "deadline passed while waiting for a worker");
-        return;
+    b->run_ns = 0;
+    for (size_t k = 0; k < b->count; k++) {
+        uint64_t before_ns = now_ns;
+
+        b->why[k].text[0] = '\0';
+        b->err[k] = make_ready(b->slot[k], me->codec, b->start_ns, &b->why[k]);
+        now_ns = kerf_now_ns();
+        b->decode_ns[k] = now_ns - before_ns;
+        ready += b->err[k] == KERF_OK ? 1 : 0;
     }
-    err = decode(slot, me->codec, &why);
-    decoded_ns = kerf_now_ns();
-    if (err == KERF_OK)
-        err = run_tail(slot, me->number, &why);
-    if (err != KERF_OK) {
-        refuse(cloud, slot, err, why.text[0] ? why.text : kerf_err_text(err));
+    if (ready == 0)
         return;
+    err = run_tail(b->slot[0], b->level, me->number, &why);
+    b->run_ns = kerf_now_ns() - now_ns;
+    for (size_t k = 0; err != KERF_OK && k < b->count; k++) {
+        if (b->err[k] == KERF_OK) {
+            b->err[k] = err;
+            b->why[k] = why;
+        }
     }
-    m->queue_ns = start_ns - slot->received_ns;
-    m->decode_ns = decoded_ns - start_ns;
-    m->tail_ns = kerf_now_ns() - decoded_ns;
-    mean = atomic_load(&served->tail_ns);
-    atomic_store(&served->tail_ns, mean == 0 ? m->tail_ns
+}
+
+static void
+note_time(kerf_served *served, uint64_t tail_ns)
+{
+    uint64_t mean = atomic_load(&served->tail_ns);
+
+    atomic_store(&served->tail_ns, mean == 0 ? tail_ns
                                              : mean - (mean >> MEAN_SHIFT) +
-                                                   (m->tail_ns >> MEAN_SHIFT));
+                                                   (tail_ns >> MEAN_SHIFT));
+}
+
+static void
+answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
+{
+    kerf_slot *slot = b->slot[k];
+    const kerf_slot *next =
+        k + 1 < b->count && b->err[k + 1] == KERF_OK ? b->slot[k + 1] : NULL;
+    kerf_tensors *m = me->m;
+
+    m->queue_ns = b->start_ns - slot->received_ns;
+    m->decode_ns = b->decode_ns[k];
+    m->tail_ns = b->run_ns;
     fill_send(slot, m);
     if (kerf_pieces_len(slot->send.len, slot->send.count) > slot->answer_max) {
         refuse(cloud, slot, KERF_ETOOBIG,
                "the answer is larger than this edge takes");
         return;
     }
-    slot->send.more = hold(&me->held, cloud, slot);
+    if (me->held.conn != slot->conn)
+        let_go(&me->held);
+    slot->send.more = hold(&me->held, cloud, slot, next);
     if (cloud->events.answered != NULL) {
         slot->holds = 2;
         kerf_conn_send(slot->conn, &slot->send);
@@ -258,6 +312,53 @@ do_job(kerf_cloud *cloud, kerf_slot *slot, struct me *me)
     } else {
         kerf_conn_send(slot->conn, &slot->send);
     }
+}
+
+static void
+do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
+{
+    run_batch(b, me);
+    if (b->run_ns > 0)
+        note_time(b->slot[0]->served, b->run_ns / b->count);
+    for (size_t k = 0; k < b->count; k++) {
+        const char *text = b->why[k].text;
+
+        if (b->err[k] == KERF_OK)
+            answer(cloud, b, k, me);
+        else
+            refuse(cloud, b->slot[k], b->err[k],
+                   text[0] != '\0' ? text : kerf_err_text(b->err[k]));
+    }
+}
+
+/* The largest block of this slot of which all others wait, and would not be
+ * run by an idle worker right now. */
+static void
+gather(kerf_cloud *cloud, kerf_slot *slot, struct batch *b)
+{
+    size_t waiting = kerf_queue_count(cloud->jobs);
+    size_t idle = atomic_load(&cloud->idle);
+
+    for (b->level = slot->served->slots.levels - 1; b->level > 0; b->level--) {
+        kerf_slot **block = kerf_slot_block(slot, b->level);
+        void *others[KERF_BATCH_MOST];
+        size_t count = 0;
+
+        b->count = (size_t)1 << b->level;
+        if (b->count - 1 + idle > waiting)
+            continue;
+        for (size_t k = 0; k < b->count; k++) {
+            if (block[k] != slot)
+                others[count++] = block[k];
+        }
+        if (!kerf_queue_take(cloud->jobs, others, count))
+            continue;
+        b->slot = block;
+        kerf_log(KERF_LOG_DEBUG, "cloud.ran_batch", "size=%zu", b->count);
+        return;
+    }
+    b->slot = kerf_slot_block(slot, 0);
+    b->count = 1;
 }
 
 static kerf_slot *
@@ -269,7 +370,12 @@ next_job(kerf_cloud *cloud, struct held *held, kerf_awake *awake)
     /* The next answer of the same edge lets go what is held. */
     if (slot == NULL || slot->conn != held->conn)
         let_go(held);
-    return slot != NULL ? slot : kerf_queue_pop_awake(cloud->jobs, awake);
+    if (slot != NULL)
+        return slot;
+    (void)atomic_fetch_add(&cloud->idle, 1);
+    slot = kerf_queue_pop_awake(cloud->jobs, awake);
+    (void)atomic_fetch_sub(&cloud->idle, 1);
+    return slot;
 }
 
 static void *
@@ -277,20 +383,25 @@ run_worker(void *ctx)
 {
     kerf_cloud *cloud = ctx;
     struct me me = {.number = atomic_fetch_add(&cloud->next_worker, 1),
-                    .m = malloc(sizeof *me.m)};
+                    .m = malloc(sizeof *me.m),
+                    .batch = malloc(sizeof *me.batch)};
     kerf_awake awake = {0};
     kerf_slot *slot;
-    bool ready = kerf_codec_new(&me.codec) == KERF_OK && me.m != NULL;
+    bool ready = kerf_codec_new(&me.codec) == KERF_OK && me.m != NULL &&
+                 me.batch != NULL;
 
     kerf_thread_begin("kerf-worker");
     while ((slot = next_job(cloud, &me.held, &awake)) != NULL) {
-        if (ready)
-            do_job(cloud, slot, &me);
-        else
+        if (!ready) {
             refuse(cloud, slot, KERF_ENOMEM, "the cloud is out of memory");
+            continue;
+        }
+        gather(cloud, slot, me.batch);
+        do_batch(cloud, me.batch, &me);
     }
     kerf_codec_free(me.codec);
     free(me.m);
+    free(me.batch);
     return NULL;
 }
 

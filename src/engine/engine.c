@@ -430,7 +430,8 @@ settle_given(const kerf_ports *in, const kerf_load *how, kerf_shape *want,
 
         want[i] = how->shapes[i];
         for (uint32_t d = 0; fits && d < is->rank; d++)
-            fits = is->dims[d] < 0 || is->dims[d] == want[i].dims[d];
+            fits = is->dims[d] < 0 || is->dims[d] == want[i].dims[d] ||
+                   (d == 0 && how->any_batch);
         if (!fits) {
             return kerf_fail(why, KERF_EINVAL, "%s is %s, not %s",
                              kerf_port_text(port, "input", i, &in->port[i]),

@@ -164,6 +164,36 @@ queue__full_and_closed__refuse(void **state)
     kerf_queue_free(q);
 }
 
+static void
+queue__take__all_or_none(void **state)
+{
+    int item[6];
+    void *some[] = {&item[4], &item[1], &item[2]};
+    void *more[] = {&item[0], &item[1]};
+    kerf_queue *q = NULL;
+
+    (void)state;
+    assert_int_equal(kerf_queue_new(&q, 6), KERF_OK);
+    /* So that the items lie around the end of the ring. */
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(kerf_queue_push(q, &item[0]), KERF_OK);
+        assert_ptr_equal(kerf_queue_pop(q), &item[0]);
+    }
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(kerf_queue_push(q, &item[i]), KERF_OK);
+    assert_true(kerf_queue_take(q, some, 3));
+    assert_int_equal(kerf_queue_count(q), 3);
+    assert_false(kerf_queue_take(q, more, 2)); /* 1 is gone */
+    assert_false(kerf_queue_take(q, some, 3));
+    assert_ptr_equal(kerf_queue_pop(q), &item[0]);
+    assert_int_equal(kerf_queue_push(q, &item[1]), KERF_OK);
+    assert_ptr_equal(kerf_queue_pop(q), &item[3]);
+    assert_ptr_equal(kerf_queue_pop(q), &item[5]);
+    assert_ptr_equal(kerf_queue_pop(q), &item[1]);
+    assert_null(kerf_queue_try_pop(q));
+    kerf_queue_free(q);
+}
+
 struct race {
     kerf_queue *queue;
     _Atomic int left;
@@ -310,6 +340,7 @@ main(void)
         cmocka_unit_test(text_is_utf8__malformed__is_not),
         cmocka_unit_test(text_is_name__paths__are_refused),
         cmocka_unit_test(queue__full_and_closed__refuse),
+        cmocka_unit_test(queue__take__all_or_none),
         cmocka_unit_test(
             queue__many_poppers_awake_and_asleep__every_item_is_taken),
         cmocka_unit_test(stats__more_than_kept__quantiles_stay_close),
