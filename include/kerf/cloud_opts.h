@@ -36,6 +36,13 @@ typedef struct kerf_cloud_maker {
                      kerf_detail *why);
 } kerf_cloud_maker;
 
+/* How models are sent to edges that take them packed. */
+typedef enum kerf_model_codec {
+    KERF_MODEL_CODEC_AUTO = 0, /* packed, but on links of over 3.2 Gbit/s */
+    KERF_MODEL_CODEC_RAW,
+    KERF_MODEL_CODEC_KWZ,
+} kerf_model_codec;
+
 typedef struct kerf_cloud_opts {
     const char *host;   /* to listen on */
     int port;           /* 0: any free one; see the listening event */
@@ -50,8 +57,9 @@ typedef struct kerf_cloud_opts {
     /* Requests of one tail that may run at once: 2, 4 or 8, kept where they
      * answer bit for bit as one by one; 1: never; 0: where it pays, too. */
     int batch;
-    int heartbeat_ms;    /* 0: 2000 */
-    int edges_max;       /* 0: 4096 */
+    int heartbeat_ms; /* 0: 2000 */
+    int edges_max;    /* 0: 4096 */
+    kerf_model_codec model_codec;
     bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */
     /* Only for the reference's wire: */
     int retry_ms; /* between two attempts to reach the edge; 0: 2000 */
@@ -79,9 +87,11 @@ typedef struct kerf_cloud_events {
                   const char *why);
     void (*edge)(void *ctx, const char *edge, const char *peer, bool joined,
                  const char *why);
-    /* The edge runs the model's head (KERF_OK), or could not and why. */
+    /* The edge runs the model's head (KERF_OK), or could not and why. wire:
+     * bytes that were sent for these bytes of its files. */
     void (*shipped)(void *ctx, const char *edge, const char *model,
-                    uint64_t bytes, kerf_err err, const char *why);
+                    uint64_t bytes, uint64_t wire, kerf_err err,
+                    const char *why);
     void (*answered)(void *ctx, const kerf_cloud_answer *answer,
                      const kerf_tensor *output);
     void (*refused)(void *ctx, const char *edge, uint64_t id, kerf_err err,

@@ -60,8 +60,11 @@ typedef struct kerf_edge_events {
     void *ctx;
     /* Waiting for the cloud, connected, waiting for a model, ... one line. */
     void (*state)(void *ctx, bool connected, const char *text);
-    void (*progress)(void *ctx, const char *file, uint64_t got, uint64_t size);
-    void (*received)(void *ctx, const char *file, uint64_t size, uint64_t ns);
+    /* wire: bytes that came for these; fewer, when the cloud packs models. */
+    void (*progress)(void *ctx, const char *file, uint64_t got, uint64_t size,
+                     uint64_t wire);
+    void (*received)(void *ctx, const char *file, uint64_t size, uint64_t wire,
+                     uint64_t ns);
     /* Loaded, tested on its probes, in use; or why it cannot be. */
     void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
                   const char *why);

@@ -86,20 +86,23 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
 
 static void
 on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
-           kerf_err err, const char *why)
+           uint64_t wire, kerf_err err, const char *why)
 {
     struct cloud_ui *ui = ctx;
 
     if (ui->json) {
-        kerf_json_line(json_pack("{s:s, s:o, s:o, s:I, s:b, s:o}", "event",
-                                 "shipped", "edge", kerf_json_text(edge),
-                                 "model", kerf_json_text(model), "bytes",
-                                 (json_int_t)bytes, "ok", err == KERF_OK, "why",
-                                 kerf_json_text(why)));
+        kerf_json_line(json_pack(
+            "{s:s, s:o, s:o, s:I, s:I, s:b, s:o}", "event", "shipped", "edge",
+            kerf_json_text(edge), "model", kerf_json_text(model), "bytes",
+            (json_int_t)bytes, "wire_bytes", (json_int_t)wire, "ok",
+            err == KERF_OK, "why", kerf_json_text(why)));
     } else if (err == KERF_OK) {
-        (void)printf("Edge %s %s the head of %s (%.2f MB sent)\n", edge,
+        (void)printf("Edge %s %s the head of %s (%.2f MB sent", edge,
                      ui->legacy ? "was sent" : "runs", model,
                      (double)bytes / 1e6);
+        if (wire < bytes)
+            (void)printf(" as %.2f MB", (double)wire / 1e6);
+        (void)fputs(")\n", stdout);
     } else {
         (void)printf("%sEdge %s cannot run the head of %s: %s%s\n",
                      kerf_term_red(&ui->term), edge, model, why,
@@ -207,6 +210,7 @@ static struct {
     const char *edge_host;
     int edge_port;
     bool legacy, models_given;
+    int model_codec;
     kerf_cut_flags cut; /* --model, --cut, and what goes with them */
     kerf_cut_served served;
     kerf_cmd_common common;
@@ -277,6 +281,12 @@ static const kerf_opt table[] = {
      .value = "MS",
      .help = "edges ping this often, and are dropped after three times "
              "it; 0: 2000"},
+    {.name = "model-codec",
+     .kind = KERF_OPT_CHOICE,
+     .to = &args.model_codec,
+     .choices = "auto|raw|kwz",
+     .help = "how models are sent to edges; auto: packed, but on links of over "
+             "3.2 Gbit/s"},
     {.kind = KERF_OPT_GROUP, .help = "A whole model, cut here"},
     {.name = "model",
      .kind = KERF_OPT_TEXT,
@@ -404,6 +414,7 @@ kerf_cmd_cloud(int argc, char **argv)
         status = check_cut();
     if (status >= 0)
         return status;
+    args.o.model_codec = (kerf_model_codec)args.model_codec;
     kerf_cmd_apply(&args.common, &args.o.engine);
     if (args.models_given && !kerf_cmd_is_dir(args.o.models)) {
         return kerf_usage_error("cloud",

@@ -51,30 +51,45 @@ on_state(void *ctx, bool connected, const char *text)
 }
 
 static void
-on_progress(void *ctx, const char *file, uint64_t got, uint64_t size)
+on_progress(void *ctx, const char *file, uint64_t got, uint64_t size,
+            uint64_t wire)
 {
     struct edge_ui *ui = ctx;
+    char label[320], plain[32], packed[32];
 
-    if (ui->show.mode != KERF_SHOW_JSON)
-        kerf_term_progress(&ui->show.term, file, got, size);
+    if (ui->show.mode == KERF_SHOW_JSON)
+        return;
+    (void)snprintf(label, sizeof label, "%s", file);
+    if (wire < got && got < size)
+        (void)snprintf(label, sizeof label, "%s, %s as %s", file,
+                       kerf_text_bytes(plain, sizeof plain, got),
+                       kerf_text_bytes(packed, sizeof packed, wire));
+    kerf_term_progress(&ui->show.term, label, got, size);
 }
 
 static void
-on_received(void *ctx, const char *file, uint64_t size, uint64_t ns)
+on_received(void *ctx, const char *file, uint64_t size, uint64_t wire,
+            uint64_t ns)
 {
     struct edge_ui *ui = ctx;
+    char plain[32], packed[32];
     double seconds = ns == 0 ? 1e-9 : (double)ns / 1e9;
 
     if (ui->show.mode == KERF_SHOW_JSON) {
-        kerf_json_line(json_pack("{s:s, s:o, s:I, s:f}", "event", "received",
-                                 "file", kerf_json_text(file), "bytes",
-                                 (json_int_t)size, "us", (double)ns / 1e3));
+        kerf_json_line(json_pack("{s:s, s:o, s:I, s:I, s:f}", "event",
+                                 "received", "file", kerf_json_text(file),
+                                 "bytes", (json_int_t)size, "wire_bytes",
+                                 (json_int_t)wire, "us", (double)ns / 1e3));
         return;
     }
     (void)printf(
         "%s(%lluMB) received correctly! Time: %.2fs Speed: %.2f MB/s\n", file,
         (unsigned long long)(size / 1000000), seconds,
         (double)size / 1e6 / seconds);
+    if (wire < size)
+        (void)printf("%s came packed: %s as %s\n", file,
+                     kerf_text_bytes(plain, sizeof plain, size),
+                     kerf_text_bytes(packed, sizeof packed, wire));
     (void)fflush(stdout);
 }
 

@@ -134,14 +134,16 @@ check_folder(const char *dir, kerf_detail *why)
 static kerf_err
 open_parts(kerf_cloud *cloud, kerf_detail *why)
 {
-    kerf_registry_opts ro = {.dir = cloud->opts.models,
-                             .maker = cloud->opts.maker,
-                             .served = {.workers = (size_t)cloud->opts.workers,
-                                        .slots = (size_t)cloud->opts.queue,
-                                        .batch = (size_t)cloud->opts.batch},
-                             .ctx = cloud,
-                             .changed = on_changed,
-                             .failed = on_failed};
+    kerf_registry_opts ro = {
+        .dir = cloud->opts.models,
+        .maker = cloud->opts.maker,
+        .served = {.workers = (size_t)cloud->opts.workers,
+                   .slots = (size_t)cloud->opts.queue,
+                   .batch = (size_t)cloud->opts.batch,
+                   .packs = cloud->opts.model_codec != KERF_MODEL_CODEC_RAW},
+        .ctx = cloud,
+        .changed = on_changed,
+        .failed = on_failed};
     kerf_err err = kerf_loop_new(&cloud->loop);
 
     if (err == KERF_OK)

@@ -24,6 +24,8 @@ kerf_served_unref(kerf_served *s)
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
         return;
     kerf_slots_fini(&s->slots);
+    for (size_t i = 0; i < KERF_ROLE_COUNT; i++)
+        kerf_packed_fini(&s->packed[i]);
     kerf_manifest_fini(&s->manifest);
     kerf_pair_fini(&s->pair);
     free(s->manifest_json);
@@ -142,6 +144,20 @@ load(kerf_served *s, kerf_engine *engine, const kerf_served_opts *opts,
     return err;
 }
 
+/* What is shipped, for edges that take it packed. */
+static kerf_err
+pack(kerf_served *s)
+{
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; err == KERF_OK && i < KERF_ROLE_COUNT; i++) {
+        if (kerf_role_is_shipped((kerf_role)i) && s->pair.data[i] != NULL)
+            err = kerf_packed_make(&s->packed[i], s->pair.data[i],
+                                   s->pair.len[i]);
+    }
+    return err;
+}
+
 kerf_err
 kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
                 const kerf_served_opts *opts, kerf_detail *why)
@@ -159,6 +175,8 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
     /* the engine is told the format by the pair */
     s->pair.manifest = (kerf_manifest){.format = s->manifest.format};
     err = load(s, engine, opts, why);
+    if (err == KERF_OK && opts->packs)
+        err = pack(s);
     if (err == KERF_OK)
         err = kerf_manifest_format(&s->manifest, &s->manifest_json);
     if (err != KERF_OK) {

@@ -6,6 +6,7 @@
 #ifndef KERF_CLOUD_SERVED_H
 #define KERF_CLOUD_SERVED_H
 
+#include "cloud/packed.h"
 #include "cloud/slots.h"
 #include "model/bundle.h"
 
@@ -13,11 +14,13 @@ typedef struct kerf_served_opts {
     size_t workers;
     size_t slots; /* requests that are held at a time */
     size_t batch; /* kerf_batch_load()'s most */
+    bool packs;   /* what is shipped, too */
 } kerf_served_opts;
 
 struct kerf_served {
     _Atomic int refs;
-    kerf_pair pair; /* tail bytes dropped */
+    kerf_pair pair;                      /* tail bytes dropped */
+    kerf_packed packed[KERF_ROLE_COUNT]; /* of what is shipped, where smaller */
     kerf_manifest manifest;
     char id[KERF_SHA256_HEX];
     char *manifest_json;

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PACK_RATE_MOST 400000000u /* bytes/s, as TCP measures them */
+
 static void ship_next(kerf_session *s);
 
 void
@@ -120,12 +122,54 @@ on_chunk_turn(void *ctx)
     kerf_session_unref(s);
 }
 
-static void
-ship_chunk(kerf_session *s, const struct kerf_fetch *f, uint32_t len)
+/* A link that is faster than what packing and unpacking can keep up with: the
+ * bytes as they are. It is measured on the way, so the first go packed. */
+static bool
+may_pack(const kerf_session *s)
 {
-    kerf_range m = {.part = f->part, .offset = f->at, .len = len};
+    switch (s->cloud->opts.model_codec) {
+    case KERF_MODEL_CODEC_RAW:
+        return false;
+    case KERF_MODEL_CODEC_KWZ:
+        break;
+    case KERF_MODEL_CODEC_AUTO:
+        if (kerf_conn_rate(s->control) > PACK_RATE_MOST)
+            return false;
+        break;
+    }
+    return (s->hello.part_codecs >> KERF_PART_KWZ & 1) != 0;
+}
+
+/* The next bytes of the file: a packed block, where one begins here, or some as
+ * they are, up to where the next one begins. */
+static const uint8_t *
+choose_chunk(const kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
+{
+    const kerf_packed_block *b =
+        kerf_packed_at(&f->served->packed[f->role], f->at);
+    uint64_t left = f->served->pair.len[f->role] - f->at;
+
+    m->offset = f->at;
+    if (b != NULL && b->offset == f->at && b->data != NULL && may_pack(s)) {
+        m->codec = KERF_PART_KWZ;
+        m->kind = b->kind;
+        m->plain = b->len;
+        m->len = b->data_len;
+        return b->data;
+    }
+    if (b != NULL && b->offset + b->len - f->at < left)
+        left = b->offset + b->len - f->at;
+    m->len = left < KERF_PART_CHUNK ? (uint32_t)left : KERF_PART_CHUNK;
+    return f->served->pair.data[f->role] + f->at;
+}
+
+static void
+ship_chunk(kerf_session *s, struct kerf_fetch *f)
+{
+    kerf_range m = {.part = f->part};
     kerf_header h = {.type = KERF_FRAME_PART};
-    const uint8_t *data = f->served->pair.data[f->role] + f->at;
+    const uint8_t *data = choose_chunk(s, f, &m);
+    uint32_t plain = m.codec == KERF_PART_RAW ? m.len : m.plain;
     size_t meta_len;
 
     memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
@@ -133,11 +177,13 @@ ship_chunk(kerf_session *s, const struct kerf_fetch *f, uint32_t len)
                               sizeof s->chunk_head - KERF_HEADER_LEN, &m);
     s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
     s->chunk.piece[0] = data;
-    s->chunk.len[0] = len;
+    s->chunk.len[0] = m.len;
     kerf_out_seal(&s->chunk, s->chunk_head, &h, meta_len);
     s->chunk_sent = (kerf_post){.fn = on_chunk_turn, .ctx = s};
     s->chunk_sending = true;
-    s->shipped_bytes += len;
+    s->shipped_bytes += plain;
+    s->shipped_wire += m.len;
+    f->at += plain;
     kerf_conn_send(s->control, &s->chunk);
 }
 
@@ -145,17 +191,11 @@ static void
 ship_next(kerf_session *s)
 {
     struct kerf_fetch *f = &s->fetch[0];
-    uint64_t left;
 
     if (s->chunk_sending || s->fetch_count == 0)
         return;
-    left = f->served->pair.len[f->role] - f->at;
-    if (left > 0) {
-        uint32_t len =
-            left < KERF_PART_CHUNK ? (uint32_t)left : KERF_PART_CHUNK;
-
-        ship_chunk(s, f, len);
-        f->at += len;
+    if (f->at < f->served->pair.len[f->role]) {
+        ship_chunk(s, f);
         return; /* goes on in on_chunk_turn() */
     }
     kerf_served_unref(f->served);
@@ -225,10 +265,10 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (cloud->events.shipped != NULL) {
         cloud->events.shipped(cloud->events.ctx, s->shown,
                               served->manifest.name, s->shipped_bytes,
-                              (kerf_err)m.err,
+                              s->shipped_wire, (kerf_err)m.err,
                               kerf_text_safe(reason, sizeof reason, m.reason));
     }
-    s->shipped_bytes = 0;
+    s->shipped_bytes = s->shipped_wire = 0;
     for (size_t i = 0; m.err == 0 && i < s->held_count;) {
         bool current = s->held[i] == served;
 

@@ -36,7 +36,7 @@ struct kerf_session {
 
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
     size_t held_count;
-    uint64_t shipped_bytes;
+    uint64_t shipped_bytes, shipped_wire;
     struct kerf_fetch fetch[KERF_FETCHES_MAX]; /* fetch[0] is under way */
     size_t fetch_count;
     bool chunk_sending;

@@ -269,11 +269,11 @@ show_note(kerf_edge *edge, const kerf_note *n)
         break;
     case KERF_NOTE_PROGRESS:
         if (e->progress != NULL)
-            e->progress(e->ctx, n->name, n->got, n->size);
+            e->progress(e->ctx, n->name, n->got, n->size, n->wire);
         break;
     case KERF_NOTE_RECEIVED:
         if (e->received != NULL)
-            e->received(e->ctx, n->name, n->size, n->ns);
+            e->received(e->ctx, n->name, n->size, n->wire, n->ns);
         break;
     case KERF_NOTE_MODEL:
         if (e->model != NULL)
@@ -418,6 +418,8 @@ kerf_edge_close(kerf_edge *edge)
     kerf_program_free(edge->leaving);
     kerf_program_free(edge->fetch.program);
     free(edge->fetch.chunk);
+    free(edge->fetch.plain);
+    kerf_block_coder_free(edge->fetch.unpacker);
     kerf_engine_close(edge->engine);
     kerf_store_close(edge->store);
     kerf_queue_free(edge->queue);

@@ -12,6 +12,7 @@
 #ifndef KERF_EDGE_EDGE_H
 #define KERF_EDGE_EDGE_H
 
+#include "codec/block.h"
 #include "base/queue.h"
 #include "edge/program.h"
 #include "edge/tune.h"
@@ -34,7 +35,7 @@ typedef struct kerf_note { /* heap, but for the last */
     kerf_event event;
     kerf_note_kind kind;
     bool connected;
-    uint64_t index, got, size, ns;
+    uint64_t index, got, size, wire, ns;
     kerf_err err;
     char name[256];
     char id[KERF_SHA256_HEX];
@@ -74,9 +75,11 @@ typedef struct kerf_fetcher {
     unsigned missing; /* bit per index in the manifest's files */
     size_t part;      /* index that comes in */
     kerf_incoming *incoming;
-    uint8_t *chunk; /* KERF_PART_CHUNK */
-    uint64_t part_since_ns;
-    char *manifest_json; /* being received */
+    uint8_t *chunk, *plain; /* as it comes; of a packed one, unpacked */
+    size_t chunk_room, plain_room;
+    kerf_block_coder *unpacker;
+    uint64_t part_since_ns, part_wire; /* wire: bytes that came for it */
+    char *manifest_json;               /* being received */
     kerf_offer offer;
     bool cut;      /* the link broke while the loader had it */
     bool dropping; /* the PART being read is of a bundle that we gave up */

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+_Static_assert(KERF_PART_BLOCK == KERF_BLOCK_MOST, "docs/PROTOCOL.md says it");
+
 static void work_on_first(kerf_edge *edge);
 
 void
@@ -126,6 +128,36 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
 
 /* Parts. */
 
+/* The lengths are within the limits of a PART: kerf_range_get(). */
+static bool
+is_next(const kerf_fetcher *f, const kerf_range *m)
+{
+    uint64_t got = kerf_incoming_got(f->incoming);
+    uint64_t left = f->wanted[0].manifest.file[f->part].size - got;
+
+    if (m->part != f->part || m->offset != got || m->len == 0)
+        return false;
+    return m->codec == KERF_PART_RAW ? m->len <= KERF_PART_CHUNK
+                                     : m->plain <= left;
+}
+
+static kerf_err
+make_room(uint8_t **buffer, size_t *room, size_t len)
+{
+    uint8_t *bigger;
+
+    if (len <= *room)
+        return KERF_OK;
+    len = len < KERF_PART_CHUNK ? KERF_PART_CHUNK : len;
+    bigger = malloc(len);
+    if (bigger == NULL)
+        return KERF_ENOMEM;
+    free(*buffer);
+    *buffer = bigger;
+    *room = len;
+    return KERF_OK;
+}
+
 kerf_err
 kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
                      kerf_sink *sink, kerf_detail *why)
@@ -142,14 +174,16 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
         return KERF_OK;
     }
     f->dropping = false;
-    if (m.part != f->part || m.offset != kerf_incoming_got(f->incoming) ||
-        m.len > KERF_PART_CHUNK || m.len == 0)
+    if (!is_next(f, &m))
         return kerf_fail(why, KERF_EPROTO, "PART %u at %llu was not asked for",
                          m.part, (unsigned long long)m.offset);
-    if (f->chunk == NULL)
-        f->chunk = malloc(KERF_PART_CHUNK);
-    if (f->chunk == NULL)
-        return KERF_ENOMEM;
+    err = make_room(&f->chunk, &f->chunk_room, m.len);
+    if (err == KERF_OK && m.codec == KERF_PART_KWZ)
+        err = make_room(&f->plain, &f->plain_room, m.plain);
+    if (err == KERF_OK && m.codec == KERF_PART_KWZ && f->unpacker == NULL)
+        err = kerf_block_coder_new(&f->unpacker);
+    if (err != KERF_OK)
+        return err;
     sink->count = 1;
     sink->piece[0] = f->chunk;
     sink->len[0] = m.len;
@@ -180,7 +214,8 @@ give_up_first(kerf_edge *edge, kerf_err err, const char *why)
 }
 
 static void
-tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got)
+tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got,
+              uint64_t wire)
 {
     kerf_note *note;
 
@@ -192,6 +227,7 @@ tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got)
     (void)snprintf(note->name, sizeof note->name, "%s", file->name);
     note->got = got;
     note->size = file->size;
+    note->wire = wire;
     kerf_edge_tell(edge, note);
 }
 
@@ -209,6 +245,26 @@ to_loader(kerf_edge *edge, kerf_fetch_state state)
     drop_waiting(f);
 }
 
+/* The frame's hash was right: what does not unpack is the cloud's fault. */
+static kerf_err
+write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
+{
+    kerf_err err;
+
+    if (m->codec == KERF_PART_RAW)
+        return kerf_incoming_write(f->incoming, f->chunk, m->len, why);
+    err = kerf_block_decode(f->unpacker, f->plain, m->plain,
+                            (kerf_block_kind)m->kind, f->chunk, m->len,
+                            m->offset, kerf_incoming_recall, f->incoming);
+    if (err != KERF_OK) {
+        return kerf_fail(why, err,
+                         "%s: the packed block at byte %llu is damaged",
+                         f->wanted[0].manifest.file[f->part].name,
+                         (unsigned long long)m->offset);
+    }
+    return kerf_incoming_write(f->incoming, f->plain, m->plain, why);
+}
+
 kerf_err
 kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 {
@@ -220,13 +276,14 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     if (err != KERF_OK || f->dropping)
         return err;
     file = &f->wanted[0].manifest.file[f->part];
-    err = kerf_incoming_write(f->incoming, f->chunk, m.len, why);
+    err = write_part(f, &m, why);
     if (err != KERF_OK) {
         give_up_first(edge, err, why->text);
         work_on_first(edge);
         return KERF_OK; /* the connection is fine */
     }
-    tell_progress(edge, file, kerf_incoming_got(f->incoming));
+    f->part_wire += m.len;
+    tell_progress(edge, file, kerf_incoming_got(f->incoming), f->part_wire);
     if (kerf_incoming_got(f->incoming) == file->size)
         to_loader(edge, KERF_FETCH_COMMIT);
     return KERF_OK;
@@ -261,6 +318,7 @@ next_part(kerf_edge *edge)
     }
     f->state = KERF_FETCH_RECEIVE;
     f->part_since_ns = kerf_now_ns();
+    f->part_wire = 0;
     if (m->file[f->part].size == 0) {
         to_loader(edge, KERF_FETCH_COMMIT);
         return;
@@ -315,7 +373,8 @@ work_on_first(kerf_edge *edge)
 }
 
 static void
-tell_received(kerf_edge *edge, const kerf_file *file, uint64_t ns)
+tell_received(kerf_edge *edge, const kerf_file *file, uint64_t wire,
+              uint64_t ns)
 {
     kerf_note *note = kerf_note_new(KERF_NOTE_RECEIVED);
 
@@ -323,6 +382,7 @@ tell_received(kerf_edge *edge, const kerf_file *file, uint64_t ns)
         return;
     (void)snprintf(note->name, sizeof note->name, "%s", file->name);
     note->size = file->size;
+    note->wire = wire;
     note->ns = ns;
     kerf_edge_tell(edge, note);
 }
@@ -356,7 +416,7 @@ on_loader_done(void *ctx)
         next_part(edge);
     } else if (f->state == KERF_FETCH_COMMIT) {
         f->incoming = NULL;
-        tell_received(edge, &m->file[f->part],
+        tell_received(edge, &m->file[f->part], f->part_wire,
                       kerf_now_ns() - f->part_since_ns);
         f->missing &= ~(1u << f->part);
         next_part(edge);

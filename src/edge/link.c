@@ -121,6 +121,7 @@ say_hello(kerf_edge *edge)
         m->version_min = m->version_max = KERF_WIRE_VERSION;
         m->codecs = 1u << KERF_CODEC_RAW;
         m->payload_max = KERF_ANSWER_MAX;
+        m->part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ;
         (void)snprintf(m->name, sizeof m->name, "%s", edge->name);
         (void)snprintf(m->want, sizeof m->want, "%s",
                        edge->opts.model != NULL ? edge->opts.model : "");

@@ -117,10 +117,11 @@ end_file(kerf_legacy_session *s)
     const kerf_pair *pair = &item->tail->pair;
 
     if (item->role == KERF_ROLE_HEAD_WEIGHTS && e->shipped != NULL) {
-        e->shipped(e->ctx, s->peer, pair->manifest.name,
-                   pair->len[KERF_ROLE_HEAD_GRAPH] +
-                       pair->len[KERF_ROLE_HEAD_WEIGHTS],
-                   KERF_OK, NULL);
+        uint64_t bytes =
+            pair->len[KERF_ROLE_HEAD_GRAPH] + pair->len[KERF_ROLE_HEAD_WEIGHTS];
+
+        e->shipped(e->ctx, s->peer, pair->manifest.name, bytes, bytes, KERF_OK,
+                   NULL);
     }
     s->first = item->next;
     s->sending = false;

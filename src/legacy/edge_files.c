@@ -236,7 +236,7 @@ end_file(kerf_legacy_edge *edge, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     if (edge->events.received != NULL)
-        edge->events.received(edge->events.ctx, file.name, file.size,
+        edge->events.received(edge->events.ctx, file.name, file.size, file.size,
                               kerf_now_ns() - f->since_ns);
     return note_file(edge, &file, why);
 }
@@ -265,7 +265,8 @@ read_payload(kerf_legacy_edge *edge, kerf_detail *why)
         err = kerf_incoming_write(f->incoming, step, got, why);
     if (err == KERF_OK && edge->events.progress != NULL)
         edge->events.progress(edge->events.ctx, f->message.name,
-                              kerf_incoming_got(f->incoming), f->message.len);
+                              kerf_incoming_got(f->incoming), f->message.len,
+                              kerf_incoming_got(f->incoming));
     return err;
 }
 

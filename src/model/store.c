@@ -337,7 +337,7 @@ make_temp(const kerf_store *store, char name[TEMP_NAME])
         (void)snprintf(name, TEMP_NAME, ".kerf-%ld-%lu.tmp", (long)getpid(),
                        atomic_fetch_add(&serial, 1));
         fd = openat(store->dir, name,
-                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         if (fd < 0 && errno == EEXIST)
             continue;
         if (fd < 0)
@@ -424,6 +424,27 @@ kerf_incoming_write(kerf_incoming *in, const void *data, size_t len,
         at += (size_t)n;
     }
     return KERF_OK;
+}
+
+bool
+kerf_incoming_recall(void *incoming, uint64_t offset, uint8_t *to, size_t len)
+{
+    const kerf_incoming *in = incoming;
+
+    if (offset > in->got || len > in->got - offset)
+        return false;
+    while (len > 0) {
+        ssize_t n = pread(in->fd, to, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        to += n;
+        offset += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return true;
 }
 
 uint64_t

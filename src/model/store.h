@@ -37,6 +37,10 @@ KERF_NODISCARD kerf_err kerf_incoming_open(kerf_incoming **out,
 /* Bytes in order. KERF_ETOOBIG past the size, KERF_ENOSPC, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_incoming_write(kerf_incoming *in, const void *data,
                                             size_t len, kerf_detail *why);
+/* Bytes that were written before; false: they were not, or cannot be read.
+ * incoming: kerf_incoming *, as kerf_recall of codec/block.h wants it. */
+bool kerf_incoming_recall(void *incoming, uint64_t offset, uint8_t *to,
+                          size_t len);
 uint64_t kerf_incoming_got(const kerf_incoming *in); /* bytes so far */
 /* Checks size and hash, syncs and renames. KERF_ECORRUPT when they differ. The
  * handle is gone in every case. */

@@ -33,6 +33,7 @@
 #define KERF_ANSWER_MAX ((uint64_t)256 << 20) /* that an edge takes */
 #define KERF_MANIFEST_MAX ((size_t)8 << 20)
 #define KERF_PART_CHUNK ((size_t)256 << 10) /* of a file, in one PART frame */
+#define KERF_PART_BLOCK ((size_t)4 << 20)   /* ... before packing, if packed */
 #define KERF_TEXT_MAX 512 /* reasons and names, with the end */
 #define KERF_BUNDLE_ID_LEN 32
 #define KERF_TOKEN_LEN 16
@@ -110,6 +111,7 @@ typedef struct kerf_hello {
     char engine[KERF_NAME_MAX];
     uint16_t bundle_count; /* that the edge holds, verified */
     uint8_t bundle[KERF_HELLO_BUNDLES][KERF_BUNDLE_ID_LEN];
+    uint32_t part_codecs; /* bit per kerf_part_codec that it takes; 0: raw */
 } kerf_hello;
 
 typedef struct kerf_welcome {
@@ -128,11 +130,21 @@ typedef struct kerf_offer {
     uint32_t manifest_len;
 } kerf_offer;
 
+/* How the bytes of a PART are packed. Append, never renumber. */
+typedef enum kerf_part_codec {
+    KERF_PART_RAW = 0,
+    KERF_PART_KWZ = 1, /* one block of docs/FORMAT.md, by itself */
+    KERF_PART_CODECS
+} kerf_part_codec;
+
 typedef struct kerf_range { /* FETCH (len 0: all from offset) and PART */
     uint8_t bundle[KERF_BUNDLE_ID_LEN];
     uint16_t part; /* index in the manifest */
     uint64_t offset;
-    uint32_t len;
+    uint32_t len;   /* of the payload's piece */
+    uint8_t codec;  /* kerf_part_codec; only with KWZ: */
+    uint8_t kind;   /* of the block */
+    uint32_t plain; /* bytes of the file that it stands for */
 } kerf_range;
 
 typedef struct kerf_ready {

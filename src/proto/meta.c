@@ -47,6 +47,8 @@ kerf_hello_put(uint8_t *out, size_t cap, const kerf_hello *m)
     kerf_wr_u16(&w, m->bundle_count);
     for (size_t i = 0; i < m->bundle_count; i++)
         kerf_wr_bytes(&w, m->bundle[i], KERF_BUNDLE_ID_LEN);
+    if (m->part_codecs != 0)
+        kerf_wr_u32(&w, m->part_codecs);
     return written(&w, out);
 }
 
@@ -69,6 +71,7 @@ kerf_hello_get(kerf_hello *m, const uint8_t *in, size_t len, kerf_detail *why)
                          m->bundle_count, KERF_HELLO_BUNDLES);
     for (size_t i = 0; i < m->bundle_count; i++)
         read_copy(&r, m->bundle[i], KERF_BUNDLE_ID_LEN);
+    m->part_codecs = !r.bad && r.left >= 4 ? kerf_rd_u32(&r) : 0;
     if (!r.bad && m->version_min > m->version_max)
         return kerf_fail(why, KERF_ECORRUPT, "HELLO: versions %u to %u",
                          m->version_min, m->version_max);
@@ -178,6 +181,11 @@ kerf_range_put(uint8_t *out, size_t cap, const kerf_range *m)
     kerf_wr_u16(&w, m->part);
     kerf_wr_u64(&w, m->offset);
     kerf_wr_u32(&w, m->len);
+    if (m->codec != KERF_PART_RAW) {
+        kerf_wr_u8(&w, m->codec);
+        kerf_wr_u8(&w, m->kind);
+        kerf_wr_u32(&w, m->plain);
+    }
     return written(&w, out);
 }
 
@@ -191,9 +199,24 @@ kerf_range_get(kerf_range *m, const uint8_t *in, size_t len, kerf_detail *why)
     m->part = kerf_rd_u16(&r);
     m->offset = kerf_rd_u64(&r);
     m->len = kerf_rd_u32(&r);
+    m->codec = KERF_PART_RAW;
+    m->kind = 0;
+    m->plain = 0;
+    if (!r.bad && r.left > 0)
+        m->codec = kerf_rd_u8(&r);
+    if (m->codec != KERF_PART_RAW) {
+        m->kind = kerf_rd_u8(&r);
+        m->plain = kerf_rd_u32(&r);
+    }
     err = check_end(&r, "part", why);
     if (err != KERF_OK)
         return err;
+    if (m->codec >= KERF_PART_CODECS ||
+        (m->codec == KERF_PART_KWZ &&
+         (m->len >= m->plain || m->plain > KERF_PART_BLOCK)))
+        return kerf_fail(
+            why, KERF_ECORRUPT, "part %u: %lu bytes for %lu by codec %u",
+            m->part, (unsigned long)m->len, (unsigned long)m->plain, m->codec);
     if (m->offset > KERF_MODEL_BYTES_MAX ||
         m->len > KERF_MODEL_BYTES_MAX - m->offset) {
         return kerf_fail(why, KERF_ECORRUPT,

@@ -97,7 +97,8 @@ def test_from__tables_bars_and_pictures_of_earlier_runs(run, weights, tmp_path):
     assert again.out == kept.read_text()
     table = bench(run, "--from", kept, other).out
     assert "net/weights.pdiparams" in table and "peer" in table
-    assert "kwz / the smaller of gzip -9 and zstd -3, bytes:" in table and "another machine" in table
+    assert "kwz / the smaller of gzip -9 and zstd -3, bytes:" in table
+    assert "another machine" in table
 
     # What gzip -9 packs better than kwz misses a bar; so it is with numbers made up.
     small = [json.loads(line) for line in kept.read_text().splitlines()]

@@ -177,6 +177,50 @@ def test_edge__bad_parts__end_the_session_nothing_kept(attack):
     assert list(attack.store.iterdir()) == []
 
 
+def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
+    """What the head of a PART says is refused before anything is unpacked."""
+    ident, size = attack.ident, len(attack.files[0][2])
+    packed = wire.packed_part
+    bad = {
+        "bomb": packed(ident, 0, 0, 64, (4 << 20) + 1),
+        "bomb_4_gb": packed(ident, 0, 0, 64, (1 << 32) - 1),
+        "past_the_end": packed(ident, 0, 0, 64, size + 1),
+        "not_smaller": packed(ident, 0, 0, 64, 64),
+        "nothing": packed(ident, 0, 0, 0, size),
+        "offset": packed(ident, 0, 8, 64, 80),
+        "index": packed(ident, 1, 0, 64, 80),
+        "codec": packed(ident, 0, 0, 64, 80, codec=2),
+        "cut_short": packed(ident, 0, 0, 64, 80)[:-3],
+    }
+    for name, meta in bad.items():
+        control, tensors = attack.session()
+        wire.send_offer(control, ident, attack.manifest)
+        control.recv_kind(wire.FETCH)
+        control.send(wire.PART, meta, [bytes(64)])
+        assert control.recv_error() is not None, name
+        attack.edge.wait_event("state", connected=False)
+        control.close()
+        tensors.close()
+        exact.check_store(attack.store)
+        assert list(attack.store.iterdir()) == [], name
+    attack.serve_honestly()
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 255])
+@pytest.mark.parametrize("block", [b"\0" * 40, b"\xff" * 40, b"\x28\xb5\x2f\xfd" + b"\xff" * 36])
+def test_edge__packed_bytes_that_do_not_unpack__one_line_nothing_kept(attack, kind, block):
+    control, tensors = attack.session()
+    wire.send_offer(control, attack.ident, attack.manifest)
+    control.recv_kind(wire.FETCH)
+    plain = min(len(attack.files[0][2]), 4 << 20)
+    control.send(wire.PART, wire.packed_part(attack.ident, 0, 0, 40, plain, kind), [block])
+    got = control.recv_kind(wire.READY)
+    assert got.meta[32:34] != b"\0\0"
+    assert attack.edge.wait() == 1
+    assert "the packed block at byte 0 is damaged" in attack.edge.err
+    assert list(attack.store.iterdir()) == []
+
+
 def test_edge__part_with_other_bytes__one_line_nothing_kept(attack):
     control, tensors = attack.session()
     wire.send_offer(control, attack.ident, attack.manifest)

@@ -80,7 +80,8 @@ def text(value):
     return struct.pack("<H", len(value)) + value
 
 
-def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=()):
+def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), parts=0):
+    """parts: bit per codec of PART that is taken; 0: as edges without any say it."""
     return (
         struct.pack("<HHIQ", *versions, 1, 1 << 31)
         + text(name)
@@ -88,6 +89,7 @@ def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=()):
         + text(engine)
         + struct.pack("<H", len(bundles))
         + b"".join(bundles)
+        + (struct.pack("<I", parts) if parts else b"")
     )
 
 
@@ -106,6 +108,11 @@ def offer(bundle, manifest_len, run=1):
 
 def part(bundle, index, offset=0, length=0):
     return bundle + struct.pack("<HQI", index, offset, length)
+
+
+def packed_part(bundle, index, offset, length, plain, kind=2, codec=1):
+    """PART of a packed block; kind: 1 stored, 2 zstd, 3 words."""
+    return part(bundle, index, offset, length) + struct.pack("<BBI", codec, kind, plain)
 
 
 def ready(bundle, err=0, reason=""):

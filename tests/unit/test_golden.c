@@ -155,6 +155,41 @@ make_part(frame *f, uint8_t *out, size_t cap)
     return kerf_range_put(out, cap, &m);
 }
 
+/* 100 bytes from offset 8192, packed; what a block is, is not looked at. */
+static size_t
+make_part_kwz(frame *f, uint8_t *out, size_t cap)
+{
+    static const uint8_t block[] = {0x28, 0xb5, 0x2f, 0xfd};
+    kerf_range m = {.part = 2,
+                    .offset = 8192,
+                    .len = sizeof block,
+                    .codec = KERF_PART_KWZ,
+                    .kind = 2,
+                    .plain = 100};
+
+    f->h.sent_ns = SENT + 14;
+    f->piece[0] = block;
+    f->piece_len[0] = sizeof block;
+    f->piece_count = 1;
+    count_up(m.bundle, KERF_BUNDLE_ID_LEN, 0);
+    return kerf_range_put(out, cap, &m);
+}
+
+/* As an edge says it that takes parts packed. */
+static size_t
+make_hello_parts(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_hello m = {.version_min = 1,
+                    .version_max = 1,
+                    .codecs = 1,
+                    .payload_max = 64u << 20,
+                    .name = "edge-1",
+                    .part_codecs = 3};
+
+    f->h.sent_ns = SENT;
+    return kerf_hello_put(out, cap, &m);
+}
+
 static size_t
 make_ready(frame *f, uint8_t *out, size_t cap)
 {
@@ -268,6 +303,7 @@ static const struct sample {
     size_t (*make)(frame *f, uint8_t *out, size_t cap);
 } samples[] = {
     {"hello", KERF_FRAME_HELLO, make_hello},
+    {"hello_parts", KERF_FRAME_HELLO, make_hello_parts},
     {"welcome", KERF_FRAME_WELCOME, make_welcome},
     {"attach", KERF_FRAME_ATTACH, make_attach},
     {"attached", KERF_FRAME_ATTACHED, make_attached},
@@ -277,6 +313,7 @@ static const struct sample {
     {"offer", KERF_FRAME_OFFER, make_offer},
     {"fetch", KERF_FRAME_FETCH, make_fetch},
     {"part", KERF_FRAME_PART, make_part},
+    {"part_kwz", KERF_FRAME_PART, make_part_kwz},
     {"ready", KERF_FRAME_READY, make_ready},
     {"tensor", KERF_FRAME_TENSOR, make_tensor},
     {"tensor_q8", KERF_FRAME_TENSOR, make_tensor_q8},
