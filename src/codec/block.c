@@ -16,10 +16,17 @@ enum {
 
 #define STRETCHES_MOST 65536u
 
+/* Bytes of a block for which no time is saved, and of a trial. */
+/* zstd's level from which on short blocks are worth more time. */
+#define THOROUGH 7
+#define SHORT ((size_t)256 << 10)
+#define PROBE ((size_t)64 << 10)
+
 /* A side that is shorter is kept as it is: zstd would gain next to nothing. */
 #define SIDE_PACKED 64u
 
 struct kerf_block_coder {
+    kerf_lz *lz;
     kerf_coder *coder;
     uint8_t *side;
     size_t side_room;
@@ -45,6 +52,7 @@ kerf_block_coder_free(kerf_block_coder *bc)
     if (bc == NULL)
         return;
     kerf_coder_free(bc->coder);
+    kerf_lz_free(bc->lz);
     free(bc->side);
     free(bc->stretch);
     free(bc);
@@ -58,7 +66,9 @@ kerf_block_coder_new(kerf_block_coder **out)
 
     if (bc == NULL)
         return KERF_ENOMEM;
-    err = kerf_coder_new(&bc->coder);
+    err = kerf_lz_new(&bc->lz);
+    if (err == KERF_OK)
+        err = kerf_coder_new(&bc->coder, bc->lz);
     if (err != KERF_OK) {
         kerf_block_coder_free(bc);
         return err;
@@ -116,8 +126,10 @@ put_side(kerf_block_coder *bc, uint8_t *out, size_t len, int zstd_level)
     size_t packed = 0;
 
     if (len >= SIDE_PACKED) {
-        packed = kerf_zstd_encode(bc->coder, out + sizeof lengths, len + 3,
-                                  bc->side, len, zstd_level);
+        packed =
+            kerf_zstd_encode(bc->lz, out + sizeof lengths, len + KERF_ZSTD_HEAD,
+                             bc->side, len, zstd_level);
+        packed = packed < len ? packed : 0;
     }
     kerf_wr_varint(&w, len);
     kerf_wr_varint(&w, packed > 0 ? packed : len);
@@ -171,6 +183,51 @@ encode_words(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
     return (size_t)(at - out);
 }
 
+/* Whether deflate may do better than zstd has done: short blocks, and what
+ * hardly repeats, as pictures do. */
+static bool
+may_deflate(uint8_t *scratch, const uint8_t *in, size_t len, size_t zipped)
+{
+    const uint8_t *probe = in + (len - PROBE) / 2;
+    size_t n;
+
+    if (len <= SHORT)
+        return true;
+    if (zipped < len - len / 8)
+        return false;
+    n = kerf_deflate_encode(scratch, PROBE, probe, PROBE);
+    return n > 0 && n * len < zipped * PROBE;
+}
+
+/* By zstd, or by deflate where that is smaller. 0: neither makes it smaller. */
+static size_t
+encode_bytes(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
+             const kerf_block *b, const uint8_t *data, int level,
+             kerf_block_kind *kind)
+{
+    const uint8_t *in = data + b->offset;
+    int best = zstd_level(plan, level);
+    uint8_t *other = out + b->len + KERF_ZSTD_HEAD;
+    size_t n = 0;
+
+    if (best >= THOROUGH && b->len <= PROBE)
+        best = 19;
+    *kind = KERF_BLOCK_ZSTD;
+    n = kerf_zstd_encode(bc->lz, out, b->len + KERF_ZSTD_HEAD, in, b->len,
+                         best);
+    n = n > 0 && n < b->len ? n : b->len;
+    if (best >= THOROUGH && may_deflate(other, in, b->len, n)) {
+        size_t deflated = kerf_deflate_encode(other, n, in, b->len);
+
+        if (deflated > 0 && deflated < n) {
+            memmove(out, other, deflated);
+            *kind = KERF_BLOCK_DEFLATE;
+            n = deflated;
+        }
+    }
+    return n < b->len ? n : 0;
+}
+
 size_t
 kerf_block_encode(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
                   size_t i, const uint8_t *data, int level,
@@ -183,11 +240,8 @@ kerf_block_encode(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
         *kind = KERF_BLOCK_WORDS;
         n = encode_words(bc, out, plan, b, data, level);
     }
-    if (n == 0 && b->len > 0) {
-        *kind = KERF_BLOCK_ZSTD;
-        n = kerf_zstd_encode(bc->coder, out, b->len + 3, data + b->offset,
-                             b->len, zstd_level(plan, level));
-    }
+    if (n == 0 && b->len > 0)
+        n = encode_bytes(bc, out, plan, b, data, level, kind);
     if (n == 0 || n >= b->len) {
         *kind = KERF_BLOCK_STORED;
         memcpy(out, data + b->offset, b->len);
@@ -216,7 +270,7 @@ take_side(kerf_block_coder *bc, kerf_rd *r)
     in = kerf_rd_bytes(r, (size_t)packed);
     if (packed == len)
         memcpy(bc->side, in, (size_t)len);
-    else if (!kerf_zstd_decode(bc->coder, bc->side, (size_t)len, in,
+    else if (!kerf_zstd_decode(bc->lz, bc->side, (size_t)len, in,
                                (size_t)packed))
         return 0;
     return (size_t)len;
@@ -338,9 +392,11 @@ kerf_block_decode(kerf_block_coder *bc, uint8_t *out, size_t len,
             memcpy(out, in, len);
         return KERF_OK;
     case KERF_BLOCK_ZSTD:
-        return kerf_zstd_decode(bc->coder, out, len, in, in_len)
-                   ? KERF_OK
-                   : KERF_ECORRUPT;
+        return kerf_zstd_decode(bc->lz, out, len, in, in_len) ? KERF_OK
+                                                              : KERF_ECORRUPT;
+    case KERF_BLOCK_DEFLATE:
+        return kerf_deflate_decode(out, len, in, in_len) ? KERF_OK
+                                                         : KERF_ECORRUPT;
     case KERF_BLOCK_WORDS:
         return decode_words(bc, out, len, &r, &e);
     default:

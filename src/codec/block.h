@@ -17,6 +17,7 @@ typedef enum kerf_block_kind {
     KERF_BLOCK_STORED = 1,
     KERF_BLOCK_ZSTD = 2,
     KERF_BLOCK_WORDS = 3,
+    KERF_BLOCK_DEFLATE = 4,
 } kerf_block_kind;
 
 #define KERF_BLOCK_ROOM(len) (2 * (len) + 512)

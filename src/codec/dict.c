@@ -39,30 +39,6 @@ struct kerf_dict {
     uint32_t key[VALUES_MOST];
 };
 
-/* Planes of an array of words. */
-static size_t
-put_planes(uint8_t *scratch, uint8_t *out, const uint32_t *word, size_t count,
-           kerf_words_as as)
-{
-    const kerf_stretch s = {.words = (uint32_t)(4 * count)};
-    const kerf_where where = {.stretch = &s, .count = 1, .len = 4 * count};
-
-    return kerf_planes_encode(scratch, out, (const uint8_t *)word, &where, as);
-}
-
-static bool
-take_planes(uint8_t *scratch, uint32_t *word, size_t count, kerf_words_as as,
-            kerf_rd *r)
-{
-    const kerf_stretch s = {.words = (uint32_t)(4 * count)};
-    const kerf_where where = {.stretch = &s, .count = 1, .len = 4 * count};
-
-    return kerf_planes_decode(scratch, (uint8_t *)word, &where, as, r);
-}
-
-static const kerf_words_as plain = {.width = 4};
-static const kerf_words_as rotated = {.width = 4, .rotated = true};
-
 kerf_err
 kerf_dict_new(kerf_dict **out)
 {
@@ -218,9 +194,9 @@ encode_pieces(kerf_dict *d, uint8_t *scratch, uint8_t *out, const uint8_t *in,
     *at++ = (uint8_t)log2;
     memcpy(at, d->values, pieces);
     at += pieces;
-    at += put_planes(scratch, at, d->step, steps, plain);
+    at += kerf_words_put(scratch, at, d->step, steps, false);
     at += kerf_huf_put(at, d->index, count);
-    at += put_planes(scratch, at, d->apart, aparts, rotated);
+    at += kerf_words_put(scratch, at, d->apart, aparts, true);
     return (size_t)(at - out);
 }
 
@@ -302,12 +278,12 @@ kerf_dict_decode(kerf_dict *d, uint8_t *scratch, uint8_t *out, size_t count,
     values = kerf_rd_bytes(&r, pieces);
     for (size_t i = 0; values != NULL && i < pieces; i++)
         steps += values[i];
-    if (r.bad || !take_planes(scratch, d->step, steps, plain, &r))
+    if (r.bad || !kerf_words_take(scratch, d->step, steps, false, &r))
         return false;
     index = kerf_huf_take(d->index, count, &r);
     for (size_t i = 0; index != NULL && i < count; i++)
         aparts += index[i] == APART;
-    if (index == NULL || !take_planes(scratch, d->apart, aparts, rotated, &r))
+    if (index == NULL || !kerf_words_take(scratch, d->apart, aparts, true, &r))
         return false;
     return decode_pieces(d, out, count, piece, values, index, aparts) &&
            r.left == 0;

@@ -98,7 +98,7 @@ kerf_kwz_block_head(kerf_rd *r, kerf_kwz_block *b)
         .len = len <= KERF_BLOCK_MOST ? (size_t)len : SIZE_MAX,
         .data_len = data_len <= len ? (size_t)data_len : SIZE_MAX,
         .check = check};
-    return !r->bad && kind >= KERF_BLOCK_STORED && kind <= KERF_BLOCK_WORDS;
+    return !r->bad && kind >= KERF_BLOCK_STORED && kind <= KERF_BLOCK_DEFLATE;
 }
 
 /* The payload of a record that is not a block. */
@@ -260,6 +260,7 @@ kerf_kwz_next(kerf_kwz_reader *kr, kerf_rd *r, kerf_kwz_record *out,
     case KERF_BLOCK_STORED:
     case KERF_BLOCK_ZSTD:
     case KERF_BLOCK_WORDS:
+    case KERF_BLOCK_DEFLATE:
         err = next_block(kr, r, out, need, why);
         break;
     default:

@@ -2,19 +2,18 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
-#define ZSTD_MAGIC_LEN 4
 #define SEEN_SLOTS 2048u
-#define SAMPLE 512u /* words looked at for repeats */
+#define GRID_SAMPLE 16u /* words that must be on one grid */
+#define SAMPLE 512u     /* words looked at for repeats */
 
 /* The first byte of what stands for words. */
-enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3 };
+enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3, GRID = 4 };
 
 struct kerf_coder {
-    ZSTD_CCtx *zip;
-    ZSTD_DCtx *unzip;
+    kerf_lz *lz; /* borrowed */
     kerf_dict *dict;
+    kerf_grid *grid;
     uint8_t *planes; /* KERF_WORDS_BYTES_MOST */
     uint8_t *other;  /* a second attempt, compared with the first */
     size_t other_room;
@@ -27,9 +26,8 @@ kerf_coder_free(kerf_coder *coder)
 {
     if (coder == NULL)
         return;
-    (void)ZSTD_freeCCtx(coder->zip);
-    (void)ZSTD_freeDCtx(coder->unzip);
     kerf_dict_free(coder->dict);
+    kerf_grid_free(coder->grid);
     free(coder->planes);
     free(coder->other);
     free(coder->words);
@@ -37,7 +35,7 @@ kerf_coder_free(kerf_coder *coder)
 }
 
 kerf_err
-kerf_coder_new(kerf_coder **out)
+kerf_coder_new(kerf_coder **out, kerf_lz *lz)
 {
     kerf_coder *c = calloc(1, sizeof *c);
     kerf_err err = KERF_ENOMEM;
@@ -46,14 +44,14 @@ kerf_coder_new(kerf_coder **out)
         return KERF_ENOMEM;
     /* Memory that is not touched costs nothing: most runs are of 4 bytes, and
      * few need a second attempt. */
-    c->other_room = KERF_WORDS_BYTES_MOST + KERF_WORDS_MOST + 4096;
-    c->planes = malloc(KERF_WORDS_BYTES_MOST);
+    c->other_room = KERF_WORDS_BYTES_MOST + (size_t)2 * KERF_WORDS_MOST + 4096;
+    c->planes = malloc(KERF_WORDS_BYTES_MOST + KERF_ZSTD_HEAD);
+    c->lz = lz;
     c->other = malloc(c->other_room);
-    c->zip = ZSTD_createCCtx();
-    c->unzip = ZSTD_createDCtx();
-    if (c->planes != NULL && c->other != NULL && c->zip != NULL &&
-        c->unzip != NULL)
+    if (c->planes != NULL && c->other != NULL)
         err = kerf_dict_new(&c->dict);
+    if (err == KERF_OK)
+        err = kerf_grid_new(&c->grid);
     if (err != KERF_OK) {
         kerf_coder_free(c);
         return err;
@@ -75,47 +73,6 @@ words_room(kerf_coder *c, size_t room)
     c->words = grown;
     c->words_room = room;
     return true;
-}
-
-size_t
-kerf_zstd_encode(kerf_coder *coder, uint8_t *out, size_t room,
-                 const uint8_t *in, size_t len, int level)
-{
-    ZSTD_CCtx *zip = coder->zip;
-    size_t n;
-
-    (void)ZSTD_CCtx_setParameter(zip, ZSTD_c_compressionLevel, level);
-    (void)ZSTD_CCtx_setParameter(zip, ZSTD_c_contentSizeFlag, 0);
-    n = ZSTD_compress2(zip, out, room, in, len);
-    if (ZSTD_isError(n) || n < ZSTD_MAGIC_LEN)
-        return 0;
-    n -= ZSTD_MAGIC_LEN;
-    memmove(out, out + ZSTD_MAGIC_LEN, n);
-    return n;
-}
-
-bool
-kerf_zstd_decode(kerf_coder *coder, uint8_t *out, size_t len, const uint8_t *in,
-                 size_t in_len)
-{
-    static const uint8_t magic[ZSTD_MAGIC_LEN] = {0x28, 0xB5, 0x2F, 0xFD};
-    ZSTD_inBuffer head = {.src = magic, .size = sizeof magic};
-    ZSTD_inBuffer from = {.src = in, .size = in_len};
-    ZSTD_outBuffer to = {.dst = out, .size = len};
-    size_t left;
-
-    (void)ZSTD_DCtx_reset(coder->unzip, ZSTD_reset_session_and_parameters);
-    left = ZSTD_decompressStream(coder->unzip, &to, &head);
-    while (!ZSTD_isError(left) && left != 0) {
-        size_t in_before = from.pos;
-        size_t out_before = to.pos;
-
-        left = ZSTD_decompressStream(coder->unzip, &to, &from);
-        if (!ZSTD_isError(left) && left != 0 && from.pos == in_before &&
-            to.pos == out_before)
-            return false; /* it wants more of what there is no more */
-    }
-    return !ZSTD_isError(left) && from.pos == in_len && to.pos == len;
 }
 
 static void
@@ -324,6 +281,28 @@ kerf_planes_decode(uint8_t *scratch, uint8_t *base, const kerf_where *where,
     return true;
 }
 
+size_t
+kerf_words_put(uint8_t *scratch, uint8_t *out, const uint32_t *word,
+               size_t count, bool rotated)
+{
+    const kerf_stretch s = {.words = (uint32_t)(4 * count)};
+    const kerf_where where = {.stretch = &s, .count = 1, .len = 4 * count};
+    const kerf_words_as as = {.width = 4, .rotated = rotated};
+
+    return kerf_planes_encode(scratch, out, (const uint8_t *)word, &where, as);
+}
+
+bool
+kerf_words_take(uint8_t *scratch, uint32_t *word, size_t count, bool rotated,
+                kerf_rd *r)
+{
+    const kerf_stretch s = {.words = (uint32_t)(4 * count)};
+    const kerf_where where = {.stretch = &s, .count = 1, .len = 4 * count};
+    const kerf_words_as as = {.width = 4, .rotated = rotated};
+
+    return kerf_planes_decode(scratch, (uint8_t *)word, &where, as, r);
+}
+
 /* Do values come back? Trained floats do not: 1 in 1000 by chance. */
 static bool
 repeats(const uint8_t *base, const kerf_where *where, unsigned width)
@@ -349,6 +328,49 @@ repeats(const uint8_t *base, const kerf_where *where, unsigned width)
     return again > n / 20;
 }
 
+/* Are they on a grid? Some places are looked at, since a channel may end within
+ * one; the first begins with a channel, which may be short. */
+static bool
+is_grid(const uint8_t *base, const kerf_where *where)
+{
+    uint8_t sample[4 * GRID_SAMPLE];
+    struct cursor c = begin_at(base, where);
+    size_t count = where->len / 4;
+
+    for (size_t i = 0; i < 3 && count >= GRID_SAMPLE; i++) {
+        pick(&c, sample, (count - GRID_SAMPLE) / 4 * i * 4, sizeof sample);
+        if (kerf_grid_may(sample, GRID_SAMPLE) ||
+            (i == 0 && kerf_grid_may(sample, GRID_SAMPLE / 2)))
+            return true;
+    }
+    return false;
+}
+
+/* Words of 4 bytes by a dictionary or on a grid, in coder->other; 0: nothing
+ * below `most`. */
+static size_t
+encode_values(kerf_coder *c, const uint8_t *in, size_t count, bool rotated,
+              size_t most, enum method *method)
+{
+    size_t dict =
+        kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
+    size_t grid = 0;
+
+    *method = DICT;
+    if (!rotated)
+        return dict;
+    grid = kerf_grid_encode(c->grid, c->planes, c->other, in, count,
+                            dict > 0 ? dict : most);
+    if (grid > 0) {
+        *method = GRID;
+        return grid;
+    }
+    /* Done once more, since the grid has taken its place. */
+    return dict > 0
+               ? kerf_dict_encode(c->dict, c->planes, c->other, in, count, most)
+               : 0;
+}
+
 /* What may do better than planes, in coder->other; 0: nothing below `most`. */
 static size_t
 encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
@@ -358,14 +380,13 @@ encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
     size_t zipped;
 
     if (as.width == 4)
-        best =
-            kerf_dict_encode(c->dict, c->planes, c->other, in, len / 4, most);
-    *method = DICT;
+        best = encode_values(c, in, len / 4, as.rotated, most, method);
     if (best > 0)
         most = best;
-    /* Kept apart from the dictionary's: planes are free again. */
-    zipped = kerf_zstd_encode(c, c->planes, most + 3, in, len, level);
-    if (zipped > 0) {
+    /* Kept apart from the other's: planes are free again. */
+    zipped = kerf_zstd_encode(c->lz, c->planes, most + KERF_ZSTD_HEAD, in, len,
+                              level);
+    if (zipped > 0 && zipped < most) {
         memcpy(c->other, c->planes, zipped);
         *method = ZSTD;
         best = zipped;
@@ -397,7 +418,8 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
         kerf_words_gather(out + 1, base, where);
         n = where->len;
     }
-    if (n > 1 && (!as.rotated || repeats(base, where, as.width))) {
+    if (n > 1 && (!as.rotated || repeats(base, where, as.width) ||
+                  (as.width == 4 && is_grid(base, where)))) {
         const uint8_t *in = in_one_piece(coder, base, where);
         enum method method;
         size_t other = 0;
@@ -425,10 +447,14 @@ decode_other(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
         memcpy(out, r->at, len);
         return true;
     case ZSTD:
-        return kerf_zstd_decode(c, out, len, r->at, r->left);
+        return kerf_zstd_decode(c->lz, out, len, r->at, r->left);
     case DICT:
         return as.width == 4 && kerf_dict_decode(c->dict, c->planes, out,
                                                  len / 4, r->at, r->left);
+    case GRID:
+        return as.width == 4 && as.rotated &&
+               kerf_grid_decode(c->grid, c->planes, out, len / 4, r->at,
+                                r->left);
     default:
         return false;
     }

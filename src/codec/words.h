@@ -8,7 +8,7 @@
 #ifndef KERF_CODEC_WORDS_H
 #define KERF_CODEC_WORDS_H
 
-#include "kerf/err.h"
+#include "codec/lz.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,8 +23,8 @@
 
 typedef struct kerf_coder kerf_coder;
 
-/* Errors: KERF_ENOMEM. */
-KERF_NODISCARD kerf_err kerf_coder_new(kerf_coder **out);
+/* lz must outlive it. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_coder_new(kerf_coder **out, kerf_lz *lz);
 void kerf_coder_free(kerf_coder *coder); /* accepts NULL */
 
 /* How words are looked at. */
@@ -65,13 +65,5 @@ void kerf_words_gather(uint8_t *to, const uint8_t *base,
                        const kerf_where *where);
 void kerf_words_scatter(uint8_t *base, const kerf_where *where,
                         const uint8_t *words);
-
-/* zstd, without its four constant bytes at the front. Returns the bytes of it,
- * 0 when with these four they would be more than room. */
-size_t kerf_zstd_encode(kerf_coder *coder, uint8_t *out, size_t room,
-                        const uint8_t *in, size_t len, int level);
-/* True: in[0..in_len) stood for exactly len bytes, now at out. */
-bool kerf_zstd_decode(kerf_coder *coder, uint8_t *out, size_t len,
-                      const uint8_t *in, size_t in_len);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * words_own.h - between words.c and dict.c. Threads: as words.h.
+ * words_own.h - between words.c, dict.c and grid.c. Threads: as words.h.
  */
 #ifndef KERF_CODEC_WORDS_OWN_H
 #define KERF_CODEC_WORDS_OWN_H
@@ -17,6 +17,12 @@ size_t kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *base,
 bool kerf_planes_decode(uint8_t *scratch, uint8_t *base,
                         const kerf_where *where, kerf_words_as as, kerf_rd *r);
 
+/* The same of an array of words of 4 bytes. */
+size_t kerf_words_put(uint8_t *scratch, uint8_t *out, const uint32_t *word,
+                      size_t count, bool rotated);
+bool kerf_words_take(uint8_t *scratch, uint32_t *word, size_t count,
+                     bool rotated, kerf_rd *r);
+
 /* A byte block of n bytes behind its length (u24). */
 size_t kerf_huf_put(uint8_t *out, const uint8_t *in, size_t n);
 const uint8_t *kerf_huf_take(uint8_t *out, size_t n, kerf_rd *r);
@@ -30,6 +36,18 @@ void kerf_dict_free(kerf_dict *d); /* accepts NULL */
 size_t kerf_dict_encode(kerf_dict *d, uint8_t *scratch, uint8_t *out,
                         const uint8_t *in, size_t count, size_t most);
 bool kerf_dict_decode(kerf_dict *d, uint8_t *scratch, uint8_t *out,
+                      size_t count, const uint8_t *in, size_t len);
+
+typedef struct kerf_grid kerf_grid; /* scratch of grid.c */
+
+KERF_NODISCARD kerf_err kerf_grid_new(kerf_grid **out);
+void kerf_grid_free(kerf_grid *g); /* accepts NULL */
+/* Whether some first words of a place look like whole numbers of a step. */
+bool kerf_grid_may(const uint8_t *in, size_t count);
+/* As the functions of dict.c. out has room for 8 * count + 4096. */
+size_t kerf_grid_encode(kerf_grid *g, uint8_t *scratch, uint8_t *out,
+                        const uint8_t *in, size_t count, size_t most);
+bool kerf_grid_decode(kerf_grid *g, uint8_t *scratch, uint8_t *out,
                       size_t count, const uint8_t *in, size_t len);
 
 #endif

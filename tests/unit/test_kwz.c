@@ -113,6 +113,34 @@ encode__trained_floats__exponents_are_small(void **state)
     free(w);
 }
 
+/* Short texts are as small as gzip and zstd make them, and a little more. */
+static void
+encode__short_texts__deflate_or_zstd(void **state)
+{
+    static const char *const words[] = {
+        "weights ", "of ",           "a ",  "layer",
+        "\n  ",     "kernel_size: ", "3, ", "conv2d"};
+    char text[5000];
+    uint64_t seed = 16;
+
+    (void)state;
+    for (size_t len = 100; len < sizeof text; len += len / 2) {
+        uint8_t gz[sizeof text];
+        size_t at = 0;
+        size_t n;
+
+        while (at < len) {
+            const char *w = words[kerf_rng_next(&seed) >> 61];
+
+            while (*w != '\0' && at < len)
+                text[at++] = *w++;
+        }
+        n = kerf_deflate_encode(gz, sizeof gz, (uint8_t *)text, len);
+        assert_in_range(n, 1, len);
+        assert_in_range(round_trip(text, len, NULL, 0), 1, n + 13);
+    }
+}
+
 static void
 encode__floats_of_unknown_place__are_found(void **state)
 {
@@ -146,6 +174,40 @@ encode__values_on_a_grid__far_below_planes(void **state)
     each = as_tensor(w, 4 * count, KERF_F32);
     assert_true(one < count * 9 / 10);
     assert_true(each < count * 18 / 10);
+    free(w);
+}
+
+/* A scale for each channel and what quantisation leaves: signed zeros, a base
+ * that is not zero, steps of a decimal. Each far below what order-0 codes of
+ * the words would take; words that are on no grid in between. */
+static void
+encode__grids_of_many_kinds__near_their_numbers(void **state)
+{
+    const size_t count = 200000;
+    float *w = weights(count, 15);
+    float *q = malloc(count * sizeof *q);
+
+    (void)state;
+    assert_non_null(q);
+    for (size_t i = 0; i < count; i++) { /* 12 bits, channels of 576 words */
+        float s = 0.0001f * (1.0f + 0.013f * (float)(i / 576 % 97));
+
+        q[i] = roundf(w[i] / s) * s;
+    }
+    assert_true(as_tensor(q, 4 * count, KERF_F32) < count * 145 / 100);
+    for (size_t i = 0; i < count; i++) /* 12 bits, not of zero */
+        q[i] = roundf((w[i] + 0.7f) / 0.0003f) * 0.0003f - 0.70001f;
+    assert_true(as_tensor(q, 4 * count, KERF_F32) < count * 135 / 100);
+    for (size_t i = 0; i < count; i++)
+        q[i] = (float)(round((double)w[i] * 1000) / 1000);
+    assert_true(as_tensor(q, 4 * count, KERF_F32) < count * 110 / 100);
+    for (size_t i = 0; i < count; i += 100) {
+        q[i] = w[i];
+        if (i % 1000 == 0)
+            q[i] = i % 3000 == 0 ? NAN : -INFINITY;
+    }
+    assert_true(as_tensor(q, 4 * count, KERF_F32) < count * 120 / 100);
+    free(q);
     free(w);
 }
 
@@ -218,10 +280,11 @@ make_sample(kwz_buf *data)
 {
     enum { COUNT = 17000 };
     float *w = weights(COUNT, 9);
-    kerf_segment s[3] = {
+    kerf_segment s[4] = {
         {.offset = 300, .len = (size_t)4 * COUNT},
         {.offset = 300 + (size_t)4 * COUNT, .len = (size_t)4 * COUNT},
-        {.offset = 700 + (size_t)8 * COUNT, .len = 1200}};
+        {.offset = 700 + (size_t)8 * COUNT, .len = 1200},
+        {.offset = 1900 + (size_t)8 * COUNT, .len = (size_t)4 * COUNT}};
     uint8_t text[400];
 
     for (size_t i = 0; i < sizeof text; i++)
@@ -233,8 +296,11 @@ make_sample(kwz_buf *data)
     for (size_t i = 0; i < 300; i++)
         w[i] = roundf(w[i] * 50.0f);
     kwz_add(data, (uint8_t *)w, 1200);
+    for (size_t i = 0; i < COUNT; i++)
+        w[i] = roundf(w[i] * 900.0f) * 0.0017f;
+    kwz_add(data, (uint8_t *)w, (size_t)4 * COUNT);
     free(w);
-    return kwz_pack(data->data, data->len, s, 3);
+    return kwz_pack(data->data, data->len, s, 4);
 }
 
 static void
@@ -300,8 +366,8 @@ range__each_tensor_and_across_blocks__same_bytes(void **state)
     assert_int_equal(index.file_count, 1);
     assert_null(index.file[0].name);
     assert_int_equal(index.file[0].len, data.len);
-    assert_int_equal(index.file[0].segment_count, 3);
-    for (size_t i = 0; i < 3; i++) {
+    assert_int_equal(index.file[0].segment_count, 4);
+    for (size_t i = 0; i < 4; i++) {
         const kerf_segment *s = &index.file[0].segment[i];
 
         assert_int_equal(kerf_kwz_range(&index, 0, packed.data, packed.len, bc,
@@ -420,8 +486,9 @@ read_golden(const char *name, const char *suffix)
 static void
 golden__each_kind_of_block__same_bytes(void **state)
 {
-    static const char *const names[] = {"stored", "zstd", "planes", "stretches",
-                                        "dictionary"};
+    static const char *const names[] = {"stored", "zstd",      "deflate",
+                                        "planes", "stretches", "dictionary",
+                                        "grid"};
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -446,8 +513,10 @@ main(void)
         cmocka_unit_test(round_trip__small_and_empty__a_few_bytes_more),
         cmocka_unit_test(round_trip__each_dtype_and_length__same_bytes),
         cmocka_unit_test(encode__trained_floats__exponents_are_small),
+        cmocka_unit_test(encode__short_texts__deflate_or_zstd),
         cmocka_unit_test(encode__floats_of_unknown_place__are_found),
         cmocka_unit_test(encode__values_on_a_grid__far_below_planes),
+        cmocka_unit_test(encode__grids_of_many_kinds__near_their_numbers),
         cmocka_unit_test(encode__pruned__zeros_cost_a_bit),
         cmocka_unit_test(encode__tied_tensors__stored_once),
         cmocka_unit_test(encode__many_small_tensors__with_what_is_between),
