@@ -30,6 +30,7 @@ from pathlib import Path
 import kept
 import pytest
 
+pytest_plugins = ["order"]
 REPO = Path(__file__).resolve().parents[2]
 PATIENCE = 30  # seconds: how long a wait may last before it is a failure
 SANITIZER_EXIT = 99

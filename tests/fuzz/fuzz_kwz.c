@@ -7,11 +7,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 try_ranges(const kerf_kwz_index *index, const uint8_t *data, size_t size)
 {
-    kerf_block_coder *bc = NULL;
+    kerf_block_coder *bc = kwz_coder();
     uint8_t out[256];
     kerf_detail why;
 
-    kwz_must(kerf_block_coder_new(&bc));
     for (size_t i = 0; i < index->file_count && i < 4; i++) {
         uint64_t len = index->file[i].len;
         size_t n = len < sizeof out ? (size_t)len : sizeof out;
@@ -23,7 +22,6 @@ try_ranges(const kerf_kwz_index *index, const uint8_t *data, size_t size)
             KERF_EINVAL)
             abort();
     }
-    kerf_block_coder_free(bc);
 }
 
 int

@@ -30,20 +30,32 @@ kwz_must(kerf_err err)
         abort();
 }
 
+/* One for all inputs, as a thread of Kerf keeps one: its megabytes anew for
+ * each of thousands take longer than what is tested. */
+static inline kerf_block_coder *
+kwz_coder(void)
+{
+    static kerf_block_coder *bc;
+
+    if (bc == NULL)
+        kwz_must(kerf_block_coder_new(&bc));
+    return bc;
+}
+
 /* One file's records to b. */
 static inline void
 kwz_pack_file(kwz_buf *b, kerf_kwz_writer *kw, const uint8_t *data, size_t len,
               const kerf_segment *segments, size_t count)
 {
     kerf_plan plan = {0};
-    kerf_block_coder *bc = NULL;
-    uint8_t *out = malloc(KERF_BLOCK_ROOM(KERF_BLOCK_MOST));
+    kerf_block_coder *bc = kwz_coder();
+    size_t most = len < KERF_BLOCK_MOST ? len : KERF_BLOCK_MOST;
+    uint8_t *out = malloc(KERF_BLOCK_ROOM(most));
     kerf_kwz_bytes bytes;
 
     if (out == NULL)
         abort();
     kwz_must(kerf_plan_make(&plan, data, len, segments, count));
-    kwz_must(kerf_block_coder_new(&bc));
     for (size_t i = 0; i < plan.block_count; i++) {
         const kerf_block *p = &plan.block[i];
         kerf_kwz_block block = {.len = p->len,
@@ -59,7 +71,6 @@ kwz_pack_file(kwz_buf *b, kerf_kwz_writer *kw, const uint8_t *data, size_t len,
     }
     kwz_must(kerf_kwz_end_file(kw, segments, count, &bytes));
     kwz_add(b, bytes.data, bytes.len);
-    kerf_block_coder_free(bc);
     kerf_plan_fini(&plan);
     free(out);
 }
@@ -99,13 +110,12 @@ kwz_unpack(kwz_buf *out, const uint8_t *data, size_t len, size_t most)
 {
     kerf_rd r = {.at = data, .left = len};
     kerf_kwz_reader *kr = NULL;
-    kerf_block_coder *bc = NULL;
+    kerf_block_coder *bc = kwz_coder();
     kerf_kwz_record record;
     kerf_err err;
     size_t need;
 
     kwz_must(kerf_kwz_reader_new(&kr));
-    kwz_must(kerf_block_coder_new(&bc));
     while ((err = kerf_kwz_next(kr, &r, &record, &need, NULL)) == KERF_OK) {
         const kerf_kwz_block *b = &record.block;
         uint8_t *block;
@@ -130,7 +140,6 @@ kwz_unpack(kwz_buf *out, const uint8_t *data, size_t len, size_t most)
     }
     if (err == KERF_EAGAIN)
         err = r.left == 0 && kerf_kwz_is_whole(kr) ? KERF_OK : KERF_ECORRUPT;
-    kerf_block_coder_free(bc);
     kerf_kwz_reader_free(kr);
     return err;
 }
