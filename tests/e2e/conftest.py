@@ -294,6 +294,7 @@ def checker_env():
         ASAN_OPTIONS=f"exitcode={SANITIZER_EXIT}",
         UBSAN_OPTIONS="print_stacktrace=1",
         LSAN_OPTIONS=f"exitcode={SANITIZER_EXIT}:suppressions={REPO}/tests/lsan.supp:print_suppressions=0",
+        TBB_ENABLE_SANITIZERS="1",  # OpenVINO's TBB refuses ASan without it
         TSAN_OPTIONS=f"exitcode={SANITIZER_EXIT}:suppressions={REPO}/tests/tsan.supp",
     )
     return env

@@ -140,15 +140,15 @@ def test_rules_without_a_card__reach_the_edge(run, start_cloud, digits, net, who
 
 
 def test_changed_model__is_cut_again_and_shipped(
-    every_kerf, spawn, start_cloud, net, whole, tmp_path
+    each_kerf, spawn, start_cloud, net, whole, tmp_path
 ):
-    tensor = tmp_path / "x.npy"  # no images under TSan
+    tensor = tmp_path / "x.npy"
     np.save(tensor, np.random.default_rng(5).random((1, 3, 32, 32), np.float32))
-    cloud = start_cloud("--model", net.path, "--cut", net.cut, binary=every_kerf)
+    cloud = start_cloud("--model", net.path, "--cut", net.cut, binary=each_kerf)
     edge = spawn(
         *("edge", "--cloud_port", cloud.port, "--json", "--store", tmp_path / "store"),
         *("--input", tensor, "--repeat", "0", "--rate", "20"),
-        binary=every_kerf,
+        binary=each_kerf,
     )
     first = whole(net.path, (), tensor)
     assert equal(values_of(edge.wait_event("result")), first)

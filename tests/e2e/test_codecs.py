@@ -10,7 +10,6 @@ import pytest
 import wire
 from nets import results
 
-FAKE_TBB = {"TBB_ENABLE_SANITIZERS": "1"}
 EXACT, F16, BF16, Q8, Q4, Q4C = 1, 2, 3, 4, 8, 15
 ONE, STEPS = 0, 4  # content
 STORED, HUF, ANS = 0, 1, 2  # packing
@@ -25,7 +24,7 @@ def answers(run, digits, tmp_path):
         got = run(
             "edge", "--cloud_port", cloud.port, "--store", tmp_path / "store", "--once",
             "--codec", codec, "--input", digits / "images", "--json", "--save", save, *args,
-            env=FAKE_TBB, timeout=120, **more,
+            timeout=120, **more,
         )  # fmt: skip
         assert got.status == 0, got.report()
         found = [r for _, r in sorted(results(got).items())]
@@ -36,7 +35,7 @@ def answers(run, digits, tmp_path):
 
 
 def test_edge__each_codec__gives_the_labels_of_raw(each_kerf, start_cloud, answers, digits):
-    cloud = start_cloud("--models", digits, binary=each_kerf, env=FAKE_TBB)
+    cloud = start_cloud("--models", digits, binary=each_kerf)
     want, total, outputs = answers(cloud, "raw", binary=each_kerf)
     assert all(r["codec"] == "raw" and r["coded_bytes"] == r["tensor_bytes"] for r in want)
     assert total["coded_bytes"] == total["tensor_bytes"] == 40 * want[0]["tensor_bytes"]

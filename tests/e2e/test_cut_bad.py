@@ -11,15 +11,12 @@ import nets
 import numpy as np
 import pytest
 
-TBB = {"TBB_ENABLE_SANITIZERS": "1"}  # OpenVINO's TBB refuses ASan without it
-
 
 @pytest.fixture
 def cut(run, kerf_asan, tmp_path):
     """cut(args...) -> ended `kerf cut` of the checked binary."""
 
     def go(*args, **more):
-        more.setdefault("env", TBB)
         return run("cut", *args, binary=kerf_asan, timeout=120, **more)
 
     return go
@@ -323,7 +320,7 @@ def test_killed_on_the_way__leaves_no_model(cut, spawn, kerf_asan, paddle, tmp_p
     into the same folder works."""
     out = tmp_path / "out"
     for wait in (0.02, 0.1, 0.3):
-        process = spawn("cut", paddle, "--at", "2", "--out", out, binary=kerf_asan, env=TBB)
+        process = spawn("cut", paddle, "--at", "2", "--out", out, binary=kerf_asan)
         try:
             process.popen.wait(wait)
         except subprocess.TimeoutExpired:

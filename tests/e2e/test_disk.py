@@ -12,8 +12,6 @@ import exact
 import pytest
 import wire
 
-TBB = {"TBB_ENABLE_SANITIZERS": "1"}  # OpenVINO's TBB refuses ASan without it
-
 
 @pytest.fixture
 def edge_of(run, tmp_path):

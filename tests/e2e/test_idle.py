@@ -1,5 +1,5 @@
 """What a cloud with nothing to do costs: counts from /proc, of the optimised
-binary, with nothing else running."""
+binary."""
 
 import os
 import threading
@@ -9,8 +9,6 @@ from pathlib import Path
 import exact
 import pytest
 import wire
-
-pytestmark = pytest.mark.alone
 
 EDGES = 100
 STRETCH = 10
@@ -45,6 +43,7 @@ def cloud(start_cloud, tmp_path):
     return start_cloud("--engine", "fake", "--models", tmp_path / "models")
 
 
+@pytest.mark.alone  # what runs beside it makes caches cold, and work longer
 def test_idle__hundred_edges__cost_next_to_nothing(cloud):
     with wire.Edge(cloud.port) as first:  # what the first one costs is not per edge
         bundle, _ = first.offered()
