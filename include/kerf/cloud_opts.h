@@ -24,9 +24,10 @@ struct kerf_pair;
 typedef struct kerf_cloud_maker {
     void *ctx;
     const char *name; /* of each pair that it makes */
-    /* Folders in which a change makes the cloud ask for the stamp; NULL: none.
-     */
+    /* Folders in which a change of a file whose name counts makes the cloud ask
+     * for the stamp, on the loop's thread; NULL: none. */
     const char *dir[KERF_CLOUD_MAKER_DIRS];
+    bool (*counts)(void *ctx, const char *name);
     /* Identity of what the pair is made of, as it is now, and its latest
      * change; 0 when it is not there. */
     uint64_t (*stamp)(void *ctx, int64_t *newest_ns);

@@ -27,6 +27,22 @@ add_stamp(kerf_wr *w, int64_t *newest_ns, const char *path)
         *newest_ns = mtime;
 }
 
+/* Which of several files is the model is for kerf_model_file_find(). */
+static bool
+counts(void *ctx, const char *name)
+{
+    static const char *const endings[] = {".pdmodel", ".pdiparams", ".json",
+                                          ".onnx"};
+    const kerf_rules *r = &((const kerf_cut_served *)ctx)->flags->rules;
+
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        if (kerf_path_ends(name, endings[i]))
+            return true;
+    }
+    return (r->card != NULL && strcmp(kerf_path_base(r->card), name) == 0) ||
+           (r->labels != NULL && strcmp(kerf_path_base(r->labels), name) == 0);
+}
+
 static uint64_t
 stamp(void *ctx, int64_t *newest_ns)
 {
@@ -163,9 +179,12 @@ kerf_cut_served_init(kerf_cut_served *s, const kerf_cut_flags *f,
 
     if (err != KERF_OK)
         return err;
-    *s = (kerf_cut_served){
-        .flags = f,
-        .maker = {.ctx = s, .name = s->name, .stamp = stamp, .make = make}};
+    *s = (kerf_cut_served){.flags = f,
+                           .maker = {.ctx = s,
+                                     .name = s->name,
+                                     .counts = counts,
+                                     .stamp = stamp,
+                                     .make = make}};
     if (f->name != NULL)
         (void)snprintf(s->name, sizeof s->name, "%s", f->name);
     else

@@ -282,6 +282,15 @@ deliver(void *ctx)
     }
 }
 
+static bool
+counts(void *ctx, const char *name)
+{
+    const kerf_cloud_maker *maker = ((kerf_registry *)ctx)->opts.maker;
+
+    return maker != NULL ? maker->counts(maker->ctx, name)
+                         : kerf_pair_has_name(name);
+}
+
 static kerf_err
 watch(kerf_registry *r, kerf_detail *why)
 {
@@ -295,7 +304,7 @@ watch(kerf_registry *r, kerf_detail *why)
 
         if (dir != NULL)
             err = kerf_folder_watch_new(&r->watch[i], r->loop, dir, QUIET_MS,
-                                        ask_scan, r, why);
+                                        counts, ask_scan, r, why);
     }
     return err;
 }

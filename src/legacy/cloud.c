@@ -147,6 +147,13 @@ on_signal(void *ctx, int nth)
     kerf_loop_stop(cloud->loop);
 }
 
+static bool
+counts(void *ctx, const char *name)
+{
+    (void)ctx;
+    return kerf_pair_has_name(name);
+}
+
 static kerf_err
 start(kerf_legacy_cloud *cloud, const char *edge_host, int edge_port,
       kerf_detail *why)
@@ -160,7 +167,7 @@ start(kerf_legacy_cloud *cloud, const char *edge_host, int edge_port,
         err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
     if (err == KERF_OK)
         err = kerf_folder_watch_new(&cloud->watch, cloud->loop, o->models,
-                                    QUIET_MS, on_folder, cloud, why);
+                                    QUIET_MS, counts, on_folder, cloud, why);
     if (err == KERF_OK)
         err = kerf_listen(&cloud->listener, cloud->loop, o->host, o->port,
                           kerf_legacy_ship_accept, cloud, why);

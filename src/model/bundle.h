@@ -96,6 +96,8 @@ kerf_model_bytes kerf_pair_bytes(const kerf_pair *pair, bool head);
  * For who fills data[] himself. */
 KERF_NODISCARD kerf_err kerf_pair_card(kerf_pair *pair, kerf_detail *why);
 
+/* Whether a file of that name may be a part of a pair. */
+bool kerf_pair_has_name(const char *file);
 /* Names of the models in dir of which any half is there (a card alone is not
  * one), sorted; KERF_ETOOBIG over KERF_MODELS_MAX. */
 #define KERF_MODELS_MAX 256

@@ -90,6 +90,14 @@ model_of(char out[KERF_NAME_MAX], const char *file)
     return false;
 }
 
+bool
+kerf_pair_has_name(const char *file)
+{
+    char name[KERF_NAME_MAX];
+
+    return kerf_path_ends(file, ".kerf.json") || model_of(name, file);
+}
+
 static int
 compare_names(const void *a, const void *b)
 {

@@ -277,6 +277,8 @@ struct kerf_folder_watch {
     uv_fs_event_t uv;
     kerf_timer *quiet;
     uint64_t quiet_ms;
+    kerf_name_fn *counts;
+    void *ctx;
 };
 
 static void
@@ -284,16 +286,16 @@ on_change(uv_fs_event_t *uv, const char *name, int events, int status)
 {
     kerf_folder_watch *watch = uv->data;
 
-    (void)name;
     (void)events;
     (void)status;
-    kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
+    if (name == NULL || watch->counts(watch->ctx, name))
+        kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
 }
 
 kerf_err
 kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
-                      uint64_t quiet_ms, kerf_loop_fn *fn, void *ctx,
-                      kerf_detail *why)
+                      uint64_t quiet_ms, kerf_name_fn *counts, kerf_loop_fn *fn,
+                      void *ctx, kerf_detail *why)
 {
     kerf_folder_watch *watch = calloc(1, sizeof *watch);
     int code;
@@ -307,6 +309,8 @@ kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
     (void)uv_fs_event_init(&loop->uv, &watch->uv);
     watch->uv.data = watch;
     watch->quiet_ms = quiet_ms;
+    watch->counts = counts;
+    watch->ctx = ctx;
     code = uv_fs_event_start(&watch->uv, on_change, dir, 0);
     if (code != 0) {
         kerf_folder_watch_free(watch);

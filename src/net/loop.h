@@ -65,10 +65,14 @@ typedef void kerf_signal_fn(void *ctx, int nth);
 KERF_NODISCARD kerf_err kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn,
                                             void *ctx);
 
-/* fn after something in dir changed and nothing has for quiet_ms. */
+/* Whether a file of that name counts. */
+typedef bool kerf_name_fn(void *ctx, const char *name);
+/* fn after something that counts has changed in dir and nothing that does has
+ * for quiet_ms: others (a log file in the same folder) may never be quiet. */
 KERF_NODISCARD kerf_err kerf_folder_watch_new(kerf_folder_watch **out,
                                               kerf_loop *loop, const char *dir,
                                               uint64_t quiet_ms,
+                                              kerf_name_fn *counts,
                                               kerf_loop_fn *fn, void *ctx,
                                               kerf_detail *why);
 void kerf_folder_watch_free(kerf_folder_watch *watch); /* accepts NULL */

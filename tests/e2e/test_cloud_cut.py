@@ -4,6 +4,7 @@ and cut again when the model's files change."""
 import json
 import os
 import shutil
+import threading
 
 import numpy as np
 import onnx
@@ -169,6 +170,30 @@ def test_changed_model__is_cut_again_and_shipped(
     for e in edge.events():
         if e["event"] == "result":
             assert equal(values_of(e), first) or equal(values_of(e), second)
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """A file beside the model that is never left alone, as a log."""
+    log, over = tmp_path / "model" / "cloud.log", threading.Event()
+
+    def write():
+        while not over.wait(0.02):
+            with log.open("a") as file:
+                file.write("line\n")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    yield log
+    over.set()
+    writer.join()
+
+
+def test_change_in_a_busy_folder__is_seen(start_cloud, net, busy):
+    cloud = start_cloud("--model", net.path, "--cut", net.cut)
+    net.write(1)
+    cloud.wait_event("model", name="net", ok=True)
+    assert busy.stat().st_size > 0
 
 
 def test_card_that_comes_later__is_taken(start_cloud, net):
