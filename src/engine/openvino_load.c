@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "engine/openvino_check.h"
 #include "engine/openvino_differs.h"
+#include "graph/pdmodel.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -75,16 +76,23 @@ kerf_openvino_read(kerf_engine *engine, kerf_graph_read *read,
                    const kerf_model_bytes *m, kerf_detail *why)
 {
     struct ov_engine *e = (struct ov_engine *)engine;
+    kerf_model_bytes sorted = *m;
+    uint8_t *own = NULL;
     ov_model_t *model = NULL;
     kerf_err err = kerf_openvino_check(m, why);
 
+    if (err == KERF_OK && m->format == KERF_FORMAT_PADDLE)
+        err = kerf_pdmodel_sort_ports(m->graph, m->graph_len, &own, why);
     if (err != KERF_OK)
         return err;
+    if (own != NULL)
+        sorted.graph = own;
     (void)pthread_mutex_lock(&reading);
-    err = read_model(e, m, &model, why);
+    err = read_model(e, &sorted, &model, why);
     if (err == KERF_OK)
         warn_of_differences(m);
     (void)pthread_mutex_unlock(&reading);
+    free(own);
     if (err != KERF_OK)
         return err;
     read->own = model;

@@ -53,7 +53,8 @@ void kerf_pd_args_fini(kerf_pd_args *args); /* accepts a zeroed one */
  * of block 0; a value's is a variable of block 0, or KERF_GRAPH_NONE for what
  * only other blocks declare. */
 typedef struct kerf_paddle {
-    const uint8_t *bytes; /* of the program */
+    const uint8_t *bytes; /* of the program, its ports in order */
+    uint8_t *own;         /* NULL, or where these are */
     size_t len;
     kerf_pdmodel program;
     kerf_pd_record *record; /* owned; [program.param_count] */

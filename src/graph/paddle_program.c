@@ -8,12 +8,15 @@ static kerf_err sort_vars(kerf_paddle *p, kerf_detail *why);
 static kerf_err
 fill(kerf_paddle *p, const kerf_model_bytes *m, kerf_detail *why)
 {
-    kerf_err err = kerf_pdmodel_open(&p->program, m->graph, m->graph_len, why);
+    kerf_err err =
+        kerf_pdmodel_sort_ports(m->graph, m->graph_len, &p->own, why);
 
+    p->bytes = p->own != NULL ? p->own : m->graph;
+    p->len = m->graph_len;
+    if (err == KERF_OK)
+        err = kerf_pdmodel_open(&p->program, p->bytes, p->len, why);
     if (err != KERF_OK)
         return err;
-    p->bytes = m->graph;
-    p->len = m->graph_len;
     p->record = calloc(p->program.param_count + 1, sizeof *p->record);
     p->parent = malloc(p->program.block_count * sizeof *p->parent);
     p->runner = malloc(p->program.block_count * sizeof *p->runner);
@@ -63,6 +66,7 @@ kerf_paddle_close(void *state)
     free(p->runner);
     free(p->feed);
     free(p->fetch);
+    free(p->own);
     free(p);
 }
 

@@ -79,6 +79,16 @@ KERF_NODISCARD kerf_err kerf_pdmodel_open(kerf_pdmodel *p, const void *data,
                                           size_t len, kerf_detail *why);
 void kerf_pdmodel_close(kerf_pdmodel *p); /* accepts a zeroed one */
 
+/*
+ * Paddle numbers inputs and outputs (`col`), and often writes the op of the
+ * last input first; engines count ops. *out: a copy of the program with these
+ * ops in the order of their numbers -> free(); NULL when they are, or say no
+ * such order. Errors: those of kerf_pdmodel_open().
+ */
+KERF_NODISCARD kerf_err kerf_pdmodel_sort_ports(const void *data, size_t len,
+                                                uint8_t **out,
+                                                kerf_detail *why);
+
 /* Has a record in the .pdiparams. */
 bool kerf_pd_var_is_param(const kerf_pd_var *var);
 

@@ -4,9 +4,10 @@
  *     "param w 4,4 | feed x | matmul_v2 X=x Y=w -> Out=y | fetch y"
  *     "... | while X=i,y Condition=c -> Out=i,y sub=1 | 1: relu X=y -> Out=y"
  *
- * One statement between bars. "1:" puts it into block 1, "var NAME [DIMS]"
- * declares (f32), "list NAME" declares a tensor array, "names=a,b" is an
- * attribute that names variables. What is not declared is, in block 0, as f32
+ * One statement between bars. Ports are numbered from 0, or "feed x 1". "1:"
+ * puts it into block 1, "var NAME [DIMS]" declares (f32), "list NAME" declares
+ * a tensor array, "names=a,b" is an attribute that names variables. What is not
+ * declared is, in block 0, as f32
  * [-1, 4]. Ops get an op_callstack; program, blocks, variables and ops get a
  * field 99 that nobody knows.
  */
@@ -156,7 +157,7 @@ pd_op(struct pd_text *t, int block, const char *type, char **rest)
 }
 
 static void
-pd_port(struct pd_text *t, const char *type, const char *name)
+pd_port(struct pd_text *t, const char *type, const char *name, const char *col)
 {
     bool is_feed = strcmp(type, "feed") == 0;
     char in[64], out[64];
@@ -168,7 +169,7 @@ pd_port(struct pd_text *t, const char *type, const char *name)
     pd_slot(t, &op, 1, in);
     pd_slot(t, &op, 2, out);
     kerf_wire_put_text(&op, 3, type);
-    pd_col(&op, is_feed ? t->feeds++ : t->fetches++);
+    pd_col(&op, col != NULL ? atoi(col) : is_feed ? t->feeds++ : t->fetches++);
     kerf_wire_put_text(&op, 99, PD_UNKNOWN);
     kerf_wire_put_rope(&t->ops[0], 4, &op);
 }
@@ -196,7 +197,9 @@ pd_statement(struct pd_text *t, char *statement)
         if (dims != NULL)
             pd_dims(n, dims);
     } else if (strcmp(word, "feed") == 0 || strcmp(word, "fetch") == 0) {
-        pd_port(t, word, strtok_r(NULL, " ", &rest));
+        const char *name = strtok_r(NULL, " ", &rest);
+
+        pd_port(t, word, name, strtok_r(NULL, " ", &rest));
     } else {
         pd_op(t, block, word, &rest);
     }

@@ -80,6 +80,33 @@ open__blocks__are_part_of_their_op(void **state)
     close_model(&m);
 }
 
+/* Paddle writes the last input first; what counts is its number. */
+static void
+open__ports__are_in_the_order_of_their_numbers(void **state)
+{
+    struct model m = make("feed b 1 | feed a 0 | relu X=a -> Out=y | "
+                          "tanh X=b -> Out=z | fetch z 1 | fetch y 0");
+
+    (void)state;
+    assert_text(m.g, "in: a b | relu(a) y | tanh(b) z | out: y z");
+    close_model(&m);
+}
+
+static void
+open__ports_without_an_order__stay(void **state)
+{
+    struct model twice = make("feed b 0 | feed a 0 | relu X=a -> Out=y | "
+                              "tanh X=b -> Out=z | fetch z 5 | fetch y 4");
+    struct model apart = make("feed b 1 | relu X=b -> Out=y | feed a 0 | "
+                              "tanh X=a -> Out=z | fetch y | fetch z");
+
+    (void)state;
+    assert_text(twice.g, "in: b a | relu(a) y | tanh(b) z | out: z y");
+    assert_text(apart.g, "in: b a | relu(b) y | tanh(a) z | out: y z");
+    close_model(&twice);
+    close_model(&apart);
+}
+
 static void
 open__names_in_attributes__are_reads(void **state)
 {
@@ -516,6 +543,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(open__program__gives_ports_parameters_and_types),
         cmocka_unit_test(open__blocks__are_part_of_their_op),
+        cmocka_unit_test(open__ports__are_in_the_order_of_their_numbers),
+        cmocka_unit_test(open__ports_without_an_order__stay),
         cmocka_unit_test(open__names_in_attributes__are_reads),
         cmocka_unit_test(open__array__is_added_to),
         cmocka_unit_test(open__parameters_that_are_written__are_told_apart),
