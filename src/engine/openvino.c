@@ -33,6 +33,8 @@ struct ov_request {
     ov_infer_request_t *infer;
     ov_tensor_t *own[KERF_PORTS_MAX]; /* outputs in OpenVINO's memory */
     struct slots *in, *out;           /* one for each port */
+    void *bound_in[KERF_PORTS_MAX];   /* the memory bound last; NULL: none */
+    void *bound_out[KERF_PORTS_MAX];  /* the same, where net->passed */
 };
 
 static const ov_element_type_e types[KERF_DTYPE_COUNT] = {
@@ -314,6 +316,7 @@ bind_in(kerf_request *request, size_t i, void *data, kerf_detail *why)
     if (t == NULL ||
         ov_infer_request_set_input_tensor_by_index(r->infer, i, t) != OK)
         return kerf_openvino_fail(why, KERF_EENGINE, "bind an input");
+    r->bound_in[i] = data;
     return KERF_OK;
 }
 
@@ -322,12 +325,37 @@ bind_out(kerf_request *request, size_t i, void *data, kerf_detail *why)
 {
     struct ov_request *r = (struct ov_request *)request;
     struct ov_net *n = (struct ov_net *)request->net;
-    ov_tensor_t *t =
-        wrap(&r->out[i], &n->base.out.port[i], n->out_type[i], data);
+    ov_tensor_t *t;
 
+    if (n->passed[i] > 0) {
+        r->bound_out[i] = data;
+        return KERF_OK;
+    }
+    t = wrap(&r->out[i], &n->base.out.port[i], n->out_type[i], data);
     if (t == NULL ||
         ov_infer_request_set_output_tensor_by_index(r->infer, i, t) != OK)
         return kerf_openvino_fail(why, KERF_EENGINE, "bind an output");
+    return KERF_OK;
+}
+
+/* Inputs that are outputs: small ones, as the size of a picture. */
+static kerf_err
+copy_passed(struct ov_request *r, kerf_detail *why)
+{
+    const struct ov_net *n = (struct ov_net *)r->base.net;
+
+    for (size_t i = 0; i < n->base.out.count; i++) {
+        const kerf_port *port = &n->base.out.port[i];
+        size_t bytes = 0;
+
+        if (r->bound_out[i] == NULL)
+            continue;
+        if (r->bound_in[n->passed[i] - 1] == NULL)
+            return kerf_fail(why, KERF_EINVAL, "input %zu is not bound",
+                             n->passed[i] - 1);
+        if (kerf_shape_bytes(&port->shape, port->dtype, &bytes) == KERF_OK)
+            memmove(r->bound_out[i], r->bound_in[n->passed[i] - 1], bytes);
+    }
     return KERF_OK;
 }
 
@@ -338,7 +366,7 @@ run(kerf_request *request, kerf_detail *why)
 
     if (ov_infer_request_infer(r->infer) != OK)
         return kerf_openvino_fail(why, KERF_EENGINE, "inference");
-    return KERF_OK;
+    return copy_passed(r, why);
 }
 
 static kerf_err
@@ -351,6 +379,12 @@ get_out(kerf_request *request, size_t i, kerf_tensor *out, kerf_detail *why)
     ov_tensor_t *own = NULL;
     size_t elements = 0;
 
+    if (r->bound_out[i] != NULL) {
+        t.shape = request->net->out.port[i].shape;
+        t.data = r->bound_out[i];
+        *out = t;
+        return kerf_shape_bytes(&t.shape, t.dtype, &out->bytes);
+    }
     if (ov_infer_request_get_output_tensor_by_index(r->infer, i, &own) != OK)
         return kerf_openvino_fail(why, err, "read an output");
     if (r->own[i] != NULL)

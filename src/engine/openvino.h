@@ -23,6 +23,9 @@ struct ov_net {
     ov_compiled_model_t *compiled;
     ov_element_type_e in_type[KERF_PORTS_MAX];
     ov_element_type_e out_type[KERF_PORTS_MAX];
+    /* Of each output: 1 + the input that it is, unchanged; 0: none. OpenVINO
+     * does not write such an output into memory that was bound to it. */
+    size_t passed[KERF_PORTS_MAX];
 };
 
 /* kerf_backend.read, .drop, .peek, .reshape, .compile */

@@ -426,6 +426,42 @@ add_steps(struct prep *p, const kerf_card *card, ov_element_type_e type)
     return status;
 }
 
+/* Both are one tensor in OpenVINO when they have one name. */
+static bool
+is_same_tensor(const ov_output_const_port_t *a, const ov_output_const_port_t *b)
+{
+    char *names[2] = {NULL, NULL};
+    bool same = ov_port_get_any_name(a, &names[0]) == OK &&
+                ov_port_get_any_name(b, &names[1]) == OK &&
+                strcmp(names[0], names[1]) == 0;
+
+    ov_free(names[0]);
+    ov_free(names[1]);
+    return same;
+}
+
+/* The input that this output is, unchanged, as n->passed says it. */
+static size_t
+find_passed(const struct ov_net *n, const ov_output_const_port_t *port,
+            const kerf_port *out)
+{
+    for (size_t i = 0; i < n->base.in.count; i++) {
+        const kerf_port *in = &n->base.in.port[i];
+        ov_output_const_port_t *other = NULL;
+        bool same;
+
+        if (in->dtype != out->dtype ||
+            !kerf_shape_equal(&in->shape, &out->shape) ||
+            ov_compiled_model_input_by_index(n->compiled, i, &other) != OK)
+            continue;
+        same = is_same_tensor(port, other);
+        ov_output_const_port_free(other);
+        if (same)
+            return i + 1;
+    }
+    return 0;
+}
+
 static kerf_err
 fill_net(struct ov_net *n, kerf_detail *why)
 {
@@ -446,6 +482,8 @@ fill_net(struct ov_net *n, kerf_detail *why)
         if (ov_compiled_model_output_by_index(n->compiled, i, &port) != OK)
             return kerf_openvino_fail(why, KERF_EENGINE, "read an output");
         err = read_port(port, "output", i, &out->port[i], &n->out_type[i], why);
+        if (err == KERF_OK)
+            n->passed[i] = find_passed(n, port, &out->port[i]);
         ov_output_const_port_free(port);
     }
     return err;

@@ -253,3 +253,23 @@ def test_cloud__says_what_is_wrong_with_a_cut(run, digits):
 def test_what_goes_with_a_model__is_no_flag_without_one(run, flags):
     done = run("cloud", "--cloud_port", "0", *flags)
     assert done.status == 2 and "--model" in done.err
+
+
+def test_detector__inputs_that_only_the_tail_reads_arrive(run, start_cloud, shared, tmp_path):
+    """PP-YOLO's im_shape and scale_factor go through the head as they are."""
+    model = shared / "models" / "ppyolo_tiny_650e_coco"
+    rules = (*RULES[:6], "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+    images = sorted((shared / "images").glob("*.jpg"))[:2]
+    cloud = start_cloud("--model", model, "--cut", "3", *rules)
+    edge = run(
+        *("edge", "--cloud_port", cloud.port, "--once", "--store", tmp_path / "store"),
+        *("--input", *images, "--save", tmp_path / "split"),
+        timeout=60,
+    )
+    assert edge.status == 0, edge.report()
+    whole = run("run", model, *rules, "--input", *images, "--save", tmp_path / "whole", timeout=60)
+    assert whole.status == 0, whole.report()
+    for n in range(len(images)):
+        ours, theirs = (np.load(tmp_path / d / f"{n:06}.0.npy") for d in ("split", "whole"))
+        assert len(theirs) > 0 and ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.ptp(theirs)

@@ -13,6 +13,7 @@
 
 #include "base/fs.h"
 #include "kerf/engine.h"
+#include "paddle_text.h"
 
 #define DIGITS KERF_TEST_MODELS "/digits/"
 #define SHARED KERF_TEST_SHARED "/"
@@ -274,6 +275,46 @@ bind__more_memories_than_are_kept__all_work(void **state)
     stop(&n);
 }
 
+/* OpenVINO leaves such memory as it is. */
+static void
+bind__outputs_that_are_inputs__are_written(void **state)
+{
+    _Alignas(KERF_TENSOR_ALIGN) float a[4] = {-1, 2, -3, 4};
+    _Alignas(KERF_TENSOR_ALIGN) float b[4] = {5, 6, 7, 8};
+    _Alignas(KERF_TENSOR_ALIGN) float out[3][KERF_TENSOR_ALIGN / 4] = {{0}};
+    uint8_t *graph = NULL, *weights = NULL;
+    kerf_model_bytes bytes =
+        pd_program("feed b 1 | feed a 0 | relu X=a -> Out=y | "
+                   "fetch b | fetch y | fetch a",
+                   &graph, &weights);
+    kerf_tensor got = {0};
+    kerf_detail why = {""};
+    struct net n = {0};
+
+    (void)state;
+    if (kerf_engine_load(engine, &n.net, &bytes, NULL, &why) != KERF_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(kerf_request_new(&n.request, n.net, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_in(n.request, 0, a, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_in(n.request, 1, b, NULL), KERF_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(kerf_request_bind_out(n.request, i, out[i], NULL),
+                         KERF_OK);
+    for (int round = 0; round < 2; round++) {
+        run(&n);
+        assert_memory_equal(out[0], b, sizeof b);
+        assert_true(out[1][0] == 0 && out[1][1] == a[1]);
+        assert_memory_equal(out[2], a, sizeof a);
+        a[1] = b[2] = 9; /* the same memory, other numbers */
+    }
+    assert_int_equal(kerf_request_out(n.request, 0, &got, NULL), KERF_OK);
+    assert_ptr_equal(got.data, out[0]);
+    assert_int_equal(got.bytes, sizeof b);
+    stop(&n);
+    free(graph);
+    free(weights);
+}
+
 static void
 expect(const kerf_model_bytes *m, kerf_err expected, const char *text)
 {
@@ -527,6 +568,7 @@ main(void)
         cmocka_unit_test(run__tail_of_head__is_the_whole),
         cmocka_unit_test(load__prep__equals_the_formula),
         cmocka_unit_test(bind__more_memories_than_are_kept__all_work),
+        cmocka_unit_test(bind__outputs_that_are_inputs__are_written),
         cmocka_unit_test(load__damaged_files__say_what_is_wrong),
         cmocka_unit_test(load__foreign_files__say_what_is_wrong),
         cmocka_unit_test(load__ops_that_the_engine_lacks__are_all_named),
