@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import zoo
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +32,9 @@ SHAPES = {
     "onnx_attention": {"tokens": (1, 7, 16)},
     "onnx_shuffle": {"x": (1, 3, 32, 48)},
 }
+# What answers next to nothing to inputs that are no photo gets one of
+# ../shared/images too: else its output's range is that of its noise.
+PHOTOS = {"ch_PP-OCRv3_det_infer": "doc-1.png"}
 
 
 class Failure(Exception):
@@ -98,12 +102,30 @@ def spread(cuts, count, seed):
     return [cuts[pick.randrange(a, b)] for a, b in zip(ends, ends[1:]) if a < b]
 
 
-def prove(kerf, subject, row):
+def shared():
+    return Path(os.environ.get("KERF_SHARED") or zoo.REPO.parent / "shared")
+
+
+def photo(subject, folder):
+    """Flags for one more input of the proof; [] when there is none."""
+    path = shared() / "images" / PHOTOS.get(subject.name, "")
+    if not path.is_file():
+        return []
+    from PIL import Image
+
+    ((_, shape),) = subject.shapes.items()
+    picture = Image.open(path).convert("RGB").resize(shape[:1:-1])
+    x = (np.asarray(picture, np.float32) / 255 - 0.45) / 0.225
+    np.save(folder / "photo.npy", x.transpose(2, 0, 1)[None])
+    return ["--input", folder / "photo.npy"]
+
+
+def prove(kerf, subject, row, folder):
     """Lists all cuts and proves them; those that can be made."""
     status, listed, said = run_kerf(kerf, subject.path, *subject.flags(), "--json")
     if status != 0:
         raise Failure(said or f"status {status}")
-    more = ["--prove", "--json"]
+    more = ["--prove", "--json", *photo(subject, folder)]
     if subject.tolerance > 1e-5:  # else Kerf's own, by what crosses
         more += ["--tolerance", subject.tolerance]
     status, proved, said = run_kerf(kerf, subject.path, *subject.flags(), *more)
@@ -170,9 +192,9 @@ def look(kerf, subject, count, seed, ask=ask_oracle):
     row = Row(subject.name, subject.format)
     start = time.monotonic()
     try:
-        made = prove(kerf, subject, row)
         with tempfile.TemporaryDirectory(prefix="kerf-cuts-") as folder:
             folder = Path(folder)
+            made = prove(kerf, subject, row, folder)
             inner = [one for one in made if one["after"] not in (None, "")][:-1] or made
             chosen = spread(inner, count, seed)
             halves = write_halves(kerf, subject, chosen, folder)
@@ -231,7 +253,7 @@ def subject_of(model, form, path):
 
 
 def shared_subjects(names):
-    folder = Path(os.environ.get("KERF_SHARED") or zoo.REPO.parent / "shared") / "models"
+    folder = shared() / "models"
     if not folder.is_dir():
         print(f"cuts: no real models at {folder}: set KERF_SHARED", file=sys.stderr)
     found = [p for p in sorted(folder.glob("*/*")) if p.suffix in FORMATS]
