@@ -178,8 +178,8 @@ find_name(struct slice *s, const char *name, kerf_detail *why)
                          safe);
     }
     if (v->type == KERF_VALUE_OTHER)
-        return kerf_fail(why, KERF_ENOTSUP,
-                         "'%s' is no tensor: it cannot cross", safe);
+        return kerf_fail(why, KERF_ENOTSUP, "'%s' %s: it cannot cross", safe,
+                         kerf_value_lacks(v));
     if (!kerf_value_can_cross(g, found))
         return kerf_fail(why, KERF_EINVAL,
                          "'%s' leads to no output of the network", safe);

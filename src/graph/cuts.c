@@ -315,8 +315,9 @@ refuse(const struct walk *w, kerf_err *err)
             if (w->g->value[v].type == KERF_VALUE_OTHER)
                 break;
         }
-        (void)snprintf(text, sizeof text, "'%s' crosses, which is no tensor",
-                       kerf_text_safe(safe, sizeof safe, w->g->value[v].name));
+        (void)snprintf(text, sizeof text, "'%s' crosses, which %s",
+                       kerf_text_safe(safe, sizeof safe, w->g->value[v].name),
+                       kerf_value_lacks(&w->g->value[v]));
     } else if (w->set_count > KERF_PORTS_MAX) {
         (void)snprintf(text, sizeof text, "%zu tensors cross, more than %d",
                        w->set_count, KERF_PORTS_MAX);

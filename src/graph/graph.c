@@ -207,6 +207,13 @@ out:
     return err;
 }
 
+const char *
+kerf_value_lacks(const kerf_value *v)
+{
+    return v->is_maybe ? "has no value unless a branch is taken"
+                       : "is no tensor";
+}
+
 static bool
 is_output(const kerf_graph *g, uint32_t value)
 {

@@ -49,6 +49,8 @@ typedef struct kerf_value {
     uint32_t node;       /* that gives it; KERF_GRAPH_NONE unless a node does */
     bool is_const;       /* a parameter, or from parameters alone */
     bool is_overwritten; /* another value has this name too */
+    bool is_maybe;       /* a block may run or not, and it has no value if not:
+                            it cannot cross, type is OTHER */
     bool is_shaped;      /* rank and dims are known; -1: free */
     bool is_fixed;       /* fixed[] is known: every dim for one sample */
     kerf_dtype dtype;
@@ -108,6 +110,9 @@ size_t kerf_graph_nearest(const kerf_graph *g, const char *name,
  * one sample. Keeps what the file says where a pointer is NULL. */
 void kerf_graph_set_type(kerf_graph *g, uint32_t value, kerf_dtype dtype,
                          const kerf_shape *shape, const kerf_shape *fixed);
+
+/* Why a value of type OTHER cannot cross, to go behind "which ". */
+const char *kerf_value_lacks(const kerf_value *v);
 
 /* Bytes of a value for one sample; false: its shape is not known. */
 bool kerf_value_bytes(const kerf_value *v, uint64_t *bytes);

@@ -239,10 +239,13 @@ add_read(struct reader *r, const kerf_pd_text *name, bool may_be_blank)
 }
 
 static kerf_err
-add_write(struct reader *r, const kerf_pd_text *name)
+add_write(struct reader *r, const kerf_pd_text *name, bool has_blocks)
 {
     uint32_t var = kerf_paddle_var(r->p, 0, name);
     bool is_param = kerf_paddle_param(r->p, name) != KERF_GRAPH_NONE;
+    bool is_maybe =
+        has_blocks &&
+        kerf_graph_lookup(r->g, name->at, name->len) == KERF_GRAPH_NONE;
     uint32_t v = KERF_GRAPH_NONE;
     kerf_err err;
 
@@ -253,7 +256,10 @@ add_write(struct reader *r, const kerf_pd_text *name)
         return err;
     if (var != KERF_GRAPH_NONE)
         set_type(r, v, var);
-    if (is_param) /* a halve's input cannot be its parameter, too */
+    r->g->value[v].is_maybe =
+        is_maybe && r->g->value[v].type == KERF_VALUE_TENSOR;
+    /* A half's input cannot be its parameter, too. */
+    if (is_param || is_maybe)
         r->g->value[v].type = KERF_VALUE_OTHER;
     return KERF_OK;
 }
@@ -331,6 +337,6 @@ add_op(struct reader *r, const kerf_pd_args *args)
     r->g->node[node].origin = r->op;
     err = add_reads(r, args);
     for (size_t i = 0; i < r->writes.count && err == KERF_OK; i++)
-        err = add_write(r, &r->writes.text[i]);
+        err = add_write(r, &r->writes.text[i], args->block_count > 0);
     return err;
 }

@@ -162,6 +162,36 @@ open__parameters_that_are_written__are_told_apart(void **state)
     close_model(&m);
 }
 
+/* What only a branch gives cannot be sent from where it is not taken; what had
+ * a value before can. */
+static void
+open__branches__may_leave_values_unset(void **state)
+{
+    struct model m =
+        make("param w 4,4 | feed x | feed go | list s | assign X=x -> Out=a | "
+             "conditional_block Cond=go Input=x -> Out=a,b Scope=s sub=1 | "
+             "elementwise_add X=a Y=b -> Out=y | relu X=y -> Out=z | fetch z | "
+             "1: relu X=x -> Out=a | 1: tanh X=x -> Out=b");
+    kerf_cuts cuts = {0};
+    kerf_cut cut = {0};
+    const char *name = "b";
+    kerf_detail why = {""};
+
+    (void)state;
+    assert_int_equal(kerf_cuts_list(m.g, &cuts, NULL), KERF_OK);
+    assert_int_equal(cuts.count, 5);
+    assert_null(cuts.cut[1].refused);
+    assert_string_equal(
+        cuts.cut[2].refused,
+        "'b' crosses, which has no value unless a branch is taken");
+    assert_null(cuts.cut[3].refused);
+    assert_int_equal(kerf_cut_at(m.g, &name, 1, &cut, &why), KERF_ENOTSUP);
+    assert_string_equal(why.text, "'b' has no value unless a branch is taken: "
+                                  "it cannot cross");
+    kerf_cuts_fini(&cuts);
+    close_model(&m);
+}
+
 static void
 open__wrong_programs__are_named(void **state)
 {
@@ -548,6 +578,7 @@ main(void)
         cmocka_unit_test(open__names_in_attributes__are_reads),
         cmocka_unit_test(open__array__is_added_to),
         cmocka_unit_test(open__parameters_that_are_written__are_told_apart),
+        cmocka_unit_test(open__branches__may_leave_values_unset),
         cmocka_unit_test(open__wrong_programs__are_named),
         cmocka_unit_test(open__wrong_weights__are_named),
         cmocka_unit_test(write__halves__have_what_they_need),
