@@ -120,11 +120,15 @@ def photo(subject, folder):
     return ["--input", folder / "photo.npy"]
 
 
-def prove(kerf, subject, row, folder):
-    """Lists all cuts and proves them; those that can be made."""
+def list_cuts(kerf, subject):
     status, listed, said = run_kerf(kerf, subject.path, *subject.flags(), "--json")
     if status != 0:
         raise Failure(said or f"status {status}")
+    return listed
+
+
+def prove(kerf, subject, row, listed, folder):
+    """Proves these cuts; those that can be made."""
     more = ["--prove", "--json", *photo(subject, folder)]
     if subject.tolerance > 1e-5:  # else Kerf's own, by what crosses
         more += ["--tolerance", subject.tolerance]
@@ -187,6 +191,25 @@ def ask_oracle(subject, made, halves, graph, folder, seed):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def make(kerf, subject, row, folder):
+    """Cuts for the oracles. What the engine cannot read is cut without a proof."""
+    listed = list_cuts(kerf, subject)
+    try:
+        return prove(kerf, subject, row, listed, folder)
+    except Failure as failure:
+        if not subject.refused or subject.refused not in str(failure):
+            raise
+        row.refused = {str(failure): 0}
+        return [one for one in listed if not one.get("refused")]
+
+
+def count_reasons(row, made, reasons):
+    row.parting = reasons.count("parting")
+    unequal = Counter(why for one, why in zip(made, reasons) if not one["bit_equal"])
+    row.before_sum, row.before_residual = unequal["sum"], unequal["residual"]
+    row.unexplained = unequal[""]
+
+
 def look(kerf, subject, count, seed, ask=ask_oracle):
     """One row; ask: who is asked about the halves, as ask_oracle()."""
     row = Row(subject.name, subject.format)
@@ -194,7 +217,7 @@ def look(kerf, subject, count, seed, ask=ask_oracle):
     try:
         with tempfile.TemporaryDirectory(prefix="kerf-cuts-") as folder:
             folder = Path(folder)
-            made = prove(kerf, subject, row, folder)
+            made = make(kerf, subject, row, folder)
             inner = [one for one in made if one["after"] not in (None, "")][:-1] or made
             chosen = spread(inner, count, seed)
             halves = write_halves(kerf, subject, chosen, folder)
@@ -208,15 +231,10 @@ def look(kerf, subject, count, seed, ask=ask_oracle):
             row.oracle += wrong is None
             if wrong:
                 row.failures.append(f"cut {one['cut']} after {one['after']}: {wrong}")
-        row.parting = said["reason"].count("parting")
-        unequal = Counter(why for one, why in zip(made, said["reason"]) if not one["bit_equal"])
-        row.before_sum, row.before_residual = unequal["sum"], unequal["residual"]
-        row.unexplained = unequal[""]
+        if row.cuts:
+            count_reasons(row, made, said["reason"])
     except Failure as failure:
-        if subject.refused and subject.refused in str(failure):
-            row.refused = {str(failure): 0}
-        else:
-            row.failures.append(str(failure))
+        row.failures.append(str(failure))
     row.seconds = time.monotonic() - start
     return row
 

@@ -246,7 +246,7 @@ def scan(path):
     last, rows = g.op("Scan", g.weight(np.zeros(4, np.float32)), x, body=body,
                       num_scan_inputs=1, count=2)  # fmt: skip
     g.output(g.op("Add", rows, last), [6, 4])
-    g.save(path)
+    g.save(path, typed=True)
 
 
 def nested(path):

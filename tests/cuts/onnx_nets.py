@@ -2,7 +2,7 @@
 (PyTorch's two, tf2onnx), and with what makes cutting hard. Random weights."""
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper, save_model
+from onnx import TensorProto, helper, numpy_helper, save_model, shape_inference
 
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
@@ -63,7 +63,8 @@ class Graph:
         w = self.normal(d_out, d_in, scale=(1 / d_in) ** 0.5)
         return self.op("Gemm", x, w, self.normal(d_out, scale=0.1), alpha=1.0, beta=1.0, transB=1)
 
-    def save(self, path, **options):
+    def save(self, path, typed=False, **options):
+        """typed: with the types of all tensors, for who has no engine to ask."""
         graph = helper.make_graph(self.nodes, "main_graph", self.inputs, self.outputs, self.weights)
         opsets = [helper.make_opsetid("", self.opset), *self.opsets]
         model = helper.make_model(
@@ -71,6 +72,8 @@ class Graph:
             functions=self.functions,
         )  # fmt: skip
         model.metadata_props.add(key="stride", value="32")
+        if typed:
+            model = shape_inference.infer_shapes(model)
         save_model(model, str(path), **options)
 
 
@@ -387,7 +390,7 @@ def function(path):
     x = g.op("silu", g.conv(x, 8, 8), domain=own)
     x = g.op("Flatten", g.op("GlobalAveragePool", x))
     g.output(g.gemm(x, 8, 4), [1, 4])
-    g.save(path)
+    g.save(path, typed=True)
 
 
 def lists(path):
