@@ -177,9 +177,10 @@ kerf_cut_cmd_prove(const kerf_cut_flags *f)
     p->json = f->json;
     err = work(f, p, &why);
     failed = p->failed;
-    kerf_cut_cmd_note(&p->model);
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
+        kerf_cut_cmd_note(&p->model);
         show_summary(p);
+    }
     kerf_prover_free(p->prover);
     kerf_cut_list_fini(&p->list);
     kerf_cut_close(&p->model);

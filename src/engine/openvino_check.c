@@ -57,6 +57,45 @@ kerf_openvino_check(const kerf_model_bytes *m, kerf_detail *why)
     return kerf_fail(why, KERF_ENOTSUP, "model format %d", (int)m->format);
 }
 
+/* OpenVINO tells a story: where it went, what threw. Of all that, the op and
+ * the end. False: it is none of those that are known. */
+static bool
+explain_op(kerf_err err, const char *said, kerf_detail *why)
+{
+    static const struct {
+        const char *before_op, *before_reason;
+        bool is_last; /* of the places that look like before_reason */
+    } stories[] = {
+        {"Fail to convert ", "; ", true},       /* Paddle's operations */
+        {"END: node: ", "; ", true},            /* its control flow */
+        {"; -- ", " with a message:; ", false}, /* ONNX's operations */
+    };
+
+    for (size_t i = 0; i < sizeof stories / sizeof *stories; i++) {
+        const char *op = strstr(said, stories[i].before_op);
+        const char *reason = NULL;
+        size_t len, said_len;
+
+        if (op == NULL)
+            continue;
+        op += strlen(stories[i].before_op);
+        len = strcspn(op, " -;");
+        for (const char *at = op;
+             (at = strstr(at, stories[i].before_reason)) != NULL &&
+             (reason == NULL || stories[i].is_last);)
+            reason = at += strlen(stories[i].before_reason);
+        if (reason == NULL)
+            continue;
+        said_len = strcspn(reason, ";");
+        while (said_len > 0 && strchr(": ", reason[said_len - 1]) != NULL)
+            said_len--;
+        (void)kerf_fail(why, err, "the engine cannot take this op %.*s: %.*s",
+                        (int)len, op, (int)said_len, reason);
+        return true;
+    }
+    return false;
+}
+
 kerf_err
 kerf_openvino_explain(const kerf_model_bytes *m, kerf_err err,
                       const kerf_detail *said, kerf_detail *why)
@@ -77,7 +116,7 @@ kerf_openvino_explain(const kerf_model_bytes *m, kerf_err err,
         return kerf_fail(why, KERF_ENOTSUP, "the engine lacks the ops %.*s",
                          (int)strcspn(op, ";"), op);
     }
-    if (why != NULL)
+    if (!explain_op(err, said->text, why) && why != NULL)
         *why = *said;
     return err;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/fs.h"
+#include "engine/openvino_check.h"
 #include "kerf/engine.h"
 #include "paddle_text.h"
 
@@ -425,6 +426,46 @@ load__ops_that_the_engine_lacks__are_all_named(void **state)
     free_model(&m);
 }
 
+/* What OpenVINO 2026.4 says of such models, in fewer words. */
+static void
+explain__long_stories__become_the_op_and_the_end(void **state)
+{
+    static const struct {
+        const char *said, *want;
+    } stories[] = {
+        {"OpenVINO cannot read the model: Fail to convert rnn Exception Check "
+         "'mode == \"LSTM\"' failed at src/op/rnn.cpp:16:; While validating "
+         "node 'rnn':; RNN Only Supports LSTM",
+         "the engine cannot take this op rnn: RNN Only Supports LSTM"},
+        {"OpenVINO cannot read the model: [if] END: node: internal::Block less "
+         "(opset1::Tanh t[0]:f32[1,6]) CALLBACK HAS THROWN: Check '!x' failed "
+         "at src/tensor.cpp:102:; Attempt to get a name",
+         "the engine cannot take this op internal::Block: Attempt to get a "
+         "name"},
+        {"OpenVINO cannot read the model: Model wasn't fully converted. Failed "
+         "operations detailed log:; -- Scan-17 with a message:; Check 'size' "
+         "failed at src/op/scan.cpp:36:; Summary:; -- Conversion is failed "
+         "for: Scan-17",
+         "the engine cannot take this op Scan: Check 'size' failed at "
+         "src/op/scan.cpp:36"},
+        {"OpenVINO cannot read the model: no reason",
+         "OpenVINO cannot read the model: no reason"},
+        {"Fail to convert rnn", "Fail to convert rnn"}, /* cut short */
+    };
+    const kerf_model_bytes none = {.format = KERF_FORMAT_ONNX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof stories / sizeof *stories; i++) {
+        kerf_detail said = {{0}}, why = {{0}};
+
+        (void)kerf_fail(&said, KERF_ECORRUPT, "%s", stories[i].said);
+        assert_int_equal(
+            kerf_openvino_explain(&none, KERF_ECORRUPT, &said, &why),
+            KERF_ECORRUPT);
+        assert_string_equal(why.text, stories[i].want);
+    }
+}
+
 static void
 load__a_bit_wrong_in_the_program__is_clean(void **state)
 {
@@ -572,6 +613,7 @@ main(void)
         cmocka_unit_test(load__damaged_files__say_what_is_wrong),
         cmocka_unit_test(load__foreign_files__say_what_is_wrong),
         cmocka_unit_test(load__ops_that_the_engine_lacks__are_all_named),
+        cmocka_unit_test(explain__long_stories__become_the_op_and_the_end),
         cmocka_unit_test(load__a_bit_wrong_in_the_program__is_clean),
         cmocka_unit_test(load__shared_models__run),
         cmocka_unit_test(load__detector__has_rows_that_depend_on_the_data),
