@@ -25,7 +25,8 @@
 
 #define KERF_PROOF_SEEDED_LEAST 3
 #define KERF_PROOF_INPUTS_MAX 256
-#define KERF_PROOF_TOLERANCE 1e-5 /* parts of an output's range; for f32 */
+#define KERF_PROOF_TOLERANCE 1e-5     /* parts of an output's range; for f32 */
+#define KERF_PROOF_ROUNDING_MOST 1e-3 /* more than this is never rounding */
 
 typedef struct kerf_prover kerf_prover;
 
@@ -46,9 +47,8 @@ typedef struct kerf_proof {
     bool is_static; /* what crosses; if not, no cloud can serve the pair */
     double max_abs, max_rel; /* from the whole, over all runs and outputs */
     double tolerance;
-    bool is_rounding;  /* not ok, but equal to the whole that keeps what crosses
-                        */
-    kerf_detail why;   /* not ok: the run and the output that differ */
+    bool is_rounding; /* not ok, but equal to a whole that keeps what crosses */
+    kerf_detail why;  /* not ok: the run and the output that differ */
     kerf_probe *probe; /* owned; of what crosses, for a manifest */
     size_t probe_count;
 } kerf_proof;
