@@ -91,10 +91,11 @@ measure(const kerf_agree_flags *f, kerf_cut_model *m, kerf_engine **engine,
 
     if (cut_flags == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory for flags");
+    cut_flags->arg[0] = f->model;
     cut_flags->at = f->at;
     cut_flags->rules = f->rules;
     cut_flags->engine = f->engine;
-    err = kerf_cut_cmd_open(cut_flags, f->model, m, why);
+    err = kerf_cut_cmd_open(cut_flags, false, m, why);
     if (err == KERF_OK)
         err = kerf_cut_cmd_type(cut_flags, m, engine, why);
     if (err == KERF_OK)

@@ -12,10 +12,12 @@
 #include <string.h>
 
 #define TABLE_LEN (1u << HUF_BITS)
-#define LOOKUPS 5        /* in a filled window: 7 + 5 * 11 < 64 */
-#define FILL_LEN 8       /* bytes */
-#define ENTRY_MOST 4     /* symbols */
-#define FOURS_FROM 1024u /* symbols: below, a table of fours does not pay */
+#define LOOKUPS 5       /* in a filled window: 7 + 5 * 11 < 64 */
+#define FILL_LEN 8      /* bytes */
+#define ENTRY_MOST 4    /* symbols */
+#define FAST_FROM 1024u /* symbols: below, only the table of ones pays */
+#define FOURS_FROM \
+    16384u /* ... and below this one of twos does, not of fours */
 
 struct tables {
     uint16_t one[TABLE_LEN];  /* symbol, bits used 8..15 */
@@ -33,6 +35,7 @@ struct stream {
 static bool read_lengths(uint8_t len[256], const uint8_t **in,
                          const uint8_t *end);
 static bool fill_ones(struct tables *t, const uint8_t len[256]);
+static void fill_twos(struct tables *t);
 static void fill_fours(struct tables *t);
 static bool open_streams(struct stream s[HUF_STREAMS], uint8_t *out, size_t n,
                          const uint8_t *sizes, const uint8_t *in,
@@ -54,8 +57,10 @@ decode(uint8_t *out, size_t n, const uint8_t *in, const uint8_t *end)
         !read_lengths(len, &at, end) || !fill_ones(&t, len) ||
         !open_streams(s, out, n, in + 1, at, end))
         return false;
-    if (n >= FOURS_FROM) {
-        fill_fours(&t);
+    if (n >= FAST_FROM) {
+        fill_twos(&t);
+        if (n >= FOURS_FROM)
+            fill_fours(&t);
         run_fast(s, end, &t);
     }
     for (size_t i = 0; i < HUF_STREAMS; i++)
@@ -167,10 +172,10 @@ fill_ones(struct tables *t, const uint8_t len[256])
     return true;
 }
 
-/* As many codes as are whole within the 11 bits: first up to two, then two
- * times two. */
+/* As many codes as are whole within the 11 bits, up to two; as an entry of up
+ * to four, too. */
 static void
-fill_fours(struct tables *t)
+fill_twos(struct tables *t)
 {
     for (uint32_t i = 0; i < TABLE_LEN; i++) {
         uint32_t a = t->one[i];
@@ -180,7 +185,14 @@ fill_fours(struct tables *t)
         uint32_t only = (a & 0xFF) | (a >> 8) << 16 | 1u << 24;
 
         t->two[i] = bits <= HUF_BITS ? both : only;
+        t->four[i] = (t->two[i] & 0xFFFF) | (uint64_t)(t->two[i] >> 16) << 32;
     }
+}
+
+/* Two times two. */
+static void
+fill_fours(struct tables *t)
+{
     for (uint32_t i = 0; i < TABLE_LEN; i++) {
         uint32_t a = t->two[i];
         uint32_t next = i << (a >> 16 & 0xFF) & (TABLE_LEN - 1);
