@@ -5,6 +5,7 @@
 #include "edge/edge.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "kerf/codec.h"
 
@@ -210,6 +211,9 @@ encode(kerf_edge *edge, kerf_flight *f)
     kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
     f->send.done = on_sent;
     f->send.ctx = f;
+    if (kerf_log_on(KERF_LOG_TRACE))
+        kerf_log(KERF_LOG_TRACE, "edge.encoded", "id=%llu bytes=%llu",
+                 (unsigned long long)f->id, (unsigned long long)f->coded_bytes);
 }
 
 static void

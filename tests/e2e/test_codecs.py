@@ -227,8 +227,8 @@ def test_bench_tensor__a_cut_network__agrees_less_with_fewer_bits(run, digits, t
     assert got.status == 0, got.report()
     ways = {e["way"]: e for e in got.events() if e["event"] == "way"}
     assert all(w["pictures"] == 40 and w["accuracy"] is None for w in ways.values())
-    for exact in ("f32 + zlib", "exact", "f16"):
-        assert ways[exact]["agreement"] == 1
+    for name in ("f32 + zlib", "exact", "f16"):
+        assert ways[name]["agreement"] == 1
     assert ways["exact"]["bytes"] < 65536
     sizes = [ways[f"q{b}"]["bytes"] for b in range(8, 1, -1)]
     assert sizes == sorted(sizes, reverse=True)

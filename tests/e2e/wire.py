@@ -93,9 +93,9 @@ def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), part
     )
 
 
-def welcome(token=bytes(16), window=16, heartbeat_ms=2000, version=1, name="wire"):
+def welcome(token=bytes(16), window=16, heartbeat_ms=2000, version=1, name="wire", codecs=1):
     return (
-        struct.pack("<HIQ", version, 1, 1 << 31)
+        struct.pack("<HIQ", version, codecs, 1 << 31)
         + token
         + struct.pack("<II", window, heartbeat_ms)
         + text(name)
