@@ -1,6 +1,7 @@
 #include "cloud/packed.h"
 
 #include "codec/block.h"
+#include "codec/kwz.h"
 #include "graph/weights.h"
 
 #include <stdlib.h>
@@ -8,6 +9,9 @@
 
 #define LEVEL 6          /* kerf pack's */
 #define WORTH_PERCENT 98 /* of the file, at most */
+
+_Static_assert(KERF_KWZ_VERSION == 2,
+               "other blocks are another kerf_part_codec: docs/PROTOCOL.md");
 
 void
 kerf_packed_fini(kerf_packed *packed)

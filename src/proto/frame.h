@@ -133,7 +133,7 @@ typedef struct kerf_offer {
 /* How the bytes of a PART are packed. Append, never renumber. */
 typedef enum kerf_part_codec {
     KERF_PART_RAW = 0,
-    KERF_PART_KWZ = 1, /* one block of docs/FORMAT.md, by itself */
+    KERF_PART_KWZ = 1, /* one block of docs/FORMAT.md, version 2 */
     KERF_PART_CODECS
 } kerf_part_codec;
 

@@ -207,7 +207,7 @@ def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
     attack.serve_honestly()
 
 
-@pytest.mark.parametrize("kind", [0, 1, 2, 3, 255])
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 255])
 @pytest.mark.parametrize("block", [b"\0" * 40, b"\xff" * 40, b"\x28\xb5\x2f\xfd" + b"\xff" * 36])
 def test_edge__packed_bytes_that_do_not_unpack__one_line_nothing_kept(attack, kind, block):
     control, tensors = attack.session()
