@@ -32,7 +32,7 @@ import pytest
 
 pytest_plugins = ["order"]
 REPO = Path(__file__).resolve().parents[2]
-PATIENCE = 30  # seconds: how long a wait may last before it is a failure
+PATIENCE = 60  # seconds: how long a wait may last before it is a failure
 SANITIZER_EXIT = 99
 COMPLAINT = re.compile(
     r"ERROR: (Address|Leak)Sanitizer|WARNING: ThreadSanitizer|runtime error:"

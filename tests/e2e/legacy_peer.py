@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-PATIENCE = 30
+PATIENCE = 60
 
 
 def message(header, payload=b""):

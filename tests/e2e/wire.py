@@ -22,7 +22,7 @@ F32, I32, DTYPE_COUNT = 0, 9, 13
 CARD, HEAD_GRAPH, HEAD_WEIGHTS, TAIL_GRAPH, TAIL_WEIGHTS = range(5)
 ROLES = ["card", "head_graph", "head_weights", "tail_graph", "tail_weights"]
 CHUNK = 256 << 10
-PATIENCE = 20
+PATIENCE = 60
 
 # The library that the product links: there is nothing to install.
 _xxh3 = ctypes.CDLL("libxxhash.so.0").XXH3_64bits_withSeed
