@@ -27,7 +27,7 @@
 #define NEAR 0.2   /* of a step: so far a word may be, to find out the step */
 #define ROUNDING 0x1p-22 /* of base and word: so far, once it is known */
 #define PIECES_MOST (KERF_WORDS_MOST / WINDOW_LEAST)
-#define EARLY 4096u /* words after which half must be on a grid */
+#define EARLY 1024u /* words after which half must be on a grid */
 
 struct kerf_grid {
     uint8_t low[KERF_WORDS_MOST], high[KERF_WORDS_MOST];
@@ -80,6 +80,8 @@ bits_of(float x)
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
+
+#define SIGN 0x80000000u
 
 /* The float of a number; the product is exact, so that no machine rounds it in
  * another way. */
@@ -255,8 +257,19 @@ bool
 kerf_grid_may(const uint8_t *in, size_t count)
 {
     struct grid grid;
+    uint32_t one = 0;
+    bool differ = false;
 
-    return find_grid(in, count < WINDOW ? count : WINDOW, &grid);
+    count = count < WINDOW ? count : WINDOW;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t word = load(in, i);
+
+        if ((word & ~SIGN) == 0)
+            continue;
+        differ = differ || (one != 0 && word != one);
+        one = word;
+    }
+    return differ && find_grid(in, count, &grid);
 }
 
 static uint32_t

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #define SEEN_SLOTS 2048u
+#define GRID_PLACES 4u  /* that are looked at */
 #define GRID_SAMPLE 16u /* words that must be on one grid */
-#define SAMPLE 512u     /* words looked at for repeats */
+#define GRID_SAMPLE_MOST 64u
+#define SAMPLE 512u /* words looked at for repeats */
 
 /* The first byte of what stands for words. */
 enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3, GRID = 4 };
@@ -328,36 +330,43 @@ repeats(const uint8_t *base, const kerf_where *where, unsigned width)
     return again > n / 20;
 }
 
-/* Are they on a grid? Some places are looked at, since a channel may end within
- * one; the first begins with a channel, which may be short. */
+/* Are they on a grid? Some places of n words are looked at, since a channel may
+ * end within one; `least` of them must be. */
 static bool
-is_grid(const uint8_t *base, const kerf_where *where)
+is_grid(const uint8_t *base, const kerf_where *where, size_t n, unsigned least)
 {
-    uint8_t sample[4 * GRID_SAMPLE];
+    uint8_t sample[4 * GRID_SAMPLE_MOST];
     struct cursor c = begin_at(base, where);
     size_t count = where->len / 4;
+    unsigned hits = 0;
 
-    for (size_t i = 0; i < 3 && count >= GRID_SAMPLE; i++) {
-        pick(&c, sample, (count - GRID_SAMPLE) / 4 * i * 4, sizeof sample);
-        if (kerf_grid_may(sample, GRID_SAMPLE) ||
-            (i == 0 && kerf_grid_may(sample, GRID_SAMPLE / 2)))
-            return true;
+    for (size_t i = 0; i < GRID_PLACES && count >= 16 * n; i++) {
+        pick(&c, sample, (count - n) / GRID_PLACES * i * 4, 4 * n);
+        hits += kerf_grid_may(sample, n);
+        if (i + 1 == least && hits == 0 && least > 1)
+            return false; /* as for nearly all weights: the rest is spared */
     }
-    return false;
+    return hits >= least;
 }
+
+/* What words look like, from samples. */
+struct looks {
+    bool repeat, grid;
+};
 
 /* Words of 4 bytes by a dictionary or on a grid, in coder->other; 0: nothing
  * below `most`. */
 static size_t
-encode_values(kerf_coder *c, const uint8_t *in, size_t count, bool rotated,
-              size_t most, enum method *method)
+encode_values(kerf_coder *c, const uint8_t *in, size_t count,
+              const struct looks *looks, size_t most, enum method *method)
 {
-    size_t dict =
-        kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
+    size_t dict = 0;
     size_t grid = 0;
 
+    if (looks->repeat)
+        dict = kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
     *method = DICT;
-    if (!rotated)
+    if (!looks->grid)
         return dict;
     grid = kerf_grid_encode(c->grid, c->planes, c->other, in, count,
                             dict > 0 ? dict : most);
@@ -365,22 +374,22 @@ encode_values(kerf_coder *c, const uint8_t *in, size_t count, bool rotated,
         *method = GRID;
         return grid;
     }
-    /* Done once more, since the grid has taken its place. */
-    return dict > 0
-               ? kerf_dict_encode(c->dict, c->planes, c->other, in, count, most)
-               : 0;
+    if (dict > 0) /* once more, since the grid has taken its place */
+        dict = kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
+    return dict;
 }
 
 /* What may do better than planes, in coder->other; 0: nothing below `most`. */
 static size_t
 encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
-             int level, size_t most, enum method *method)
+             const struct looks *looks, int level, size_t most,
+             enum method *method)
 {
     size_t best = 0;
     size_t zipped;
 
     if (as.width == 4)
-        best = encode_values(c, in, len / 4, as.rotated, most, method);
+        best = encode_values(c, in, len / 4, looks, most, method);
     if (best > 0)
         most = best;
     /* Kept apart from the other's: planes are free again. */
@@ -411,6 +420,8 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
                   const kerf_where *where, kerf_words_as as, int level)
 {
     size_t n = kerf_planes_encode(coder->planes, out + 1, base, where, as);
+    struct looks looks = {.repeat =
+                              !as.rotated || repeats(base, where, as.width)};
 
     out[0] = PLANES;
     if (n > where->len) {
@@ -418,14 +429,19 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
         kerf_words_gather(out + 1, base, where);
         n = where->len;
     }
-    if (n > 1 && (!as.rotated || repeats(base, where, as.width) ||
-                  (as.width == 4 && is_grid(base, where)))) {
+    /* Fine steps are seen in longer samples only, but their words repeat. */
+    looks.grid = as.width == 4 && as.rotated &&
+                 (is_grid(base, where, GRID_SAMPLE, 2) ||
+                  (looks.repeat && is_grid(base, where, GRID_SAMPLE_MOST, 1)));
+    if (n > 1 && (looks.repeat || looks.grid)) {
         const uint8_t *in = in_one_piece(coder, base, where);
-        enum method method;
+        enum method method = PLANES;
         size_t other = 0;
 
-        if (in != NULL)
-            other = encode_other(coder, in, where->len, as, level, n, &method);
+        if (in != NULL) {
+            other = encode_other(coder, in, where->len, as, &looks, level, n,
+                                 &method);
+        }
         if (other > 0) {
             out[0] = (uint8_t)method;
             memcpy(out + 1, coder->other, other);

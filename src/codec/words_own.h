@@ -42,7 +42,8 @@ typedef struct kerf_grid kerf_grid; /* scratch of grid.c */
 
 KERF_NODISCARD kerf_err kerf_grid_new(kerf_grid **out);
 void kerf_grid_free(kerf_grid *g); /* accepts NULL */
-/* Whether some first words of a place look like whole numbers of a step. */
+/* Whether these few words look like whole numbers of a step, and are not but
+ * zeros and one value. */
 bool kerf_grid_may(const uint8_t *in, size_t count);
 /* As the functions of dict.c. out has room for 8 * count + 4096. */
 size_t kerf_grid_encode(kerf_grid *g, uint8_t *scratch, uint8_t *out,
