@@ -173,6 +173,14 @@ touch(uint8_t **out, size_t len)
     return KERF_OK;
 }
 
+static void
+drop(struct buffers *m)
+{
+    free(m->in);
+    free(m->packed);
+    free(m->back);
+}
+
 static kerf_err
 fill(struct buffers *m, const kerf_map *map)
 {
@@ -286,9 +294,12 @@ in_memory(void *ctx, kerf_measured *out)
         out->err = kerf_fail(&out->why, KERF_EMISMATCH,
                              "%s: %s gives back other bytes", b->path,
                              t->method->name);
-    for (int i = 0; i < 2 && out->err == KERF_OK; i++)
-        out->seconds[i] = kerf_stats_quantile(&seconds[i], 0.5);
-    /* The process ends here: what is owned goes with it. */
+    for (int i = 0; i < 2; i++) {
+        if (out->err == KERF_OK)
+            out->seconds[i] = kerf_stats_quantile(&seconds[i], 0.5);
+        kerf_stats_fini(&seconds[i]);
+    }
+    drop(&m);
 }
 
 static void
@@ -310,6 +321,8 @@ copy_memory(void *ctx, kerf_measured *out)
     }
     if (out->err == KERF_OK)
         out->seconds[0] = kerf_stats_quantile(&seconds, 0.5);
+    kerf_stats_fini(&seconds);
+    drop(&m);
 }
 
 /* ---- in turns --------------------------------------------------------- */
