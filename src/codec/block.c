@@ -19,7 +19,7 @@ enum {
 /* Bytes of a block for which no time is saved, and of a trial. */
 /* zstd's level from which on short blocks are worth more time. */
 #define THOROUGH 7
-#define SHORT ((size_t)256 << 10)
+#define SHORT ((size_t)1 << 20)
 #define PROBE ((size_t)64 << 10)
 
 /* A side that is shorter is kept as it is: zstd would gain next to nothing. */

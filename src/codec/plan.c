@@ -13,6 +13,7 @@
 #define GROUP_MOST ((size_t)256 << 10) /* words of small tensors in a block */
 /* Words of a big tensor's block: some more may join them. */
 #define PART_MOST ((size_t)KERF_WORDS_MOST / 16 * 15)
+#define FILE_LEAST 4096u /* shorter files are one block: more would not pay */
 #define JOIN_MOST \
     2048u /* bytes of more words: the codes are not made for them */
 #define SAME_LEAST ((size_t)16 << 10) /* shorter repeats are not looked for */
@@ -337,6 +338,8 @@ kerf_plan_make(kerf_plan *plan, const uint8_t *data, size_t len,
     size_t *same = calloc(segment_count + 1, sizeof *same);
     kerf_err err = KERF_ENOMEM;
 
+    if (len < FILE_LEAST)
+        segment_count = 0;
     if (same != NULL)
         err = find_same(same, data, len, segments, segment_count);
     for (size_t i = 0; i < segment_count && err == KERF_OK; i++) {
