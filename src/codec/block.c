@@ -16,8 +16,8 @@ enum {
 
 #define STRETCHES_MOST 65536u
 
-/* Bytes of a block for which no time is saved, and of a trial. */
-/* zstd's level from which on short blocks are worth more time. */
+/* zstd's level from which on bytes are worth more time, the longest block of
+ * them for which it is never saved, and the bytes of a trial. */
 #define THOROUGH 7
 #define SHORT ((size_t)1 << 20)
 #define PROBE ((size_t)64 << 10)

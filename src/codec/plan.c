@@ -13,9 +13,8 @@
 #define GROUP_MOST ((size_t)256 << 10) /* words of small tensors in a block */
 /* Words of a big tensor's block: some more may join them. */
 #define PART_MOST ((size_t)KERF_WORDS_MOST / 16 * 15)
+#define JOIN_MOST 2048u  /* bytes of those: its codes are not made for them */
 #define FILE_LEAST 4096u /* shorter files are one block: more would not pay */
-#define JOIN_MOST \
-    2048u /* bytes of more words: the codes are not made for them */
 #define SAME_LEAST ((size_t)16 << 10) /* shorter repeats are not looked for */
 #define LOOKED_AT                                              \
     ((size_t)64 << 10) /* a detected array is at least so long \
