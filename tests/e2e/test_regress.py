@@ -87,11 +87,12 @@ def test_model_replaced_while_the_head_runs__no_request_is_lost(
 
 def test_another_model_replaced_too__no_request_is_refused(cloud_of, edge_of, tmp_path):
     """The edge reported a bundle that it only kept, and the cloud let go of the
-    one that ran. The new b is large, so that it comes well after the new a."""
+    one that ran. The new b is large, so that it comes well after the new a;
+    there are inputs for ten seconds, so that it comes before their end."""
     put_at_once(tmp_path / "models", [{"name": "a", "bias": 1}, {"name": "b", "bias": 2}])
     cloud = cloud_of()
     edge = edge_of(
-        cloud.port, "--model", "b", "--rate", 200, inputs=exact.inputs(tmp_path / "in", 500)
+        cloud.port, "--model", "b", "--rate", 200, inputs=exact.inputs(tmp_path / "in", 2000)
     )
     edge.wait_event("result")
     put_at_once(
@@ -102,7 +103,7 @@ def test_another_model_replaced_too__no_request_is_refused(cloud_of, edge_of, tm
         ],
     )
     assert edge.wait(60) == 0, edge.report()
-    exact.check_results(edge, 500, biases=(2, 4))
+    exact.check_results(edge, 2000, biases=(2, 4))
     models = [e for e in edge.events() if e["event"] == "model"]
     assert [(e["name"], e["ok"]) for e in models] == [("b", True), ("b", True)]
 
