@@ -116,12 +116,12 @@ answer(const struct work *w, struct lane *l, struct answer *a, kerf_detail *why)
         err = kerf_request_out(l->request, 0, &out, why);
     if (err != KERF_OK)
         return err;
-    if (w->opts->is_boxes)
-        return kerf_boxes_read(&a->boxes, &out)
-                   ? KERF_OK
-                   : kerf_fail(why, KERF_ENOTSUP,
-                               "output 0 is not f32 [1, 5 + classes, rows, "
-                               "columns]");
+    if (w->opts->is_boxes) {
+        if (kerf_boxes_read(&a->boxes, &out))
+            return KERF_OK;
+        return kerf_fail(why, KERF_ENOTSUP,
+                         "output 0 is not f32 [1, 5 + classes, rows, columns]");
+    }
     if (out.dtype != KERF_F32 || out.bytes == 0)
         return kerf_fail(why, KERF_ENOTSUP, "output 0 has no f32 scores");
     x = out.data;

@@ -91,8 +91,9 @@ kerf_boxes_read(kerf_boxes *out, const kerf_tensor *t)
         return false;
     plane = (size_t)(d[2] * d[3]);
     for (size_t i = 0; i < plane && out->count < KERF_BOXES_MAX; i++) {
-        const double at[2] = {(double)(i % (size_t)d[3]),
-                              (double)(i / (size_t)d[3])};
+        size_t row = i / (size_t)d[3];
+        size_t column = i % (size_t)d[3];
+        const double at[2] = {(double)column, (double)row};
         const double size[2] = {(double)d[3], (double)d[2]};
 
         out->count +=

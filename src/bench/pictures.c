@@ -88,9 +88,8 @@ kerf_pictures_open(kerf_pictures **out, const char *const *input,
     if (p == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory for pictures");
     p->card = card;
-    for (uint32_t i = 0; i < port->shape.rank; i++)
-        bytes = (bytes == 0 ? 1 : bytes) * (size_t)port->shape.dims[i];
-    p->rgb = malloc(bytes);
+    if (kerf_shape_bytes(&port->shape, KERF_U8, &bytes) == KERF_OK)
+        p->rgb = malloc(bytes + 1); /* never NULL for being empty */
     if (p->rgb == NULL)
         err = kerf_fail(why, KERF_ENOMEM, "no memory for a picture");
     else if (input_count == 1)

@@ -39,13 +39,13 @@ put_data(FILE *to, const kerf_agree *a)
         for (size_t i = 0; i < a->count; i++) {
             const kerf_agree_way *w = &a->way[i];
             const char *space = strrchr(w->name, ' ');
+            bool is_whole = w->family < KERF_AGREE_JPEG || space == NULL;
 
-            if ((int)w->family == f)
-                (void)fprintf(to, "%.1f %.5f \"%s\"\n",
-                              w->bytes / (double)a->pictures, share_of(a, w),
-                              w->family < KERF_AGREE_JPEG || space == NULL
-                                  ? w->name
-                                  : space + 1);
+            if ((int)w->family != f)
+                continue;
+            (void)fprintf(to, "%.1f %.5f \"%s\"\n",
+                          w->bytes / (double)a->pictures, share_of(a, w),
+                          is_whole ? w->name : space + 1);
         }
         (void)fputs("EOD\n", to);
     }
@@ -75,9 +75,9 @@ put_axes(FILE *to, const kerf_agree *a)
     (void)fputs("set logscale x\n"
                 "set xtics (",
                 to);
-    for (double ten = 100; ten < 1e9; ten *= 10) {
+    for (int power = 2; power < 9; power++) {
         for (int digit = 1; digit <= 5; digit += digit == 1 ? 1 : 3) {
-            double at = ten * digit;
+            double at = pow(10, power) * digit;
 
             if (at >= 1e6)
                 (void)fprintf(to, "'%g MB' %g,", at / 1e6, at);

@@ -78,9 +78,9 @@ put_bytes(FILE *to, const kerf_cut_list *list)
     low /= is_wide ? 2.0 : 1.5;
     high *= pow(high / low, BAND / (1.0 - BAND));
     (void)fprintf(to, "set yrange [%g:%g]\nset ytics (", low, high);
-    for (double ten = 1.0; ten <= high; ten *= 10.0) {
+    for (int power = 0; pow(10.0, power) <= high; power++) {
         for (size_t i = 0; i < (is_wide ? 1 : 3); i++) {
-            double at = ten * steps[i];
+            double at = pow(10.0, power) * steps[i];
             char text[16];
 
             if (at < low || at > high)

@@ -310,7 +310,7 @@ static bool
 repeats(const uint8_t *base, const kerf_where *where, unsigned width)
 {
     uint32_t seen[SEEN_SLOTS] = {0};
-    uint8_t sample[SAMPLE * KERF_PLANES_MOST];
+    uint8_t sample[SAMPLE * KERF_PLANES_MOST] = {0};
     struct cursor c = begin_at(base, where);
     size_t count = where->len / width;
     size_t n = count < SAMPLE ? count : SAMPLE;

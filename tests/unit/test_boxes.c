@@ -28,7 +28,7 @@ static void
 put(size_t cell, float objectness, size_t class)
 {
     value[cell] = objectness;
-    value[(5 + class) * PLANE + cell] = 1;
+    value[(5 + class) * (size_t)PLANE + cell] = 1;
 }
 
 static int
