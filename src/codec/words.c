@@ -198,7 +198,7 @@ count_noise(const uint8_t *base, const kerf_where *where, kerf_words_as as)
 {
     enum { RUN = HUF_SAMPLES / HUF_SAMPLE_RUNS };
     uint16_t seen[KERF_PLANES_MOST][256];
-    uint8_t run[RUN * KERF_PLANES_MOST];
+    uint8_t run[RUN * KERF_PLANES_MOST] = {0};
     struct cursor c = begin_at(base, where);
     size_t count = where->len / as.width;
     unsigned noisy = 0;
