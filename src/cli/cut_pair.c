@@ -150,6 +150,15 @@ make(void *ctx, kerf_engine *engine, kerf_pair *out, kerf_detail *why)
     return err;
 }
 
+/* A watched folder would be missed first, and say less. */
+static kerf_err
+check_there(const char *path, kerf_detail *why)
+{
+    if (path == NULL || kerf_fs_exists(path))
+        return KERF_OK;
+    return kerf_fail(why, KERF_ENOENT, "%s: no such file", path);
+}
+
 /* The folder of path, unless it is watched already. */
 static void
 add_dir(kerf_cut_served *s, const char *path)
@@ -177,6 +186,10 @@ kerf_cut_served_init(kerf_cut_served *s, const kerf_cut_flags *f,
     kerf_model_file file = {0};
     kerf_err err = kerf_model_file_find(&file, f->arg[0], why);
 
+    if (err == KERF_OK)
+        err = check_there(f->rules.card, why);
+    if (err == KERF_OK)
+        err = check_there(f->rules.labels, why);
     if (err != KERF_OK)
         return err;
     *s = (kerf_cut_served){.flags = f,

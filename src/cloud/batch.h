@@ -12,11 +12,13 @@
 
 /*
  * Loads the tail for larger and larger blocks and sets s->slots.levels, as long
- * as the batch answers bit for bit what its requests get one by one, and costs
- * at most 0.95 of the smaller block per request. most: the largest block; where
- * it is given, costs do not count; 0: KERF_BATCH_MOST. m: the tail's bytes. A
- * tail that cannot be batched, or takes over 0.1 s (most 0), is no error.
- * Errors: the engine's, KERF_ENOMEM. Threads: before s is anybody else's.
+ * as a block costs at most 0.95 of the smaller one per request, and answers bit
+ * for bit what its requests get one by one: tried with eight inputs of very
+ * different sizes, so that a tail whose samples touch each other is seen. most:
+ * the largest block; where it is given, costs do not count; 0: KERF_BATCH_MOST.
+ * m: the tail's bytes. A tail that cannot be batched, or takes over 0.1 s (most
+ * 0), is no error. Errors: the engine's, KERF_ENOMEM. Threads: before s is
+ * anybody else's.
  */
 KERF_NODISCARD kerf_err kerf_batch_load(kerf_served *s, kerf_engine *engine,
                                         const kerf_model_bytes *m, size_t most,

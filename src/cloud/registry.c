@@ -243,8 +243,13 @@ apply(kerf_registry *r, struct finding *f)
 }
 
 static void
-tell(kerf_registry *r, const struct finding *f)
+tell(kerf_registry *r, struct finding *f)
 {
+    bool has_old = find_served(r, f->name) < r->count;
+
+    if (f->err != KERF_OK && has_old)
+        (void)kerf_fail_in(&f->why, f->err,
+                           "the one before it still is, this one cannot be");
     if (f->err != KERF_OK)
         r->opts.failed(r->opts.ctx, f->name, f->err, f->why.text);
     else if (f->served != NULL || f->old != NULL)

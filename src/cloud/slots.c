@@ -353,14 +353,15 @@ kerf_slot_share(kerf_slot *slot, size_t level)
     const kerf_group *g = slot->group;
     kerf_slot **block = kerf_slot_block(slot, level);
     size_t outs = kerf_net_out_count(tail_of(g->slots));
-    const kerf_tensor *out = &g->out[number_of(slot, level) * outs];
+    const kerf_tensor *out =
+        level > 0 ? &g->out[number_of(slot, level) * outs] : NULL;
 
     for (size_t k = 0; k < (size_t)1 << level; k++) {
         for (size_t i = 0; i < outs; i++) {
             kerf_tensor *answer = &block[k]->answer[i];
 
             *answer = block[k]->out[i];
-            if (level > 0)
+            if (out != NULL)
                 answer->data = (uint8_t *)out[i].data + k * answer->bytes;
         }
     }

@@ -89,10 +89,9 @@ keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
 struct batch {
     kerf_slot **slot;
     size_t level, count;
-    uint64_t start_ns, run_ns;
-    uint64_t decode_ns[KERF_BATCH_MOST];
+    uint64_t start_ns, decode_ns, run_ns;
     kerf_err err[KERF_BATCH_MOST]; /* refused, when all is done */
-    kerf_detail why[KERF_BATCH_MOST];
+    kerf_detail why[KERF_BATCH_MOST], block_why;
 };
 
 /* A worker's own. */
@@ -247,31 +246,31 @@ make_ready(kerf_slot *slot, kerf_codec *codec, uint64_t now_ns,
 static void
 run_batch(struct batch *b, struct me *me)
 {
-    uint64_t now_ns = b->start_ns = kerf_now_ns();
     size_t ready = 0;
-    kerf_detail why = {{0}};
     kerf_err err;
+    uint64_t ready_ns;
 
+    b->start_ns = kerf_now_ns();
     b->run_ns = 0;
     for (size_t k = 0; k < b->count; k++) {
-        uint64_t before_ns = now_ns;
-
         b->why[k].text[0] = '\0';
         b->err[k] = make_ready(b->slot[k], me->codec, b->start_ns, &b->why[k]);
-        now_ns = kerf_now_ns();
-        b->decode_ns[k] = now_ns - before_ns;
         ready += b->err[k] == KERF_OK ? 1 : 0;
     }
+    ready_ns = kerf_now_ns();
+    b->decode_ns = ready_ns - b->start_ns;
     if (ready == 0)
         return;
-    err = run_tail(b->slot[0], b->level, me->number, &why);
-    b->run_ns = kerf_now_ns() - now_ns;
+    err = run_tail(b->slot[0], b->level, me->number, &b->block_why);
     for (size_t k = 0; err != KERF_OK && k < b->count; k++) {
-        if (b->err[k] == KERF_OK) {
-            b->err[k] = err;
-            b->why[k] = why;
-        }
+        if (b->err[k] != KERF_OK)
+            continue;
+        b->err[k] = err;
+        b->why[k] = b->block_why;
+        if (b->level > 0) /* one must not fail the others */
+            b->err[k] = run_tail(b->slot[k], 0, me->number, &b->why[k]);
     }
+    b->run_ns = kerf_now_ns() - ready_ns;
 }
 
 static void
@@ -293,7 +292,7 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     kerf_tensors *m = me->m;
 
     m->queue_ns = b->start_ns - slot->received_ns;
-    m->decode_ns = b->decode_ns[k];
+    m->decode_ns = b->decode_ns; /* all wait for all */
     m->tail_ns = b->run_ns;
     fill_send(slot, m);
     if (kerf_pieces_len(slot->send.len, slot->send.count) > slot->answer_max) {
@@ -397,6 +396,8 @@ run_worker(void *ctx)
             continue;
         }
         gather(cloud, slot, me.batch);
+        if (me.batch->count > 1)
+            let_go(&me.held); /* it was held for one tail */
         do_batch(cloud, me.batch, &me);
     }
     kerf_codec_free(me.codec);

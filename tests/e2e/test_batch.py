@@ -113,13 +113,28 @@ MIXED = {
     "a sum over the batch": lambda onnx: [
         node(onnx, "ReduceSum", ["mean", "axis0"], "y", keepdims=1)
     ],
+    "a largest of all, behind a clip": lambda onnx: [
+        node(onnx, "Clip", ["mean", "low", "high"], "clipped"),
+        node(onnx, "ReduceMax", ["clipped"], "top", keepdims=0),
+        node(onnx, "Div", ["clipped", "top"], "y"),
+    ],
+    "8 bits by the largest of all": lambda onnx: [
+        node(onnx, "Clip", ["mean", "low", "high"], "clipped"),
+        onnx.helper.make_node("DynamicQuantizeLinear", ["clipped"], ["q", "step", "zp"]),
+        node(onnx, "DequantizeLinear", ["q", "step", "zp"], "y"),
+    ],
     "a fixed shape": lambda onnx: [node(onnx, "Reshape", ["mean", "one_row"], "y")],
 }
 
 
 @pytest.mark.parametrize("how", MIXED)
 def test_tail_that_mixes_its_batch__runs_one_by_one(onnx, spawn, start_cloud, tmp_path, how):
-    consts = {"axis0": np.array([0], np.int64), "one_row": np.array([1, 128], np.int64)}
+    consts = {
+        "axis0": np.array([0], np.int64),
+        "one_row": np.array([1, 128], np.int64),
+        "low": np.array(0, np.float32),
+        "high": np.array(0.001, np.float32),
+    }
     used = {n for nd in MIXED[how](onnx) for n in nd.input}
     more = {k: v for k, v in consts.items() if k in used}
     models = pair(onnx, tmp_path / "models", MIXED[how](onnx), (1, 128), more)
