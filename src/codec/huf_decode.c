@@ -53,7 +53,7 @@ decode(uint8_t *out, size_t n, const uint8_t *in, const uint8_t *end)
     const uint8_t *at = in + HUF_HEAD_LEN;
     bool ok = true;
 
-    if (end - in < HUF_HEAD_LEN || n < HUF_STREAMS ||
+    if (end - in < HUF_HEAD_LEN || n < HUF_LEAST_CODED ||
         !read_lengths(len, &at, end) || !fill_ones(&t, len) ||
         !open_streams(s, out, n, in + 1, at, end))
         return false;

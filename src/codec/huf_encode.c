@@ -6,7 +6,6 @@
 #define SYMBOLS 256
 #define LEAST_GAIN 32  /* of the bytes: for less, decoding takes too long */
 #define LEAST_ROWS 512 /* less than this does not pay for filling them */
-#define LEAST_CODED 32 /* less than this does not pay for its code lengths */
 
 struct nibbles {
     uint8_t *at;
@@ -70,7 +69,7 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
         out[1] = in[0];
         return 2;
     }
-    if (n < LEAST_CODED)
+    if (n < HUF_LEAST_CODED)
         return store(out, in, n);
     rank(&ranked, count);
     choose_lengths(len, &ranked);

@@ -11,6 +11,7 @@
 
 #define HUF_BITS 11 /* longest code */
 #define HUF_STREAMS 4
+#define HUF_LEAST_CODED 32 /* less does not pay for its code lengths */
 #define HUF_HEAD_LEN                                        \
     (1 + 2 * (HUF_STREAMS - 1)) /* without the code lengths \
                                  */

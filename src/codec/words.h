@@ -1,9 +1,10 @@
 /*
  * words.h - a run of equally wide words, as of one tensor, to bytes and back
  * without loss, by the smallest of: planes (plane.h) by Huffman, a dictionary
- * of repeated values, zstd, stored. Format: docs/FORMAT.md, "Words".
+ * of repeated values, a grid, zstd, deflate, stored. Format: docs/FORMAT.md,
+ * "Words".
  *
- * Threads: a coder owns scratch memory (about 1 MB); give each thread its own.
+ * Threads: a coder owns scratch memory (about 3 MB); give each thread its own.
  */
 #ifndef KERF_CODEC_WORDS_H
 #define KERF_CODEC_WORDS_H

@@ -6,10 +6,12 @@
  */
 #include "net/loop.h"
 
+#include "base/fs.h"
 #include "net/loop_uv.h"
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -275,6 +277,9 @@ kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn, void *ctx)
 
 struct kerf_folder_watch {
     uv_fs_event_t uv;
+    uv_fs_event_t above; /* the folder that it is in: it may be replaced */
+    unsigned open;       /* handles that are not closed */
+    char dir[KERF_PATH_MAX];
     kerf_timer *quiet;
     uint64_t quiet_ms;
     kerf_name_fn *counts;
@@ -292,6 +297,34 @@ on_change(uv_fs_event_t *uv, const char *name, int events, int status)
         kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
 }
 
+/* What is watched is the folder that was there, not its name. */
+static void
+on_change_above(uv_fs_event_t *uv, const char *name, int events, int status)
+{
+    kerf_folder_watch *watch = uv->data;
+
+    (void)events;
+    (void)status;
+    if (name == NULL || strcmp(name, kerf_path_base(watch->dir)) != 0)
+        return;
+    (void)uv_fs_event_stop(&watch->uv);
+    (void)uv_fs_event_start(&watch->uv, on_change, watch->dir, 0);
+    kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
+}
+
+/* Best effort: a folder may be in one that cannot be read. */
+static void
+watch_above(kerf_folder_watch *watch)
+{
+    char above[KERF_PATH_MAX];
+    const char *base = kerf_path_base(watch->dir);
+
+    if (base[0] == '\0' || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+        return;
+    (void)kerf_path_dir(above, watch->dir);
+    (void)uv_fs_event_start(&watch->above, on_change_above, above, 0);
+}
+
 kerf_err
 kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
                       uint64_t quiet_ms, kerf_name_fn *counts, kerf_loop_fn *fn,
@@ -307,10 +340,16 @@ kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
         return KERF_ENOMEM;
     }
     (void)uv_fs_event_init(&loop->uv, &watch->uv);
-    watch->uv.data = watch;
+    (void)uv_fs_event_init(&loop->uv, &watch->above);
+    watch->uv.data = watch->above.data = watch;
+    watch->open = 2;
+    (void)snprintf(watch->dir, sizeof watch->dir, "%s", dir);
+    for (size_t n = strlen(watch->dir); n > 1 && watch->dir[n - 1] == '/'; n--)
+        watch->dir[n - 1] = '\0';
     watch->quiet_ms = quiet_ms;
     watch->counts = counts;
     watch->ctx = ctx;
+    watch_above(watch); /* first: it must not be replaced in between */
     code = uv_fs_event_start(&watch->uv, on_change, dir, 0);
     if (code != 0) {
         kerf_folder_watch_free(watch);
@@ -321,11 +360,21 @@ kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
     return KERF_OK;
 }
 
+static void
+on_watch_closed(uv_handle_t *handle)
+{
+    kerf_folder_watch *watch = handle->data;
+
+    if (--watch->open == 0)
+        free(watch);
+}
+
 void
 kerf_folder_watch_free(kerf_folder_watch *watch)
 {
     if (watch == NULL)
         return;
     kerf_timer_free(watch->quiet);
-    uv_close((uv_handle_t *)&watch->uv, free_data);
+    uv_close((uv_handle_t *)&watch->uv, on_watch_closed);
+    uv_close((uv_handle_t *)&watch->above, on_watch_closed);
 }

@@ -68,7 +68,8 @@ KERF_NODISCARD kerf_err kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn,
 /* Whether a file of that name counts. */
 typedef bool kerf_name_fn(void *ctx, const char *name);
 /* fn after something that counts has changed in dir and nothing that does has
- * for quiet_ms: others (a log file in the same folder) may never be quiet. */
+ * for quiet_ms: others (a log file in the same folder) may never be quiet. Also
+ * after another folder has taken its place. */
 KERF_NODISCARD kerf_err kerf_folder_watch_new(kerf_folder_watch **out,
                                               kerf_loop *loop, const char *dir,
                                               uint64_t quiet_ms,

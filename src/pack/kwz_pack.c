@@ -105,6 +105,16 @@ write_bytes(struct packing *p, kerf_err err, const kerf_kwz_bytes *bytes,
     return kerf_sink_write(p->sink, bytes->data, bytes->len, why);
 }
 
+/* No more than it has blocks: a folder may hold thousands of small files. */
+static int
+threads_for(const struct packing *p)
+{
+    size_t blocks = p->plan.block_count;
+    int most = p->job->threads;
+
+    return blocks == 0 ? 1 : blocks < (size_t)most ? (int)blocks : most;
+}
+
 static kerf_err
 pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
 {
@@ -123,7 +133,7 @@ pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
     if (err != KERF_OK)
         err = kerf_fail(why, err, "no memory");
     if (err == KERF_OK)
-        err = kerf_crew_run(&crew, p->job->threads, why);
+        err = kerf_crew_run(&crew, threads_for(p), why);
     if (err == KERF_OK) {
         err = kerf_kwz_end_file(p->kw, segment, segment_count, &sum);
         err = write_bytes(p, err, &sum, why);

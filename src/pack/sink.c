@@ -58,6 +58,7 @@ kerf_sink_open(kerf_sink *sink, const char *path, bool is_new, uint64_t most,
                kerf_detail *why)
 {
     static unsigned counter;
+    struct stat there;
     int n;
 
     *sink = (kerf_sink){.fd = -1, .most = most};
@@ -69,6 +70,10 @@ kerf_sink_open(kerf_sink *sink, const char *path, bool is_new, uint64_t most,
     if (is_new && kerf_fs_exists(path))
         return kerf_fail(why, KERF_EINVAL,
                          "%s is there already: --force to overwrite", path);
+    /* The rename would take the place of a device. */
+    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode) &&
+        !S_ISLNK(there.st_mode))
+        return kerf_fail(why, KERF_EINVAL, "%s: not a regular file", path);
     n = snprintf(sink->temp, sizeof sink->temp, "%s.kerf-%ld-%u.tmp", path,
                  (long)getpid(), counter++);
     if (n >= (int)sizeof sink->temp) {

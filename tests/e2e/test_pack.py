@@ -9,6 +9,7 @@ import lzma
 import os
 import random
 import shutil
+import stat
 import struct
 import subprocess
 import tarfile
@@ -305,6 +306,13 @@ def test_what_is_there__stays_without_force(run, tmp_path):
     refused(run("unpack", str(tmp_path / "w.kwz")), "--force")
     ok(run("unpack", str(tmp_path / "w.kwz"), "--force", "--remove"))
     assert os.listdir(tmp_path) == ["w"]
+
+
+def test_what_is_no_file__stays_also_with_force(run, tmp_path):
+    (tmp_path / "w").write_bytes(b"new" * 100)
+    os.mkfifo(tmp_path / "pipe")
+    refused(run("pack", tmp_path / "w", "--out", tmp_path / "pipe", "--force"), "not a regular")
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)
 
 
 def test_flags_that_do_not_go_together(run, tmp_path):

@@ -294,6 +294,23 @@ def test_unknown_model__is_said_and_waited_for(cloud_of, edge_of, tmp_path):
     check_all(edge, tensors, 3)
 
 
+@pytest.mark.parametrize("how", ["removed", "renamed"])
+def test_folder_that_is_replaced__is_followed(cloud_of, tmp_path, how):
+    """What is watched at first is the folder, not its name."""
+    small_pair(tmp_path / "models", b=1)
+    cloud = cloud_of()  # "small" is served
+    if how == "removed":
+        shutil.rmtree(tmp_path / "models")
+        small_pair(tmp_path / "models", b=2)
+    else:
+        small_pair(tmp_path / "next", b=2)
+        os.rename(tmp_path / "models", tmp_path / "old")
+        os.rename(tmp_path / "next", tmp_path / "models")
+    cloud.wait_event("model", name="small", ok=True)
+    small_pair(tmp_path / "models", name="late")  # the new one is watched
+    cloud.wait_event("model", name="late", ok=True)
+
+
 def test_removed_pair__serves_whom_it_was_given_to(cloud_of, edge_of, tmp_path):
     """Edges that run it may finish; a new edge gets the pair that is left."""
     models = small_pair(tmp_path / "models", "stays", b=1)
