@@ -164,6 +164,23 @@ write_all(int fd, const uint8_t *data, size_t len)
     return 0;
 }
 
+bool
+kerf_fs_read_at(int fd, uint64_t offset, uint8_t *to, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = pread(fd, to, len, (off_t)offset);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        to += n;
+        offset += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
 kerf_err
 kerf_fs_write(const char *path, const void *data, size_t len, kerf_detail *why)
 {

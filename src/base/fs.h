@@ -33,6 +33,9 @@ KERF_NODISCARD kerf_err kerf_fs_read(const char *path, size_t max_bytes,
                                      uint8_t **data, size_t *len,
                                      kerf_detail *why);
 
+/* All of these bytes of an open file; false: it has not got them. */
+bool kerf_fs_read_at(int fd, uint64_t offset, uint8_t *to, size_t len);
+
 /* Writes a temporary file beside path, syncs it and renames it over path; on
  * any failure the temporary file is gone and path is as it was.
  * Errors: KERF_ENOSPC, KERF_EIO. */

@@ -433,18 +433,7 @@ kerf_incoming_recall(void *incoming, uint64_t offset, uint8_t *to, size_t len)
 
     if (offset > in->got || len > in->got - offset)
         return false;
-    while (len > 0) {
-        ssize_t n = pread(in->fd, to, len, (off_t)offset);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        to += n;
-        offset += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return true;
+    return kerf_fs_read_at(in->fd, offset, to, len);
 }
 
 uint64_t

@@ -126,18 +126,7 @@ kerf_sink_recall(void *sink, uint64_t offset, uint8_t *to, size_t len)
         memcpy(to, s->memory + offset, len);
         return true;
     }
-    while (len > 0) {
-        ssize_t n = pread(s->fd, to, len, (off_t)offset);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        to += n;
-        offset += (uint64_t)n;
-        len -= (size_t)n;
-    }
-    return true;
+    return kerf_fs_read_at(s->fd, offset, to, len);
 }
 
 static kerf_err
