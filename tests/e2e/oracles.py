@@ -1,11 +1,32 @@
 """What paddlepaddle and onnxruntime say that a model answers."""
 
+import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import kept
 import numpy as np
 import pytest
+
+
+def need_paddle():
+    """Skips where it is not; not by an import, which would settle its mode."""
+    if importlib.util.find_spec("paddle") is None:
+        pytest.skip("no paddlepaddle for this machine")
+
+
+def export(script, folder, *names):
+    """Fills the folder by a script of ours, in a process with Paddle's own mode,
+    whatever a PaddleNet has set in this one."""
+    made = subprocess.run(
+        [sys.executable, script, folder, *names],
+        env={k: v for k, v in os.environ.items() if k != "FLAGS_enable_pir_api"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert made.returncode == 0, made.stdout.decode()[-4000:]
 
 
 class PaddleNet:

@@ -1,7 +1,6 @@
 """Paddle 3's own export (.json) in kerf run, kerf card and kerf cut, against
 what Paddle answers. Networks: pir_nets.py, and a real one."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import kept
 import numpy as np
+import oracles
 import pytest
 from nets import error_lines, only
 from oracles import paddle_answers
@@ -28,20 +28,13 @@ RULES = "--resize stretch --colour rgb --scale 1/255 --mean 0 --std 1".split()
 @pytest.fixture(scope="session")
 def exported():
     """A folder with what Paddle exports of every network."""
-    if importlib.util.find_spec("paddle") is None:  # an import would settle its mode
-        pytest.skip("no paddlepaddle for this machine")
+    oracles.need_paddle()
     names = [*VISION, *DETECTORS, *BLOCKS, "branches"]
     script = Path(__file__).with_name("pir_nets.py")
 
-    def make(folder):
-        made = subprocess.run(
-            [sys.executable, script, folder, *names],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert made.returncode == 0, made.stdout.decode()[-4000:]
-
-    return kept.folder("pir-" + kept.key(script, names), make)
+    return kept.folder(
+        "pir-" + kept.key(script, names), lambda folder: oracles.export(script, folder, *names)
+    )
 
 
 def arrays(folder, pattern):
