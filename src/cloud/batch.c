@@ -12,38 +12,31 @@
 #define SLOW_NS 100000000   /* of one run: a trial would take seconds */
 #define SEED 1
 
+/* Samples of this port that lie one behind the other are a batch, and each
+ * begins at a multiple of align. */
 static bool
-may_stack(const kerf_port *port)
+may_stack(const kerf_port *port, size_t align)
 {
+    size_t bytes = 0;
+
     return port->shape.rank > 0 && port->shape.dims[0] == 1 &&
-           kerf_shape_is_static(&port->shape);
+           kerf_shape_is_static(&port->shape) &&
+           kerf_shape_bytes(&port->shape, port->dtype, &bytes) == KERF_OK &&
+           bytes > 0 && bytes % align == 0 &&
+           bytes <= KERF_TENSOR_BYTES_MAX / KERF_BATCH_MOST;
 }
 
-/* Samples that lie one behind the other are a batch, and each begins where the
- * engine can read it by itself. */
+/* The engine reads a sample by itself, too; answers are only sent. */
 static bool
 can_batch(const kerf_net *tail)
 {
-    for (size_t i = 0; i < kerf_net_in_count(tail); i++) {
-        const kerf_port *port = kerf_net_in(tail, i);
-        size_t bytes = 0;
+    bool can = true;
 
-        if (!may_stack(port) ||
-            kerf_shape_bytes(&port->shape, port->dtype, &bytes) != KERF_OK ||
-            bytes == 0 || bytes % KERF_TENSOR_ALIGN != 0 ||
-            bytes > KERF_TENSOR_BYTES_MAX / KERF_BATCH_MOST)
-            return false;
-    }
-    for (size_t i = 0; i < kerf_net_out_count(tail); i++) {
-        const kerf_port *port = kerf_net_out(tail, i);
-        size_t bytes = 0;
-
-        if (!may_stack(port) ||
-            kerf_shape_bytes(&port->shape, port->dtype, &bytes) != KERF_OK ||
-            bytes > KERF_TENSOR_BYTES_MAX / KERF_BATCH_MOST)
-            return false;
-    }
-    return true;
+    for (size_t i = 0; i < kerf_net_in_count(tail); i++)
+        can &= may_stack(kerf_net_in(tail, i), KERF_TENSOR_ALIGN);
+    for (size_t i = 0; i < kerf_net_out_count(tail); i++)
+        can &= may_stack(kerf_net_out(tail, i), 1);
+    return can;
 }
 
 /* That many times the tail's port. */

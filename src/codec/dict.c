@@ -52,28 +52,6 @@ kerf_dict_free(kerf_dict *d)
     free(d);
 }
 
-/* Keys order as the floats do, so that neighbours differ little. */
-static uint32_t
-key_of(uint32_t word)
-{
-    return word ^ (word >> 31 ? 0xFFFFFFFFu : 0x80000000u);
-}
-
-static uint32_t
-word_of(uint32_t key)
-{
-    return key ^ (key >> 31 ? 0x80000000u : 0xFFFFFFFFu);
-}
-
-static uint32_t
-load(const uint8_t *in, size_t i)
-{
-    uint32_t word;
-
-    memcpy(&word, in + 4 * i, sizeof word);
-    return word;
-}
-
 /* An empty table for a piece. */
 static void
 clear_slots(kerf_dict *d, size_t count)
@@ -123,7 +101,7 @@ choose_values(kerf_dict *d, const uint8_t *in, size_t count)
 
     clear_slots(d, count);
     for (size_t i = 0; i < count; i++) {
-        uint32_t key = key_of(load(in, i));
+        uint32_t key = kerf_key_of(kerf_word_at(in, i));
         struct slot *s = &d->slot[find(d, key)];
 
         if (s->times == 0 && seen++ >= SEEN_MOST) {
@@ -158,8 +136,8 @@ index_piece(kerf_dict *d, uint8_t *index, uint32_t *apart, const uint8_t *in,
         d->index_of[at] = (uint8_t)i;
     }
     for (size_t i = 0; i < count; i++) {
-        uint32_t word = load(in, i);
-        uint32_t at = find(d, key_of(word));
+        uint32_t word = kerf_word_at(in, i);
+        uint32_t at = find(d, kerf_key_of(word));
 
         index[i] = d->slot[at].times > 0 ? d->index_of[at] : APART;
         if (index[i] == APART)
@@ -243,7 +221,7 @@ decode_pieces(kerf_dict *d, uint8_t *out, size_t count, size_t piece,
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         for (size_t i = 0; i < *values; i++) {
             last += d->step[steps++];
-            d->key[i] = word_of(last);
+            d->key[i] = kerf_word_of(last);
         }
         for (size_t i = from; i < from + n; i++) {
             uint32_t word;

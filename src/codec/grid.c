@@ -54,33 +54,6 @@ kerf_grid_free(kerf_grid *g)
     free(g);
 }
 
-static uint32_t
-load(const uint8_t *in, size_t i)
-{
-    uint32_t word;
-
-    memcpy(&word, in + 4 * i, sizeof word);
-    return word;
-}
-
-static float
-float_of(uint32_t bits)
-{
-    float x;
-
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static uint32_t
-bits_of(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
 #define SIGN 0x80000000u
 
 /* The float of a number; the product is exact, so that no machine rounds it in
@@ -92,7 +65,7 @@ value_of(const struct grid *grid, uint32_t number)
     double x = (number & 1 ? -steps : steps) * grid->step;
 
     /* -0 stays what it is without a base. */
-    return bits_of((float)(grid->base == 0 ? x : x + grid->base));
+    return kerf_float_bits((float)(grid->base == 0 ? x : x + grid->base));
 }
 
 /* False: the word is not near the grid. */
@@ -100,7 +73,7 @@ static inline bool
 number_of(const struct grid *grid, double per_step, uint32_t word,
           uint32_t *number)
 {
-    double x = (double)float_of(word);
+    double x = (double)kerf_float_of(word);
     double k = (x - grid->base) * per_step;
     double steps = fabs(k);
     double rounding = (fabs(x) + fabs(grid->base)) * per_step * ROUNDING;
@@ -156,7 +129,7 @@ count_near(const uint8_t *in, size_t count, const struct grid *grid,
 
     *exact = 0;
     for (; i < count; i++) {
-        uint32_t word = load(in, i);
+        uint32_t word = kerf_word_at(in, i);
         uint32_t number;
 
         if (!number_of(grid, per_step, word, &number))
@@ -171,12 +144,13 @@ count_near(const uint8_t *in, size_t count, const struct grid *grid,
 static bool
 round_step(const uint8_t *in, size_t n, struct grid *grid)
 {
-    uint32_t bits = bits_of((float)grid->step);
+    uint32_t bits = kerf_float_bits((float)grid->step);
     double best = 0;
     size_t most = 0;
 
     for (uint32_t near = bits - 2; near != bits + 3; near++) {
-        struct grid g = {.base = grid->base, .step = (double)float_of(near)};
+        struct grid g = {.base = grid->base,
+                         .step = (double)kerf_float_of(near)};
         size_t exact;
 
         if (!(g.step > 0) || count_near(in, n, &g, &exact) < n)
@@ -220,7 +194,7 @@ find_grid(const uint8_t *in, size_t n, struct grid *grid)
 
     *grid = (struct grid){.step = 1}; /* zeros are on any */
     for (size_t i = 0; i < n; i++) {
-        float x = float_of(load(in, i));
+        float x = kerf_float_of(kerf_word_at(in, i));
 
         if (!isfinite(x))
             return false;
@@ -233,7 +207,7 @@ find_grid(const uint8_t *in, size_t n, struct grid *grid)
     if (find_from(in, n, value, count, grid))
         return true;
     for (size_t i = 0; i < n; i++)
-        value[i] = float_of(load(in, i));
+        value[i] = kerf_float_of(kerf_word_at(in, i));
     sort(value, n);
     grid->base = (double)value[0];
     return find_from(in, n, value, n, grid);
@@ -262,7 +236,7 @@ kerf_grid_may(const uint8_t *in, size_t count)
 
     count = count < WINDOW ? count : WINDOW;
     for (size_t i = 0; i < count; i++) {
-        uint32_t word = load(in, i);
+        uint32_t word = kerf_word_at(in, i);
 
         if ((word & ~SIGN) == 0)
             continue;
@@ -270,18 +244,6 @@ kerf_grid_may(const uint8_t *in, size_t count)
         one = word;
     }
     return differ && find_grid(in, count, &grid);
-}
-
-static uint32_t
-key_of(uint32_t word)
-{
-    return word ^ (word >> 31 ? 0xFFFFFFFFu : 0x80000000u);
-}
-
-static uint32_t
-word_of(uint32_t key)
-{
-    return key ^ (key >> 31 ? 0x80000000u : 0xFFFFFFFFu);
 }
 
 /* Small numbers of either sign become small ones without. */
@@ -309,7 +271,7 @@ number_piece(kerf_grid *g, size_t from, const uint8_t *in, size_t count,
     double per_step = grid->step > 0 ? 1 / grid->step : 0;
 
     for (size_t i = 0; i < count; i++) {
-        uint32_t word = load(in, i);
+        uint32_t word = kerf_word_at(in, i);
         uint32_t number = APART;
 
         if (grid->step == 0 || !number_of(grid, per_step, word, &number))
@@ -318,7 +280,7 @@ number_piece(kerf_grid *g, size_t from, const uint8_t *in, size_t count,
             g->seen_in[number] = (uint16_t)n->pieces;
             g->value[number] = word;
             g->off[n->offs++] =
-                fold(key_of(word) - key_of(value_of(grid, number)));
+                fold(kerf_key_of(word) - kerf_key_of(value_of(grid, number)));
         }
         if (number != APART && g->value[number] != word)
             number = APART;
@@ -346,8 +308,8 @@ kerf_grid_encode(kerf_grid *g, uint8_t *scratch, uint8_t *out,
         n.pieces++;
         number_piece(g, from, in + 4 * from, words, &grid, &n);
         kerf_wr_varint(&w, words);
-        kerf_wr_u32(&w, bits_of((float)grid.base));
-        kerf_wr_u32(&w, bits_of((float)grid.step));
+        kerf_wr_u32(&w, kerf_float_bits((float)grid.base));
+        kerf_wr_u32(&w, kerf_float_bits((float)grid.step));
         from += words;
         if (w.bad || n.pieces > PIECES_MOST ||
             (from >= EARLY && n.aparts > from / 2))
@@ -397,8 +359,9 @@ decode_piece(kerf_grid *g, uint8_t *out, const uint8_t *low,
         } else {
             if (g->seen_in[number] != at->pieces) {
                 g->seen_in[number] = (uint16_t)at->pieces;
-                g->value[number] = word_of(key_of(value_of(grid, number)) +
-                                           unfold(g->off[at->offs++]));
+                g->value[number] =
+                    kerf_word_of(kerf_key_of(value_of(grid, number)) +
+                                 unfold(g->off[at->offs++]));
             }
             word = g->value[number];
         }
@@ -457,9 +420,9 @@ kerf_grid_decode(kerf_grid *g, uint8_t *scratch, uint8_t *out, size_t count,
         return false;
     while (at.pieces < all.pieces) {
         size_t n = (size_t)kerf_rd_varint(&piece);
-        struct grid grid = {.base = (double)float_of(kerf_rd_u32(&piece))};
+        struct grid grid = {.base = (double)kerf_float_of(kerf_rd_u32(&piece))};
 
-        grid.step = (double)float_of(kerf_rd_u32(&piece));
+        grid.step = (double)kerf_float_of(kerf_rd_u32(&piece));
         at.pieces++;
         decode_piece(g, out + 4 * from, low + from, high + from, n, &grid, &at);
         from += n;

@@ -9,6 +9,31 @@
 #include "codec/plane.h"
 #include "codec/words.h"
 
+#include <string.h>
+
+/* Word i of an array of words of 4 bytes, at any address. */
+static inline uint32_t
+kerf_word_at(const uint8_t *in, size_t i)
+{
+    uint32_t word;
+
+    memcpy(&word, in + 4 * i, sizeof word);
+    return word;
+}
+
+/* Keys order as the floats do, so that neighbours differ little. */
+static inline uint32_t
+kerf_key_of(uint32_t word)
+{
+    return word ^ (word >> 31 ? 0xFFFFFFFFu : 0x80000000u);
+}
+
+static inline uint32_t
+kerf_word_of(uint32_t key)
+{
+    return key ^ (key >> 31 ? 0x80000000u : 0xFFFFFFFFu);
+}
+
 /* All planes of the words, each a length (u24) and a byte block, at out, which
  * has room for them as they are and 24 bytes more for each plane. */
 size_t kerf_planes_encode(uint8_t *scratch, uint8_t *out, const uint8_t *base,

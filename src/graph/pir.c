@@ -218,15 +218,24 @@ kerf_pir_name_op(kerf_pir *p, const char *type)
 }
 
 kerf_err
+kerf_pir_check_new(kerf_pir *p, uint32_t number)
+{
+    if (number == 0 || p->value[number].kind != KERF_PIR_NOTHING)
+        return kerf_pir_fail(p, KERF_ECORRUPT, "value %u is given twice",
+                             number);
+    return KERF_OK;
+}
+
+kerf_err
 kerf_pir_define(kerf_pir *p, uint32_t number, const char *name,
                 kerf_pir_var kind, const json_t *type)
 {
     kerf_pir_value *v = &p->value[number];
     kerf_err err;
 
-    if (number == 0 || v->kind != KERF_PIR_NOTHING)
-        return kerf_pir_fail(p, KERF_ECORRUPT, "value %u is given twice",
-                             number);
+    err = kerf_pir_check_new(p, number);
+    if (err != KERF_OK)
+        return err;
     err = kerf_pir_read_tensor(type, &v->type);
     if (err != KERF_OK)
         return kerf_pir_fail(p, err, "its result is no tensor that is known");
@@ -451,9 +460,9 @@ take_constant(kerf_pir *p, const json_t *op)
     if (err != KERF_OK)
         return err;
     v = &p->value[number];
-    if (number == 0 || v->kind != KERF_PIR_NOTHING)
-        return kerf_pir_fail(p, KERF_ECORRUPT, "value %u is given twice",
-                             number);
+    err = kerf_pir_check_new(p, number);
+    if (err != KERF_OK)
+        return err;
     err = kerf_pir_read_tensor(json_object_get(result, "TT"), &v->type);
     if (err != KERF_OK)
         return kerf_pir_fail(p, err, "its result is no tensor that is known");
@@ -472,11 +481,10 @@ take_combine(kerf_pir *p, const json_t *op)
     kerf_err err = kerf_pir_number_of(
         p, json_array_get(json_object_get(op, "O"), 0), &number);
 
+    if (err == KERF_OK)
+        err = kerf_pir_check_new(p, number);
     if (err != KERF_OK)
         return err;
-    if (number == 0 || p->value[number].kind != KERF_PIR_NOTHING)
-        return kerf_pir_fail(p, KERF_ECORRUPT, "value %u is given twice",
-                             number);
     if (count > KERF_PIR_LIST_MAX)
         return kerf_pir_fail(p, KERF_ETOOBIG, "a list of %zu tensors", count);
     elem = calloc(count + 1, sizeof *elem);

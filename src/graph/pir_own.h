@@ -221,6 +221,8 @@ kerf_err kerf_pir_fail(kerf_pir *p, kerf_err err, const char *fmt, ...)
  * Errors: KERF_ECORRUPT. */
 KERF_NODISCARD kerf_err kerf_pir_number_of(kerf_pir *p, const json_t *ref,
                                            uint32_t *out);
+/* Whether that number has no value yet. Errors: KERF_ECORRUPT (also of 0). */
+KERF_NODISCARD kerf_err kerf_pir_check_new(kerf_pir *p, uint32_t number);
 
 /* A name of its own: text, or text with more behind it. NULL: no memory. */
 const char *kerf_pir_name(kerf_pir *p, const char *text);

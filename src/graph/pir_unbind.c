@@ -104,11 +104,10 @@ kerf_pir_unbind(kerf_pir *p, const json_t *op)
 
     if (err == KERF_OK)
         err = kerf_pir_number_of(p, result, &number);
+    if (err == KERF_OK)
+        err = kerf_pir_check_new(p, number);
     if (err != KERF_OK)
         return err;
-    if (number == 0 || p->value[number].kind != KERF_PIR_NOTHING)
-        return kerf_pir_fail(p, KERF_ECORRUPT, "value %u is given twice",
-                             number);
     if (count == 0 || count > KERF_PIR_LIST_MAX)
         return kerf_pir_fail(p, KERF_ECORRUPT, "a list of %zu results", count);
     elem = calloc(count, sizeof *elem);
