@@ -51,6 +51,30 @@ KERF_API KERF_NODISCARD kerf_err kerf_codec_encode(kerf_codec *codec,
                                                    size_t *len);
 
 /*
+ * The same in blocks, each a blob of its own, so that one is sent while the
+ * next is coded. Their values are those of one blob, to the bit: begin chooses
+ * the steps for all of t, which stays as it is until the last block.
+ * first, count   values of the block in row-major order, multiples of
+ *                kerf_codec_grain() both.
+ * Errors: as for kerf_codec_encode(); after KERF_ETOOBIG other blocks may fit.
+ */
+KERF_API KERF_NODISCARD kerf_err kerf_codec_begin(kerf_codec *codec,
+                                                  kerf_codec_id id,
+                                                  const kerf_tensor *t);
+KERF_API KERF_NODISCARD kerf_err
+kerf_codec_encode_block(kerf_codec *codec, size_t first, size_t count,
+                        uint8_t *out, size_t cap, size_t *len);
+
+/* Values of which blocks are made: those of a channel where steps are of
+ * channels, else 1. 0: the tensor is empty. */
+KERF_API size_t kerf_codec_grain(kerf_codec_id id, const kerf_shape *shape);
+
+/* The part of t that a block is decoded into: a view, of shape [count], or
+ * [1, channels, ...] where steps are of channels. */
+KERF_API kerf_tensor kerf_codec_block(kerf_codec_id id, const kerf_tensor *t,
+                                      size_t first, size_t count);
+
+/*
  * Unpacks the one blob that fills data[0..len) into t, which has the dtype,
  * shape and memory that are expected; its contents are undefined on error.
  * Errors: KERF_ECORRUPT (also: a blob of another codec or number of elements),

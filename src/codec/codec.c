@@ -6,53 +6,13 @@
  * content is one value, a split of floats, or steps; the last two end in the
  * small numbers, packed in the way that suits how many there are.
  */
-#include "kerf/codec.h"
+#include "codec/codec_own.h"
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "codec/ans.h"
 #include "codec/huf.h"
-#include "codec/scales.h"
-#include "codec/split.h"
-#include "codec/steps.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define HEAD 12    /* bytes before the content */
-#define CHECK_AT 4 /* the check's own four bytes */
-#define REST_PAD 4 /* bytes that kerf_split_join() may read */
-#define HUF_UP_TO \
-    8192 /* values: below, ans's tables cost more than they save */
-
-/* From here on rounding gives infinity. */
-#define F16_LIMIT 65520.0
-#define BF16_LIMIT 0x1.ffp127
-
-enum content {
-    CONTENT_ONE = 0, /* every element is this one, or there is none */
-    CONTENT_F32 = 1, /* kerf_split_form, and 1 */
-    CONTENT_F16 = 2,
-    CONTENT_BF16 = 3,
-    CONTENT_STEPS = 4,
-    CONTENT_SCALES = 5,
-};
-
-enum packing {
-    PACKING_STORED = 0, /* a byte each */
-    PACKING_HUF = 1,
-    PACKING_ANS = 2,
-};
-
-struct kerf_codec {
-    kerf_ans *ans;
-    uint8_t *number; /* room for one per element, and for what ans takes */
-    size_t room;     /* bytes */
-    kerf_span *span; /* of each group, and their steps */
-    float *step;
-    size_t group_room;
-};
 
 kerf_err
 kerf_codec_new(kerf_codec **out)
@@ -76,13 +36,15 @@ kerf_codec_free(kerf_codec *codec)
     kerf_ans_free(codec->ans);
     free(codec->number);
     free(codec->span);
+    free(codec->low);
     free(codec->step);
     free(codec);
 }
 
-static kerf_err
-make_room(kerf_codec *c, size_t bytes)
+kerf_err
+kerf_codec_room(kerf_codec *c, size_t count)
 {
+    size_t bytes = count + kerf_ans_scratch(count) + HUF_UP_TO;
     uint8_t *bigger;
 
     if (bytes <= c->room)
@@ -96,24 +58,8 @@ make_room(kerf_codec *c, size_t bytes)
     return KERF_OK;
 }
 
-static kerf_err
-make_group_room(kerf_codec *c, size_t groups)
-{
-    if (groups <= c->group_room)
-        return KERF_OK;
-    c->group_room = 0;
-    free(c->span);
-    free(c->step);
-    c->span = calloc(groups, sizeof *c->span);
-    c->step = calloc(groups, sizeof *c->step);
-    if (c->span == NULL || c->step == NULL)
-        return KERF_ENOMEM;
-    c->group_room = groups;
-    return KERF_OK;
-}
-
-static uint32_t
-check_of(const uint8_t *blob, size_t len)
+uint32_t
+kerf_codec_check(const uint8_t *blob, size_t len)
 {
     uint64_t seed = kerf_xxh3(blob, CHECK_AT);
 
@@ -121,67 +67,28 @@ check_of(const uint8_t *blob, size_t len)
                                     seed);
 }
 
-static bool
-is_channelwise(kerf_codec_id id)
+bool
+kerf_codec_is_channelwise(kerf_codec_id id)
 {
     return id >= KERF_CODEC_Q8C && id <= KERF_CODEC_Q2C;
 }
 
-/* Bits of a step codec; 0: it is none. */
-static unsigned
-bits_of(kerf_codec_id id)
+unsigned
+kerf_codec_bits(kerf_codec_id id)
 {
-    if (is_channelwise(id))
+    if (kerf_codec_is_channelwise(id))
         return 8u - (unsigned)(id - KERF_CODEC_Q8C);
     if (id >= KERF_CODEC_Q8 && id <= KERF_CODEC_Q2)
         return 8u - (unsigned)(id - KERF_CODEC_Q8);
     return 0;
 }
 
-/* Groups of equal steps: the channels of [N, C, ...], N times; or all. */
-static size_t
-groups_of(kerf_codec_id id, const kerf_shape *shape)
+size_t
+kerf_codec_groups(kerf_codec_id id, const kerf_shape *shape)
 {
-    if (!is_channelwise(id) || shape->rank < 2)
+    if (!kerf_codec_is_channelwise(id) || shape->rank < 2)
         return 1;
     return (size_t)shape->dims[0] * (size_t)shape->dims[1];
-}
-
-/* The last dim: activations are alike along it, and along the one before. Only
- * for the codecs that are made to be small, as it takes time. */
-static uint32_t
-width_of(kerf_codec_id id, const kerf_shape *shape)
-{
-    int64_t last = shape->rank < 2 ? 0 : shape->dims[shape->rank - 1];
-
-    return !is_channelwise(id) || last > UINT32_MAX ? 0 : (uint32_t)last;
-}
-
-/* The numbers to the end of the blob; the packing to its head. What they need
- * as scratch comes after them. */
-static void
-pack(kerf_codec *c, kerf_wr *w, uint8_t *head, const kerf_ans_shape *shape,
-     size_t count)
-{
-    uint8_t *scratch = c->number + count;
-    size_t len = 0;
-
-    if (count <= HUF_UP_TO) {
-        len = kerf_huf_encode(scratch, c->number, count);
-        head[2] = PACKING_HUF;
-        kerf_wr_bytes(w, scratch, len);
-        return;
-    }
-    len = kerf_ans_encode(c->ans, shape, c->number, count, scratch, w->at,
-                          w->left < count ? w->left : count);
-    if (len > 0) {
-        head[2] = PACKING_ANS;
-        w->at += len;
-        w->left -= len;
-        return;
-    }
-    head[2] = PACKING_STORED;
-    kerf_wr_bytes(w, c->number, count);
 }
 
 /* NULL: damaged. */
@@ -200,196 +107,6 @@ unpack(kerf_codec *c, uint8_t packing, const uint8_t *in, size_t len,
     default:
         return NULL;
     }
-}
-
-/* False: it does not fit the form. */
-static bool
-put_split(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_split_form form,
-          const kerf_tensor *t, size_t count)
-{
-    kerf_ans_shape shape = {.kind = form == KERF_SPLIT_F16 ? KERF_ANS_EIGHTS
-                                                           : KERF_ANS_LOG};
-    uint8_t *rest = w->at + 8; /* after top and its length */
-    uint8_t top = 0;
-    size_t rest_len = 0;
-
-    if (w->left < 8 + REST_PAD ||
-        w->left - 8 - REST_PAD < (count + 1) * kerf_split_width(form) ||
-        !kerf_split(form, t->data, count, c->number, rest, &top, &shape.max,
-                    &rest_len))
-        return false;
-    head[1] = (uint8_t)(CONTENT_F32 + form);
-    kerf_wr_u32(w, top);
-    kerf_wr_u32(w, (uint32_t)rest_len);
-    w->at += rest_len;
-    w->left -= rest_len;
-    kerf_wr_zero(w, REST_PAD);
-    pack(c, w, head, &shape, count);
-    return true;
-}
-
-/* Where the steps of one group begin and how long they are. False: they have no
- * such steps. */
-static bool
-choose_steps(const kerf_span *s, unsigned most, float *low, float *step)
-{
-    double range = (double)kerf_span_float(s->greatest) -
-                   (double)kerf_span_float(s->least);
-
-    if (!kerf_span_is_finite(s))
-        return false;
-    *low = kerf_span_float(s->least);
-    *step = 0;
-    if (range == 0)
-        return true;
-    *step = (float)(range / most);
-    return range >= KERF_RANGE_LEAST && range <= KERF_RANGE_MOST;
-}
-
-/* Steps of the channels around one zero. False: they have none. */
-static bool
-put_scales(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
-           const kerf_tensor *t, size_t count)
-{
-    size_t groups = groups_of(id, &t->shape);
-    size_t each = count / groups;
-    const float *x = t->data;
-    kerf_scales s = {0};
-    kerf_ans_shape shape = {.kind = KERF_ANS_LOG,
-                            .width = width_of(id, &t->shape)};
-
-    for (size_t g = 0; g < groups; g++)
-        c->span[g] = kerf_span_of(x + g * each, each);
-    if (!kerf_scales_choose(&s, c->step, c->span, groups, bits_of(id)))
-        return false;
-    shape.max = s.most;
-    shape.zero = s.zero;
-    head[1] = CONTENT_SCALES;
-    kerf_wr_u8(w, s.most);
-    kerf_wr_u8(w, s.zero);
-    kerf_wr_u16(w, 0);
-    kerf_wr_u32(w, (uint32_t)groups);
-    for (size_t g = 0; g < groups; g++) {
-        uint8_t *number = c->number + g * each;
-        float step = c->step[g];
-
-        kerf_wr_u16(w, (uint16_t)(kerf_float_bits(step) >> 16));
-        if (step > 0)
-            kerf_steps_from(number, x + g * each, each, -(float)s.zero * step,
-                            step, s.most);
-        else
-            memset(number, s.zero, each);
-    }
-    if (!w->bad)
-        pack(c, w, head, &shape, count);
-    return true;
-}
-
-/* False: the values have no steps. */
-static bool
-put_steps(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
-          const kerf_tensor *t, size_t count, const kerf_span *all)
-{
-    size_t groups = groups_of(id, &t->shape);
-    size_t each = count / groups;
-    const float *x = t->data;
-    kerf_ans_shape shape = {.kind = KERF_ANS_LOG,
-                            .max = (uint8_t)((1u << bits_of(id)) - 1),
-                            .width = width_of(id, &t->shape)};
-    float low;
-    float step;
-
-    if (!choose_steps(all, shape.max, &low, &step))
-        return false;
-    if (low < 0)
-        shape.zero = (uint8_t)fmin(round(-(double)low / (double)step),
-                                   (double)shape.max);
-    head[1] = CONTENT_STEPS;
-    kerf_wr_u32(w, shape.max);
-    kerf_wr_u32(w, (uint32_t)groups);
-    if (groups == 1) {
-        kerf_wr_u32(w, kerf_float_bits(low));
-        kerf_wr_u32(w, kerf_float_bits(step));
-        kerf_steps_from(c->number, x, count, low, step, shape.max);
-    }
-    for (size_t g = 0; groups > 1 && g < groups; g++) {
-        kerf_span span = kerf_span_of(x + g * each, each);
-
-        if (!choose_steps(&span, shape.max, &low, &step))
-            return false;
-        step = kerf_step_short(step);
-        kerf_wr_u32(w, kerf_float_bits(low));
-        kerf_wr_u16(w, (uint16_t)(kerf_float_bits(step) >> 16));
-        kerf_steps_from(c->number + g * each, x + g * each, each, low, step,
-                        shape.max);
-    }
-    if (!w->bad)
-        pack(c, w, head, &shape, count);
-    return true;
-}
-
-static bool
-put_content(kerf_codec *c, kerf_wr *w, uint8_t *head, kerf_codec_id id,
-            const kerf_tensor *t, size_t count)
-{
-    kerf_span span = {0, 0};
-    double most;
-
-    if (count > 0)
-        span = kerf_span_of(t->data, count);
-    if (span.least == span.greatest) {
-        head[1] = CONTENT_ONE;
-        kerf_wr_u32(w, kerf_float_bits(kerf_span_float(span.least)));
-        return true;
-    }
-    /* What would become infinite, or has no steps, is kept whole. */
-    most = kerf_span_is_finite(&span)
-               ? fmax(-(double)kerf_span_float(span.least),
-                      (double)kerf_span_float(span.greatest))
-               : INFINITY;
-    if (id == KERF_CODEC_F16 && most < F16_LIMIT)
-        return put_split(c, w, head, KERF_SPLIT_F16, t, count);
-    if (id == KERF_CODEC_BF16 && most < BF16_LIMIT)
-        return put_split(c, w, head, KERF_SPLIT_BF16, t, count);
-    if (bits_of(id) != 0) {
-        kerf_wr start = *w;
-
-        if (kerf_span_is_finite(&span) && groups_of(id, &t->shape) > 1 &&
-            put_scales(c, w, head, id, t, count))
-            return true;
-        if (put_steps(c, w, head, id, t, count, &span))
-            return true;
-        *w = start;
-    }
-    return put_split(c, w, head, KERF_SPLIT_F32, t, count);
-}
-
-kerf_err
-kerf_codec_encode(kerf_codec *codec, kerf_codec_id id, const kerf_tensor *t,
-                  uint8_t *out, size_t cap, size_t *len)
-{
-    kerf_wr w = {.at = out, .left = cap};
-    size_t count = t->bytes / sizeof(float);
-    kerf_err err;
-
-    if (t->dtype != KERF_F32 || id <= KERF_CODEC_RAW || id >= KERF_CODEC_COUNT)
-        return KERF_ENOTSUP;
-    if (cap < HEAD)
-        return KERF_ETOOBIG;
-    err = make_room(codec, count + kerf_ans_scratch(count) + HUF_UP_TO);
-    if (err == KERF_OK && count > 0)
-        err = make_group_room(codec, groups_of(id, &t->shape));
-    if (err != KERF_OK)
-        return err;
-    kerf_wr_u8(&w, (uint8_t)id);
-    kerf_wr_zero(&w, 7); /* content, packing and check are put in later */
-    kerf_wr_u32(&w, (uint32_t)count);
-    if (!put_content(codec, &w, out, id, t, count) || w.bad)
-        return KERF_ETOOBIG;
-    *len = cap - w.left;
-    w = (kerf_wr){.at = out + CHECK_AT, .left = 4};
-    kerf_wr_u32(&w, check_of(out, *len));
-    return KERF_OK;
 }
 
 static bool
@@ -419,7 +136,8 @@ get_steps(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
     const uint8_t *number;
     float *x = t->data;
 
-    if (most != (1u << bits_of(id)) - 1 || groups != groups_of(id, &t->shape))
+    if (most != (1u << kerf_codec_bits(id)) - 1 ||
+        groups != kerf_codec_groups(id, &t->shape))
         return false;
     table = (kerf_rd){.at = r->at, .left = r->left};
     (void)kerf_rd_bytes(r, groups == 1 ? 8 : 6 * groups);
@@ -452,7 +170,8 @@ get_scales(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
     const uint8_t *number;
     float *x = t->data;
 
-    if (reserved != 0 || zero > most || groups != groups_of(id, &t->shape))
+    if (reserved != 0 || zero > most ||
+        groups != kerf_codec_groups(id, &t->shape))
         return false;
     table = (kerf_rd){.at = r->at, .left = r->left};
     (void)kerf_rd_bytes(r, 2 * groups);
@@ -500,7 +219,7 @@ kerf_codec_decode(kerf_codec *codec, kerf_codec_id id, const uint8_t *data,
 
     if (t->dtype != KERF_F32 || id <= KERF_CODEC_RAW || id >= KERF_CODEC_COUNT)
         return kerf_fail(why, KERF_ENOTSUP, "no codec for this tensor");
-    if (r.bad || zero != 0 || check != check_of(data, len))
+    if (r.bad || zero != 0 || check != kerf_codec_check(data, len))
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensor blob damaged (its check differs)");
     if (said != id || said_count != count) {
@@ -510,14 +229,14 @@ kerf_codec_decode(kerf_codec *codec, kerf_codec_id id, const uint8_t *data,
                          kerf_codec_name(said), (unsigned long)said_count,
                          kerf_codec_name((uint8_t)id), count);
     }
-    err = make_room(codec, count + kerf_ans_scratch(count) + HUF_UP_TO);
+    err = kerf_codec_room(codec, count);
     if (err != KERF_OK)
         return err;
     if (content == CONTENT_ONE)
         right = get_one(&r, t, count);
-    else if (content == CONTENT_STEPS && bits_of(id) != 0)
+    else if (content == CONTENT_STEPS && kerf_codec_bits(id) != 0)
         right = get_steps(codec, &r, id, packing, t, count);
-    else if (content == CONTENT_SCALES && is_channelwise(id))
+    else if (content == CONTENT_SCALES && kerf_codec_is_channelwise(id))
         right = get_scales(codec, &r, id, packing, t, count);
     else if (content >= CONTENT_F32 && content <= CONTENT_BF16)
         right = get_split(codec, &r, (kerf_split_form)(content - CONTENT_F32),
@@ -526,4 +245,32 @@ kerf_codec_decode(kerf_codec *codec, kerf_codec_id id, const uint8_t *data,
                  : kerf_fail(why, KERF_ECORRUPT,
                              "tensor blob of codec %s is malformed",
                              kerf_codec_name((uint8_t)id));
+}
+
+size_t
+kerf_codec_grain(kerf_codec_id id, const kerf_shape *shape)
+{
+    size_t grain = 1;
+
+    for (uint32_t i = 2; kerf_codec_is_channelwise(id) && i < shape->rank; i++)
+        grain *= (size_t)shape->dims[i];
+    return grain;
+}
+
+kerf_tensor
+kerf_codec_block(kerf_codec_id id, const kerf_tensor *t, size_t first,
+                 size_t count)
+{
+    kerf_tensor block = {.dtype = KERF_F32,
+                         .shape = {.rank = 1, .dims = {(int64_t)count}},
+                         .data = (float *)t->data + first,
+                         .bytes = count * sizeof(float)};
+
+    if (kerf_codec_is_channelwise(id) && t->shape.rank >= 2) {
+        block.shape = t->shape;
+        block.shape.dims[0] = 1;
+        block.shape.dims[1] =
+            (int64_t)(count / kerf_codec_grain(id, &t->shape));
+    }
+    return block;
 }

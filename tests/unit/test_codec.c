@@ -294,6 +294,80 @@ codec__every_kind_and_shape__comes_back_within_its_bound(void **state)
     }
 }
 
+/* Decodes t by way of blocks of `step` grains into back. False: a block does
+ * not get smaller. */
+static bool
+by_blocks(kerf_codec_id id, const kerf_tensor *t, size_t step, uint8_t *blob,
+          kerf_tensor *back)
+{
+    size_t count = t->bytes / sizeof(float);
+    size_t each = step * kerf_codec_grain(id, &t->shape);
+
+    assert_int_equal(kerf_codec_begin(codec, id, t), KERF_OK);
+    for (size_t at = 0; at < count; at += each) {
+        size_t n = count - at < each ? count - at : each;
+        kerf_tensor block = kerf_codec_block(id, back, at, n);
+        size_t len = 0;
+
+        if (kerf_codec_encode_block(codec, at, n, blob, n * sizeof(float) - 1,
+                                    &len) != KERF_OK)
+            return false;
+        assert_int_equal(kerf_codec_decode(codec, id, blob, len, &block, NULL),
+                         KERF_OK);
+    }
+    return true;
+}
+
+/* False: not to be compared, as blocks or all of it get no smaller. */
+static bool
+check_blocks(kerf_codec_id id, const kerf_tensor *t)
+{
+    kerf_tensor whole;
+    kerf_tensor parts;
+    uint8_t *blob = malloc(t->bytes);
+    size_t step = kerf_codec_grain(id, &t->shape) > 1 ? 3 : 9001;
+    size_t len = 0;
+    bool fits;
+
+    assert_non_null(blob);
+    assert_int_equal(kerf_tensor_alloc(&whole, KERF_F32, &t->shape), KERF_OK);
+    assert_int_equal(kerf_tensor_alloc(&parts, KERF_F32, &t->shape), KERF_OK);
+    fits = by_blocks(id, t, step, blob, &parts) &&
+           kerf_codec_encode(codec, id, t, blob, t->bytes, &len) == KERF_OK;
+    if (fits) {
+        assert_int_equal(kerf_codec_decode(codec, id, blob, len, &whole, NULL),
+                         KERF_OK);
+        assert_memory_equal(whole.data, parts.data, t->bytes);
+    }
+    free(blob);
+    kerf_tensor_free(&whole);
+    kerf_tensor_free(&parts);
+    return fits;
+}
+
+static void
+encode_block__every_kind__gives_the_values_of_one_blob(void **state)
+{
+    static const kerf_shape some[] = {{.rank = 2, .dims = {100, 200}},
+                                      {.rank = 4, .dims = {2, 4, 33, 31}},
+                                      {.rank = 4, .dims = {1, 9, 41, 37}}};
+    size_t compared = 0;
+    size_t all = 0;
+
+    (void)state;
+    for (size_t s = 0; s < sizeof some / sizeof *some; s++) {
+        for (int kind = 0; kind < KINDS; kind++) {
+            kerf_tensor t = tensor_of((enum kind)kind, &some[s], s + 1);
+
+            for (int id = 1; id < KERF_CODEC_COUNT; id++, all++)
+                compared += check_blocks((kerf_codec_id)id, &t) ? 1 : 0;
+            kerf_tensor_free(&t);
+        }
+    }
+    print_message("%zu of %zu\n", compared, all);
+    assert_true(compared > all / 4 * 3);
+}
+
 /* Packs a smooth tensor; the caller frees *blob. */
 static size_t
 pack(int id, const kerf_shape *shape, uint8_t **blob)
@@ -603,6 +677,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             codec__every_kind_and_shape__comes_back_within_its_bound),
+        cmocka_unit_test(
+            encode_block__every_kind__gives_the_values_of_one_blob),
         cmocka_unit_test(encode__activations__get_as_small_as_promised),
         cmocka_unit_test(blobs__are_the_golden_ones),
         cmocka_unit_test(decode__every_truncation_and_bit_flip__is_corrupt),
