@@ -4,10 +4,12 @@
 #include "base/text.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
+#include "cli/pack_list.h"
 #include "cli/term.h"
 #include "pack/pack.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +21,9 @@ typedef struct pack_flags {
     const char *path[KERF_LIST_MAX];
     size_t count;
     const char *out, *max_size;
+    const char *only, *tensor; /* unpack */
     int format, level, threads;
-    bool force, keep, remove, json;
+    bool force, keep, remove, json, list;
     kerf_cmd_common common;
 } pack_flags;
 
@@ -186,6 +189,57 @@ show_result(const pack_flags *f, const char *event, const char *from,
                   seconds > 0 ? (double)plain / 1e6 / seconds : 0.0);
 }
 
+/* Of one file or tensor: how many bytes were packed is not known. */
+static void
+show_one(const pack_flags *f, const char *from, const kerf_pack_result *r)
+{
+    char bytes[32], from_safe[256], to_safe[256];
+
+    if (f->json) {
+        kerf_json_line(json_pack("{s:s, s:o, s:o, s:I}", "event", "unpacked",
+                                 "from", kerf_json_text(from), "to",
+                                 kerf_json_text(r->to), "bytes",
+                                 (json_int_t)r->out));
+        return;
+    }
+    (void)fprintf(strcmp(r->to, "-") == 0 ? stderr : stdout, "%s -> %s: %s\n",
+                  kerf_text_safe(from_safe, sizeof from_safe, from),
+                  kerf_text_safe(to_safe, sizeof to_safe, r->to),
+                  kerf_text_bytes(bytes, sizeof bytes, r->out));
+}
+
+/* ---- stopping --------------------------------------------------------- */
+
+static volatile sig_atomic_t stop; /* the signal's number */
+
+static void
+on_signal(int number)
+{
+    stop = number;
+}
+
+/* Ctrl-C and SIGTERM let the work clean up behind itself; the second one
+ * does not wait for that. */
+static void
+catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal,
+                               .sa_flags = (int)SA_RESETHAND};
+
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+/* Ends as who knows no handler does, so that a shell can tell. */
+static void
+end_by_signal(void)
+{
+    int number = (int)stop;
+
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
 /* ---- doing it --------------------------------------------------------- */
 
 /* A folder is not removed: what was put into it since is in no archive. */
@@ -199,12 +253,26 @@ remove_read(const char *path, kerf_detail *why)
                      strerror(errno));
 }
 
+/* What could not be written is told, too. */
+static int
+end_output(int rc)
+{
+    kerf_detail why;
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    return kerf_cmd_failed(
+        kerf_fail(&why, KERF_EIO, "cannot write to standard output"), &why);
+}
+
 static int
 run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
 {
     bar b = {.last_ns = 0};
     int rc = 0;
 
+    catch_signals();
+    job->stop = &stop;
     kerf_term_init(&b.term, stderr);
     job->progress = show_progress;
     job->ctx = &b;
@@ -217,6 +285,8 @@ run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
         uint64_t took = kerf_now_ns() - start;
 
         end_progress(&b);
+        if (stop != 0)
+            end_by_signal();
         if (err == KERF_OK) {
             show_result(f, packs ? "packed" : "unpacked", f->path[i], &result,
                         packs, took);
@@ -228,13 +298,33 @@ run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
     }
     job->progress = NULL;
     job->ctx = NULL;
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        kerf_detail why;
+    return end_output(rc);
+}
 
-        rc = kerf_cmd_failed(
-            kerf_fail(&why, KERF_EIO, "cannot write to standard output"), &why);
+/* --list, or --only and --tensor. */
+static int
+look_into_all(const pack_flags *f, kerf_pack_job *job)
+{
+    const kerf_unpack_one one = {.only = f->only, .tensor = f->tensor};
+    int rc = 0;
+
+    catch_signals();
+    job->stop = &stop;
+    for (size_t i = 0; i < f->count; i++) {
+        kerf_pack_result result;
+        kerf_detail why = {.text = ""};
+        kerf_err err =
+            f->list ? kerf_pack_list(f->path[i], f->json, &why)
+                    : kerf_unpack_only(job, &one, f->path[i], &result, &why);
+
+        if (stop != 0)
+            end_by_signal();
+        if (err == KERF_OK && !f->list)
+            show_one(f, f->path[i], &result);
+        if (err != KERF_OK)
+            rc = kerf_cmd_failed(err, &why);
     }
-    return rc;
+    return end_output(rc);
 }
 
 /* As kerf_opts_parse(); files are the words without a flag. */
@@ -321,6 +411,20 @@ kerf_cmd_unpack(int argc, char **argv)
          .value = "BYTES",
          .help = "refuse what unpacks to more, as 500M or 20G (default 16G)",
          .no_default = true},
+        {.name = "list",
+         .kind = KERF_OPT_FLAG,
+         .to = &f.list,
+         .help = "show the files and tensors of a .kwz, and unpack nothing"},
+        {.name = "only",
+         .kind = KERF_OPT_TEXT,
+         .to = &f.only,
+         .value = "NAME",
+         .help = "of a .kwz unpack this file alone"},
+        {.name = "tensor",
+         .kind = KERF_OPT_TEXT,
+         .to = &f.tensor,
+         .value = "NAME|N",
+         .help = "and of it this tensor: its elements, as FILE.N.raw"},
         PACK_COMMON_ROWS(&f),
     };
     const kerf_command command = {.name = "unpack",
@@ -336,8 +440,22 @@ kerf_cmd_unpack(int argc, char **argv)
     if (f.max_size != NULL && !read_size(f.max_size, &job.most))
         return kerf_usage_error(
             "unpack", "--max-size %s: expected bytes, as 500M", f.max_size);
+    if (f.list && (f.only != NULL || f.tensor != NULL || f.out != NULL))
+        return kerf_usage_error("unpack", "--list unpacks nothing: it does not "
+                                          "go with --only, --tensor and --out");
+    for (size_t i = 0; i < f.count; i++) {
+        if ((f.list || f.only != NULL || f.tensor != NULL) &&
+            strcmp(f.path[i], "-") == 0)
+            return kerf_usage_error("unpack",
+                                    "-: only a file can be looked into");
+    }
+    if ((f.list || f.only != NULL || f.tensor != NULL) && f.remove)
+        return kerf_usage_error("unpack",
+                                "--remove: only what is unpacked as a whole");
     job.threads = f.threads;
     job.force = f.force;
     job.to = f.out;
+    if (f.list || f.only != NULL || f.tensor != NULL)
+        return look_into_all(&f, &job);
     return run_all(&f, &job, false);
 }

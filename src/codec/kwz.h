@@ -154,6 +154,11 @@ KERF_NODISCARD kerf_err kerf_kwz_index_read(kerf_kwz_index *out,
                                             kerf_detail *why);
 void kerf_kwz_index_fini(kerf_kwz_index *index);
 
+/* How many of the count bytes from offset on are in the block that holds the
+ * first; count where that is outside the file. */
+size_t kerf_kwz_reach(const kerf_kwz_index *index, size_t file, uint64_t offset,
+                      size_t count);
+
 /* Bytes [offset, offset + len) of one of its files to out: decodes the blocks
  * that these are in, and no others. Errors: KERF_EINVAL (outside the file),
  * KERF_ECORRUPT, KERF_ENOMEM. */

@@ -221,6 +221,21 @@ find_place(const kerf_kwz_entry *e, uint64_t offset)
     return low;
 }
 
+size_t
+kerf_kwz_reach(const kerf_kwz_index *index, size_t file, uint64_t offset,
+               size_t count)
+{
+    const kerf_kwz_entry *e = &index->file[file];
+    const kerf_kwz_place *p;
+    uint64_t left;
+
+    if (offset >= e->len)
+        return count;
+    p = &e->place[find_place(e, offset)];
+    left = p->offset + p->len - offset;
+    return left < count ? (size_t)left : count;
+}
+
 static kerf_err
 copy_range(struct range *g, uint64_t offset, uint8_t *out, size_t count)
 {

@@ -108,7 +108,9 @@ pack_bytes(struct both *b, struct archive *a, const kerf_tree_item *item,
         }
         left -= (uint64_t)n;
         b->got += (uint64_t)n;
-        pack_tell(b->job, item->name, b->got, all);
+        err = pack_tell(b->job, item->name, b->got, all, b->why);
+        if (err != KERF_OK)
+            goto out;
     }
 out:
     if (fd >= 0)
@@ -245,8 +247,10 @@ unpack_bytes(struct both *b, struct archive *a, kerf_sink *sink,
             err = kerf_sink_write(sink, data, len, b->why);
         if (err != KERF_OK)
             return err;
-        pack_tell(b->job, name, b->gzip != NULL ? b->at : 0,
-                  b->gzip != NULL ? b->map->len : 0);
+        err = pack_tell(b->job, name, b->gzip != NULL ? b->at : 0,
+                        b->gzip != NULL ? b->map->len : 0, b->why);
+        if (err != KERF_OK)
+            return err;
     }
     *out += sink->len;
     return rc == ARCHIVE_EOF ? KERF_OK : failed(b, a, name);

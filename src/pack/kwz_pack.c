@@ -90,8 +90,8 @@ give(void *ctx, size_t slot, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_sink_write(p->sink, s->out, s->len, why);
     p->got += len;
-    pack_tell(p->job, p->name, p->got, p->all);
-    return err;
+    return err == KERF_OK ? pack_tell(p->job, p->name, p->got, p->all, why)
+                          : err;
 }
 
 static kerf_err

@@ -134,8 +134,10 @@ give(void *ctx, size_t slot, kerf_detail *why)
     if (err == KERF_OK && !u->is_dir)
         err = kerf_sink_write(u->sink, s->out, b->len, why);
     /* Not by what is left of u->r: a later block may be being taken from it. */
-    pack_tell(u->job, u->sink->path,
-              (uint64_t)(b->data + b->data_len - u->map->data), u->map->len);
+    if (err == KERF_OK)
+        err = pack_tell(u->job, u->sink->path,
+                        (uint64_t)(b->data + b->data_len - u->map->data),
+                        u->map->len, why);
     return err;
 }
 

@@ -88,7 +88,8 @@ run_stream(kerf_stream *s, const kerf_pack_job *job, const char *name,
         if (err == KERF_OK)
             err = kerf_sink_write(sink, part, PART - flow.out_left, why);
         at += n - flow.in_left;
-        pack_tell(job, name, at, map->len);
+        if (err == KERF_OK)
+            err = pack_tell(job, name, at, map->len, why);
     }
     free(part);
     return err;
@@ -246,9 +247,9 @@ tell_format(const kerf_map *map, const char *path, kerf_pack_format *format,
     return KERF_OK;
 }
 
-/* The folder of path, or --out. */
-static void
-name_dir(const kerf_pack_job *job, const char *path, char dir[KERF_PATH_MAX])
+void
+kerf_pack_name_dir(const kerf_pack_job *job, const char *path,
+                   char dir[KERF_PATH_MAX])
 {
     size_t len = (size_t)(kerf_path_base(path) - path);
 
@@ -283,7 +284,7 @@ name_unpacked(const kerf_pack_job *job, const char *path,
     }
     (void)snprintf(name, sizeof name, "%.*s",
                    (int)(strlen(base) - strlen(suffix)), base);
-    name_dir(job, path, dir);
+    kerf_pack_name_dir(job, path, dir);
     if (job->to != NULL) {
         err = kerf_fs_mkdirs(dir, why);
         if (err != KERF_OK)
@@ -310,7 +311,7 @@ unpack_archive(const kerf_pack_job *job, const char *path, const kerf_map *map,
         return kerf_fail(why, KERF_EINVAL,
                          "%s holds files with names: --out DIR",
                          kerf_pack_names[result->format]);
-    name_dir(job, path, result->to);
+    kerf_pack_name_dir(job, path, result->to);
     err = kerf_nest_open(&nest, result->to, job->force, why);
     if (err == KERF_OK)
         err = kerf_archive_unpack(job, map, &nest, result, why);
@@ -365,7 +366,7 @@ unpack_named(const kerf_pack_job *job, const char *path, const kerf_map *map,
         return kerf_fail(why, KERF_EINVAL,
                          "it holds files with names: --out "
                          "DIR");
-    name_dir(job, path, result->to);
+    kerf_pack_name_dir(job, path, result->to);
     memcpy(nest.dir, result->to, sizeof nest.dir);
     err = kerf_kwz_unpack_map(job, map, &sink, &nest, result, why);
     if (err == KERF_OK && nest.temp[0] != '\0')

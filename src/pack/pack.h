@@ -9,6 +9,8 @@
 
 #include "base/fs.h"
 
+#include <signal.h>
+
 typedef enum kerf_pack_format {
     KERF_PACK_KWZ = 0,
     KERF_PACK_GZIP,
@@ -35,6 +37,9 @@ typedef struct kerf_pack_job {
     /* Called now and then; size 0: not known. May be NULL. */
     void (*progress)(void *ctx, const char *name, uint64_t got, uint64_t size);
     void *ctx;
+    /* Not 0, as set by a signal handler: end with KERF_EINTR, leaving nothing.
+     * May be NULL. */
+    const volatile sig_atomic_t *stop;
 } kerf_pack_job;
 
 typedef struct kerf_pack_result {
@@ -54,6 +59,22 @@ KERF_NODISCARD kerf_err kerf_pack(const kerf_pack_job *job, const char *path,
  * KERF_ENOTSUP (no format that is known), KERF_EVERSION. */
 KERF_NODISCARD kerf_err kerf_unpack(const kerf_pack_job *job, const char *path,
                                     kerf_pack_result *result, kerf_detail *why);
+
+/* Which part of a .kwz. */
+typedef struct kerf_unpack_one {
+    const char *only;   /* name of the file in it; NULL: the only one */
+    const char *tensor; /* name or number (look.h); NULL: the whole file */
+} kerf_unpack_one;
+
+/* That part alone: blocks that it does not need are not read. A file takes the
+ * last part of its name; a tensor is its elements as they stand, little-endian,
+ * in NAME.NUMBER.raw. Of the job: to, force, most. result->in is 0. Errors: as
+ * above, and KERF_ENOENT (no such file or tensor). */
+KERF_NODISCARD kerf_err kerf_unpack_only(const kerf_pack_job *job,
+                                         const kerf_unpack_one *one,
+                                         const char *path,
+                                         kerf_pack_result *result,
+                                         kerf_detail *why);
 
 /* A file's bytes to a .kwz without a name and back, from memory to memory.
  * Of the job: level, threads, most, progress. KERF_ETOOBIG: out has no room;

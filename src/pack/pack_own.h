@@ -10,14 +10,21 @@
 #include "pack/sink.h"
 #include "pack/tree.h"
 
-/* Tells the caller how far it is. */
-static inline void
+/* Tells the caller how far it is. KERF_EINTR: it is to stop. */
+static inline kerf_err
 pack_tell(const kerf_pack_job *job, const char *name, uint64_t got,
-          uint64_t size)
+          uint64_t size, kerf_detail *why)
 {
     if (job->progress != NULL)
         job->progress(job->ctx, name, got, size);
+    if (job->stop != NULL && *job->stop != 0)
+        return kerf_fail(why, KERF_EINTR, "interrupted");
+    return KERF_OK;
 }
+
+/* The folder that what is in path goes to: its own, or job->to. */
+void kerf_pack_name_dir(const kerf_pack_job *job, const char *path,
+                   char dir[KERF_PATH_MAX]);
 
 /* kwz_files.c. named: the files keep their names. */
 KERF_NODISCARD kerf_err kerf_kwz_pack_tree(const kerf_pack_job *job,
