@@ -58,7 +58,10 @@ typedef struct kerf_cloud_opts {
     /* Requests of one tail that may run at once: 2, 4 or 8, kept where they
      * answer bit for bit as one by one; 1: never; 0: where it pays, too. */
     int batch;
-    int heartbeat_ms; /* 0: 2000 */
+    /* An edge that gives no sign of life for so long is gone; 0: three times
+     * the heartbeat, or 5000. */
+    int dead_after_ms;
+    int heartbeat_ms; /* edges ping so often; 0: a third of that */
     int edges_max;    /* 0: 4096 */
     kerf_model_codec model_codec;
     bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */

@@ -22,6 +22,9 @@ typedef struct kerf_edge_opts {
     kerf_engine_opts engine;
     int window;      /* requests in flight, 1..64; 0: 8 */
     int deadline_ms; /* per request; 0: none */
+    /* A cloud that gives no sign of life for so long is gone; 0: three times
+     * the heartbeat that it asks for, and 5000 before it has. */
+    int dead_after_ms;
     /* How tensors are sent, where that makes them smaller and the cloud knows
      * it: kerf/codec.h. */
     kerf_codec_id codec;

@@ -211,6 +211,7 @@ static struct {
     int edge_port;
     bool legacy, models_given;
     int model_codec;
+    double dead_after_s;
     kerf_cut_flags cut; /* --model, --cut, and what goes with them */
     kerf_cut_served served;
     kerf_cmd_common common;
@@ -279,8 +280,15 @@ static const kerf_opt table[] = {
      .min = 0,
      .max = 600000,
      .value = "MS",
-     .help = "edges ping this often, and are dropped after three times "
-             "it; 0: 2000"},
+     .help = "edges ping this often; 0: a third of --dead-after"},
+    {.name = "dead-after",
+     .kind = KERF_OPT_REAL,
+     .to = &args.dead_after_s,
+     .min = 0,
+     .max = 3600,
+     .value = "SECONDS",
+     .help = "drop an edge that is silent for so long, at least 0.3; 0: three "
+             "times --heartbeat, or 5"},
     {.name = "model-codec",
      .kind = KERF_OPT_CHOICE,
      .to = &args.model_codec,
@@ -414,6 +422,7 @@ kerf_cmd_cloud(int argc, char **argv)
         status = check_cut();
     if (status >= 0)
         return status;
+    args.o.dead_after_ms = (int)(args.dead_after_s * 1000.0);
     args.o.model_codec = (kerf_model_codec)args.model_codec;
     kerf_cmd_apply(&args.common, &args.o.engine);
     if (args.models_given && !kerf_cmd_is_dir(args.o.models)) {

@@ -264,7 +264,8 @@ static struct {
     const char *edge_host;
     int edge_port, repeat, codec;
     bool legacy, once, repeat_given, window_given, deadline_given, name_given;
-    bool codec_given;
+    bool codec_given, dead_after_given;
+    double dead_after_s;
     kerf_cmd_common common;
 } args = {.ui = {.show = KERF_SHOW_DEFAULTS},
           .o = {.host = "127.0.0.1",
@@ -348,6 +349,16 @@ static const kerf_opt table[] = {
      .max = 3600000,
      .value = "MS",
      .help = "give a request up after this; 0: never"},
+    {.name = "dead-after",
+     .kind = KERF_OPT_REAL,
+     .to = &args.dead_after_s,
+     .given = &args.dead_after_given,
+     .min = 0.3,
+     .max = 3600,
+     .value = "SECONDS",
+     .no_default = true,
+     .help = "leave a cloud that is silent for so long; default: what the "
+             "cloud says, 5"},
     {.name = "codec",
      .kind = KERF_OPT_CHOICE,
      .to = &args.codec,
@@ -418,6 +429,7 @@ find_useless(void)
         {args.deadline_given, "deadline"},
         {args.name_given, "name"},
         {args.codec_given, "codec"},
+        {args.dead_after_given, "dead-after"},
     };
 
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
@@ -458,6 +470,7 @@ kerf_cmd_edge(int argc, char **argv)
     kerf_cmd_apply(&args.common, &o->engine);
     o->codec_auto = args.codec == KERF_CODEC_COUNT;
     o->codec = o->codec_auto ? KERF_CODEC_RAW : (kerf_codec_id)args.codec;
+    o->dead_after_ms = (int)(args.dead_after_s * 1000.0);
     o->inputs = args.inputs.item;
     o->input_count = args.inputs.count;
     o->repeat = (uint64_t)args.repeat;

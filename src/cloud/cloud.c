@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS 5000
+#define DEAD_MS 5000
 #define WORKERS_MOST 4 /* unless more are asked for */
 
 /* Not those of the machine: a container or taskset may grant fewer. */
@@ -36,10 +37,14 @@ fill_defaults(kerf_cloud_opts *o)
                                             : cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
-    o->heartbeat_ms = o->heartbeat_ms <= 0 ? 2000
-                      : o->heartbeat_ms < KERF_HEARTBEAT_MIN_MS
-                          ? KERF_HEARTBEAT_MIN_MS
-                          : o->heartbeat_ms;
+    if (o->dead_after_ms <= 0 && o->heartbeat_ms <= 0)
+        o->dead_after_ms = DEAD_MS;
+    if (o->heartbeat_ms <= 0)
+        o->heartbeat_ms = o->dead_after_ms / 3;
+    if (o->heartbeat_ms < KERF_HEARTBEAT_MIN_MS)
+        o->heartbeat_ms = KERF_HEARTBEAT_MIN_MS;
+    if (o->dead_after_ms <= 0)
+        o->dead_after_ms = 3 * o->heartbeat_ms;
     o->edges_max = o->edges_max > 0 ? o->edges_max : 4096;
 }
 

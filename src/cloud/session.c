@@ -67,6 +67,15 @@ kerf_session_end(kerf_session *s, const char *why)
     kerf_session_unref(s);
 }
 
+/* A silent edge is found so much too late, at most. */
+static uint64_t
+sweep_ms(const kerf_cloud *cloud)
+{
+    uint64_t ms = (uint64_t)cloud->opts.dead_after_ms / 4;
+
+    return ms < SWEEP_MS ? ms + 1 : SWEEP_MS;
+}
+
 void
 kerf_session_accept(kerf_cloud *cloud, int fd)
 {
@@ -95,7 +104,7 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
         s->next->prev = s;
     cloud->sessions = s;
     if (cloud->session_count++ == 0)
-        kerf_timer_start(cloud->sweep, SWEEP_MS, SWEEP_MS);
+        kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
 }
 
 static void
@@ -142,6 +151,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     s->state = KERF_SESSION_OPEN;
+    kerf_conn_set_unacked(s->control, (uint64_t)cloud->opts.dead_after_ms);
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);
     if (cloud->events.edge != NULL)
         cloud->events.edge(cloud->events.ctx, s->shown,
@@ -177,6 +187,7 @@ attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     s->control = NULL;
     kerf_conn_set_ctx(e->tensors, &kerf_session_tensor_ops, e);
     kerf_conn_set_payload_max(e->tensors, KERF_PAYLOAD_MAX);
+    kerf_conn_set_unacked(e->tensors, (uint64_t)cloud->opts.dead_after_ms);
     kerf_session_end(s, "");
     return kerf_conn_send_meta(e->tensors, KERF_FRAME_ATTACHED, 0, NULL, 0);
 }
@@ -239,7 +250,7 @@ kerf_session_on_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 static const char *
 overdue(const kerf_session *s, uint64_t now_ns)
 {
-    uint64_t silence_ns = (uint64_t)s->cloud->opts.heartbeat_ms * 3000000u;
+    uint64_t silence_ns = (uint64_t)s->cloud->opts.dead_after_ms * 1000000u;
 
     if (s->state == KERF_SESSION_NEW)
         return now_ns > s->since_ns + FIRST_FRAME_NS ? "no HELLO in 10 s"

@@ -14,6 +14,7 @@
 
 #include "codec/block.h"
 #include "base/queue.h"
+#include "edge/beat.h"
 #include "edge/program.h"
 #include "edge/tune.h"
 #include "proto/clock_sync.h"
@@ -136,6 +137,7 @@ struct kerf_edge {
     kerf_timer *backoff, *heartbeat, *wake, *give_up;
     uint64_t backoff_ms, jitter;
     uint64_t shake_until_ns; /* the link must be up by then */
+    kerf_beat beat;
     bool fruitful;           /* it brought an answer */
     kerf_sync sync;
     kerf_tensors parsed;

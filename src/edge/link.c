@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIAL_MS 10000
 #define LATE_MS 50
 #define SHAKE_MS 10000 /* from the first connection to being attached */
 #define BACKOFF_MIN_MS 100
@@ -68,8 +67,8 @@ drop_connections(kerf_edge *edge)
     kerf_timer_stop(edge->heartbeat);
 }
 
-static void
-go_down(kerf_edge *edge, const char *why)
+void
+kerf_link_down(kerf_edge *edge, const char *why)
 {
     char shown[KERF_TEXT_MAX];
     bool was_up = edge->link == KERF_LINK_UP;
@@ -105,7 +104,7 @@ kerf_link_on_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 {
     (void)conn;
     (void)err;
-    go_down(ctx, why);
+    kerf_link_down(ctx, why);
 }
 
 /* Dialling. */
@@ -140,7 +139,7 @@ say_hello(kerf_edge *edge)
     free(m);
     free(meta);
     if (err != KERF_OK)
-        go_down(edge, kerf_err_text(err));
+        kerf_link_down(edge, kerf_err_text(err));
 }
 
 static void
@@ -153,19 +152,19 @@ on_dialled(void *ctx, int fd, const char *why)
 
     edge->dial = NULL;
     if (fd < 0) {
-        go_down(edge, why);
+        kerf_link_down(edge, why);
         return;
     }
     if (kerf_conn_open(conn, edge->loop, fd,
                        second ? &kerf_link_tensor_ops : &control_ops,
                        edge) != KERF_OK) {
-        go_down(edge, "out of memory");
+        kerf_link_down(edge, "out of memory");
         return;
     }
     if (!second) {
         edge->link = KERF_LINK_HELLO;
         edge->shake_until_ns = kerf_now_ns() + SHAKE_MS * (uint64_t)1000000;
-        kerf_timer_start(edge->heartbeat, SHAKE_MS, 0);
+        kerf_beat_hello(edge);
         say_hello(edge);
         return;
     }
@@ -173,7 +172,7 @@ on_dialled(void *ctx, int fd, const char *why)
     if (kerf_conn_send_meta(
             *conn, KERF_FRAME_ATTACH, 0, meta,
             kerf_token_put(meta, sizeof meta, edge->welcome.token)) != KERF_OK)
-        go_down(edge, "out of memory");
+        kerf_link_down(edge, "out of memory");
 }
 
 static void
@@ -182,8 +181,9 @@ dial(void *ctx)
     kerf_edge *edge = ctx;
 
     if (kerf_dial_start(&edge->dial, edge->loop, edge->opts.host,
-                        edge->opts.port, DIAL_MS, on_dialled, edge) != KERF_OK)
-        go_down(edge, "cannot dial");
+                        edge->opts.port, kerf_beat_dead_ms(edge), on_dialled,
+                        edge) != KERF_OK)
+        kerf_link_down(edge, "cannot dial");
 }
 
 static void
@@ -215,7 +215,7 @@ on_welcome(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     kerf_conn_set_payload_max(edge->control, KERF_MANIFEST_MAX);
     edge->link = KERF_LINK_DIAL2;
     edge->sync = (kerf_sync){0};
-    kerf_timer_start(edge->heartbeat, w->heartbeat_ms, w->heartbeat_ms);
+    kerf_beat_start(edge);
     dial(edge);
     return KERF_OK;
 }
@@ -312,32 +312,6 @@ static const kerf_conn_ops control_ops = {.on_head = on_control_head,
                                           .on_close = kerf_link_on_close};
 
 /* Timers. */
-
-static void
-on_heartbeat(void *ctx)
-{
-    kerf_edge *edge = ctx;
-    uint64_t silence_ns = (uint64_t)edge->welcome.heartbeat_ms * 3000000u;
-    uint64_t now_ns = kerf_now_ns();
-
-    if (edge->link == KERF_LINK_HELLO ||
-        (edge->link < KERF_LINK_UP && now_ns > edge->shake_until_ns)) {
-        go_down(edge, "it takes the connection but does not answer: is it a "
-                      "Kerf cloud?");
-        return;
-    }
-    if (now_ns > kerf_conn_last_in_ns(edge->control) + silence_ns) {
-        go_down(edge, "the cloud is silent");
-        return;
-    }
-    if (kerf_conn_is_stalled(edge->control, now_ns) ||
-        (edge->tensors != NULL &&
-         kerf_conn_is_stalled(edge->tensors, now_ns))) {
-        go_down(edge, "a frame takes too long");
-        return;
-    }
-    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_PING, 0, NULL, 0);
-}
 
 /* Sends what may be tried again, gives up what is too late, and sets the timer
  * for the next. */
@@ -446,7 +420,8 @@ kerf_link_init(kerf_edge *edge)
     edge->arm = (kerf_post){.fn = kerf_link_arm, .ctx = edge};
     edge->stop = (kerf_post){.fn = on_stop, .ctx = edge};
     if (err == KERF_OK)
-        err = kerf_timer_new(&edge->heartbeat, edge->loop, on_heartbeat, edge);
+        err =
+            kerf_timer_new(&edge->heartbeat, edge->loop, kerf_beat_fire, edge);
     if (err == KERF_OK)
         err = kerf_timer_new(&edge->wake, edge->loop, kerf_link_arm, edge);
     if (err == KERF_OK)

@@ -18,6 +18,8 @@ size_t kerf_link_flights(kerf_edge *edge,
 KERF_NODISCARD kerf_err kerf_link_on_common(kerf_edge *edge, kerf_conn *conn,
                                             const kerf_frame_in *frame,
                                             kerf_detail *why);
+/* Ends the session, if there is one, and tries again. */
+void kerf_link_down(kerf_edge *edge, const char *why);
 void kerf_link_on_close(void *edge, kerf_conn *conn, kerf_err err,
                         const char *why);
 

@@ -66,6 +66,7 @@ on_attached(kerf_edge *edge)
     edge->link = KERF_LINK_UP;
     edge->said_why[0] = '\0';
     kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
+    kerf_conn_set_unacked(edge->attaching, edge->beat.dead_ns / 1000000u);
     kerf_edge_tell_state(edge, true, "connected to %s:%d", edge->opts.host,
                          edge->opts.port);
     (void)pthread_mutex_lock(&edge->lock);
