@@ -14,8 +14,10 @@ extern "C" {
 #endif
 
 typedef struct kerf_edge_opts {
-    const char *host; /* of the cloud */
-    int port;
+    /* Of the cloud: HOST, or HOST:PORT, or several with commas between. The
+     * first is used while it is well, else the next one that is. */
+    const char *host;
+    int port; /* where host says none */
     const char *store; /* folder for received models */
     const char *name;  /* shown by the cloud; NULL: host name and pid */
     const char *model; /* wanted; NULL: what the cloud says */

@@ -281,14 +281,15 @@ static const kerf_opt table[] = {
     {.name = "cloud-host",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.host,
-     .value = "HOST",
-     .help = "where the cloud is"},
+     .value = "HOST[,HOST...]",
+     .help = "where the cloud is; HOST may be HOST:PORT; of several the first "
+             "that is well"},
     {.name = "cloud-port",
      .kind = KERF_OPT_INT,
      .to = &args.o.port,
      .min = 1,
      .max = 65535,
-     .help = "its port"},
+     .help = "its port, where HOST says none"},
     {.name = "store",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.store,
@@ -463,6 +464,8 @@ kerf_cmd_edge(int argc, char **argv)
                                 "on the cloud",
                                 find_useless());
     }
+    if (args.legacy && strchr(o->host, ',') != NULL)
+        return kerf_usage_error("edge", "--legacy takes one --cloud-host");
     if (!args.legacy && o->card != NULL)
         return kerf_usage_error("edge",
                                 "--card needs --legacy: else the card comes "

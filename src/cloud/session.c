@@ -150,6 +150,8 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                               kerf_welcome_put(meta, sizeof meta, &m));
     if (err != KERF_OK)
         return err;
+    if ((s->hello.asks & KERF_ASKS_PROBE) != 0)
+        return KERF_OK; /* it has its answer, and leaves */
     s->state = KERF_SESSION_OPEN;
     kerf_conn_set_unacked(s->control, (uint64_t)cloud->opts.dead_after_ms);
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);

@@ -146,5 +146,7 @@ kerf_beat_fire(void *ctx)
         return;
     }
     ping(edge, now_ns);
+    if (edge->parting)
+        kerf_loop_post(edge->loop, &edge->part);
     fire_at(edge, soonest_ns < b->next_ping_ns ? soonest_ns : b->next_ping_ns);
 }

@@ -232,7 +232,9 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     edge->events = *events;
     (void)pthread_mutex_init(&edge->lock, NULL);
     (void)pthread_cond_init(&edge->changed, NULL);
-    err = kerf_source_check(edge->opts.inputs, edge->opts.input_count, why);
+    err = kerf_route_parse(&edge->route, edge->opts.host, edge->opts.port, why);
+    if (err == KERF_OK)
+        err = kerf_source_check(edge->opts.inputs, edge->opts.input_count, why);
     if (err == KERF_OK)
         err = kerf_codec_new(&edge->codec);
     if (err == KERF_OK)

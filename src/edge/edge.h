@@ -16,6 +16,7 @@
 #include "base/queue.h"
 #include "edge/beat.h"
 #include "edge/program.h"
+#include "edge/route.h"
 #include "edge/tune.h"
 #include "proto/clock_sync.h"
 #include "source/source.h"
@@ -115,6 +116,7 @@ struct kerf_edge {
     size_t window;         /* granted by the cloud; flights at most */
     uint32_t codecs;       /* that the cloud takes */
     bool stopping, ended;  /* asked to stop; nothing more will come */
+    bool parting;          /* nothing new is sent in this session */
     bool gave_up;          /* stopping, and the cloud will not be waited for */
     bool stale; /* the cloud does not know `current`: nothing new for it */
     kerf_edge_total total;
@@ -138,14 +140,16 @@ struct kerf_edge {
     uint64_t backoff_ms, jitter;
     uint64_t shake_until_ns; /* the link must be up by then */
     kerf_beat beat;
-    bool fruitful;           /* it brought an answer */
+    kerf_route route;
+    size_t part_to; /* while parting: address, or KERF_PART_NEXT */
+    uint64_t part_until_ns;
+    bool fruitful; /* it brought an answer */
     kerf_sync sync;
     kerf_tensors parsed;
     kerf_flight *receiving;
     kerf_fetcher fetch;
     kerf_queue *loads; /* jobs for the loader */
-    kerf_post switched, arm, stop;
-    char said_why[KERF_TEXT_MAX]; /* the cloud is away; "": it is not */
+    kerf_post switched, arm, stop, part, probed;
 };
 
 /* edge.c: for the caller's thread; safe from any. */

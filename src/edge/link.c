@@ -29,10 +29,11 @@
 static const kerf_conn_ops control_ops;
 
 static void
-set_tensors(kerf_edge *edge, kerf_conn *conn)
+no_tensors(kerf_edge *edge)
 {
     (void)pthread_mutex_lock(&edge->lock);
-    edge->tensors = conn;
+    edge->tensors = NULL;
+    edge->parting = false;
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
@@ -52,7 +53,7 @@ drop_connections(kerf_edge *edge)
 {
     kerf_conn *tensors = edge->tensors;
 
-    set_tensors(edge, NULL); /* the worker sends on it no more */
+    no_tensors(edge); /* the worker sends on it no more */
     if (edge->dial != NULL)
         kerf_dial_cancel(edge->dial);
     if (tensors != NULL)
@@ -67,36 +68,60 @@ drop_connections(kerf_edge *edge)
     kerf_timer_stop(edge->heartbeat);
 }
 
-void
-kerf_link_down(kerf_edge *edge, const char *why)
+/* Once for each reason: "refused" at first, "update it" when it is there. */
+static void
+tell_down(kerf_edge *edge, kerf_address *a, bool was_up, const char *why)
 {
+    const kerf_address *next = kerf_route_now(edge);
     char shown[KERF_TEXT_MAX];
-    bool was_up = edge->link == KERF_LINK_UP;
-    uint64_t wait_ms;
 
+    if (was_up || strncmp(a->said_why, why, sizeof a->said_why - 1) != 0) {
+        kerf_edge_tell_state(edge, false, "%s %s (%s), trying %s",
+                             was_up ? "lost the cloud at"
+                                    : "waiting for the cloud at",
+                             a->shown, kerf_text_safe(shown, sizeof shown, why),
+                             next == a ? "again" : next->shown);
+    }
+    (void)snprintf(a->said_why, sizeof a->said_why, "%s", why);
+}
+
+static void
+leave(kerf_edge *edge)
+{
     drop_connections(edge);
     kerf_fetch_cut(edge);
     edge->link = KERF_LINK_DOWN;
+}
+
+void
+kerf_link_down(kerf_edge *edge, const char *why)
+{
+    bool was_up = edge->link == KERF_LINK_UP;
+    kerf_address *a = &edge->route.at[edge->route.now];
+    uint64_t wait_ms = 0;
+
+    leave(edge);
     if (edge->fruitful) /* else it breaks again and again: ever slower */
         edge->backoff_ms = BACKOFF_MIN_MS;
-    edge->fruitful = false;
-    wait_ms = edge->backoff_ms / 2 +
-              kerf_rng_next(&edge->jitter) % (edge->backoff_ms / 2 + 1);
-    edge->backoff_ms = edge->backoff_ms * 2 > BACKOFF_MAX_MS
-                           ? BACKOFF_MAX_MS
-                           : edge->backoff_ms * 2;
-    /* Once for each reason: "refused" at first, "update it" when it is there.
-     */
-    if (was_up ||
-        strncmp(edge->said_why, why, sizeof edge->said_why - 1) != 0) {
-        kerf_edge_tell_state(edge, false, "%s %s:%d (%s), trying again",
-                             was_up ? "lost the cloud at"
-                                    : "waiting for the cloud at",
-                             edge->opts.host, edge->opts.port,
-                             kerf_text_safe(shown, sizeof shown, why));
+    if (!kerf_route_lost(edge, was_up, edge->fruitful)) {
+        wait_ms = edge->backoff_ms / 2 +
+                  kerf_rng_next(&edge->jitter) % (edge->backoff_ms / 2 + 1);
+        edge->backoff_ms = edge->backoff_ms * 2 > BACKOFF_MAX_MS
+                               ? BACKOFF_MAX_MS
+                               : edge->backoff_ms * 2;
     }
-    (void)snprintf(edge->said_why, sizeof edge->said_why, "%s", why);
+    edge->fruitful = false;
+    tell_down(edge, a, was_up, why);
     kerf_timer_start(edge->backoff, wait_ms, 0);
+}
+
+void
+kerf_link_go(kerf_edge *edge, size_t to)
+{
+    leave(edge);
+    kerf_route_go(edge, to);
+    edge->fruitful = false;
+    kerf_timer_start(edge->backoff, 0, 0);
 }
 
 void
@@ -109,8 +134,8 @@ kerf_link_on_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 
 /* Dialling. */
 
-static void
-say_hello(kerf_edge *edge)
+kerf_err
+kerf_link_say_hello(kerf_edge *edge, kerf_conn *conn, uint32_t asks)
 {
     kerf_hello *m = calloc(1, sizeof *m);
     uint8_t *meta = malloc(KERF_META_MAX);
@@ -120,6 +145,7 @@ say_hello(kerf_edge *edge)
         m->version_min = m->version_max = KERF_WIRE_VERSION;
         m->codecs = 1u << KERF_CODEC_RAW;
         m->payload_max = KERF_ANSWER_MAX;
+        m->asks = asks;
         m->part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ;
         (void)snprintf(m->name, sizeof m->name, "%s", edge->name);
         (void)snprintf(m->want, sizeof m->want, "%s",
@@ -133,13 +159,12 @@ say_hello(kerf_edge *edge)
                    sizeof m->bundle[0]);
         }
         (void)pthread_mutex_unlock(&edge->lock);
-        err = kerf_conn_send_meta(edge->control, KERF_FRAME_HELLO, 0, meta,
+        err = kerf_conn_send_meta(conn, KERF_FRAME_HELLO, 0, meta,
                                   kerf_hello_put(meta, KERF_META_MAX, m));
     }
     free(m);
     free(meta);
-    if (err != KERF_OK)
-        kerf_link_down(edge, kerf_err_text(err));
+    return err;
 }
 
 static void
@@ -165,7 +190,8 @@ on_dialled(void *ctx, int fd, const char *why)
         edge->link = KERF_LINK_HELLO;
         edge->shake_until_ns = kerf_now_ns() + SHAKE_MS * (uint64_t)1000000;
         kerf_beat_hello(edge);
-        say_hello(edge);
+        if (kerf_link_say_hello(edge, *conn, 0) != KERF_OK)
+            kerf_link_down(edge, "out of memory");
         return;
     }
     edge->link = KERF_LINK_ATTACH;
@@ -179,10 +205,10 @@ static void
 dial(void *ctx)
 {
     kerf_edge *edge = ctx;
+    const kerf_address *a = kerf_route_now(edge);
 
-    if (kerf_dial_start(&edge->dial, edge->loop, edge->opts.host,
-                        edge->opts.port, kerf_beat_dead_ms(edge), on_dialled,
-                        edge) != KERF_OK)
+    if (kerf_dial_start(&edge->dial, edge->loop, a->host, a->port,
+                        kerf_beat_dead_ms(edge), on_dialled, edge) != KERF_OK)
         kerf_link_down(edge, "cannot dial");
 }
 
@@ -261,6 +287,7 @@ kerf_link_on_common(kerf_edge *edge, kerf_conn *conn,
         return on_pong(edge, frame, why);
     case KERF_FRAME_BYE: /* it answers what it has, then closes */
         kerf_edge_tell_state(edge, true, "the cloud is stopping");
+        kerf_link_part(edge, KERF_PART_NEXT);
         return KERF_OK;
     default:
         return kerf_fail(why, KERF_EPROTO, "frame type %u is not allowed here",
@@ -366,6 +393,7 @@ on_give_up(void *ctx)
 
     drop_connections(edge);
     kerf_timer_stop(edge->backoff);
+    kerf_route_stop(edge);
     edge->link = KERF_LINK_DOWN;
     (void)pthread_mutex_lock(&edge->lock);
     edge->gave_up = true; /* what the worker still has ends in submit() */
@@ -419,6 +447,9 @@ kerf_link_init(kerf_edge *edge)
     edge->switched = (kerf_post){.fn = kerf_link_on_switched, .ctx = edge};
     edge->arm = (kerf_post){.fn = kerf_link_arm, .ctx = edge};
     edge->stop = (kerf_post){.fn = on_stop, .ctx = edge};
+    edge->part = (kerf_post){.fn = kerf_link_on_part, .ctx = edge};
+    if (err == KERF_OK)
+        err = kerf_route_init(edge);
     if (err == KERF_OK)
         err =
             kerf_timer_new(&edge->heartbeat, edge->loop, kerf_beat_fire, edge);
@@ -433,6 +464,7 @@ void
 kerf_link_close(kerf_edge *edge)
 {
     drop_connections(edge);
+    kerf_route_close(edge);
     kerf_fetch_cut(edge);
     kerf_loop_flush(edge->loop);
     kerf_timer_free(edge->backoff);

@@ -18,6 +18,14 @@ size_t kerf_link_flights(kerf_edge *edge,
 KERF_NODISCARD kerf_err kerf_link_on_common(kerf_edge *edge, kerf_conn *conn,
                                             const kerf_frame_in *frame,
                                             kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_link_say_hello(kerf_edge *edge, kerf_conn *conn,
+                                            uint32_t asks);
+/* Ends the session and dials this cloud of the list. */
+void kerf_link_go(kerf_edge *edge, size_t to);
+/* part.c: the same in peace. */
+#define KERF_PART_NEXT SIZE_MAX
+void kerf_link_part(kerf_edge *edge, size_t to);
+void kerf_link_on_part(void *edge);
 /* Ends the session, if there is one, and tries again. */
 void kerf_link_down(kerf_edge *edge, const char *why);
 void kerf_link_on_close(void *edge, kerf_conn *conn, kerf_err err,

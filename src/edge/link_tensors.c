@@ -18,7 +18,7 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {
     char why[KERF_TEXT_MAX];
 
-    if (edge->tensors == NULL || atomic_load(&f->sending))
+    if (edge->tensors == NULL || edge->parting || atomic_load(&f->sending))
         return;
     if ((f->codecs & ~edge->codecs) != 0) { /* the cloud before did */
         (void)snprintf(why, sizeof why,
@@ -64,11 +64,11 @@ on_attached(kerf_edge *edge)
     size_t n;
 
     edge->link = KERF_LINK_UP;
-    edge->said_why[0] = '\0';
     kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
     kerf_conn_set_unacked(edge->attaching, edge->beat.dead_ns / 1000000u);
-    kerf_edge_tell_state(edge, true, "connected to %s:%d", edge->opts.host,
-                         edge->opts.port);
+    kerf_route_up(edge);
+    kerf_edge_tell_state(edge, true, "connected to %s",
+                         kerf_route_now(edge)->shown);
     (void)pthread_mutex_lock(&edge->lock);
     edge->tensors = edge->attaching;
     edge->attaching = NULL;
@@ -194,6 +194,8 @@ on_result(kerf_edge *edge, const kerf_frame_in *frame)
     f->receiving = false;
     kerf_edge_answer(edge, f, KERF_OK, "");
     (void)pthread_mutex_unlock(&edge->lock);
+    if (edge->parting)
+        kerf_loop_post(edge->loop, &edge->part);
     return KERF_OK;
 }
 
@@ -234,6 +236,8 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return fail_early(why);
     if (busy)
         kerf_link_arm(edge);
+    if (edge->parting)
+        kerf_loop_post(edge->loop, &edge->part);
     return KERF_OK;
 }
 

@@ -112,7 +112,11 @@ typedef struct kerf_hello {
     uint16_t bundle_count; /* that the edge holds, verified */
     uint8_t bundle[KERF_HELLO_BUNDLES][KERF_BUNDLE_ID_LEN];
     uint32_t part_codecs; /* bit per kerf_part_codec that it takes; 0: raw */
+    uint32_t asks;        /* KERF_ASKS_* */
 } kerf_hello;
+
+/* Bits of HELLO's asks. */
+#define KERF_ASKS_PROBE 1u /* only WELCOME: is the cloud well? */
 
 typedef struct kerf_welcome {
     uint16_t version;

@@ -47,8 +47,10 @@ kerf_hello_put(uint8_t *out, size_t cap, const kerf_hello *m)
     kerf_wr_u16(&w, m->bundle_count);
     for (size_t i = 0; i < m->bundle_count; i++)
         kerf_wr_bytes(&w, m->bundle[i], KERF_BUNDLE_ID_LEN);
-    if (m->part_codecs != 0)
+    if (m->part_codecs != 0 || m->asks != 0)
         kerf_wr_u32(&w, m->part_codecs);
+    if (m->asks != 0)
+        kerf_wr_u32(&w, m->asks);
     return written(&w, out);
 }
 
@@ -72,6 +74,7 @@ kerf_hello_get(kerf_hello *m, const uint8_t *in, size_t len, kerf_detail *why)
     for (size_t i = 0; i < m->bundle_count; i++)
         read_copy(&r, m->bundle[i], KERF_BUNDLE_ID_LEN);
     m->part_codecs = !r.bad && r.left >= 4 ? kerf_rd_u32(&r) : 0;
+    m->asks = !r.bad && r.left >= 4 ? kerf_rd_u32(&r) : 0;
     if (!r.bad && m->version_min > m->version_max)
         return kerf_fail(why, KERF_ECORRUPT, "HELLO: versions %u to %u",
                          m->version_min, m->version_max);

@@ -12,7 +12,7 @@ import wire
 
 EDGES = 100
 STRETCH = 10
-HEARTBEAT_MS = 2000  # the cloud's default
+HEARTBEAT_MS = 1666  # the cloud's default
 
 
 def cpu_seconds(pid):

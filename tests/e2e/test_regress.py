@@ -278,7 +278,7 @@ def test_stopped_cloud__what_waits_may_be_asked_again(cloud_of, tmp_path):
     """The time to drain is over while requests wait for the tail: not one of
     them has failed, since the cloud that comes next may answer them."""
     exact.put(tmp_path / "models", tail=slow(3000))
-    cloud = cloud_of("--workers", 1)
+    cloud = cloud_of("--workers", 1, "--dead-after", 30)  # this edge does not ping
     with ask_slow_tail(cloud, 4) as edge:
         cloud.signal(signal.SIGTERM)
         answers = [edge.tensors.recv_kind(wire.RESULT, wire.BUSY, wire.FAILED) for _ in range(4)]
