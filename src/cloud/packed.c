@@ -51,12 +51,9 @@ pack_blocks(kerf_packed *out, const kerf_plan *plan, const uint8_t *data,
 {
     kerf_block_coder *bc = NULL;
     uint8_t *room = NULL;
-    size_t longest = 1;
     kerf_err err = kerf_block_coder_new(&bc);
 
-    for (size_t i = 0; i < plan->block_count; i++)
-        longest = plan->block[i].len > longest ? plan->block[i].len : longest;
-    room = malloc(KERF_BLOCK_ROOM(longest));
+    room = malloc(kerf_block_room_most(plan) + 1);
     out->block = calloc(plan->block_count + 1, sizeof *out->block);
     if (room == NULL || out->block == NULL)
         err = KERF_ENOMEM;

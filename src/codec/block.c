@@ -22,6 +22,8 @@ enum {
 #define SHORT ((size_t)1 << 20)
 #define PROBE ((size_t)64 << 10)
 
+#define SIZE_LEN_MOST 4u /* bytes of a varint below 2^28, as all in a block */
+
 /* A side that is shorter is kept as it is: zstd would gain next to nothing. */
 #define SIDE_PACKED 64u
 
@@ -199,6 +201,29 @@ may_deflate(uint8_t *scratch, const uint8_t *in, size_t len, size_t zipped)
     return n > 0 && n * len < zipped * PROBE;
 }
 
+/* Besides the bytes: lengths and heads of a side, its stretches, and what words
+ * may need more. */
+size_t
+kerf_block_room(const kerf_plan *plan, size_t i)
+{
+    const kerf_block *b = &plan->block[i];
+
+    return b->len + 2 * SIZE_LEN_MOST * (b->stretch_count + 1) + 512;
+}
+
+size_t
+kerf_block_room_most(const kerf_plan *plan)
+{
+    size_t most = 0;
+
+    for (size_t i = 0; i < plan->block_count; i++) {
+        size_t room = kerf_block_room(plan, i);
+
+        most = room > most ? room : most;
+    }
+    return most;
+}
+
 /* By zstd, or by deflate where that is smaller. 0: neither makes it smaller. */
 static size_t
 encode_bytes(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
@@ -207,7 +232,6 @@ encode_bytes(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
 {
     const uint8_t *in = data + b->offset;
     int best = zstd_level(plan, level);
-    uint8_t *other = out + b->len + KERF_ZSTD_HEAD;
     size_t n = 0;
 
     if (best >= THOROUGH && b->len <= PROBE)
@@ -216,11 +240,12 @@ encode_bytes(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
     n = kerf_zstd_encode(bc->lz, out, b->len + KERF_ZSTD_HEAD, in, b->len,
                          best);
     n = n > 0 && n < b->len ? n : b->len;
-    if (best >= THOROUGH && may_deflate(other, in, b->len, n)) {
-        size_t deflated = kerf_deflate_encode(other, n, in, b->len);
+    if (best >= THOROUGH && side_room(bc, n > PROBE ? n : PROBE) &&
+        may_deflate(bc->side, in, b->len, n)) {
+        size_t deflated = kerf_deflate_encode(bc->side, n, in, b->len);
 
         if (deflated > 0 && deflated < n) {
-            memmove(out, other, deflated);
+            memcpy(out, bc->side, deflated);
             *kind = KERF_BLOCK_DEFLATE;
             n = deflated;
         }

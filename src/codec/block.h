@@ -20,16 +20,20 @@ typedef enum kerf_block_kind {
     KERF_BLOCK_DEFLATE = 4,
 } kerf_block_kind;
 
-#define KERF_BLOCK_ROOM(len) (2 * (len) + 512)
-
 typedef struct kerf_block_coder kerf_block_coder;
 
 /* Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_block_coder_new(kerf_block_coder **out);
 void kerf_block_coder_free(kerf_block_coder *bc); /* accepts NULL */
 
+/* What kerf_block_encode() may write to for block number i, little more than
+ * its bytes. */
+size_t kerf_block_room(const kerf_plan *plan, size_t i);
+/* The most of all blocks. */
+size_t kerf_block_room_most(const kerf_plan *plan);
+
 /* Encodes block number i of the plan, made of data, into
- * out[0..KERF_BLOCK_ROOM(its len)). Returns the bytes written, which are fewer
+ * out[0..kerf_block_room()). Returns the bytes written, which are fewer
  * than the block's, or as many and *kind is KERF_BLOCK_STORED.
  * level: 1 (fast) to 9 (small). */
 size_t kerf_block_encode(kerf_block_coder *bc, uint8_t *out,

@@ -83,6 +83,9 @@ KERF_NODISCARD kerf_err kerf_kwz_put_file(kerf_kwz_writer *kw,
 KERF_NODISCARD kerf_err kerf_kwz_put_block(kerf_kwz_writer *kw,
                                            const kerf_kwz_block *block,
                                            uint64_t hash, kerf_kwz_bytes *out);
+/* How long what comes before a block's data is at most; just so long when
+ * packing does not make it shorter by much. */
+size_t kerf_kwz_block_head_most(size_t len);
 /* Behind a file's last block: where its tensors are, for the index (may be
  * none); gives the SUM, or nothing. */
 KERF_NODISCARD kerf_err kerf_kwz_end_file(kerf_kwz_writer *kw,

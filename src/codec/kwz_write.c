@@ -153,6 +153,16 @@ kerf_kwz_put_block(kerf_kwz_writer *kw, const kerf_kwz_block *block,
     return end_growth(&kw->blocks, &b);
 }
 
+size_t
+kerf_kwz_block_head_most(size_t len)
+{
+    uint8_t varint[KERF_VARINT_MOST];
+    kerf_wr w = {.at = varint, .left = sizeof varint};
+
+    kerf_wr_varint(&w, len);
+    return 1 + 2 * (size_t)(w.at - varint) + KWZ_CHECK_LEN;
+}
+
 /* The file's part of the index. */
 static kerf_err
 index_file(kerf_kwz_writer *kw, const kerf_segment *segments, size_t count)

@@ -9,6 +9,7 @@
  * segment, the length in 4 bytes", the length. */
 #define HEAD_LEN 9
 
+/* Made when it is needed: one way only, mostly, and of many files neither. */
 struct kerf_lz {
     ZSTD_CCtx *zip;
     ZSTD_DCtx *unzip;
@@ -34,12 +35,6 @@ kerf_lz_new(kerf_lz **out)
 
     if (lz == NULL)
         return KERF_ENOMEM;
-    lz->zip = ZSTD_createCCtx();
-    lz->unzip = ZSTD_createDCtx();
-    if (lz->zip == NULL || lz->unzip == NULL) {
-        kerf_lz_free(lz);
-        return KERF_ENOMEM;
-    }
     *out = lz;
     return KERF_OK;
 }
@@ -65,6 +60,10 @@ kerf_zstd_encode(kerf_lz *lz, uint8_t *out, size_t room, const uint8_t *in,
     size_t head;
     size_t n;
 
+    if (lz->zip == NULL)
+        lz->zip = ZSTD_createCCtx();
+    if (lz->zip == NULL)
+        return 0;
     (void)ZSTD_CCtx_setParameter(lz->zip, ZSTD_c_compressionLevel, level);
     n = ZSTD_compress2(lz->zip, out, room, in, len);
     if (ZSTD_isError(n) || n < 5 || n < head_len(out))
@@ -89,6 +88,10 @@ kerf_zstd_decode(kerf_lz *lz, uint8_t *out, size_t len, const uint8_t *in,
                                     (uint8_t)(len >> 24)};
 
     if (len > UINT32_MAX || in_len > UINT32_MAX)
+        return false;
+    if (lz->unzip == NULL)
+        lz->unzip = ZSTD_createDCtx();
+    if (lz->unzip == NULL)
         return false;
     if (lz->room < HEAD_LEN + in_len) {
         uint8_t *grown = realloc(lz->frame, HEAD_LEN + in_len);

@@ -9,17 +9,21 @@
 #define GRID_SAMPLE_MOST 64u
 #define SAMPLE 512u /* words looked at for repeats */
 
+#define PLANES_ROOM (KERF_WORDS_BYTES_MOST + KERF_ZSTD_HEAD)
+#define OTHER_ROOM (KERF_WORDS_BYTES_MOST + (size_t)2 * KERF_WORDS_MOST + 4096)
+
 /* The first byte of what stands for words. */
 enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3, GRID = 4 };
 
+/* Most runs are planes at once, of one stretch: all but the planes is made when
+ * it is needed. */
 struct kerf_coder {
     kerf_lz *lz; /* borrowed */
     kerf_dict *dict;
     kerf_grid *grid;
-    uint8_t *planes; /* KERF_WORDS_BYTES_MOST */
-    uint8_t *other;  /* a second attempt, compared with the first */
-    size_t other_room;
-    uint8_t *words; /* of several stretches; made when it is needed */
+    uint8_t *planes; /* PLANES_ROOM */
+    uint8_t *other;  /* OTHER_ROOM: a second attempt, beside the first */
+    uint8_t *words;  /* of several stretches */
     size_t words_room;
 };
 
@@ -40,26 +44,37 @@ kerf_err
 kerf_coder_new(kerf_coder **out, kerf_lz *lz)
 {
     kerf_coder *c = calloc(1, sizeof *c);
-    kerf_err err = KERF_ENOMEM;
 
     if (c == NULL)
         return KERF_ENOMEM;
-    /* Memory that is not touched costs nothing: most runs are of 4 bytes, and
-     * few need a second attempt. */
-    c->other_room = KERF_WORDS_BYTES_MOST + (size_t)2 * KERF_WORDS_MOST + 4096;
-    c->planes = malloc(KERF_WORDS_BYTES_MOST + KERF_ZSTD_HEAD);
     c->lz = lz;
-    c->other = malloc(c->other_room);
-    if (c->planes != NULL && c->other != NULL)
-        err = kerf_dict_new(&c->dict);
-    if (err == KERF_OK)
-        err = kerf_grid_new(&c->grid);
-    if (err != KERF_OK) {
+    c->planes = malloc(PLANES_ROOM);
+    if (c->planes == NULL) {
         kerf_coder_free(c);
-        return err;
+        return KERF_ENOMEM;
     }
     *out = c;
     return KERF_OK;
+}
+
+static bool
+dict_room(kerf_coder *c)
+{
+    return c->dict != NULL || kerf_dict_new(&c->dict) == KERF_OK;
+}
+
+static bool
+grid_room(kerf_coder *c)
+{
+    return c->grid != NULL || kerf_grid_new(&c->grid) == KERF_OK;
+}
+
+static bool
+other_room(kerf_coder *c)
+{
+    if (c->other == NULL)
+        c->other = malloc(OTHER_ROOM);
+    return c->other != NULL;
 }
 
 static bool
@@ -192,12 +207,30 @@ kerf_words_scatter(uint8_t *base, const kerf_where *where, const uint8_t *words)
     }
 }
 
+typedef uint16_t seen_bytes[KERF_PLANES_MOST][256];
+
+/* Counts the bytes of n words, plane by plane. */
+static inline __attribute__((always_inline)) void
+see(seen_bytes seen, const uint8_t *words, size_t n, unsigned width,
+    bool rotated)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word = load_word(words + i * width, width);
+
+        if (rotated) /* as plane.c does: the sign is noise, too */
+            word = word << 1 | word >> (8 * width - 1);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < width; k++)
+            seen[k][word >> 8 * k & 0xFF]++;
+    }
+}
+
 /* How many of the lowest planes are noise: mantissas, mostly. */
 static unsigned
 count_noise(const uint8_t *base, const kerf_where *where, kerf_words_as as)
 {
     enum { RUN = HUF_SAMPLES / HUF_SAMPLE_RUNS };
-    uint16_t seen[KERF_PLANES_MOST][256];
+    seen_bytes seen;
     uint8_t run[RUN * KERF_PLANES_MOST] = {0};
     struct cursor c = begin_at(base, where);
     size_t count = where->len / as.width;
@@ -210,14 +243,10 @@ count_noise(const uint8_t *base, const kerf_where *where, kerf_words_as as)
         size_t from = (count - RUN) / (HUF_SAMPLE_RUNS - 1) * r;
 
         pick(&c, run, from * as.width, (size_t)RUN * as.width);
-        for (size_t i = 0; i < RUN; i++) {
-            uint64_t word = load_word(run + i * as.width, as.width);
-
-            if (as.rotated) /* as plane.c does: the sign is noise, too */
-                word = word << 1 | word >> (8 * as.width - 1);
-            for (unsigned k = 0; k < as.width; k++)
-                seen[k][word >> 8 * k & 0xFF]++;
-        }
+        if (as.width == 4 && as.rotated)
+            see(seen, run, RUN, 4, true);
+        else
+            see(seen, run, RUN, as.width, as.rotated);
     }
     while (noisy < as.width && kerf_huf_is_noise(seen[noisy]))
         noisy++;
@@ -363,10 +392,10 @@ encode_values(kerf_coder *c, const uint8_t *in, size_t count,
     size_t dict = 0;
     size_t grid = 0;
 
-    if (looks->repeat)
+    if (looks->repeat && dict_room(c))
         dict = kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
     *method = DICT;
-    if (!looks->grid)
+    if (!looks->grid || !grid_room(c))
         return dict;
     grid = kerf_grid_encode(c->grid, c->planes, c->other, in, count,
                             dict > 0 ? dict : most);
@@ -438,7 +467,7 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
         enum method method = PLANES;
         size_t other = 0;
 
-        if (in != NULL) {
+        if (in != NULL && other_room(coder)) {
             other = encode_other(coder, in, where->len, as, &looks, level, n,
                                  &method);
         }
@@ -451,28 +480,41 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
     return 1 + n;
 }
 
+static kerf_err
+sound(bool ok)
+{
+    return ok ? KERF_OK : KERF_ECORRUPT;
+}
+
 /* Methods that give words in one piece. */
-static bool
+static kerf_err
 decode_other(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
              uint8_t method, const kerf_rd *r)
 {
     switch (method) {
     case STORED:
         if (r->left != len)
-            return false;
+            return KERF_ECORRUPT;
         memcpy(out, r->at, len);
-        return true;
+        return KERF_OK;
     case ZSTD:
-        return kerf_zstd_decode(c->lz, out, len, r->at, r->left);
+        return sound(kerf_zstd_decode(c->lz, out, len, r->at, r->left));
     case DICT:
-        return as.width == 4 && kerf_dict_decode(c->dict, c->planes, out,
-                                                 len / 4, r->at, r->left);
+        if (as.width != 4)
+            return KERF_ECORRUPT;
+        if (!dict_room(c))
+            return KERF_ENOMEM;
+        return sound(
+            kerf_dict_decode(c->dict, c->planes, out, len / 4, r->at, r->left));
     case GRID:
-        return as.width == 4 && as.rotated &&
-               kerf_grid_decode(c->grid, c->planes, out, len / 4, r->at,
-                                r->left);
+        if (as.width != 4 || !as.rotated)
+            return KERF_ECORRUPT;
+        if (!grid_room(c))
+            return KERF_ENOMEM;
+        return sound(
+            kerf_grid_decode(c->grid, c->planes, out, len / 4, r->at, r->left));
     default:
-        return false;
+        return KERF_ECORRUPT;
     }
 }
 
@@ -482,7 +524,7 @@ kerf_words_decode(kerf_coder *coder, uint8_t *base, const kerf_where *where,
 {
     kerf_rd r = {.at = in, .left = in_len};
     uint8_t method = kerf_rd_u8(&r);
-    bool ok;
+    kerf_err err;
 
     if (r.bad || where->len == 0 || where->len / as.width > KERF_WORDS_MOST)
         return KERF_ECORRUPT;
@@ -490,18 +532,16 @@ kerf_words_decode(kerf_coder *coder, uint8_t *base, const kerf_where *where,
         if (where->stretch[i].words % as.width != 0)
             return KERF_ECORRUPT;
     }
-    if (method == PLANES) {
-        ok = kerf_planes_decode(coder->planes, base, where, as, &r) &&
-             r.left == 0;
-    } else if (where->count == 1) {
-        ok = decode_other(coder, base + where->stretch->gap, where->len, as,
-                          method, &r);
-    } else {
-        if (!words_room(coder, where->len))
-            return KERF_ENOMEM;
-        ok = decode_other(coder, coder->words, where->len, as, method, &r);
-        if (ok)
-            kerf_words_scatter(base, where, coder->words);
-    }
-    return ok ? KERF_OK : KERF_ECORRUPT;
+    if (method == PLANES)
+        return sound(kerf_planes_decode(coder->planes, base, where, as, &r) &&
+                     r.left == 0);
+    if (where->count == 1)
+        return decode_other(coder, base + where->stretch->gap, where->len, as,
+                            method, &r);
+    if (!words_room(coder, where->len))
+        return KERF_ENOMEM;
+    err = decode_other(coder, coder->words, where->len, as, method, &r);
+    if (err == KERF_OK)
+        kerf_words_scatter(base, where, coder->words);
+    return err;
 }

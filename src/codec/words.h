@@ -4,7 +4,8 @@
  * of repeated values, a grid, zstd, deflate, stored. Format: docs/FORMAT.md,
  * "Words".
  *
- * Threads: a coder owns scratch memory (about 3 MB); give each thread its own.
+ * Threads: a coder owns scratch memory: 0.1 MB for planes of f32, about 3 MB
+ * once other ways are tried; give each thread its own.
  */
 #ifndef KERF_CODEC_WORDS_H
 #define KERF_CODEC_WORDS_H
@@ -55,7 +56,7 @@ size_t kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
 
 /* Decodes what fills in[0..in_len) to exactly the words of the stretches that
  * begin at base; the gaps stay as they are.
- * Errors: KERF_ECORRUPT; the words are then anything. */
+ * Errors: KERF_ECORRUPT, KERF_ENOMEM; the words are then anything. */
 KERF_NODISCARD kerf_err kerf_words_decode(kerf_coder *coder, uint8_t *base,
                                           const kerf_where *where,
                                           kerf_words_as as, const uint8_t *in,

@@ -12,8 +12,10 @@
 /* A block on its way. */
 struct slot {
     size_t block; /* of the plan */
-    uint8_t *out;
-    size_t room, len;
+    uint8_t *own; /* memory for one block */
+    size_t room;
+    uint8_t *out; /* what is packed: in own, or in the sink's memory */
+    size_t len;
     kerf_block_kind kind;
     uint64_t hash;
 };
@@ -26,6 +28,7 @@ struct packing {
     const uint8_t *data;
     kerf_plan plan;
     size_t taken;
+    int threads;
     uint64_t got, all; /* bytes, for the progress */
     kerf_block_coder *coder[KERF_CREW_MOST];
     struct slot slot[KERF_CREW_SLOTS(KERF_CREW_MOST)];
@@ -43,6 +46,27 @@ take(void *ctx, size_t slot, bool *more, kerf_detail *why)
     return KERF_OK;
 }
 
+/* Where the slot's block is to be packed: alone on the way to memory, there
+ * and then, behind what its record begins with. NULL: no memory. */
+static uint8_t *
+make_room(struct packing *p, struct slot *s)
+{
+    size_t room = kerf_block_room(&p->plan, s->block);
+    size_t head = kerf_kwz_block_head_most(p->plan.block[s->block].len);
+    uint8_t *there = NULL;
+
+    if (p->threads == 1)
+        there = kerf_sink_place(p->sink, p->sink->len, head + room);
+    if (there != NULL)
+        return there + head;
+    if (s->room < room) {
+        free(s->own);
+        s->own = malloc(room);
+        s->room = s->own != NULL ? room : 0;
+    }
+    return s->own;
+}
+
 static kerf_err
 work(void *ctx, size_t slot, size_t worker, kerf_detail *why)
 {
@@ -54,15 +78,9 @@ work(void *ctx, size_t slot, size_t worker, kerf_detail *why)
 
     if (p->coder[worker] == NULL)
         err = kerf_block_coder_new(&p->coder[worker]);
-    if (err == KERF_OK && s->room < KERF_BLOCK_ROOM(b->len)) {
-        free(s->out);
-        s->room = KERF_BLOCK_ROOM(b->len);
-        s->out = malloc(s->room);
-        if (s->out == NULL) {
-            s->room = 0;
-            err = KERF_ENOMEM;
-        }
-    }
+    s->out = make_room(p, s);
+    if (s->out == NULL)
+        err = KERF_ENOMEM;
     if (err != KERF_OK)
         return kerf_fail(why, err, "no memory");
     s->hash = kerf_kwz_check(p->data + b->offset, b->len, b->offset);
@@ -132,8 +150,9 @@ pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
                              segment_count);
     if (err != KERF_OK)
         err = kerf_fail(why, err, "no memory");
+    p->threads = threads_for(p);
     if (err == KERF_OK)
-        err = kerf_crew_run(&crew, threads_for(p), why);
+        err = kerf_crew_run(&crew, p->threads, why);
     if (err == KERF_OK) {
         err = kerf_kwz_end_file(p->kw, segment, segment_count, &sum);
         err = write_bytes(p, err, &sum, why);
@@ -214,7 +233,7 @@ end(struct packing *p, kerf_err err, kerf_detail *why)
     for (size_t i = 0; i < KERF_CREW_MOST; i++)
         kerf_block_coder_free(p->coder[i]);
     for (size_t i = 0; i < KERF_CREW_SLOTS(KERF_CREW_MOST); i++)
-        free(p->slot[i].out);
+        free(p->slot[i].own);
     kerf_kwz_writer_free(p->kw);
     free(p);
     return err;

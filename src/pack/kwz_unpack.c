@@ -12,8 +12,9 @@
 /* A block on its way. */
 struct slot {
     kerf_kwz_block block;
-    uint8_t *out;
+    uint8_t *own; /* memory for one block */
     size_t room;
+    uint8_t *out;  /* what is unpacked: own, or the sink's memory */
     uint64_t hash; /* of what came out */
     bool waits;    /* for earlier blocks: it is the same as one */
 };
@@ -49,6 +50,24 @@ next(struct unpacking *u, bool *more, kerf_detail *why)
     return kerf_fail(why, KERF_ECORRUPT, "it is cut short");
 }
 
+/* Where the slot's block is to be unpacked: in memory where it is to stay.
+ * NULL: no memory. */
+static uint8_t *
+make_room(const struct unpacking *u, struct slot *s)
+{
+    size_t len = s->block.len;
+    uint8_t *there = kerf_sink_place(u->sink, s->block.offset, len);
+
+    if (there != NULL)
+        return there;
+    if (s->room < len || s->own == NULL) {
+        free(s->own);
+        s->own = malloc(len + 1); /* an empty file has an empty block */
+        s->room = s->own != NULL ? len : 0;
+    }
+    return s->own;
+}
+
 static kerf_err
 take(void *ctx, size_t slot, bool *more, kerf_detail *why)
 {
@@ -75,17 +94,8 @@ take(void *ctx, size_t slot, bool *more, kerf_detail *why)
     u->result->out += s->block.len;
     if (s->block.len > 0 && u->is_dir)
         return kerf_fail(why, KERF_ECORRUPT, "a folder with bytes");
-    if (s->room < s->block.len) { /* so it is not 0 */
-        free(s->out);
-        s->room = s->block.len;
-        /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): over 0 */
-        s->out = malloc(s->room > 0 ? s->room : 1);
-        if (s->out == NULL) {
-            s->room = 0;
-            return kerf_fail(why, KERF_ENOMEM, "no memory");
-        }
-    }
-    return KERF_OK;
+    s->out = make_room(u, s);
+    return s->out != NULL ? KERF_OK : kerf_fail(why, KERF_ENOMEM, "no memory");
 }
 
 static kerf_err
@@ -236,7 +246,7 @@ kerf_kwz_unpack_map(const kerf_pack_job *job, const kerf_map *map,
     for (size_t i = 0; i <= KERF_CREW_MOST; i++)
         kerf_block_coder_free(u->coder[i]);
     for (size_t i = 0; i < KERF_CREW_SLOTS(KERF_CREW_MOST); i++)
-        free(u->slot[i].out);
+        free(u->slot[i].own);
     kerf_kwz_reader_free(u->kr);
     free(u);
     return err;

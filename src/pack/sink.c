@@ -106,13 +106,24 @@ kerf_sink_write(kerf_sink *sink, const void *data, size_t len, kerf_detail *why)
                          (unsigned long long)sink->most);
     }
     if (sink->memory != NULL) {
-        if (len > 0)
-            memcpy(sink->memory + sink->len, data, len);
+        uint8_t *to = sink->memory + sink->len;
+
+        if (len > 0 && to != data)
+            memmove(to, data, len); /* it may be in place but for some bytes */
         sink->len += len;
         return KERF_OK;
     }
     sink->len += len;
     return kerf_write_all(sink->fd, data, len, sink->path, why);
+}
+
+uint8_t *
+kerf_sink_place(const kerf_sink *sink, uint64_t offset, size_t len)
+{
+    if (sink->memory == NULL || offset > sink->most ||
+        len > sink->most - offset)
+        return NULL;
+    return sink->memory + offset;
 }
 
 bool

@@ -34,6 +34,10 @@ KERF_NODISCARD kerf_err kerf_sink_open(kerf_sink *sink, const char *path,
 void kerf_sink_open_memory(kerf_sink *sink, uint8_t *memory, size_t room);
 KERF_NODISCARD kerf_err kerf_sink_write(kerf_sink *sink, const void *data,
                                         size_t len, kerf_detail *why);
+/* Where its bytes [offset, offset + len) will be, for who makes them there; to
+ * write what is there already costs nothing. NULL: it is a file, or has no room
+ * for so many. */
+uint8_t *kerf_sink_place(const kerf_sink *sink, uint64_t offset, size_t len);
 /* Bytes that were written before; ctx: the sink. kerf_recall of codec. */
 bool kerf_sink_recall(void *sink, uint64_t offset, uint8_t *to, size_t len);
 /* Puts it in place, with these permissions and time (s; 0: now). Closes it. */

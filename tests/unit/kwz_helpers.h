@@ -49,13 +49,13 @@ kwz_pack_file(kwz_buf *b, kerf_kwz_writer *kw, const uint8_t *data, size_t len,
 {
     kerf_plan plan = {0};
     kerf_block_coder *bc = kwz_coder();
-    size_t most = len < KERF_BLOCK_MOST ? len : KERF_BLOCK_MOST;
-    uint8_t *out = malloc(KERF_BLOCK_ROOM(most));
+    uint8_t *out;
     kerf_kwz_bytes bytes;
 
+    kwz_must(kerf_plan_make(&plan, data, len, segments, count));
+    out = malloc(kerf_block_room_most(&plan));
     if (out == NULL)
         abort();
-    kwz_must(kerf_plan_make(&plan, data, len, segments, count));
     for (size_t i = 0; i < plan.block_count; i++) {
         const kerf_block *p = &plan.block[i];
         kerf_kwz_block block = {.len = p->len,
