@@ -19,7 +19,7 @@ struct ranked {
     size_t n;
 };
 
-static bool looks_random(const uint8_t *in, size_t n);
+static void take_sample(uint16_t count[SYMBOLS], const uint8_t *in, size_t n);
 static void count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n);
 static void rank(struct ranked *r, const uint32_t count[SYMBOLS]);
 static void choose_lengths(uint8_t len[SYMBOLS], struct ranked *r);
@@ -52,6 +52,8 @@ size_t
 kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
 {
     uint32_t count[SYMBOLS];
+    uint16_t sample[SYMBOLS] = {0};
+    size_t counted = 0;
     uint8_t len[SYMBOLS], lengths[SYMBOLS];
     struct huf_code code[SYMBOLS];
     struct huf_rows rows;
@@ -61,9 +63,14 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
     size_t lengths_len;
     uint8_t *at;
 
-    if (n >= HUF_SAMPLES && looks_random(in, n))
-        return store(out, in, n);
-    count_symbols(count, in, n);
+    memset(count, 0, sizeof count);
+    if (n >= HUF_SAMPLES) {
+        take_sample(sample, in, n);
+        if (kerf_huf_is_noise(sample))
+            return store(out, in, n);
+        counted = kerf_huf_count_near(count, in, n, sample);
+    }
+    count_symbols(count, in + counted, n - counted);
     if (count[in[0]] == n) {
         out[0] = HUF_RUN;
         out[1] = in[0];
@@ -109,10 +116,9 @@ kerf_huf_is_noise(const uint16_t count[SYMBOLS])
     return squares < HUF_SAMPLES + even + even / 4;
 }
 
-static bool
-looks_random(const uint8_t *in, size_t n)
+static void
+take_sample(uint16_t count[SYMBOLS], const uint8_t *in, size_t n)
 {
-    uint16_t count[SYMBOLS] = {0};
     const size_t run = HUF_SAMPLES / HUF_SAMPLE_RUNS;
 
     for (size_t r = 0; r < HUF_SAMPLE_RUNS; r++) {
@@ -121,16 +127,21 @@ looks_random(const uint8_t *in, size_t n)
         for (size_t i = 0; i < run; i++)
             count[from[i]]++;
     }
-    return kerf_huf_is_noise(count);
 }
 
-/* Four tables: the same byte twice in a row need not wait for itself. */
+/* Adds to count. Four tables: the same byte twice in a row need not wait for
+ * itself. */
 static void
 count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
 {
     uint32_t part[4][SYMBOLS];
     size_t i = 0;
 
+    if (n < SYMBOLS / 4) { /* the tables would take longer */
+        for (; i < n; i++)
+            count[in[i]]++;
+        return;
+    }
     memset(part, 0, sizeof part);
     for (; i + 8 <= n; i += 8) {
         uint64_t v;
@@ -148,7 +159,7 @@ count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
     for (; i < n; i++)
         part[0][in[i]]++;
     for (size_t s = 0; s < SYMBOLS; s++)
-        count[s] = part[0][s] + part[1][s] + part[2][s] + part[3][s];
+        count[s] += part[0][s] + part[1][s] + part[2][s] + part[3][s];
 }
 
 /* One pass of a radix sort by the byte of the count at `shift`. */

@@ -46,6 +46,7 @@ struct huf_end {
  * 0), by what a symbol is over the base. */
 struct huf_rows {
     uint8_t base;
+    bool few; /* symbols: fewer than 32 */
     uint8_t len[64], low[64], high[64];
 };
 
@@ -55,6 +56,12 @@ bool kerf_huf_rows(struct huf_rows *t, const struct huf_code code[256]);
  * the end may be written to. */
 size_t kerf_huf_put_rows(struct huf_end *end, const uint8_t *in, size_t n,
                          const struct huf_rows *t);
+
+/* Adds what symbols are in in[0..result), the most of n that can be, to count;
+ * 0: the sample, of HUF_SAMPLES, is not of few symbols near each other, or this
+ * machine cannot. */
+size_t kerf_huf_count_near(uint32_t count[256], const uint8_t *in, size_t n,
+                           const uint16_t sample[256]);
 
 /* Long blocks are judged by HUF_SAMPLE_RUNS runs of bytes from all over them,
  * HUF_SAMPLES together; true: codes would gain little: 0.2 bits at most. */

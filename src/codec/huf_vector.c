@@ -1,9 +1,13 @@
 /*
- * 32 symbols at a time with AVX2. A symbol less the base is a number below 64,
- * looked up in four rows of 16 bytes: its length, and its code in two halves.
- * Neighbours are then put together, in each step twice as many bits wide: codes
- * of two in 32 bits, of four in 64, and of eight when all of these are short
- * enough, as they nearly always are; those go to the stream one by one.
+ * 32 symbols at a time with AVX2. Coding: a symbol less the base is a number
+ * below 64, looked up in four rows of 16 bytes: its length, and its code in two
+ * halves. Neighbours are then put together, in each step twice as many bits
+ * wide: codes of two in 32 bits, of four in 64, and of eight when all of these
+ * are short enough, as they nearly always are; those go to the stream one by
+ * one. Where all numbers are below 32, as exponents' are, two rows do.
+ *
+ * Counting: of 16 neighbours among the symbols, which are nearly all there are
+ * of exponents, each is compared with all bytes; others are counted one by one.
  */
 #include "codec/huf_own.h"
 
@@ -17,9 +21,12 @@
 
 #define INLINE static inline __attribute__((always_inline)) KERF_V3
 #define ROWS 4
+#define FEW_ROWS 2
 #define ROW 16
-#define STEP 32       /* symbols */
-#define EIGHT_MOST 56 /* bits of eight codes: 7 more fit with them */
+#define STEP 32        /* symbols */
+#define NEAR 16        /* symbols that are counted by comparing */
+#define OTHERS_MOST 24 /* of HUF_SAMPLES: more take too long one by one */
+#define EIGHT_MOST 56  /* bits of eight codes: 7 more fit with them */
 
 struct rows {
     __m256i row[ROWS];
@@ -49,14 +56,18 @@ load_rows(const uint8_t from[ROWS * ROW])
 /* Bits 4 and 5 of each number, as the top bits of bytes in b4 and b5, say which
  * of the rows is meant. */
 INLINE __m256i
-look_up(const struct rows *r, __m256i number, __m256i b4, __m256i b5)
+look_up(const struct rows *r, unsigned rows, __m256i number, __m256i b4,
+        __m256i b5)
 {
     __m256i low =
         _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[0], number),
                            _mm256_shuffle_epi8(r->row[1], number), b4);
-    __m256i high =
-        _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[2], number),
-                           _mm256_shuffle_epi8(r->row[3], number), b4);
+    __m256i high;
+
+    if (rows == FEW_ROWS)
+        return low;
+    high = _mm256_blendv_epi8(_mm256_shuffle_epi8(r->row[2], number),
+                              _mm256_shuffle_epi8(r->row[3], number), b4);
 
     return _mm256_blendv_epi8(low, high, b5);
 }
@@ -108,8 +119,9 @@ append_all(struct end *e, __m256i a, __m256i b, __m256i len)
     }
 }
 
-KERF_V3 static size_t
-encode(struct end *e, const uint8_t *in, size_t n, const struct huf_rows *t)
+INLINE size_t
+encode(struct end *e, const uint8_t *in, size_t n, const struct huf_rows *t,
+       unsigned rows)
 {
     const struct rows len_rows = load_rows(t->len);
     const struct rows low_rows = load_rows(t->low);
@@ -130,9 +142,9 @@ encode(struct end *e, const uint8_t *in, size_t n, const struct huf_rows *t)
         number = _mm256_subs_epu8(number, base);
         b4 = _mm256_slli_epi16(number, 3);
         b5 = _mm256_slli_epi16(number, 2);
-        len = look_up(&len_rows, number, b4, b5);
-        low = look_up(&low_rows, number, b4, b5);
-        high = look_up(&high_rows, number, b4, b5);
+        len = look_up(&len_rows, rows, number, b4, b5);
+        low = look_up(&low_rows, rows, number, b4, b5);
+        high = look_up(&high_rows, rows, number, b4, b5);
         /* The first of two is multiplied by 2 to the length of the second. */
         next = _mm256_srli_epi16(len, 8);
         p_low = _mm256_shuffle_epi8(power_low, next);
@@ -155,6 +167,18 @@ encode(struct end *e, const uint8_t *in, size_t n, const struct huf_rows *t)
     return i;
 }
 
+KERF_V3 static size_t
+encode_few(struct end *e, const uint8_t *in, size_t n, const struct huf_rows *t)
+{
+    return encode(e, in, n, t, FEW_ROWS);
+}
+
+KERF_V3 static size_t
+encode_all(struct end *e, const uint8_t *in, size_t n, const struct huf_rows *t)
+{
+    return encode(e, in, n, t, ROWS);
+}
+
 bool
 kerf_huf_rows(struct huf_rows *t, const struct huf_code code[256])
 {
@@ -169,7 +193,8 @@ kerf_huf_rows(struct huf_rows *t, const struct huf_code code[256])
         last--;
     if (last - first + 1 >= ROWS * ROW)
         return false;
-    *t = (struct huf_rows){.base = (uint8_t)(first - 1)};
+    *t = (struct huf_rows){.base = (uint8_t)(first - 1),
+                           .few = last - first + 1 < FEW_ROWS * ROW};
     for (unsigned s = first - 1; s <= last; s++) {
         const struct huf_code *c = &code[s == first - 1 ? 0 : s];
 
@@ -185,10 +210,98 @@ kerf_huf_put_rows(struct huf_end *end, const uint8_t *in, size_t n,
                   const struct huf_rows *t)
 {
     struct end e = {.at = end->at, .acc = end->acc, .bits = end->bits};
-    size_t done = encode(&e, in, n, t);
+    size_t done = t->few ? encode_few(&e, in, n, t) : encode_all(&e, in, n, t);
 
     *end = (struct huf_end){.at = e.at, .acc = e.acc, .bits = e.bits};
     return done;
+}
+
+/* Half of the neighbours, of `vectors` times 32 bytes, fewer than 256 times. */
+INLINE void
+count_half(uint32_t *count, const uint8_t *in, size_t vectors, uint8_t first)
+{
+    __m256i seen[NEAR / 2], symbol[NEAR / 2];
+
+#pragma GCC unroll 8
+    for (unsigned k = 0; k < NEAR / 2; k++) {
+        seen[k] = _mm256_setzero_si256();
+        symbol[k] = _mm256_set1_epi8((char)(first + k));
+    }
+    for (size_t i = 0; i < vectors; i++) {
+        __m256i v;
+
+        memcpy(&v, in + STEP * i, sizeof v);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < NEAR / 2; k++)
+            seen[k] = _mm256_sub_epi8(seen[k], _mm256_cmpeq_epi8(v, symbol[k]));
+    }
+    for (unsigned k = 0; k < NEAR / 2; k++) {
+        uint64_t sum[4];
+
+        seen[k] = _mm256_sad_epu8(seen[k], _mm256_setzero_si256());
+        memcpy(sum, &seen[k], sizeof sum);
+        count[first + k] += (uint32_t)(sum[0] + sum[1] + sum[2] + sum[3]);
+    }
+}
+
+/* What is none of the neighbours. */
+INLINE void
+count_others(uint32_t count[256], const uint8_t *in, size_t vectors,
+             uint8_t first)
+{
+    const __m256i base = _mm256_set1_epi8((char)first);
+    const __m256i last = _mm256_set1_epi8(NEAR - 1);
+
+    for (size_t i = 0; i < vectors; i++) {
+        __m256i v;
+        uint32_t other;
+
+        memcpy(&v, in + STEP * i, sizeof v);
+        v = _mm256_sub_epi8(v, base);
+        v = _mm256_cmpeq_epi8(_mm256_min_epu8(v, last), v);
+        other = ~(uint32_t)_mm256_movemask_epi8(v);
+        for (; other != 0; other &= other - 1)
+            count[in[STEP * i + (unsigned)__builtin_ctz(other)]]++;
+    }
+}
+
+KERF_V3 static size_t
+count_near(uint32_t count[256], const uint8_t *in, size_t n, uint8_t first)
+{
+    size_t done = 0;
+
+    while (n - done >= STEP) {
+        size_t vectors = (n - done) / STEP < 255 ? (n - done) / STEP : 255;
+
+        count_half(count, in + done, vectors, first);
+        count_half(count, in + done, vectors, (uint8_t)(first + NEAR / 2));
+        count_others(count, in + done, vectors, first);
+        done += vectors * STEP;
+    }
+    return done;
+}
+
+size_t
+kerf_huf_count_near(uint32_t count[256], const uint8_t *in, size_t n,
+                    const uint16_t sample[256])
+{
+    unsigned sum = 0;
+    unsigned most = 0;
+    unsigned first = 0;
+
+    if (!kerf_cpu_is_v3())
+        return 0;
+    for (unsigned s = 0; s < 256; s++) {
+        sum += sample[s];
+        sum -= s >= NEAR ? sample[s - NEAR] : 0;
+        if (sum > most) {
+            most = sum;
+            first = s >= NEAR ? s - NEAR + 1 : 0;
+        }
+    }
+    if (HUF_SAMPLES - most > OTHERS_MOST)
+        return 0;
+    return count_near(count, in, n, (uint8_t)first);
 }
 
 #else
@@ -209,6 +322,17 @@ kerf_huf_put_rows(struct huf_end *end, const uint8_t *in, size_t n,
     (void)in;
     (void)n;
     (void)t;
+    return 0;
+}
+
+size_t
+kerf_huf_count_near(uint32_t count[256], const uint8_t *in, size_t n,
+                    const uint16_t sample[256])
+{
+    (void)count;
+    (void)in;
+    (void)n;
+    (void)sample;
     return 0;
 }
 

@@ -1,6 +1,6 @@
 /* Byte blocks: what goes in comes out, in every form, and what is damaged is
  * refused or gives n bytes, without a byte read or written outside. */
-#include "codec/huf.h"
+#include "codec/huf_own.h"
 
 #include "base/rng.h"
 
@@ -234,6 +234,43 @@ decode__every_flip_and_wrong_count__stays_inside(void **state)
     free(out);
 }
 
+/* Wherever the neighbours are, and whatever there is beside them. */
+static void
+count_near__any_place_and_length__all_are_counted(void **state)
+{
+    enum { N = 20000 };
+    const size_t lens[] = {0, 31, 32, 33, 8159, 8160, 8161, N};
+    static uint8_t in[N];
+    uint64_t seed = 9;
+
+    (void)state;
+    for (unsigned first = 0; first < 256; first += 15) {
+        uint16_t sample[256] = {0};
+
+        for (size_t i = 0; i < N; i++) {
+            uint64_t r = kerf_rng_next(&seed);
+
+            unsigned near = (unsigned)(r >> 60);
+
+            in[i] = (uint8_t)(first < 240 ? first + near : 255 - near);
+            if ((r & 0xFF) == 0)
+                in[i] = (uint8_t)(r >> 8);
+        }
+        for (size_t i = 0; i < HUF_SAMPLES; i++)
+            sample[in[i]]++;
+        for (size_t k = 0; k < sizeof lens / sizeof *lens; k++) {
+            uint32_t count[256] = {0};
+            uint32_t plain[256] = {0};
+            size_t n = kerf_huf_count_near(count, in, lens[k], sample);
+
+            assert_true(n <= lens[k]);
+            for (size_t i = 0; i < n; i++)
+                plain[in[i]]++;
+            assert_memory_equal(count, plain, sizeof count);
+        }
+    }
+}
+
 int
 main(void)
 {
@@ -244,6 +281,7 @@ main(void)
         cmocka_unit_test(encode__fibonacci_counts__codes_are_cut_to_11_bits),
         cmocka_unit_test(encode__alphabets_around_64__same_bytes),
         cmocka_unit_test(encode__noise_and_runs__stored_and_run),
+        cmocka_unit_test(count_near__any_place_and_length__all_are_counted),
         cmocka_unit_test(decode__every_truncation__is_refused),
         cmocka_unit_test(decode__every_flip_and_wrong_count__stays_inside),
     };

@@ -3,6 +3,7 @@
 #include "kwz_helpers.h"
 
 #include "base/rng.h"
+#include "codec/plane.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -89,6 +90,49 @@ round_trip__each_dtype_and_length__same_bytes(void **state)
             (void)as_tensor(w, counts[i] * kerf_dtype_size(dtype), dtype);
     }
     free(w);
+}
+
+/* Byte k of each word in plane k, turned or not, and no byte beside them. */
+static void
+plane_split__every_width_and_count__as_said(void **state)
+{
+    enum { MOST_WORDS = 140 };
+    uint8_t words[8 * MOST_WORDS], back[8 * MOST_WORDS + 1];
+    uint8_t planes[8][MOST_WORDS + 1];
+    uint8_t *to[8];
+    const uint8_t *from[8];
+    uint64_t seed = 4;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof words; i++)
+        words[i] = (uint8_t)kerf_rng_next(&seed);
+    for (size_t k = 0; k < 8; k++)
+        from[k] = to[k] = planes[k];
+    for (unsigned how = 0; how < 6; how++) {
+        unsigned width = 2u << how / 2;
+        bool rotated = how % 2 == 1;
+
+        for (size_t n = 1; n <= MOST_WORDS; n++) {
+            memset(planes, 0xA5, sizeof planes);
+            memset(back, 0xA5, sizeof back);
+            kerf_plane_split(to, words, n, width, rotated);
+            for (size_t i = 0; i < n * width; i++) {
+                size_t bit = 8 * (i % width);
+                uint64_t word = 0;
+
+                memcpy(&word, words + i / width * width, width);
+                if (rotated)
+                    word = word << 1 | word >> (8 * width - 1);
+                assert_int_equal(planes[i % width][i / width],
+                                 (uint8_t)(word >> bit));
+            }
+            kerf_plane_merge(back, from, n, width, rotated);
+            assert_memory_equal(back, words, n * width);
+            assert_int_equal(back[n * width], 0xA5);
+            for (unsigned k = 0; k < width; k++)
+                assert_int_equal(planes[k][n], 0xA5);
+        }
+    }
 }
 
 static void
@@ -512,6 +556,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip__small_and_empty__a_few_bytes_more),
         cmocka_unit_test(round_trip__each_dtype_and_length__same_bytes),
+        cmocka_unit_test(plane_split__every_width_and_count__as_said),
         cmocka_unit_test(encode__trained_floats__exponents_are_small),
         cmocka_unit_test(encode__short_texts__deflate_or_zstd),
         cmocka_unit_test(encode__floats_of_unknown_place__are_found),
