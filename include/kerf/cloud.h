@@ -7,6 +7,7 @@
 #define KERF_CLOUD_H
 
 #include "kerf/cloud_opts.h"
+#include "kerf/limits.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +25,46 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
 KERF_API void kerf_cloud_run(kerf_cloud *cloud);
 KERF_API void kerf_cloud_stop(kerf_cloud *cloud);
 KERF_API void kerf_cloud_close(kerf_cloud *cloud); /* accepts NULL */
+
+/* What the cloud knows of an edge: of all sessions of one name from one
+ * address. Text is safe to print. */
+typedef struct kerf_edge_view {
+    char name[KERF_NAME_MAX];
+    char peer[64];             /* address and port of the latest session */
+    char model[KERF_NAME_MAX]; /* asked for last; "": nothing yet */
+    char bundle[16];           /* its id, the first 12 digits */
+    char state[16];            /* joining, up, busy (turned away within the last
+                                * second) or gone (what it asked for still runs) */
+    size_t sessions;
+    size_t queued;  /* requests that wait for a worker */
+    size_t held;    /* ... that arrive, wait, run or are being answered */
+    double seconds; /* since its first session */
+    double rate_hz; /* answers, over the last seconds */
+    double p50_us, p99_us; /* from arrival to answer, of the last 256 */
+    uint64_t answered, late, failed, busy;
+    uint64_t bytes_in, bytes_out; /* payload of answered requests */
+    uint64_t batched[4];          /* answers that ran 1, 2, 4 and 8 at a time */
+    double batch_mean;            /* requests in a run; 0: none ran */
+} kerf_edge_view;
+
+typedef struct kerf_cloud_view {
+    double seconds; /* since it was opened */
+    size_t edges, sessions;
+    size_t workers;
+    size_t queued;   /* requests that wait for a worker */
+    double drain_ms; /* until those have run, as tails were measured */
+    bool draining;
+    double rate_hz;
+    uint64_t answered, late, failed, busy; /* of the edges that are there */
+    size_t shown;                          /* of the edges: the busiest first */
+    kerf_edge_view *edge;
+} kerf_cloud_view;
+
+/* Copies what is known now, of `most` edges at most. From any thread between
+ * open and close. Free: kerf_cloud_view_free(). Errors: KERF_ENOMEM. */
+KERF_API KERF_NODISCARD kerf_err kerf_cloud_look(kerf_cloud *cloud, size_t most,
+                                                 kerf_cloud_view *out);
+KERF_API void kerf_cloud_view_free(kerf_cloud_view *view); /* zeroes it */
 
 #ifdef __cplusplus
 }

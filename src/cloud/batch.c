@@ -233,7 +233,7 @@ take_group(struct trial *t)
     kerf_err err = KERF_OK;
 
     for (size_t k = 0; k < t->size; k++) {
-        t->slot[k] = kerf_slot_take(t->served); /* in order */
+        t->slot[k] = kerf_slot_take(t->served, NULL); /* in order */
         if (t->slot[k] == NULL)
             err = KERF_ENOMEM;
     }

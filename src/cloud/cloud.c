@@ -1,5 +1,6 @@
 #include "cloud/cloud.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -151,6 +152,11 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         .failed = on_failed};
     kerf_err err = kerf_loop_new(&cloud->loop);
 
+    cloud->tokens = calloc(1, sizeof *cloud->tokens);
+    if (cloud->tokens == NULL)
+        err = KERF_ENOMEM;
+    if (err == KERF_OK)
+        err = kerf_lanes_init(&cloud->lanes);
     if (err == KERF_OK)
         err = kerf_timer_new(&cloud->sweep, cloud->loop, on_sweep, cloud);
     if (err == KERF_OK)
@@ -184,6 +190,7 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
         return KERF_ENOMEM;
     cloud->opts = *opts;
     cloud->events = *events;
+    cloud->since_ns = kerf_now_ns();
     fill_defaults(&cloud->opts);
     cloud->stop = (kerf_post){.fn = on_stop, .ctx = cloud};
     cloud->drained = (kerf_post){.fn = on_drained, .ctx = cloud};
@@ -229,5 +236,23 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_timer_free(cloud->drain_timeout);
     kerf_loop_free(cloud->loop);
     kerf_engine_close(cloud->engine);
+    kerf_lanes_fini(&cloud->lanes);
+    free(cloud->tokens);
     free(cloud);
+}
+
+kerf_err
+kerf_cloud_look(kerf_cloud *cloud, size_t most, kerf_cloud_view *out)
+{
+    kerf_err err = kerf_lanes_look(&cloud->lanes, cloud->jobs, most, out);
+
+    if (err != KERF_OK)
+        return err;
+    out->seconds = (double)(kerf_now_ns() - cloud->since_ns) / 1e9;
+    out->workers = cloud->workers;
+    out->queued = kerf_fair_count(cloud->jobs);
+    out->drain_ms =
+        (double)kerf_fair_cost_ns(cloud->jobs) / (double)cloud->workers / 1e6;
+    out->draining = atomic_load(&cloud->draining);
+    return KERF_OK;
 }

@@ -1,14 +1,15 @@
 /*
  * cloud.h (internal) - the cloud's parts and how they hang together.
  *
- *     loop thread:  listener -> sessions -> job queue
- *     workers:      job queue -> tail -> RESULT straight to the socket
+ *     loop thread:  listener -> sessions -> a line of jobs per edge
+ *     workers:      lines in turns -> tail -> RESULT straight to the socket
  *     loader:       folder -> registry (registry.h)
  */
 #ifndef KERF_CLOUD_CLOUD_H
 #define KERF_CLOUD_CLOUD_H
 
-#include "base/queue.h"
+#include "cloud/fair.h"
+#include "cloud/lane.h"
 #include "cloud/registry.h"
 #include "kerf/cloud.h"
 
@@ -22,7 +23,9 @@ struct kerf_cloud {
     kerf_engine *engine;
     kerf_listener *listener;
     kerf_registry *registry;
-    kerf_queue *jobs; /* of kerf_slot */
+    kerf_fair *jobs; /* of kerf_slot */
+    kerf_lanes lanes;
+    uint64_t since_ns;
     pthread_t *worker;
     size_t workers;
     _Atomic unsigned next_worker; /* which request is mine? */
@@ -32,9 +35,10 @@ struct kerf_cloud {
     kerf_post stop;
     kerf_post drained; /* posted by the worker that sent the last answer */
     kerf_timer *drain_timeout;
-    kerf_timer *sweep;      /* runs while there are sessions */
+    kerf_timer *sweep;      /* runs while there are sessions or lanes */
     kerf_session *sessions; /* list; loop thread */
     size_t session_count;
+    kerf_table *tokens;  /* of sessions that are open; loop thread */
     kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
 };
 

@@ -30,8 +30,8 @@ struct kerf_served {
     /* One network per worker: runs of one network take turns in OpenVINO, and
      * a network of several streams is slower for a lone request. */
     kerf_slots slots;
-    kerf_net *tail;           /* the first of them: for its ports */
-    _Atomic uint64_t tail_ns; /* per request, running mean: for retry times */
+    kerf_net *tail;   /* the first of them: for its ports */
+    kerf_price price; /* tail time per request, running mean */
 };
 
 /*

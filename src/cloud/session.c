@@ -12,6 +12,7 @@
 #include "cloud/session_own.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -49,6 +50,12 @@ kerf_session_end(kerf_session *s, const char *why)
         kerf_conn_close(s->tensors);
     if (s->control != NULL)
         kerf_conn_close(s->control);
+    if (s->lane != NULL) {
+        s->lane->attached -= s->tensors != NULL ? 1 : 0;
+        kerf_lanes_leave(&cloud->lanes, s->lane);
+        kerf_table_remove(cloud->tokens, &s->by_token);
+    }
+    s->lane = NULL;
     s->tensors = s->control = NULL;
     for (size_t i = 0; i < s->fetch_count; i++)
         kerf_served_unref(s->fetch[i].served);
@@ -62,8 +69,6 @@ kerf_session_end(kerf_session *s, const char *why)
     if (s->next != NULL)
         s->next->prev = s->prev;
     cloud->session_count--;
-    if (cloud->session_count == 0)
-        kerf_timer_stop(cloud->sweep);
     kerf_session_unref(s);
 }
 
@@ -103,7 +108,7 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
     if (s->next != NULL)
         s->next->prev = s;
     cloud->sessions = s;
-    if (cloud->session_count++ == 0)
+    if (cloud->session_count++ == 0 && cloud->lanes.count == 0)
         kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
 }
 
@@ -117,6 +122,26 @@ on_new_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 }
 
 /* First frame: HELLO or ATTACH. */
+
+static uint64_t
+token_hash(const uint8_t token[KERF_TOKEN_LEN])
+{
+    return kerf_xxh3(token, KERF_TOKEN_LEN);
+}
+
+static kerf_session *
+find_session(const kerf_cloud *cloud, const uint8_t token[KERF_TOKEN_LEN])
+{
+    kerf_knot *knot = kerf_table_find(cloud->tokens, token_hash(token));
+
+    for (; knot != NULL; knot = kerf_table_more(knot)) {
+        kerf_session *s = knot->of;
+
+        if (memcmp(s->token, token, KERF_TOKEN_LEN) == 0)
+            return s;
+    }
+    return NULL;
+}
 
 static kerf_err
 open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
@@ -152,6 +177,11 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         return err;
     if ((s->hello.asks & KERF_ASKS_PROBE) != 0)
         return KERF_OK; /* it has its answer, and leaves */
+    s->lane =
+        kerf_lanes_join(&cloud->lanes, s->shown, kerf_conn_peer(s->control));
+    if (s->lane == NULL)
+        return KERF_ENOMEM;
+    kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
     s->state = KERF_SESSION_OPEN;
     kerf_conn_set_unacked(s->control, (uint64_t)cloud->opts.dead_after_ms);
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);
@@ -174,18 +204,17 @@ attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_cloud *cloud = s->cloud;
     uint8_t token[KERF_TOKEN_LEN];
-    kerf_session *e = cloud->sessions;
+    kerf_session *e;
     kerf_err err =
         kerf_token_get(token, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;
-    while (e != NULL && (e->state != KERF_SESSION_OPEN ||
-                         memcmp(e->token, token, sizeof token) != 0))
-        e = e->next;
+    e = find_session(cloud, token);
     if (e == NULL || e->tensors != NULL)
         return kerf_fail(why, KERF_EPROTO, "no session waits for this token");
     e->tensors = s->control;
+    e->lane->attached++;
     s->control = NULL;
     kerf_conn_set_ctx(e->tensors, &kerf_session_tensor_ops, e);
     kerf_conn_set_payload_max(e->tensors, KERF_PAYLOAD_MAX);
@@ -271,6 +300,9 @@ kerf_sessions_sweep(kerf_cloud *cloud)
     uint64_t now_ns = kerf_now_ns();
     kerf_session *next;
 
+    kerf_lanes_tick(&cloud->lanes, now_ns);
+    if (cloud->session_count == 0 && cloud->lanes.count == 0)
+        kerf_timer_stop(cloud->sweep);
     for (kerf_session *s = cloud->sessions; s != NULL; s = next) {
         const char *why = overdue(s, now_ns);
 

@@ -32,7 +32,9 @@ struct kerf_session {
     kerf_conn *control, *tensors; /* owned; a NEW one has only control */
     kerf_hello hello;
     char shown[KERF_NAME_MAX]; /* name, safe to print */
+    kerf_lane *lane;           /* once OPEN; counted */
     uint8_t token[KERF_TOKEN_LEN];
+    kerf_knot by_token; /* while OPEN */
 
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
     size_t held_count;

@@ -117,6 +117,9 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     if (err != KERF_OK)
         return err;
     served = kerf_session_held(s, m->bundle);
+    if (served != NULL)
+        kerf_lanes_note_model(&cloud->lanes, s->lane, served,
+                              served->manifest.name, served->id);
     if (served == NULL) {
         (void)kerf_fail(&s->turn_why, KERF_ENOENT,
                         "the cloud does not serve this edge's bundle");
@@ -132,10 +135,10 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         (void)kerf_fail(&s->turn_why, KERF_EBUSY,
                         "more requests in flight than the window");
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
-    } else if ((slot = kerf_slot_take(served)) == NULL) {
+    } else if ((slot = kerf_slot_take(served, s->lane)) == NULL) {
         s->turn_retry_ms = kerf_workers_retry_ms(cloud, served);
         (void)kerf_fail(&s->turn_why, KERF_EBUSY, "%zu requests are waiting",
-                        kerf_queue_count(cloud->jobs));
+                        kerf_fair_count(cloud->jobs));
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
     } else if (place(slot, m, sink) != KERF_OK) {
         kerf_slot_give(slot);
@@ -169,6 +172,8 @@ on_tensor(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         (void)kerf_fail(&s->turn_why, KERF_EBUSY, "too many requests wait");
         kerf_slot_give(slot);
     }
+    (void)atomic_fetch_add(
+        s->turn == KERF_FRAME_BUSY ? &s->lane->busy : &s->lane->failed, 1);
     if (s->turn == KERF_FRAME_FAILED && cloud->events.refused != NULL)
         cloud->events.refused(cloud->events.ctx, s->shown, frame->header.id,
                               s->turn_err, s->turn_why.text);

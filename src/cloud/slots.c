@@ -2,6 +2,7 @@
 
 #include "cloud/served.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -198,15 +199,24 @@ is_full(const kerf_group *g)
     return g->used == (1u << g->size) - 1;
 }
 
+/* Under the lock. */
+static bool
+has_room(const kerf_slots *s, size_t held)
+{
+    size_t left = s->most - s->used;
+
+    return left > 0 && (held == 0 || held < KERF_SLOT_SHARE * left);
+}
+
 /* Under the lock. Neighbours are taken together, so that they may be answered
  * together. NULL: none is free, or enough are in use. */
 static kerf_slot *
-take_free(kerf_slots *s)
+take_free(kerf_slots *s, size_t held)
 {
     kerf_group *g = s->current;
     size_t at = 0;
 
-    if (s->used == s->most)
+    if (!has_room(s, held))
         return NULL;
     if (g == NULL || is_full(g)) {
         g = s->open;
@@ -243,26 +253,34 @@ grow(kerf_slots *s, size_t size)
 }
 
 kerf_slot *
-kerf_slot_take(kerf_served *served)
+kerf_slot_take(kerf_served *served, kerf_lane *lane)
 {
     kerf_slots *s = &served->slots;
+    size_t held = lane != NULL ? atomic_load(&lane->held) : 0;
     size_t size = (size_t)1 << (s->levels - 1);
     bool may_grow;
     kerf_slot *slot;
 
     (void)pthread_mutex_lock(&s->lock);
-    slot = take_free(s);
-    may_grow = slot == NULL && s->made < s->most;
+    slot = take_free(s, held);
+    may_grow = slot == NULL && s->made < s->most && has_room(s, held);
     s->made += may_grow ? size : 0;
     (void)pthread_mutex_unlock(&s->lock);
     if (may_grow) {
         grow(s, size);
         (void)pthread_mutex_lock(&s->lock);
-        slot = take_free(s);
+        slot = take_free(s, held);
         (void)pthread_mutex_unlock(&s->lock);
     }
-    if (slot != NULL)
-        slot->served = kerf_served_ref(served);
+    if (slot == NULL)
+        return NULL;
+    slot->served = kerf_served_ref(served);
+    slot->lane = lane;
+    slot->job.of = slot;
+    if (lane != NULL) {
+        slot->job.line = &lane->line;
+        (void)atomic_fetch_add(&lane->held, 1);
+    }
     return slot;
 }
 
@@ -272,12 +290,14 @@ kerf_slot_give(kerf_slot *slot)
     kerf_served *served = slot->served;
     kerf_slots *s = &served->slots;
     kerf_group *g = slot->group;
+    kerf_lane *lane = slot->lane;
 
     if (slot->conn != NULL) {
         (void)kerf_conn_count(slot->conn, -1);
         kerf_conn_unref(slot->conn);
     }
     slot->conn = NULL;
+    slot->lane = NULL;
     (void)pthread_mutex_lock(&s->lock);
     g->used &= ~(1u << slot->at);
     s->used--;
@@ -287,6 +307,8 @@ kerf_slot_give(kerf_slot *slot)
         s->open = g;
     }
     (void)pthread_mutex_unlock(&s->lock);
+    if (lane != NULL)
+        (void)atomic_fetch_sub(&lane->held, 1); /* it may be freed now */
     kerf_served_unref(served);
 }
 

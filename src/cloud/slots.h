@@ -12,6 +12,7 @@
 #ifndef KERF_CLOUD_SLOTS_H
 #define KERF_CLOUD_SLOTS_H
 
+#include "cloud/lane.h"
 #include "kerf/engine.h"
 #include "net/conn.h"
 
@@ -43,6 +44,8 @@ typedef struct kerf_slot {
     kerf_tensor *answer; /* one per output: what is sent; a view */
     kerf_conn *conn;     /* counted while in use */
     void *owner;         /* the cloud */
+    kerf_lane *lane;     /* holds it; NULL: nobody's, a trial */
+    kerf_job job;        /* waiting for a worker */
     char edge[KERF_NAME_MAX];
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
     uint64_t answer_max; /* bytes of payload that the edge takes */
@@ -75,8 +78,12 @@ void kerf_slots_init(kerf_slots *s, size_t workers, size_t most);
 void kerf_slots_clear(kerf_slots *s);
 void kerf_slots_fini(kerf_slots *s); /* clears, and frees the networks */
 
-/* A free slot with a reference to served, or NULL: all are in use. */
-kerf_slot *kerf_slot_take(kerf_served *served);
+/* A free slot with a reference to served, or NULL: all are in use, or lane,
+ * which may be NULL, has its share: an edge that holds some gets no more than
+ * KERF_SLOT_SHARE times what is left free, so that one which floods always
+ * leaves room for others (dynamic thresholds: Choudhury and Hahne, 1998). */
+#define KERF_SLOT_SHARE 3
+kerf_slot *kerf_slot_take(kerf_served *served, kerf_lane *lane);
 void kerf_slot_give(kerf_slot *slot);
 
 /* The 1 << level neighbours whose block holds this slot, in order. */

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define JOBS_MAX 16384
+#define JOBS_MAX 16384 /* that wait: of all models */
 #define MEAN_SHIFT 4   /* running mean over about 16 runs */
 #define HOLD_NS 100000 /* of an answer, at most */
 
@@ -52,6 +52,7 @@ on_answer_sent(void *ctx, kerf_err err)
 static void
 refuse(kerf_cloud *cloud, kerf_slot *slot, kerf_err err, const char *text)
 {
+    (void)atomic_fetch_add(&slot->lane->failed, 1);
     (void)!kerf_conn_send_notice(slot->conn, KERF_FRAME_FAILED, slot->id, err,
                                  0, text);
     if (cloud->events.refused != NULL)
@@ -213,11 +214,11 @@ static bool
 hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot,
      const kerf_slot *next)
 {
-    uint64_t tail_ns = atomic_load(&slot->served->tail_ns);
+    uint64_t tail_ns = atomic_load(&slot->served->price.ns);
     uint64_t now_ns = kerf_now_ns();
     uint64_t held_ns = held->conn != NULL ? now_ns - held->since_ns : 0;
     bool may = next != NULL ? next->conn == slot->conn
-                            : kerf_queue_count(cloud->jobs) > 0 &&
+                            : kerf_fair_count(cloud->jobs) > 0 &&
                                   held_ns + tail_ns <= HOLD_NS;
 
     if (!may) {
@@ -276,11 +277,11 @@ run_batch(struct batch *b, struct me *me)
 static void
 note_time(kerf_served *served, uint64_t tail_ns)
 {
-    uint64_t mean = atomic_load(&served->tail_ns);
+    uint64_t mean = atomic_load(&served->price.ns);
 
-    atomic_store(&served->tail_ns, mean == 0 ? tail_ns
-                                             : mean - (mean >> MEAN_SHIFT) +
-                                                   (tail_ns >> MEAN_SHIFT));
+    atomic_store(&served->price.ns, mean == 0 ? tail_ns
+                                              : mean - (mean >> MEAN_SHIFT) +
+                                                    (tail_ns >> MEAN_SHIFT));
 }
 
 static void
@@ -290,12 +291,14 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     const kerf_slot *next =
         k + 1 < b->count && b->err[k + 1] == KERF_OK ? b->slot[k + 1] : NULL;
     kerf_tensors *m = me->m;
+    uint64_t bytes;
 
     m->queue_ns = b->start_ns - slot->received_ns;
     m->decode_ns = b->decode_ns; /* all wait for all */
     m->tail_ns = b->run_ns;
     fill_send(slot, m);
-    if (kerf_pieces_len(slot->send.len, slot->send.count) > slot->answer_max) {
+    bytes = kerf_pieces_len(slot->send.len, slot->send.count);
+    if (bytes > slot->answer_max) {
         refuse(cloud, slot, KERF_ETOOBIG,
                "the answer is larger than this edge takes");
         return;
@@ -303,6 +306,8 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     if (me->held.conn != slot->conn)
         let_go(&me->held);
     slot->send.more = hold(&me->held, cloud, slot, next);
+    kerf_lane_note_answer(slot->lane, m->queue_ns + m->decode_ns + m->tail_ns,
+                          b->level, slot->bytes_in, bytes, false);
     if (cloud->events.answered != NULL) {
         slot->holds = 2;
         kerf_conn_send(slot->conn, &slot->send);
@@ -335,12 +340,12 @@ do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
 static void
 gather(kerf_cloud *cloud, kerf_slot *slot, struct batch *b)
 {
-    size_t waiting = kerf_queue_count(cloud->jobs);
+    size_t waiting = kerf_fair_count(cloud->jobs);
     size_t idle = atomic_load(&cloud->idle);
 
     for (b->level = slot->served->slots.levels - 1; b->level > 0; b->level--) {
         kerf_slot **block = kerf_slot_block(slot, b->level);
-        void *others[KERF_BATCH_MOST];
+        kerf_job *others[KERF_BATCH_MOST];
         size_t count = 0;
 
         b->count = (size_t)1 << b->level;
@@ -348,9 +353,9 @@ gather(kerf_cloud *cloud, kerf_slot *slot, struct batch *b)
             continue;
         for (size_t k = 0; k < b->count; k++) {
             if (block[k] != slot)
-                others[count++] = block[k];
+                others[count++] = &block[k]->job;
         }
-        if (!kerf_queue_take(cloud->jobs, others, count))
+        if (!kerf_fair_take(cloud->jobs, others, count))
             continue;
         b->slot = block;
         kerf_log(KERF_LOG_DEBUG, "cloud.ran_batch", "size=%zu", b->count);
@@ -364,7 +369,7 @@ static kerf_slot *
 next_job(kerf_cloud *cloud, struct held *held, kerf_awake *awake)
 {
     kerf_slot *slot =
-        held->conn != NULL ? kerf_queue_try_pop(cloud->jobs) : NULL;
+        held->conn != NULL ? kerf_fair_try_pop(cloud->jobs) : NULL;
 
     /* The next answer of the same edge lets go what is held. */
     if (slot == NULL || slot->conn != held->conn)
@@ -372,7 +377,7 @@ next_job(kerf_cloud *cloud, struct held *held, kerf_awake *awake)
     if (slot != NULL)
         return slot;
     (void)atomic_fetch_add(&cloud->idle, 1);
-    slot = kerf_queue_pop_awake(cloud->jobs, awake);
+    slot = kerf_fair_pop(cloud->jobs, awake);
     (void)atomic_fetch_sub(&cloud->idle, 1);
     return slot;
 }
@@ -410,7 +415,7 @@ kerf_err
 kerf_workers_start(kerf_cloud *cloud, kerf_detail *why)
 {
     size_t want = (size_t)cloud->opts.workers;
-    kerf_err err = kerf_queue_new(&cloud->jobs, JOBS_MAX);
+    kerf_err err = kerf_fair_new(&cloud->jobs, JOBS_MAX);
 
     if (err != KERF_OK)
         return err;
@@ -431,9 +436,9 @@ kerf_workers_stop(kerf_cloud *cloud)
     kerf_slot *slot;
 
     if (cloud->jobs != NULL) {
-        kerf_queue_close(cloud->jobs);
+        kerf_fair_close(cloud->jobs);
         /* Not refused: the next cloud may still answer it. */
-        while ((slot = kerf_queue_try_pop(cloud->jobs)) != NULL) {
+        while ((slot = kerf_fair_try_pop(cloud->jobs)) != NULL) {
             (void)!kerf_conn_send_notice(slot->conn, KERF_FRAME_BUSY, slot->id,
                                          KERF_EBUSY, 1000, "the cloud stopped");
             job_over(cloud, slot);
@@ -441,7 +446,7 @@ kerf_workers_stop(kerf_cloud *cloud)
     }
     for (size_t i = 0; i < cloud->workers; i++)
         (void)pthread_join(cloud->worker[i], NULL);
-    kerf_queue_free(cloud->jobs);
+    kerf_fair_free(cloud->jobs);
     free(cloud->worker);
     cloud->jobs = NULL;
     cloud->worker = NULL;
@@ -455,8 +460,9 @@ kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot)
 
     slot->owner = cloud;
     slot->holds = 1;
+    slot->job.price = &slot->served->price;
     (void)atomic_fetch_add(&cloud->in_flight, 1);
-    err = kerf_queue_push(cloud->jobs, slot);
+    err = kerf_fair_push(cloud->jobs, &slot->job);
     if (err != KERF_OK)
         (void)atomic_fetch_sub(&cloud->in_flight, 1);
     return err;
@@ -465,8 +471,8 @@ kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot)
 uint32_t
 kerf_workers_retry_ms(kerf_cloud *cloud, const kerf_served *s)
 {
-    uint64_t waiting = kerf_queue_count(cloud->jobs) + 1;
-    uint64_t ms = waiting * atomic_load(&s->tail_ns) / cloud->workers / 1000000;
+    uint64_t ns = kerf_fair_cost_ns(cloud->jobs) + atomic_load(&s->price.ns);
+    uint64_t ms = ns / cloud->workers / 1000000;
 
     return ms < 1 ? 1 : ms > 5000 ? 5000 : (uint32_t)ms;
 }

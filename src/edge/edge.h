@@ -13,6 +13,7 @@
 #define KERF_EDGE_EDGE_H
 
 #include "codec/block.h"
+#include "base/awake.h"
 #include "base/queue.h"
 #include "edge/beat.h"
 #include "edge/program.h"

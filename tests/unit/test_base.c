@@ -165,82 +165,6 @@ queue__full_and_closed__refuse(void **state)
 }
 
 static void
-queue__take__all_or_none(void **state)
-{
-    int item[6];
-    void *some[] = {&item[4], &item[1], &item[2]};
-    void *more[] = {&item[0], &item[1]};
-    kerf_queue *q = NULL;
-
-    (void)state;
-    assert_int_equal(kerf_queue_new(&q, 6), KERF_OK);
-    /* So that the items lie around the end of the ring. */
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(kerf_queue_push(q, &item[0]), KERF_OK);
-        assert_ptr_equal(kerf_queue_pop(q), &item[0]);
-    }
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(kerf_queue_push(q, &item[i]), KERF_OK);
-    assert_true(kerf_queue_take(q, some, 3));
-    assert_int_equal(kerf_queue_count(q), 3);
-    assert_false(kerf_queue_take(q, more, 2)); /* 1 is gone */
-    assert_false(kerf_queue_take(q, some, 3));
-    assert_ptr_equal(kerf_queue_pop(q), &item[0]);
-    assert_int_equal(kerf_queue_push(q, &item[1]), KERF_OK);
-    assert_ptr_equal(kerf_queue_pop(q), &item[3]);
-    assert_ptr_equal(kerf_queue_pop(q), &item[5]);
-    assert_ptr_equal(kerf_queue_pop(q), &item[1]);
-    assert_null(kerf_queue_try_pop(q));
-    kerf_queue_free(q);
-}
-
-struct race {
-    kerf_queue *queue;
-    _Atomic int left;
-};
-
-static void *
-pop_all(void *ctx)
-{
-    struct race *race = ctx;
-    kerf_awake awake = {0};
-    size_t n = 0;
-
-    while (kerf_queue_pop_awake(race->queue, &awake) != NULL) {
-        (void)atomic_fetch_sub(&race->left, 1);
-        if (++n % 64 == 0) /* sometimes long enough for others to sleep */
-            (void)usleep(50);
-    }
-    return NULL;
-}
-
-static void
-queue__many_poppers_awake_and_asleep__every_item_is_taken(void **state)
-{
-    enum { POPPERS = 4, ITEMS = 20000 };
-    struct race race = {.left = ITEMS};
-    pthread_t popper[POPPERS];
-    int item = 0;
-
-    (void)state;
-    assert_int_equal(kerf_queue_new(&race.queue, 64), KERF_OK);
-    for (int i = 0; i < POPPERS; i++)
-        assert_int_equal(pthread_create(&popper[i], NULL, pop_all, &race), 0);
-    for (int i = 0; i < ITEMS; i++) {
-        while (kerf_queue_push(race.queue, &item) != KERF_OK)
-            (void)usleep(20);
-        if (i % 1000 == 0)
-            (void)usleep(2500); /* all of them sleep */
-    }
-    while (atomic_load(&race.left) > 0) /* a lost wake-up hangs here */
-        (void)usleep(1000);
-    kerf_queue_close(race.queue);
-    for (int i = 0; i < POPPERS; i++)
-        assert_int_equal(pthread_join(popper[i], NULL), 0);
-    kerf_queue_free(race.queue);
-}
-
-static void
 stats__more_than_kept__quantiles_stay_close(void **state)
 {
     kerf_stats s;
@@ -340,9 +264,6 @@ main(void)
         cmocka_unit_test(text_is_utf8__malformed__is_not),
         cmocka_unit_test(text_is_name__paths__are_refused),
         cmocka_unit_test(queue__full_and_closed__refuse),
-        cmocka_unit_test(queue__take__all_or_none),
-        cmocka_unit_test(
-            queue__many_poppers_awake_and_asleep__every_item_is_taken),
         cmocka_unit_test(stats__more_than_kept__quantiles_stay_close),
         cmocka_unit_test(rng__seed_1__is_the_published_sequence),
         cmocka_unit_test(fs__write_read_list__whole_or_not_at_all),

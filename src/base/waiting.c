@@ -1,0 +1,123 @@
+#include "base/waiting.h"
+
+#include <stdatomic.h>
+
+/* One that sleeps. The last to lie down is the first to be woken. */
+struct kerf_sleeper {
+    pthread_cond_t woken;
+    struct kerf_sleeper *below;
+    bool called;
+};
+
+void
+kerf_waiting_init(kerf_waiting *w)
+{
+    *w = (kerf_waiting){.closed = false};
+    (void)pthread_mutex_init(&w->lock, NULL);
+}
+
+void
+kerf_waiting_fini(kerf_waiting *w)
+{
+    (void)pthread_mutex_destroy(&w->lock);
+}
+
+/* Under the lock: wakes one sleeper, if there is one. */
+static void
+call_one(kerf_waiting *w)
+{
+    struct kerf_sleeper *s = w->top;
+
+    if (s == NULL)
+        return;
+    w->top = s->below;
+    s->called = true;
+    (void)pthread_cond_signal(&s->woken);
+}
+
+void
+kerf_waiting_stir(kerf_waiting *w)
+{
+    atomic_store(&w->stirred, true);
+    /* One that is awake will look, also when it is about to lie down: then it
+     * looks once more under the lock. */
+    if (atomic_load(&w->awake) == 0)
+        call_one(w);
+}
+
+static void
+lie_down(kerf_waiting *w)
+{
+    struct kerf_sleeper s = {.below = w->top};
+
+    (void)pthread_cond_init(&s.woken, NULL);
+    w->top = &s; /* cppcheck-suppress autoVariables; called means unlinked */
+    while (!s.called)
+        (void)pthread_cond_wait(&s.woken, &w->lock);
+    (void)pthread_cond_destroy(&s.woken);
+}
+
+void *
+kerf_waiting_pop(kerf_waiting *w, kerf_waiting_take *take, void *container)
+{
+    void *item;
+
+    (void)pthread_mutex_lock(&w->lock);
+    while ((item = take(container)) == NULL && !w->closed)
+        lie_down(w);
+    (void)pthread_mutex_unlock(&w->lock);
+    return item;
+}
+
+/* What came while its finder was awake, and counted on it. */
+static void
+call_for_rest(kerf_waiting *w)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    if (atomic_load(&w->stirred) && atomic_load(&w->awake) == 0)
+        call_one(w);
+    (void)pthread_mutex_unlock(&w->lock);
+}
+
+void *
+kerf_waiting_pop_awake(kerf_waiting *w, kerf_waiting_take *take,
+                       void *container, kerf_awake *awake)
+{
+    void *item = NULL;
+
+    kerf_awake_begin(awake);
+    (void)atomic_fetch_add(&w->awake, 1);
+    do {
+        if (atomic_exchange(&w->stirred, false))
+            item = kerf_waiting_try_pop(w, take, container);
+    } while (item == NULL && kerf_awake_yield(awake));
+    (void)atomic_fetch_sub(&w->awake, 1);
+    if (item == NULL)
+        item = kerf_waiting_pop(w, take, container);
+    else
+        call_for_rest(w);
+    kerf_awake_end(awake);
+    return item;
+}
+
+void *
+kerf_waiting_try_pop(kerf_waiting *w, kerf_waiting_take *take, void *container)
+{
+    void *item;
+
+    (void)pthread_mutex_lock(&w->lock);
+    item = take(container);
+    (void)pthread_mutex_unlock(&w->lock);
+    return item;
+}
+
+void
+kerf_waiting_close(kerf_waiting *w)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    w->closed = true;
+    atomic_store(&w->stirred, true);
+    while (w->top != NULL)
+        call_one(w);
+    (void)pthread_mutex_unlock(&w->lock);
+}

@@ -1,0 +1,295 @@
+#include "cloud/fair.h"
+
+#include "base/waiting.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define DEBT_MOST 8 /* jobs: what a batch may have taken along */
+#define NS_MOST ((uint64_t)1 << 40) /* of a price: sums do not overflow */
+
+struct kerf_fair {
+    kerf_waiting waiting; /* its lock is for all of this */
+    size_t limit, count;
+    kerf_price *prices;      /* of all that wait: one per model, few */
+    kerf_line *first, *last; /* the ring; first: whose turn it is */
+};
+
+kerf_err
+kerf_fair_new(kerf_fair **out, size_t limit)
+{
+    kerf_fair *f;
+
+    if (limit == 0)
+        return KERF_EINVAL;
+    f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return KERF_ENOMEM;
+    f->limit = limit;
+    kerf_waiting_init(&f->waiting);
+    *out = f;
+    return KERF_OK;
+}
+
+void
+kerf_fair_free(kerf_fair *f)
+{
+    if (f == NULL)
+        return;
+    kerf_waiting_fini(&f->waiting);
+    free(f);
+}
+
+/* The ring. All that follows is under the lock. */
+
+static void
+enter_ring(kerf_fair *f, kerf_line *line)
+{
+    line->before = f->last;
+    line->behind = NULL;
+    if (f->last != NULL)
+        f->last->behind = line;
+    else
+        f->first = line;
+    f->last = line;
+}
+
+static void
+leave_ring(kerf_fair *f, kerf_line *line)
+{
+    if (line->before != NULL)
+        line->before->behind = line->behind;
+    else
+        f->first = line->behind;
+    if (line->behind != NULL)
+        line->behind->before = line->before;
+    else
+        f->last = line->before;
+}
+
+static void
+end_turn(kerf_fair *f, kerf_line *line)
+{
+    if (f->first == line && f->last != line) {
+        leave_ring(f, line);
+        enter_ring(f, line);
+    }
+}
+
+/* Prices. */
+
+static int64_t
+price_of(const kerf_price *price)
+{
+    uint64_t ns = atomic_load_explicit(&price->ns, memory_order_relaxed);
+
+    return ns == 0 ? 1 : (int64_t)(ns < NS_MOST ? ns : NS_MOST);
+}
+
+static void
+count_in(kerf_fair *f, kerf_price *price)
+{
+    if (price->waiting++ > 0)
+        return;
+    price->prev = NULL;
+    price->next = f->prices;
+    if (price->next != NULL)
+        price->next->prev = price;
+    f->prices = price;
+}
+
+static void
+count_out(kerf_fair *f, kerf_price *price)
+{
+    if (--price->waiting > 0)
+        return;
+    if (price->prev != NULL)
+        price->prev->next = price->next;
+    else
+        f->prices = price->next;
+    if (price->next != NULL)
+        price->next->prev = price->prev;
+}
+
+static int64_t
+quantum(const kerf_fair *f)
+{
+    int64_t most = 1;
+
+    for (const kerf_price *p = f->prices; p != NULL; p = p->next) {
+        int64_t ns = price_of(p);
+
+        most = ns > most ? ns : most;
+    }
+    return most;
+}
+
+/* Lines. */
+
+static void
+add_job(kerf_fair *f, kerf_job *job)
+{
+    kerf_line *line = job->line;
+
+    job->prev = line->last;
+    job->next = NULL;
+    if (line->last != NULL)
+        line->last->next = job;
+    else
+        line->first = job;
+    line->last = job;
+    job->waits = true;
+    if (line->count++ == 0)
+        enter_ring(f, line);
+    f->count++;
+    count_in(f, job->price);
+}
+
+/* Takes it out of its line, which pays. */
+static void
+remove_job(kerf_fair *f, kerf_job *job, int64_t ns)
+{
+    kerf_line *line = job->line;
+
+    if (job->prev != NULL)
+        job->prev->next = job->next;
+    else
+        line->first = job->next;
+    if (job->next != NULL)
+        job->next->prev = job->prev;
+    else
+        line->last = job->prev;
+    job->waits = false;
+    line->deficit_ns -= ns;
+    if (line->deficit_ns < -DEBT_MOST * ns)
+        line->deficit_ns = -DEBT_MOST * ns;
+    f->count--;
+    count_out(f, job->price);
+    if (--line->count == 0) { /* nothing is saved up while away */
+        leave_ring(f, line);
+        line->deficit_ns = 0;
+    }
+}
+
+/* The next job whose line can pay it. Each line gets a quantum as its turn
+ * comes; one that is in debt for a batch waits as many rounds as it owes. */
+static kerf_job *
+next_job(kerf_fair *f, int64_t *ns)
+{
+    int64_t gets_ns = quantum(f);
+
+    while (f->first != NULL) {
+        kerf_line *line = f->first;
+
+        *ns = price_of(line->first->price);
+        if (line->deficit_ns < *ns)
+            line->deficit_ns += gets_ns;
+        if (line->deficit_ns >= *ns)
+            return line->first;
+        end_turn(f, line);
+    }
+    return NULL;
+}
+
+static void *
+take_next(void *ctx)
+{
+    kerf_fair *f = ctx;
+    int64_t ns = 0;
+    kerf_job *job = next_job(f, &ns);
+    kerf_line *line;
+
+    if (job == NULL)
+        return NULL;
+    line = job->line;
+    remove_job(f, job, ns);
+    if (line->count > 0 && line->deficit_ns < price_of(line->first->price))
+        end_turn(f, line);
+    if (f->count > 0)
+        kerf_waiting_stir(&f->waiting);
+    return job->of;
+}
+
+kerf_err
+kerf_fair_push(kerf_fair *f, kerf_job *job)
+{
+    kerf_err err = KERF_OK;
+
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    if (f->waiting.closed) {
+        err = KERF_ECLOSED;
+    } else if (f->count == f->limit) {
+        err = KERF_EBUSY;
+    } else {
+        add_job(f, job);
+        kerf_waiting_stir(&f->waiting);
+    }
+    (void)pthread_mutex_unlock(&f->waiting.lock);
+    return err;
+}
+
+void *
+kerf_fair_pop(kerf_fair *f, kerf_awake *awake)
+{
+    return kerf_waiting_pop_awake(&f->waiting, take_next, f, awake);
+}
+
+void *
+kerf_fair_try_pop(kerf_fair *f)
+{
+    return kerf_waiting_try_pop(&f->waiting, take_next, f);
+}
+
+bool
+kerf_fair_take(kerf_fair *f, kerf_job *const *jobs, size_t count)
+{
+    bool all = true;
+
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    for (size_t i = 0; i < count; i++)
+        all &= jobs[i]->waits;
+    for (size_t i = 0; all && i < count; i++)
+        remove_job(f, jobs[i], price_of(jobs[i]->price));
+    (void)pthread_mutex_unlock(&f->waiting.lock);
+    return all;
+}
+
+void
+kerf_fair_close(kerf_fair *f)
+{
+    kerf_waiting_close(&f->waiting);
+}
+
+size_t
+kerf_fair_count(kerf_fair *f)
+{
+    size_t n;
+
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    n = f->count;
+    (void)pthread_mutex_unlock(&f->waiting.lock);
+    return n;
+}
+
+size_t
+kerf_fair_line_count(kerf_fair *f, const kerf_line *line)
+{
+    size_t n;
+
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    n = line->count;
+    (void)pthread_mutex_unlock(&f->waiting.lock);
+    return n;
+}
+
+uint64_t
+kerf_fair_cost_ns(kerf_fair *f)
+{
+    uint64_t ns = 0;
+
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    for (const kerf_price *p = f->prices; p != NULL; p = p->next)
+        ns += p->waiting * (uint64_t)price_of(p);
+    (void)pthread_mutex_unlock(&f->waiting.lock);
+    return ns;
+}

@@ -1,0 +1,72 @@
+/*
+ * fair.h - the jobs that wait for a worker, a line of them for each edge.
+ *
+ * Lines take turns by deficit round robin (Shreedhar and Varghese, 1995): a
+ * line whose turn it is may spend a quantum of tail time, and what is left of
+ * it when its next job costs more is kept for the next turn. The quantum is the
+ * price of the dearest job that waits, so that every turn serves at least one:
+ * to pop is O(1) however many lines there are. An edge that floods makes its
+ * own line long and nobody else's.
+ * Threads: any number of pushers and poppers; what is in a line, a job or a
+ * price, but its ns, is under the queue's lock.
+ */
+#ifndef KERF_CLOUD_FAIR_H
+#define KERF_CLOUD_FAIR_H
+
+#include "base/awake.h"
+#include "kerf/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct kerf_fair kerf_fair;
+typedef struct kerf_line kerf_line;
+
+/* Of one kind of job, a model's. It is looked at when it is paid, so that jobs
+ * of one kind cost the same however long they waited. Zeroed: costs 1. */
+typedef struct kerf_price {
+    _Atomic uint64_t ns;
+    size_t waiting; /* private, as all that follows */
+    struct kerf_price *prev, *next;
+} kerf_price;
+
+/* Lies in what it is the job for. */
+typedef struct kerf_job {
+    void *of;        /* what pops give */
+    kerf_line *line; /* where it waits */
+    kerf_price *price;
+    bool waits; /* private, as all that follows */
+    struct kerf_job *prev, *next;
+} kerf_job;
+
+/* One per edge. Zeroed: empty. Outlives its jobs' waiting. */
+struct kerf_line {
+    kerf_job *first, *last;
+    size_t count;
+    int64_t deficit_ns; /* below 0: served ahead of its turn, in a batch */
+    kerf_line *before, *behind; /* in the ring of those with jobs */
+};
+
+/* limit: jobs at a time. Errors: KERF_EINVAL (0), KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_fair_new(kerf_fair **out, size_t limit);
+void kerf_fair_free(kerf_fair *f); /* accepts NULL; jobs are the caller's */
+
+/* KERF_EBUSY when full, KERF_ECLOSED after close. Of *job, `of`, `line` and
+ * `price` are set. */
+KERF_NODISCARD kerf_err kerf_fair_push(kerf_fair *f, kerf_job *job);
+/* Waits for a job, and stays awake for a while where waits are short; *awake
+ * belongs to the popping thread. NULL once the queue is closed and empty. */
+void *kerf_fair_pop(kerf_fair *f, kerf_awake *awake);
+void *kerf_fair_try_pop(kerf_fair *f); /* NULL when empty */
+/* Takes these jobs out, wherever they wait, and lets their lines pay; false,
+ * and the queue as it was, when one of them does not wait. */
+bool kerf_fair_take(kerf_fair *f, kerf_job *const *jobs, size_t count);
+/* No more pushes; waiting poppers drain what is left, then get NULL. */
+void kerf_fair_close(kerf_fair *f);
+
+size_t kerf_fair_count(kerf_fair *f);
+size_t kerf_fair_line_count(kerf_fair *f, const kerf_line *line);
+/* What all that waits costs: one worker's time to drain the queue. */
+uint64_t kerf_fair_cost_ns(kerf_fair *f);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * lane.h - an edge, as the cloud knows it: its line in the queue and its
+ * counters. All sessions of one name from one address share a lane, so that to
+ * connect often brings no larger share.
+ *
+ *     first session --> lane --> last session gone and no slot held: freed
+ *
+ * Threads: lanes come and go, and are told apart, on the loop's thread;
+ * counters from any; kerf_lanes_look() from any.
+ */
+#ifndef KERF_CLOUD_LANE_H
+#define KERF_CLOUD_LANE_H
+
+#include "base/table.h"
+#include "cloud/fair.h"
+#include "kerf/cloud.h"
+#include "kerf/limits.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#define KERF_LANE_TIMES 256 /* of the last answers: for quantiles */
+#define KERF_LANE_SECONDS 4 /* that a rate is over */
+#define KERF_LANE_BATCHES 4 /* sizes 1, 2, 4, 8 */
+
+typedef struct kerf_lane {
+    kerf_line line; /* the queue's */
+    kerf_knot knot;
+    struct kerf_lane *prev, *next;     /* of all */
+    char name[KERF_NAME_MAX];          /* safe to print */
+    char host[64];                     /* without the port */
+    char peer[64];                     /* of the latest session */
+    _Atomic size_t sessions, attached; /* changed by the loop */
+    const void *served;                /* loop: whose names these are */
+    char model[KERF_NAME_MAX];
+    char bundle[16];
+    uint64_t since_ns;
+    _Atomic unsigned held; /* slots; the last that is touched by its owner */
+    _Atomic uint64_t answered, late, failed, busy, bytes_in, bytes_out;
+    _Atomic uint64_t batched[KERF_LANE_BATCHES]; /* answers by level */
+    _Atomic uint32_t times_us[KERF_LANE_TIMES];  /* arrival to answer */
+    /* By kerf_lanes_tick(), under the lock. */
+    uint64_t was_answered[KERF_LANE_SECONDS], was_busy;
+    bool is_busy; /* turned away within the last second */
+} kerf_lane;
+
+typedef struct kerf_lanes {
+    kerf_table *table; /* by name and host */
+    kerf_lane *first;
+    size_t count;
+    uint64_t ticks, last_tick_ns, tick_ns[KERF_LANE_SECONDS];
+    pthread_mutex_t lock; /* of the list and of text, against looks */
+} kerf_lanes;
+
+KERF_NODISCARD kerf_err kerf_lanes_init(kerf_lanes *l);
+void kerf_lanes_fini(kerf_lanes *l); /* accepts a zeroed one; no slot is held */
+
+/* The lane of this edge, one session more in it; NULL: out of memory. name is
+ * safe to print, peer has a port behind its last colon. */
+kerf_lane *kerf_lanes_join(kerf_lanes *l, const char *name, const char *peer);
+void kerf_lanes_leave(kerf_lanes *l, kerf_lane *lane);
+/* What the lane asks for now. */
+void kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
+                           const char *model, const char *bundle);
+/* Once a second or more often: rates; frees lanes that are over. */
+void kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns);
+
+void kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t level,
+                           size_t bytes_in, size_t bytes_out, bool late);
+
+/* Copies what is known, the busiest edges first, at most `most` of them.
+ * Errors: KERF_ENOMEM. Free: kerf_cloud_view_free(). */
+KERF_NODISCARD kerf_err kerf_lanes_look(kerf_lanes *l, kerf_fair *f,
+                                        size_t most, kerf_cloud_view *out);
+
+#endif

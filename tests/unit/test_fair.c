@@ -1,0 +1,264 @@
+/* fair.c: who is served when, told by counting and not by time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cloud/fair.h"
+
+#define JOBS 64
+
+static kerf_price cheap_price = {.ns = 100};
+static kerf_price dear_price = {.ns = 1000};
+
+struct flow {
+    kerf_line line;
+    kerf_job job[JOBS];
+    size_t served;
+};
+
+static void
+push(kerf_fair *f, struct flow *flow, size_t at, kerf_price *price)
+{
+    kerf_job *job = &flow->job[at];
+
+    job->of = flow;
+    job->line = &flow->line;
+    job->price = price;
+    assert_int_equal(kerf_fair_push(f, job), KERF_OK);
+}
+
+static void
+serve(kerf_fair *f, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct flow *flow = kerf_fair_try_pop(f);
+
+        assert_non_null(flow);
+        flow->served++;
+    }
+}
+
+static void
+fair__full_and_closed__refuse(void **state)
+{
+    struct flow a = {0};
+    kerf_awake awake = {0};
+    kerf_fair *f = NULL;
+
+    (void)state;
+    assert_int_equal(kerf_fair_new(&f, 0), KERF_EINVAL);
+    assert_int_equal(kerf_fair_new(&f, 1), KERF_OK);
+    push(f, &a, 0, &dear_price);
+    a.job[1] = (kerf_job){.of = &a, .line = &a.line, .price = &dear_price};
+    assert_int_equal(kerf_fair_push(f, &a.job[1]), KERF_EBUSY);
+    assert_int_equal(kerf_fair_cost_ns(f), 1000);
+    kerf_fair_close(f);
+    assert_int_equal(kerf_fair_push(f, &a.job[1]), KERF_ECLOSED);
+    assert_ptr_equal(kerf_fair_pop(f, &awake), &a);
+    assert_null(kerf_fair_pop(f, &awake));
+    assert_int_equal(kerf_fair_cost_ns(f), 0);
+    kerf_fair_free(f);
+}
+
+static void
+fair__one_floods__others_wait_for_one_of_its_jobs(void **state)
+{
+    static struct flow greedy, modest[3];
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(&greedy, 0, sizeof greedy);
+    memset(modest, 0, sizeof modest);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t i = 0; i < JOBS; i++)
+        push(f, &greedy, i, &cheap_price);
+    serve(f, 1);
+    for (size_t i = 0; i < 3; i++)
+        push(f, &modest[i], 0, &cheap_price);
+    /* One more of the flood at most, then each of the three. */
+    serve(f, 4);
+    assert_int_equal(greedy.served, 2);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(modest[i].served, 1);
+    kerf_fair_free(f);
+}
+
+static void
+fair__all_backlogged__equal_counts(void **state)
+{
+    static struct flow flow[5];
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(flow, 0, sizeof flow);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t k = 0; k < 5; k++) {
+        for (size_t i = 0; i < JOBS; i++)
+            push(f, &flow[k], i, &cheap_price);
+    }
+    serve(f, 5 * 40);
+    for (size_t k = 0; k < 5; k++)
+        assert_int_equal(flow[k].served, 40);
+    kerf_fair_free(f);
+}
+
+static void
+fair__dear_and_cheap_tails__equal_time(void **state)
+{
+    static struct flow dear, cheap;
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(&dear, 0, sizeof dear);
+    memset(&cheap, 0, sizeof cheap);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t i = 0; i < JOBS; i++) {
+        push(f, &dear, i, &dear_price);
+        push(f, &cheap, i, &cheap_price);
+    }
+    serve(f, 44); /* 4 x 1000 and 40 x 100 */
+    assert_in_range(dear.served, 4, 5);
+    assert_in_range(cheap.served, 39, 40);
+    kerf_fair_free(f);
+}
+
+/* A price that changes while jobs wait is the same for all of them. */
+static void
+fair__price_changes__equal_counts(void **state)
+{
+    static struct flow early, late;
+    static kerf_price price = {.ns = 1};
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(&early, 0, sizeof early);
+    memset(&late, 0, sizeof late);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t i = 0; i < JOBS; i++)
+        push(f, &early, i, &price);
+    price.ns = 1000000;
+    for (size_t i = 0; i < JOBS; i++)
+        push(f, &late, i, &price);
+    serve(f, 20);
+    price.ns = 10;
+    serve(f, 20);
+    assert_in_range(early.served, 19, 21);
+    kerf_fair_free(f);
+}
+
+static void
+fair__take__all_or_none_and_lines_pay(void **state)
+{
+    static struct flow a, b;
+    kerf_job *some[] = {&a.job[5], &a.job[1], &a.job[3]};
+    kerf_job *gone[] = {&a.job[2], &a.job[1]};
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(&a, 0, sizeof a);
+    memset(&b, 0, sizeof b);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t i = 0; i < 8; i++) {
+        push(f, &a, i, &cheap_price);
+        push(f, &b, i, &cheap_price);
+    }
+    assert_true(kerf_fair_take(f, some, 3));
+    assert_false(kerf_fair_take(f, gone, 2));
+    assert_false(kerf_fair_take(f, some, 3));
+    assert_int_equal(kerf_fair_count(f), 13);
+    assert_int_equal(kerf_fair_line_count(f, &a.line), 5);
+    serve(f, 3); /* a has had three ahead of its turn */
+    assert_int_equal(b.served, 3);
+    serve(f, 10);
+    assert_int_equal(a.served, 5);
+    assert_int_equal(b.served, 8);
+    assert_null(kerf_fair_try_pop(f));
+    kerf_fair_free(f);
+}
+
+/* A job that is pushed again when it was popped. */
+struct item {
+    kerf_job job;
+    kerf_line line;
+    _Atomic bool waits;
+};
+
+struct race {
+    kerf_fair *queue;
+    _Atomic int left;
+};
+
+static void *
+pop_all(void *ctx)
+{
+    struct race *race = ctx;
+    kerf_awake awake = {0};
+    struct item *item;
+    size_t n = 0;
+
+    while ((item = kerf_fair_pop(race->queue, &awake)) != NULL) {
+        atomic_store(&item->waits, false);
+        (void)atomic_fetch_sub(&race->left, 1);
+        if (++n % 64 == 0) /* sometimes long enough for others to sleep */
+            (void)usleep(50);
+    }
+    return NULL;
+}
+
+static void
+fair__many_poppers_awake_and_asleep__every_item_is_taken(void **state)
+{
+    enum { POPPERS = 4, ITEMS = 20000, AT_ONCE = 64 };
+    static struct item item[AT_ONCE];
+    kerf_price price = {.ns = 1};
+    struct race race = {.left = ITEMS};
+    pthread_t popper[POPPERS];
+
+    (void)state;
+    assert_int_equal(kerf_fair_new(&race.queue, AT_ONCE), KERF_OK);
+    for (int i = 0; i < POPPERS; i++)
+        assert_int_equal(pthread_create(&popper[i], NULL, pop_all, &race), 0);
+    for (int i = 0; i < ITEMS; i++) {
+        struct item *one = &item[i % AT_ONCE];
+
+        while (atomic_load(&one->waits))
+            (void)usleep(20);
+        atomic_store(&one->waits, true);
+        one->job.of = one;
+        one->job.line = &one->line;
+        one->job.price = &price;
+        assert_int_equal(kerf_fair_push(race.queue, &one->job), KERF_OK);
+        if (i % 1000 == 0)
+            (void)usleep(2500); /* all of them sleep */
+    }
+    while (atomic_load(&race.left) > 0) /* a lost wake-up hangs here */
+        (void)usleep(1000);
+    kerf_fair_close(race.queue);
+    for (int i = 0; i < POPPERS; i++)
+        assert_int_equal(pthread_join(popper[i], NULL), 0);
+    kerf_fair_free(race.queue);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fair__full_and_closed__refuse),
+        cmocka_unit_test(fair__one_floods__others_wait_for_one_of_its_jobs),
+        cmocka_unit_test(fair__all_backlogged__equal_counts),
+        cmocka_unit_test(fair__dear_and_cheap_tails__equal_time),
+        cmocka_unit_test(fair__price_changes__equal_counts),
+        cmocka_unit_test(fair__take__all_or_none_and_lines_pay),
+        cmocka_unit_test(
+            fair__many_poppers_awake_and_asleep__every_item_is_taken),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
