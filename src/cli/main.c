@@ -19,6 +19,7 @@ static const struct {
     {"card", kerf_cmd_card, "write down how a model takes its input"},
     {"pack", kerf_cmd_pack, "make models and other files small"},
     {"unpack", kerf_cmd_unpack, "get packed files back"},
+    {"link", kerf_cmd_link, "carry connections as a link of a known kind does"},
     {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

@@ -86,6 +86,8 @@ KERF_NODISCARD kerf_err kerf_listen(kerf_listener **out, kerf_loop *loop,
                                     kerf_accept_fn *fn, void *ctx,
                                     kerf_detail *why);
 int kerf_listener_port(const kerf_listener *listener);
+/* Options set on it hold for what is accepted later. */
+int kerf_listener_fd(const kerf_listener *listener);
 void kerf_listener_free(kerf_listener *listener); /* accepts NULL */
 
 /* timeout_ms is for the name and for each of its addresses. fd >= 0, or -1 with

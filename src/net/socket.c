@@ -179,6 +179,12 @@ kerf_listener_port(const kerf_listener *listener)
                                               : at.v4.sin_port);
 }
 
+int
+kerf_listener_fd(const kerf_listener *listener)
+{
+    return listener->fd;
+}
+
 static void
 free_data(uv_handle_t *handle)
 {

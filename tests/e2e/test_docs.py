@@ -7,6 +7,7 @@ import re
 import pytest
 
 COMMANDS = {name: [name] for name in ["cloud", "edge", "run", "cut", "card", "pack", "unpack"]}
+COMMANDS["link"] = ["link"]
 COMMANDS["bench"] = ["bench", "split"]
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "JSON"]
 SECTIONS += ["FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
