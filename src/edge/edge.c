@@ -82,7 +82,8 @@ kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
 {
     f->state = KERF_FLIGHT_ANSWERED;
     f->err = err;
-    (void)kerf_fail(&f->why, err, "%s", why);
+    if (why != f->why.text)
+        (void)kerf_fail(&f->why, err, "%s", why);
     if (err == KERF_OK)
         edge->total.answered++;
     else
@@ -122,29 +123,40 @@ kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why)
         (void)usleep(1000); /* the caller drains it */
 }
 
-/* The next program takes over when nothing of the current one is in flight. A
- * flight that waits for its input does not count: the worker moves it. Under
- * the lock; returns the old program when it is free to go. */
+/* Whether the worker will move what is in it to another program: it waits for
+ * its input, or the cloud does not know the program that made it. */
+static bool
+is_movable(const kerf_flight *f)
+{
+    return f->state == KERF_FLIGHT_FILLING ||
+           (f->state == KERF_FLIGHT_WAITING && f->stranded_ns != 0);
+}
+
+/* The next program takes over when nothing of the current one is in flight, but
+ * what can be moved. Under the lock; returns the old program when it is free to
+ * go. */
 static kerf_program *
 switch_program(kerf_edge *edge)
 {
     kerf_program *old = edge->current;
-    bool filling = false;
+    bool moving = false;
 
     for (size_t i = 0; old != NULL && i < old->flights; i++) {
-        kerf_flight_state state = old->flight[i].state;
+        const kerf_flight *f = &old->flight[i];
 
-        if (state != KERF_FLIGHT_FREE && state != KERF_FLIGHT_FILLING)
+        if (f->state != KERF_FLIGHT_FREE && !is_movable(f))
             return NULL;
-        filling |= state == KERF_FLIGHT_FILLING;
+        moving |= f->state != KERF_FLIGHT_FREE;
     }
+    if (moving && edge->leaving != NULL)
+        return NULL; /* one at a time */
     edge->current = edge->next;
     edge->next = NULL;
     kerf_loop_post(edge->loop, &edge->switched);
     edge->stale = false;
-    if (!filling)
+    if (!moving)
         return old;
-    edge->leaving = old; /* was NULL: the one that fills is in `old` */
+    edge->leaving = old;
     return NULL;
 }
 
@@ -162,16 +174,30 @@ kerf_edge_free_flight(kerf_edge *edge, kerf_flight *f)
     kerf_program_free(old);
 }
 
+/* Whether the caller still looks at an answer of this program, or NULL. */
+static bool
+is_shown(const kerf_program *p)
+{
+    bool shown = false;
+
+    for (size_t i = 0; p != NULL && i < p->flights; i++)
+        shown |= p->flight[i].state == KERF_FLIGHT_ANSWERED;
+    return shown;
+}
+
 void
 kerf_edge_drop_leaving(kerf_edge *edge)
 {
     kerf_program *old;
 
     (void)pthread_mutex_lock(&edge->lock);
+    while (is_shown(edge->leaving))
+        (void)pthread_cond_wait(&edge->changed, &edge->lock);
     old = edge->leaving;
     edge->leaving = NULL;
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_program_free(old);
+    kerf_edge_free_flight(edge, NULL); /* the next one may have waited */
 }
 
 static void

@@ -179,6 +179,8 @@ void kerf_link_start(kerf_edge *edge);
 void kerf_link_close(kerf_edge *edge);
 /* Under the lock: sends the flight if there is a connection. */
 void kerf_link_send(kerf_edge *edge, kerf_flight *f);
+/* Under the lock: the cloud knows the current program after all. */
+void kerf_link_unstrand(kerf_edge *edge);
 void kerf_link_on_switched(void *ctx);
 void kerf_link_arm(void *ctx); /* deadlines and retries */
 

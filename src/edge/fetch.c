@@ -346,7 +346,7 @@ is_running(kerf_edge *edge, const uint8_t *id)
     p = edge->next;
     next = p != NULL && memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
     if (runs)
-        edge->stale = false;
+        kerf_link_unstrand(edge);
     kerf_edge_stir(edge);
     if (runs)
         kerf_fetch_ready(edge, id, KERF_OK, "");

@@ -363,6 +363,10 @@ kerf_link_arm(void *ctx)
                              "no answer within the deadline");
             continue;
         }
+        if (kerf_link_is_hopeless(edge, f, now_ns)) {
+            kerf_edge_answer(edge, f, KERF_ENOENT, f->why.text);
+            continue;
+        }
         if (f->retry_ns != 0 && now_ns >= f->retry_ns) {
             f->retry_ns = 0;
             kerf_link_send(edge, f);
@@ -374,6 +378,8 @@ kerf_link_arm(void *ctx)
             soonest_ns = due_ns;
         if (f->retry_ns != 0 && f->retry_ns < soonest_ns)
             soonest_ns = f->retry_ns;
+        if (f->stranded_ns != 0 && now_ns + edge->beat.dead_ns < soonest_ns)
+            soonest_ns = now_ns + edge->beat.dead_ns;
     }
     (void)pthread_mutex_unlock(&edge->lock);
     if (soonest_ns != UINT64_MAX) {

@@ -18,7 +18,8 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {
     char why[KERF_TEXT_MAX];
 
-    if (edge->tensors == NULL || edge->parting || atomic_load(&f->sending))
+    if (edge->tensors == NULL || edge->parting || f->stranded_ns != 0 ||
+        atomic_load(&f->sending))
         return;
     if ((f->codecs & ~edge->codecs) != 0) { /* the cloud before did */
         (void)snprintf(why, sizeof why,
@@ -57,6 +58,30 @@ kerf_link_flights(kerf_edge *edge, kerf_flight *list[KERF_FLIGHTS_LISTED])
     return n;
 }
 
+void
+kerf_link_unstrand(kerf_edge *edge)
+{
+    kerf_flight *list[KERF_FLIGHTS_LISTED];
+    size_t n = kerf_link_flights(edge, list);
+
+    edge->stale = false;
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->stranded_ns == 0)
+            continue;
+        list[i]->stranded_ns = 0;
+        kerf_link_send(edge, list[i]);
+    }
+}
+
+bool
+kerf_link_is_hopeless(const kerf_edge *edge, const kerf_flight *f,
+                      uint64_t now_ns)
+{
+    return f->stranded_ns != 0 &&
+           now_ns >= f->stranded_ns + edge->beat.dead_ns &&
+           edge->fetch.count == 0 && edge->next == NULL;
+}
+
 static kerf_err
 on_attached(kerf_edge *edge)
 {
@@ -76,7 +101,7 @@ on_attached(kerf_edge *edge)
     edge->codecs = edge->welcome.codecs;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
-        list[i]->retry_ns = 0;
+        list[i]->retry_ns = list[i]->stranded_ns = 0;
         kerf_link_send(edge, list[i]);
     }
     kerf_edge_stir(edge);
@@ -225,16 +250,22 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
         f->state = KERF_FLIGHT_WAITING;
         f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
+    } else if (f != NULL && n.err == KERF_ENOENT) {
+        edge->stale = true; /* its next offer ends this */
+        f->state = KERF_FLIGHT_WAITING;
+        f->stranded_ns = kerf_now_ns();
+        (void)kerf_fail(&f->why, KERF_ENOENT, "%s",
+                        kerf_text_safe(text, sizeof text, n.text));
     } else if (f != NULL) {
-        if (n.err == KERF_ENOENT)
-            edge->stale = true; /* its next offer ends this */
         kerf_edge_answer(edge, f, n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
                          kerf_text_safe(text, sizeof text, n.text));
     }
     (void)pthread_mutex_unlock(&edge->lock);
     if (early)
         return fail_early(why);
-    if (busy)
+    if (n.err == KERF_ENOENT)
+        kerf_edge_free_flight(edge, NULL); /* it holds no program up */
+    if (busy || n.err == KERF_ENOENT)
         kerf_link_arm(edge);
     if (edge->parting)
         kerf_loop_post(edge->loop, &edge->part);

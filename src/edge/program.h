@@ -49,6 +49,7 @@ typedef struct kerf_flight {
     kerf_out send;
     _Atomic bool sending; /* memory is in use by the connection */
     uint64_t start_ns, encoded_ns, deadline_ns, retry_ns; /* or 0 */
+    uint64_t stranded_ns; /* the cloud does not know its bundle since; or 0 */
     kerf_stages stages;
     size_t bytes_sent, bytes_received;
     size_t tensor_bytes, coded_bytes; /* of out, and of what is sent of it */

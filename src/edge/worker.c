@@ -13,13 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define OTHER_INPUTS "the model was replaced by one with other inputs"
+
 /* A flight to fill, or NULL. Under the lock. */
 static kerf_flight *
 find_free(kerf_edge *edge)
 {
     kerf_program *p = edge->current;
-    size_t most =
-        p == NULL || edge->next != NULL || edge->stale ? 0 : p->flights;
+    /* What is moved goes on, or the next program would wait for it for ever. */
+    bool hold = (edge->next != NULL || edge->stale) && edge->leaving == NULL;
+    size_t most = p == NULL || hold ? 0 : p->flights;
 
     if (edge->window > 0 && edge->window < most)
         most = edge->window;
@@ -217,11 +220,12 @@ encode(kerf_edge *edge, kerf_flight *f)
 }
 
 static void
-submit(kerf_edge *edge, kerf_flight *f, kerf_err err, const kerf_detail *why)
+submit(kerf_edge *edge, kerf_flight *f, bool again, kerf_err err,
+       const kerf_detail *why)
 {
     (void)pthread_mutex_lock(&edge->lock);
-    edge->total.asked++;
-    if (edge->opts.deadline_ms > 0)
+    edge->total.asked += again ? 0 : 1;
+    if (edge->opts.deadline_ms > 0 && !again)
         f->deadline_ns =
             f->encoded_ns + (uint64_t)edge->opts.deadline_ms * 1000000u;
     f->state = KERF_FLIGHT_WAITING;
@@ -236,8 +240,9 @@ submit(kerf_edge *edge, kerf_flight *f, kerf_err err, const kerf_detail *why)
         kerf_loop_post(edge->loop, &edge->arm);
 }
 
+/* before: the flight whose input this is, if another head ran on it. */
 static void
-start_flight(kerf_edge *edge, kerf_flight *f)
+start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
 {
     kerf_detail why = {{0}};
     uint64_t taken_ns = kerf_now_ns();
@@ -250,7 +255,11 @@ start_flight(kerf_edge *edge, kerf_flight *f)
     f->stages.ns[KERF_STAGE_CAPTURE] = f->item.capture_ns;
     f->stages.ns[KERF_STAGE_PREPROCESS] = f->item.preprocess_ns;
     f->start_ns = taken_ns - f->item.capture_ns - f->item.preprocess_ns;
-    f->deadline_ns = f->retry_ns = 0;
+    f->deadline_ns = f->retry_ns = f->stranded_ns = 0;
+    if (before != NULL) {
+        f->start_ns = before->start_ns;
+        f->deadline_ns = before->deadline_ns;
+    }
     f->bytes_sent = f->bytes_received = 0;
     f->tensor_bytes = f->coded_bytes = 0;
     f->codecs = 0;
@@ -262,7 +271,71 @@ start_flight(kerf_edge *edge, kerf_flight *f)
         encode(edge, f);
     f->encoded_ns = kerf_now_ns();
     f->stages.ns[KERF_STAGE_ENCODE] = f->encoded_ns - head_ns;
-    submit(edge, f, err, &why);
+    submit(edge, f, before != NULL, err, &why);
+}
+
+/* False: its program takes other inputs. */
+static bool
+copy_input(kerf_flight *to, const kerf_flight *from)
+{
+    size_t n = kerf_net_in_count(to->program->net);
+
+    if (n != kerf_net_in_count(from->program->net))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (to->in[i].dtype != from->in[i].dtype ||
+            !kerf_shape_equal(&to->in[i].shape, &from->in[i].shape))
+            return false;
+        memcpy(to->in[i].data, from->in[i].data, to->in[i].bytes);
+    }
+    to->item = from->item;
+    return true;
+}
+
+/* One of a program that the cloud does not know, which was replaced; NULL. */
+static kerf_flight *
+take_stranded(kerf_edge *edge)
+{
+    kerf_flight *f = NULL;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    for (size_t i = 0;
+         edge->leaving != NULL && i < edge->leaving->flights && f == NULL;
+         i++) {
+        if (edge->leaving->flight[i].state == KERF_FLIGHT_WAITING)
+            f = &edge->leaving->flight[i];
+    }
+    if (f != NULL)
+        f->state = KERF_FLIGHT_RUNNING;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return f;
+}
+
+/* The new head runs on what is stranded with the old one. Returns whether there
+ * was anything. */
+static bool
+redo_stranded(kerf_edge *edge)
+{
+    kerf_flight *from;
+    bool any = false;
+
+    while ((from = take_stranded(edge)) != NULL) {
+        kerf_flight *to = take_flight(edge, KERF_FLIGHT_RUNNING);
+
+        any = true;
+        if (to != NULL && copy_input(to, from)) {
+            start_flight(edge, to, from);
+            kerf_edge_free_flight(edge, from);
+            continue;
+        }
+        (void)pthread_mutex_lock(&edge->lock);
+        kerf_edge_answer(edge, from, to == NULL ? KERF_EINTR : KERF_EMISMATCH,
+                         to == NULL ? KERF_GAVE_UP : OTHER_INPUTS);
+        (void)pthread_mutex_unlock(&edge->lock);
+        if (to != NULL)
+            kerf_edge_free_flight(edge, to);
+    }
+    return any;
 }
 
 /* The program changed while this flight waited for its input: the item moves
@@ -271,30 +344,31 @@ static kerf_flight *
 move_flight(kerf_edge *edge, kerf_flight *from)
 {
     kerf_flight *to = take_flight(edge, KERF_FLIGHT_RUNNING);
-    size_t n;
 
-    if (to == NULL)
-        return NULL;
-    n = kerf_net_in_count(to->program->net);
-    if (n == kerf_net_in_count(from->program->net)) {
-        size_t i = 0;
-
-        while (i < n && to->in[i].dtype == from->in[i].dtype &&
-               kerf_shape_equal(&to->in[i].shape, &from->in[i].shape)) {
-            memcpy(to->in[i].data, from->in[i].data, to->in[i].bytes);
-            i++;
-        }
-        if (i == n) {
-            to->item = from->item;
-            return to;
-        }
-    }
+    if (to == NULL || copy_input(to, from))
+        return to;
     from->item.err = KERF_EMISMATCH;
-    (void)kerf_fail(&from->item.why, KERF_EMISMATCH,
-                    "the model was replaced by one with other inputs");
+    (void)kerf_fail(&from->item.why, KERF_EMISMATCH, OTHER_INPUTS);
     tell_skipped(edge, &from->item);
     kerf_edge_free_flight(edge, to);
     return NULL;
+}
+
+/* Does what is stranded before anything new. */
+static bool
+has_redone(kerf_edge *edge, kerf_flight *f)
+{
+    bool stranded = false;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    stranded = edge->leaving != NULL && f->program != edge->leaving;
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (!stranded)
+        return false;
+    kerf_edge_free_flight(edge, f);
+    (void)redo_stranded(edge);
+    kerf_edge_drop_leaving(edge);
+    return true;
 }
 
 /* False: the source has ended, or the run is over. */
@@ -316,6 +390,7 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
         f->state = KERF_FLIGHT_RUNNING;
     (void)pthread_mutex_unlock(&edge->lock);
     if (left) {
+        (void)redo_stranded(edge);
         kerf_flight *to = f->item.err == KERF_OK ? move_flight(edge, f) : NULL;
 
         if (f->item.err != KERF_OK && to == NULL &&
@@ -323,34 +398,44 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
             tell_skipped(edge, &f->item);
         kerf_edge_drop_leaving(edge);
         if (to != NULL)
-            start_flight(edge, to);
+            start_flight(edge, to, NULL);
         return true;
     }
     if (f->item.err != KERF_OK) {
         tell_skipped(edge, &f->item);
         kerf_edge_free_flight(edge, f);
     } else {
-        start_flight(edge, f);
+        start_flight(edge, f, NULL);
     }
     return true;
+}
+
+static bool
+is_idle(const kerf_program *p)
+{
+    bool idle = true;
+
+    for (size_t i = 0; p != NULL && i < p->flights; i++)
+        idle &= p->flight[i].state == KERF_FLIGHT_FREE;
+    return idle;
 }
 
 static void
 wait_for_answers(kerf_edge *edge)
 {
-    bool idle = false;
+    bool leaving = true;
 
-    (void)pthread_mutex_lock(&edge->lock);
-    while (!idle) {
-        const kerf_program *p = edge->current;
-
-        idle = true;
-        for (size_t i = 0; p != NULL && i < p->flights; i++)
-            idle &= p->flight[i].state == KERF_FLIGHT_FREE;
-        if (!idle)
+    while (leaving) {
+        (void)pthread_mutex_lock(&edge->lock);
+        while (edge->leaving == NULL && !is_idle(edge->current))
             (void)pthread_cond_wait(&edge->changed, &edge->lock);
+        leaving = edge->leaving != NULL;
+        (void)pthread_mutex_unlock(&edge->lock);
+        if (leaving) {
+            (void)redo_stranded(edge);
+            kerf_edge_drop_leaving(edge);
+        }
     }
-    (void)pthread_mutex_unlock(&edge->lock);
 }
 
 void *
@@ -366,7 +451,7 @@ kerf_worker_run(void *ctx)
         kerf_tune_measure(&edge->tune, edge->codec) != KERF_OK)
         edge->opts.codec_auto = false; /* no memory: codec is raw */
     while ((f = take_flight(edge, KERF_FLIGHT_FILLING)) != NULL &&
-           do_one(edge, f, &why, &err))
+           (has_redone(edge, f) || do_one(edge, f, &why, &err)))
         continue;
     wait_for_answers(edge);
     if (err == KERF_ECLOSED || err == KERF_OK)

@@ -1,6 +1,7 @@
 """Several clouds: the edge goes on at the next one when one is lost, or stops, and
 comes back to the first. Each request is answered exactly once."""
 
+import contextlib
 import signal
 
 import exact
@@ -84,6 +85,43 @@ def test_cloud_stops__taken_requests_are_answered_by_it(clouds_of, edge_of):
     exact.check_results(edge, 40)
     counts = [len([e for e in c.events() if e["event"] == "answer"]) for c in (first, second)]
     assert sum(counts) == 40 and min(counts) > 0
+
+
+def test_the_second_serves_another_version__the_edge_gets_it(clouds_of, edge_of):
+    """What was in flight is run again by the new head."""
+    first, second = clouds = clouds_of(1, 2, tail={"cost_us": 20000, "cost": "sleep"})
+    edge = edge_of(clouds, 60, rate=200)
+    edge.wait_event("result", index=3)
+    first.kill()
+    assert edge.wait() == 0, edge.report()
+    exact.check_results(edge, 60, biases=(1, 2))
+    ends = [e["outputs"][0]["values"] for e in edge.events() if e["event"] == "result"]
+    assert any(ends[-1] == exact.y_of(n, bias=2) for n in range(60))
+
+
+def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason(spawn, kerf_asan, tmp_path):
+    made = exact.files()
+    files = [(wire.ROLES.index(role), name, made[name]) for role, name in zip(
+        wire.ROLES[1:], made, strict=True)]  # fmt: skip
+    ident, body = wire.manifest("m", files)
+    with wire.Cloud() as cloud:
+        edge = spawn(
+            "edge", "--json", *FAKE, "--cloud_port", cloud.port, "--once", "--store",
+            tmp_path / "store", *DEAD, "--input", *exact.inputs(tmp_path / "in", 1), binary=kerf_asan,
+        )  # fmt: skip
+        control = cloud.greet()
+        tensors = cloud.attach()
+        wire.send_offer(control, ident, body)
+        wire.serve_fetches(control, files)
+        asked = tensors.recv_kind(wire.TENSOR)
+        tensors.send(wire.FAILED, wire.notice(wire.ENOENT, 0, "no such bundle"), id=asked.id)
+        with contextlib.suppress(wire.Closed):
+            while edge.alive():
+                if control.recv_kind(wire.PING, wire.BYE).kind == wire.PING:
+                    control.send(wire.PONG, wire.pong(0, 0))
+        assert edge.wait() == 1, edge.report()
+    (failed,) = [e for e in edge.events() if e["event"] == "error"]
+    assert "no such bundle" in failed["why"]
 
 
 def test_all_away__one_line_for_each__then_the_first_that_comes(spawn, free_port, edge_of, clouds_of, kerf_asan):
