@@ -51,6 +51,7 @@ typedef struct kerf_edge_result {
     kerf_err err;          /* KERF_OK, or why there is no result */
     const char *why;
     kerf_stages stages;
+    uint64_t start_ns; /* CLOCK_MONOTONIC: before the first stage */
     size_t bytes_sent, bytes_received; /* on the wire, all of the frames */
     size_t tensor_bytes, coded_bytes; /* what the head gave, before and after */
     kerf_codec_id codec;              /* of the first tensor */

@@ -304,6 +304,12 @@ kerf_child_rss(const kerf_child *child)
     return look_up(child, "VmRSS:");
 }
 
+uint64_t
+kerf_child_peak(const kerf_child *child)
+{
+    return look_up(child, "VmHWM:");
+}
+
 /* Until it has closed its stdout, which its end does. */
 static kerf_err
 read_out(const kerf_child *child, uint64_t *own, kerf_detail *why)

@@ -48,7 +48,8 @@ void kerf_child_stop(kerf_child *child);
 
 /* All its threads, user and kernel. 0 when it is gone. */
 uint64_t kerf_child_cpu_ns(const kerf_child *child);
-uint64_t kerf_child_rss(const kerf_child *child); /* bytes; 0: unknown */
+uint64_t kerf_child_rss(const kerf_child *child);  /* bytes; 0: unknown */
+uint64_t kerf_child_peak(const kerf_child *child); /* the most it ever was */
 
 /*
  * One from start to end; what it prints is dropped. *seconds: how long it took.

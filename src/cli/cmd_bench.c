@@ -311,20 +311,27 @@ kerf_cmd_bench(int argc, char **argv)
         return kerf_bench_cut_main(argc - 1, argv + 1);
     if (strcmp(what, "codec") == 0)
         return kerf_bench_codec_main(argc - 1, argv + 1);
+    if (strcmp(what, "transport") == 0)
+        return kerf_bench_transport_main(argc - 1, argv + 1);
+    if (strcmp(what, "peer") == 0)
+        return kerf_bench_peer_main(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
         (void)fputs("usage: kerf bench WHAT [flags]\n\n"
                     "Measures this machine.\n\n"
-                    "  split   what splitting a network costs\n"
-                    "  limit   how often the engine alone runs it\n"
-                    "  tensor  what tensor codecs make of real tensors\n"
-                    "  cut     what cutting a model costs, beside cp\n"
-                    "  codec   what gzip, bz2, xz, zip, tar.gz, zstd and kwz "
-                    "make of weights\n\n"
+                    "  split      what splitting a network costs\n"
+                    "  limit      how often the engine alone runs it\n"
+                    "  tensor     what tensor codecs make of real tensors\n"
+                    "  cut        what cutting a model costs, beside cp\n"
+                    "  codec      what gzip, bz2, xz, zip, tar.gz, zstd and kwz "
+                    "make of weights\n"
+                    "  transport  carrying a tensor, beside ZeroMQ, nng, gRPC "
+                    "and raw sockets\n\n"
                     "  kerf bench WHAT --help   its flags\n",
                     argc > 1 ? stdout : stderr);
         return argc > 1 ? 0 : 2;
     }
     return kerf_usage_error(
-        "bench", "unknown benchmark %s: split, limit, tensor, cut or codec",
+        "bench",
+        "unknown benchmark %s: split, limit, tensor, cut, codec or transport",
         what);
 }

@@ -327,6 +327,7 @@ show_answer(kerf_edge *edge, kerf_flight *f)
                           .err = f->err,
                           .why = f->why.text,
                           .stages = f->stages,
+                          .start_ns = f->start_ns,
                           .bytes_sent = f->bytes_sent,
                           .bytes_received = f->bytes_received,
                           .tensor_bytes = f->tensor_bytes,

@@ -24,6 +24,8 @@
  *
  *   "dtype"    default "f32"; integers are rounded and saturate
  *   "shape"    -1 first: the batch of input 0, 1 when it is free too
+ *   "once"     true: a request computes it in its first run, and leaves it as
+ *              it is from then on: a network that costs nothing, for benchmarks
  *   "rows"     of an output: true makes its first dim depend on the data:
  *              (elements of what it reads first that are > 0.5) modulo 8
  *   "cost_us"  each run lasts at least this long; "cost": "busy" burns the CPU,
@@ -51,7 +53,7 @@ struct value {
     kerf_port port;
     double a, b;
     uint64_t seed;
-    bool by_rows;
+    bool by_rows, once;
     size_t in_count;
     size_t in[KERF_PORTS_MAX]; /* indices of earlier values */
 };
@@ -76,7 +78,8 @@ struct fake_request {
     kerf_request base;
     uint64_t runs;
     kerf_tensor value[VALUES_MAX];
-    kerf_tensor own[VALUES_MAX]; /* memory of hidden and unbound values */
+    kerf_tensor own[VALUES_MAX];  /* memory of hidden and unbound values */
+    const void *made[VALUES_MAX]; /* where those made once are */
 };
 
 static kerf_err open_fake(kerf_engine **out, const kerf_engine_opts *opts,
@@ -202,9 +205,10 @@ parse_value(struct fake_graph *g, const json_t *o, kerf_detail *why)
     v->b = json_number_value(json_object_get(o, "b"));
     v->seed = (uint64_t)json_integer_value(json_object_get(o, "seed"));
     v->by_rows = json_is_true(json_object_get(o, "rows"));
+    v->once = json_is_true(json_object_get(o, "once"));
     v->in_count = in != NULL ? json_array_size(in) : g->in_count;
     if (v->in_count == 0 || v->in_count > KERF_PORTS_MAX ||
-        (v->by_rows && v->port.shape.rank == 0))
+        (v->by_rows && (v->once || v->port.shape.rank == 0)))
         return kerf_fail(why, KERF_ECORRUPT, "fake model: a value is wrong");
     for (size_t i = 0; i < v->in_count; i++) {
         const char *name = json_string_value(json_array_get(in, i));
@@ -632,8 +636,11 @@ run(kerf_request *request, kerf_detail *why)
         if (request->out[i] != NULL && g->out[i] >= g->in_count)
             r->value[g->out[i]].data = request->out[i];
     }
-    for (size_t i = g->in_count; i < g->value_count; i++)
-        compute(&g->value[i], r->value, &r->value[i]);
+    for (size_t i = g->in_count; i < g->value_count; i++) {
+        if (!g->value[i].once || r->made[i] != r->value[i].data)
+            compute(&g->value[i], r->value, &r->value[i]);
+        r->made[i] = r->value[i].data;
+    }
     /* An output that is an input, or the same value twice: copied. */
     for (size_t i = 0; i < g->out_count; i++) {
         const kerf_tensor *t = &r->value[g->out[i]];

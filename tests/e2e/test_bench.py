@@ -1,4 +1,4 @@
-"""kerf bench split and cut: a small run has every number, and leaves nothing behind.
+"""kerf bench split, cut and transport: a small run has every number, and leaves nothing behind.
 
 Nothing here is about how fast: that is what a person runs the benchmark for.
 """
@@ -164,3 +164,54 @@ def test_cut__what_is_no_model__names_it(run, tmp_path):
     assert bench.status == 1
     assert "bad.onnx" in bench.err
     assert [p.name for p in tmp_path.iterdir()] == ["bad.onnx"]
+
+
+def test_transport__quick__every_number_and_sane(run, tmp_path):
+    bench = run(
+        "bench", "transport", "--quick", "--rounds", "1", "--json", "--quiet",
+        env={"TMPDIR": tmp_path}, timeout=TIMEOUT,
+    )  # fmt: skip
+    assert bench.status == 0 and bench.err == "", bench.err
+    sizes = [json.loads(line) for line in bench.out.splitlines()]
+    assert [s["bytes"] for s in sizes] == [16 << 10, 256 << 10, 1 << 20, 4 << 20]
+    for s in sizes:
+        assert (s["answer_bytes"], s["window"], s["rounds"]) == (40, 8, 1)
+        for way in ("raw", "kerf"):
+            for key in (
+                "p50_us", "p99_us", "throughput_hz", "client_cpu_us", "server_cpu_us",
+                "loaded_client_cpu_us", "loaded_server_cpu_us", "client_rss_kib", "server_rss_kib",
+            ):  # fmt: skip
+                value = s[f"{way}_{key}"]
+                assert math.isfinite(value) and value > 0, (s["bytes"], way, key, value)
+            assert s[f"{way}_p50_us"] <= s[f"{way}_p99_us"]
+            assert s[f"{way}_p50_us_least"] <= s[f"{way}_p50_us_most"]
+            # The 8 tensors that are in flight, each in memory of its own.
+            assert s[f"{way}_client_rss_kib"] * 1024 >= 8 * s["bytes"]
+        for way in ("zeromq", "nng", "grpc", "reference"):
+            assert s[f"{way}_p50_us"] is None
+        assert math.isclose(
+            s["ratio_raw"], (s["kerf_p50_us"] - 10) / s["raw_p50_us"], rel_tol=1e-6, abs_tol=1e-9
+        )
+    assert list(tmp_path.iterdir()) == []
+    assert children_of(tmp_path) == []
+
+
+def test_transport__peer_that_fails__named_with_its_last_words(run, tmp_path):
+    peer = tmp_path / "peers" / "peer-zeromq"
+    peer.parent.mkdir()
+    peer.write_text("#!/bin/sh\necho no such socket type >&2\nexit 1\n")
+    peer.chmod(0o755)
+    bench = run(
+        "bench", "transport", "--rounds", "1", "--peers", peer.parent,
+        env={"TMPDIR": tmp_path}, timeout=TIMEOUT,
+    )  # fmt: skip
+    assert bench.status == 1 and bench.out == ""
+    assert "nng: not built, left out" in bench.err
+    assert "error: zeromq: " in bench.err and "no such socket type" in bench.err
+    assert list(tmp_path.iterdir()) == [peer.parent]
+
+
+def test_peer__bad_words__usage(run):
+    assert run("bench", "peer").status == 2
+    assert run("bench", "peer", "raw", "server", "39").status == 2
+    assert run("bench", "peer", "kerf", "server", "16384").status == 2

@@ -115,6 +115,33 @@ fake__tail_of_head__is_the_whole_bit_for_bit(void **state)
     unload(&whole);
 }
 
+/* What "once" leaves alone, until its memory is another. */
+static void
+fake__once__is_made_once_for_each_memory(void **state)
+{
+    static const char text[] =
+        "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"x\", \"shape\": [2]}],"
+        " \"outputs\": [{\"name\": \"y\", \"shape\": [2], \"once\": true}]}";
+    struct fixture f;
+    _Alignas(64) float x[2] = {1, 2};
+    _Alignas(64) float y[2] = {0};
+    _Alignas(64) float z[2] = {0};
+
+    (void)state;
+    assert_int_equal(load(&f, text, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_in(f.request, 0, x, NULL), KERF_OK);
+    assert_int_equal(kerf_request_bind_out(f.request, 0, y, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_true(y[0] == 1 && y[1] == 2);
+    x[0] = 5;
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_true(y[0] == 1 && y[1] == 2);
+    assert_int_equal(kerf_request_bind_out(f.request, 0, z, NULL), KERF_OK);
+    assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
+    assert_true(z[0] == 5 && z[1] == 2);
+    unload(&f);
+}
+
 static void
 fake__every_input_element__changes_an_output(void **state)
 {
@@ -473,6 +500,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fake__tail_of_head__is_the_whole_bit_for_bit),
+        cmocka_unit_test(fake__once__is_made_once_for_each_memory),
         cmocka_unit_test(fake__every_input_element__changes_an_output),
         cmocka_unit_test(load__prep__takes_the_u8_image),
         cmocka_unit_test(load__free_dims__are_settled_or_named),
