@@ -151,7 +151,8 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                       .codecs = KERF_CODECS_ALL,
                       .payload_max = KERF_PAYLOAD_MAX,
                       .window = (uint32_t)cloud->opts.window,
-                      .heartbeat_ms = (uint32_t)cloud->opts.heartbeat_ms};
+                      .heartbeat_ms = (uint32_t)cloud->opts.heartbeat_ms,
+                      .features = KERF_FEATURE_BLOCKS};
     uint8_t meta[KERF_HEAD_STEP * 2];
     kerf_err err;
 
@@ -291,6 +292,8 @@ overdue(const kerf_session *s, uint64_t now_ns)
     if (kerf_conn_is_stalled(s->control, now_ns) ||
         (s->tensors != NULL && kerf_conn_is_stalled(s->tensors, now_ns)))
         return "a frame takes too long";
+    if (kerf_session_waits(s, now_ns))
+        return "the blocks of a request stopped coming";
     return NULL;
 }
 

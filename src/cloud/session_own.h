@@ -18,6 +18,20 @@ struct kerf_fetch {
     uint16_t part;
 };
 
+/* A request whose coded tensors follow it in blocks, in order. */
+struct kerf_coming {
+    bool open;    /* some are missing yet */
+    bool reading; /* a block is being read */
+    uint64_t id;
+    uint64_t moved_ns; /* when its last frame was complete */
+    size_t tensor;     /* whose block is next */
+    uint64_t at;       /* the first value of that block */
+    size_t count;
+    uint64_t values[KERF_PORTS_MAX]; /* 0: not in blocks */
+    uint64_t grain[KERF_PORTS_MAX];
+    uint8_t codec[KERF_PORTS_MAX];
+};
+
 typedef enum kerf_session_state {
     KERF_SESSION_NEW,
     KERF_SESSION_OPEN,
@@ -46,7 +60,8 @@ struct kerf_session {
     uint8_t chunk_head[KERF_HEAD_STEP];
     kerf_post chunk_sent;
 
-    kerf_slot *slot;      /* being received into */
+    kerf_slot *slot; /* being received into */
+    struct kerf_coming coming;
     kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
     kerf_err turn_err;
     uint32_t turn_retry_ms;
@@ -63,6 +78,9 @@ void kerf_session_on_close(void *session, kerf_conn *conn, kerf_err err,
 KERF_NODISCARD kerf_err kerf_session_on_common(kerf_session *s, kerf_conn *conn,
                                                const kerf_frame_in *frame,
                                                kerf_detail *why);
+
+/* session_tensors.c: the blocks of a request stopped coming. */
+bool kerf_session_waits(const kerf_session *s, uint64_t now_ns);
 
 /* session_control.c */
 void kerf_session_offer(kerf_session *s, kerf_served *served);

@@ -1,11 +1,16 @@
 /*
  * The tensor connection: each TENSOR is read straight into a slot of its
- * bundle, and the slot goes to a worker; or it is turned away with a reason.
+ * bundle, and so are the BLOCKs that follow it; then the slot goes to a worker.
+ * Or it is turned away with a reason, when the last of its bytes is here.
  */
 #include "cloud/session_own.h"
 
+#include "kerf/codec.h"
+
 #include <stdatomic.h>
 #include <string.h>
+
+#define BLOCK_NS 10000000000u /* from one block of a request to the next */
 
 static void
 turn_away(kerf_session *s, kerf_sink *sink, kerf_frame_type type, kerf_err err)
@@ -13,6 +18,12 @@ turn_away(kerf_session *s, kerf_sink *sink, kerf_frame_type type, kerf_err err)
     s->turn = type;
     s->turn_err = err;
     sink->discard = true;
+}
+
+static bool
+in_blocks(const kerf_tensor_desc *d)
+{
+    return d->codec != KERF_CODEC_RAW && d->len == 0;
 }
 
 static bool
@@ -49,12 +60,14 @@ place(kerf_slot *slot, const kerf_tensors *m, kerf_sink *sink)
     sink->count = m->count;
     for (size_t i = 0; i < m->count; i++) {
         const kerf_tensor_desc *d = &m->tensor[i];
+        kerf_codec_id codec = (kerf_codec_id)d->codec;
         kerf_err err = KERF_OK;
 
         slot->coded[i].codec = KERF_CODEC_RAW;
-        if (d->codec != KERF_CODEC_RAW)
-            err = kerf_slot_code(slot, i, (kerf_codec_id)d->codec,
-                                 (size_t)d->len);
+        if (in_blocks(d))
+            err = kerf_slot_code_blocks(slot, i, codec);
+        else if (codec != KERF_CODEC_RAW)
+            err = kerf_slot_code(slot, i, codec, (size_t)d->len);
         if (err != KERF_OK)
             return err;
         sink->piece[i] =
@@ -91,32 +104,49 @@ holds_too_many(kerf_session *s)
            2 * (unsigned)s->cloud->opts.window;
 }
 
-static kerf_err
-on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
-               kerf_sink *sink, kerf_detail *why)
+/* Finds the next tensor that comes in blocks. */
+static void
+move_on(struct kerf_coming *c)
 {
-    kerf_session *s = ctx;
+    while (c->tensor < c->count && c->at == c->values[c->tensor]) {
+        c->tensor++;
+        c->at = 0;
+    }
+    c->open = c->tensor < c->count;
+}
+
+/* What of the request follows in blocks, also when it is turned away. */
+static void
+expect_blocks(struct kerf_coming *c, const kerf_tensors *m, uint64_t id)
+{
+    c->id = id;
+    c->tensor = 0;
+    c->at = 0;
+    c->count = m->count;
+    for (size_t i = 0; i < m->count; i++) {
+        const kerf_tensor_desc *d = &m->tensor[i];
+        size_t bytes = 0;
+
+        c->values[i] = 0;
+        if (!in_blocks(d))
+            continue;
+        (void)!kerf_shape_bytes(&d->shape, d->dtype, &bytes); /* was checked */
+        c->values[i] = bytes / sizeof(float);
+        c->codec[i] = d->codec;
+        c->grain[i] = kerf_codec_grain((kerf_codec_id)d->codec, &d->shape);
+    }
+    move_on(c);
+}
+
+/* A slot for the request, or why it is turned away. */
+static void
+take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
+{
     kerf_cloud *cloud = s->cloud;
     kerf_tensors *m = &cloud->parsed;
-    kerf_served *served;
+    kerf_served *served = kerf_session_held(s, m->bundle);
     kerf_slot *slot;
-    kerf_err err;
 
-    (void)conn;
-    s->turn = 0;
-    s->slot = NULL;
-    if (frame->header.type >= 128) {
-        sink->discard = true;
-        return KERF_OK;
-    }
-    if (frame->header.type != KERF_FRAME_TENSOR)
-        return kerf_fail(why, KERF_EPROTO, "frame type %u carries no payload",
-                         frame->header.type);
-    err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
-                           frame->header.payload_len, why);
-    if (err != KERF_OK)
-        return err;
-    served = kerf_session_held(s, m->bundle);
     if (served != NULL)
         kerf_lanes_note_model(&cloud->lanes, s->lane, served,
                               served->manifest.name, served->id);
@@ -148,17 +178,111 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     } else {
         fill_slot(s, slot, frame);
     }
+}
+
+static kerf_err
+on_request_head(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink,
+                kerf_detail *why)
+{
+    kerf_tensors *m = &s->cloud->parsed;
+    kerf_err err;
+
+    if (s->coming.open)
+        return kerf_fail(why, KERF_EPROTO,
+                         "a request before the blocks of the one before");
+    s->turn = 0;
+    s->slot = NULL;
+    err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
+                           frame->header.payload_len, why);
+    if (err != KERF_OK)
+        return err;
+    expect_blocks(&s->coming, m, frame->header.id);
+    take_request(s, frame, sink);
+    return KERF_OK;
+}
+
+/* Blocks are those that are missing, in order, and not too small. */
+static kerf_err
+check_block(const struct kerf_coming *c, const kerf_tensor_block *b,
+            uint64_t id, kerf_detail *why)
+{
+    uint64_t left;
+    bool last;
+
+    if (!c->open || c->id != id)
+        return kerf_fail(why, KERF_EPROTO,
+                         "a BLOCK of request %llu, which misses none",
+                         (unsigned long long)id);
+    left = c->values[c->tensor] - c->at;
+    if (b->tensor != c->tensor || b->first != c->at || b->count > left)
+        return kerf_fail(why, KERF_EPROTO,
+                         "BLOCK: values %lu of tensor %u, %llu of %zu follow",
+                         (unsigned long)b->first, b->tensor,
+                         (unsigned long long)c->at, c->tensor);
+    last = b->count == left;
+    if ((!last && b->count < KERF_BLOCK_VALUES_MIN) ||
+        b->count % c->grain[c->tensor] != 0)
+        return kerf_fail(why, KERF_EPROTO, "BLOCK: %lu values are too few",
+                         (unsigned long)b->count);
+    if (b->codec != KERF_CODEC_RAW && b->codec != c->codec[c->tensor])
+        return kerf_fail(why, KERF_EPROTO,
+                         "BLOCK: codec %u in a tensor of codec %u", b->codec,
+                         c->codec[c->tensor]);
     return KERF_OK;
 }
 
 static kerf_err
-on_tensor(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
+on_block_head(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink,
+              kerf_detail *why)
+{
+    struct kerf_coming *c = &s->coming;
+    kerf_tensor_block b;
+    kerf_err err =
+        kerf_tensor_block_get(&b, frame->meta, frame->header.meta_len,
+                              frame->header.payload_len, why);
+
+    if (err == KERF_OK)
+        err = check_block(c, &b, frame->header.id, why);
+    if (err != KERF_OK)
+        return err;
+    c->at += b.count;
+    c->reading = true;
+    sink->discard = s->slot == NULL;
+    if (sink->discard)
+        return KERF_OK;
+    sink->count = 1;
+    sink->len[0] = b.len;
+    sink->piece[0] = kerf_slot_add_block(s->slot, c->tensor, &b);
+    s->slot->bytes_in += (size_t)frame->header.payload_len;
+    return KERF_OK;
+}
+
+static kerf_err
+on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+               kerf_sink *sink, kerf_detail *why)
+{
+    (void)conn;
+    switch (frame->header.type) {
+    case KERF_FRAME_TENSOR:
+        return on_request_head(ctx, frame, sink, why);
+    case KERF_FRAME_BLOCK:
+        return on_block_head(ctx, frame, sink, why);
+    default:
+        sink->discard = frame->header.type >= 128;
+        return sink->discard ? KERF_OK
+                             : kerf_fail(why, KERF_EPROTO,
+                                         "frame type %u carries no payload",
+                                         frame->header.type);
+    }
+}
+
+/* All of the request is here. */
+static kerf_err
+on_request(kerf_session *s, const kerf_frame_in *frame)
 {
     kerf_cloud *cloud = s->cloud;
     kerf_slot *slot = s->slot;
 
-    if (frame->header.payload_len == 0)
-        return kerf_fail(why, KERF_EPROTO, "TENSOR without payload");
     if (slot != NULL) {
         slot->received_ns = frame->received_ns;
         if (slot->deadline_ns != 0)
@@ -187,10 +311,32 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
                 kerf_detail *why)
 {
     kerf_session *s = ctx;
+    struct kerf_coming *c = &s->coming;
+    kerf_sink none = {0}; /* all tensors are in blocks: no payload to place */
+    kerf_err err = KERF_OK;
 
-    if (frame->header.type == KERF_FRAME_TENSOR)
-        return on_tensor(s, frame, why);
-    return kerf_session_on_common(s, conn, frame, why);
+    if (frame->header.type == KERF_FRAME_TENSOR) {
+        if (frame->header.payload_len == 0)
+            err = on_request_head(s, frame, &none, why);
+        if (err == KERF_OK && frame->header.payload_len == 0 && !c->open)
+            err = kerf_fail(why, KERF_EPROTO, "TENSOR without payload");
+    } else if (frame->header.type == KERF_FRAME_BLOCK) {
+        if (frame->header.payload_len == 0)
+            err = kerf_fail(why, KERF_EPROTO, "BLOCK without payload");
+        move_on(c);
+    } else {
+        return kerf_session_on_common(s, conn, frame, why);
+    }
+    c->reading = false;
+    c->moved_ns = frame->received_ns;
+    return err != KERF_OK || c->open ? err : on_request(s, frame);
+}
+
+bool
+kerf_session_waits(const kerf_session *s, uint64_t now_ns)
+{
+    return s->coming.open && !s->coming.reading &&
+           now_ns > s->coming.moved_ns + BLOCK_NS;
 }
 
 const kerf_conn_ops kerf_session_tensor_ops = {.on_head = on_tensor_head,

@@ -37,8 +37,10 @@ free_slot(kerf_slot *slot, size_t in, size_t out)
 {
     if (slot == NULL)
         return;
-    for (size_t i = 0; slot->coded != NULL && i < in; i++)
+    for (size_t i = 0; slot->coded != NULL && i < in; i++) {
         free(slot->coded[i].blob);
+        free(slot->coded[i].block);
+    }
     free(slot->coded);
     free(slot->in);
     kerf_tensors_free(slot->out, out);
@@ -405,5 +407,46 @@ kerf_slot_code(kerf_slot *slot, size_t i, kerf_codec_id codec, size_t len)
     }
     c->codec = codec;
     c->len = len;
+    c->block_count = 0;
     return KERF_OK;
+}
+
+kerf_err
+kerf_slot_code_blocks(kerf_slot *slot, size_t i, kerf_codec_id codec)
+{
+    kerf_coded *c = &slot->coded[i];
+    size_t bytes = slot->in[i].bytes; /* all blobs are smaller than values */
+    size_t most = bytes / sizeof(float) / KERF_BLOCK_VALUES_MIN + 1;
+    kerf_err err = kerf_slot_code(slot, i, codec, bytes);
+
+    if (err != KERF_OK)
+        return err;
+    c->len = 0;
+    if (most > c->block_room) {
+        kerf_coded_block *bigger = calloc(most, sizeof *bigger);
+
+        if (bigger == NULL)
+            return KERF_ENOMEM;
+        free(c->block);
+        c->block = bigger;
+        c->block_room = most;
+    }
+    return KERF_OK;
+}
+
+void *
+kerf_slot_add_block(kerf_slot *slot, size_t i, const kerf_tensor_block *block)
+{
+    kerf_coded *c = &slot->coded[i];
+    kerf_coded_block *b = &c->block[c->block_count++];
+
+    *b = (kerf_coded_block){.codec = (kerf_codec_id)block->codec,
+                            .first = block->first,
+                            .count = block->count,
+                            .at = c->len,
+                            .len = block->len};
+    if (b->codec == KERF_CODEC_RAW)
+        return (float *)slot->in[i].data + b->first;
+    c->len += b->len;
+    return c->blob + b->at;
 }

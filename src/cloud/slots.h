@@ -24,11 +24,20 @@
 typedef struct kerf_served kerf_served;
 typedef struct kerf_group kerf_group;
 
+/* Values of a tensor as they came in: at blob + at; codec RAW: they are in
+ * their place already. */
+typedef struct kerf_coded_block {
+    kerf_codec_id codec;
+    size_t first, count, at, len;
+} kerf_coded_block;
+
 /* A coded tensor as it came in; codec RAW: it is in its place already. */
 typedef struct kerf_coded {
     kerf_codec_id codec;
     uint8_t *blob;
     size_t len, room;
+    kerf_coded_block *block; /* it is one blob each; count 0: it is one */
+    size_t block_count, block_room;
 } kerf_coded;
 
 /* One request in flight: its tensors arrive here, and the answer leaves from
@@ -100,5 +109,11 @@ void kerf_slot_share(kerf_slot *slot, size_t level);
 /* Room for the blob of input i, kept between requests. Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_slot_code(kerf_slot *slot, size_t i,
                                        kerf_codec_id codec, size_t len);
+/* The same for all blocks of input i, of which there are none yet. */
+KERF_NODISCARD kerf_err kerf_slot_code_blocks(kerf_slot *slot, size_t i,
+                                              kerf_codec_id codec);
+/* Where this block of input i goes, which follows the one before. */
+void *kerf_slot_add_block(kerf_slot *slot, size_t i,
+                          const kerf_tensor_block *block);
 
 #endif

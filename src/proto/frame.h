@@ -39,6 +39,8 @@
 #define KERF_TOKEN_LEN 16
 #define KERF_HELLO_BUNDLES 64
 #define KERF_HEARTBEAT_MIN_MS 100
+#define KERF_BLOCK_VALUES_MIN 65536 /* in a BLOCK that is not a tensor's last \
+                                     */
 
 /* Append, never renumber. Types from 128 on may be skipped by who does not
  * know them; unknown types below end the connection. */
@@ -59,6 +61,7 @@ typedef enum kerf_frame_type {
     KERF_FRAME_BUSY = 14,    /* cloud: not taken; try again after retry_ms */
     KERF_FRAME_FAILED = 15,  /* cloud: will never be answered, and why */
     KERF_FRAME_BYE = 16,     /* either: no new requests; leaving */
+    KERF_FRAME_BLOCK = 17,   /* edge: more of the request before; payload: it */
 } kerf_frame_type;
 
 const char *kerf_frame_name(uint8_t type); /* "HELLO"; "?" when unknown */
@@ -118,6 +121,11 @@ typedef struct kerf_hello {
 /* Bits of HELLO's asks. */
 #define KERF_ASKS_PROBE 1u /* only WELCOME: is the cloud well? */
 
+/* What a cloud can do besides, a bit each. Append, never renumber. */
+enum {
+    KERF_FEATURE_BLOCKS = 1, /* it takes BLOCK */
+};
+
 typedef struct kerf_welcome {
     uint16_t version;
     uint32_t codecs;
@@ -126,6 +134,7 @@ typedef struct kerf_welcome {
     uint32_t window;       /* requests in flight that the cloud takes, >= 1 */
     uint32_t heartbeat_ms; /* the edge pings at least so often, >= 100 */
     char name[KERF_NAME_MAX];
+    uint32_t features; /* KERF_FEATURE_* */
 } kerf_welcome;
 
 typedef struct kerf_offer {
@@ -161,7 +170,9 @@ typedef struct kerf_tensor_desc {
     kerf_dtype dtype;
     uint8_t codec;
     kerf_shape shape;
-    uint64_t len; /* raw: of the tensor; else of its blob, which is smaller */
+    /* Raw: of the tensor; else of its blob, which is smaller. 0 of a coded one:
+     * it follows in BLOCK frames (TENSOR only). */
+    uint64_t len;
 } kerf_tensor_desc;
 
 typedef struct kerf_tensors { /* TENSOR and RESULT */
@@ -173,6 +184,14 @@ typedef struct kerf_tensors { /* TENSOR and RESULT */
     uint16_t count; /* 1..KERF_PORTS_MAX */
     kerf_tensor_desc tensor[KERF_PORTS_MAX];
 } kerf_tensors;
+
+/* BLOCK: values first .. first + count of a tensor of the request. */
+typedef struct kerf_tensor_block {
+    uint16_t tensor;
+    uint8_t codec; /* the tensor's, or RAW */
+    uint32_t first, count;
+    uint32_t len; /* of the payload's piece: the values, or a blob of them */
+} kerf_tensor_block;
 
 typedef struct kerf_notice { /* ERROR, BUSY, FAILED, BYE */
     uint16_t err;            /* kerf_err */
@@ -196,6 +215,8 @@ size_t kerf_offer_put(uint8_t *out, size_t cap, const kerf_offer *m);
 size_t kerf_range_put(uint8_t *out, size_t cap, const kerf_range *m);
 size_t kerf_ready_put(uint8_t *out, size_t cap, const kerf_ready *m);
 size_t kerf_tensors_put(uint8_t *out, size_t cap, const kerf_tensors *m);
+size_t kerf_tensor_block_put(uint8_t *out, size_t cap,
+                             const kerf_tensor_block *m);
 size_t kerf_notice_put(uint8_t *out, size_t cap, const kerf_notice *m);
 size_t kerf_pong_put(uint8_t *out, size_t cap, const kerf_pong *m);
 
@@ -217,6 +238,12 @@ KERF_NODISCARD kerf_err kerf_ready_get(kerf_ready *m, const uint8_t *in,
 KERF_NODISCARD kerf_err kerf_tensors_get(kerf_tensors *m, const uint8_t *in,
                                          size_t len, uint64_t payload_len,
                                          kerf_detail *why);
+/* Also checks that it has values, that len suits them and is that of the
+ * payload. */
+KERF_NODISCARD kerf_err kerf_tensor_block_get(kerf_tensor_block *m,
+                                              const uint8_t *in, size_t len,
+                                              uint64_t payload_len,
+                                              kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_notice_get(kerf_notice *m, const uint8_t *in,
                                         size_t len, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_pong_get(kerf_pong *m, const uint8_t *in,

@@ -93,6 +93,8 @@ kerf_welcome_put(uint8_t *out, size_t cap, const kerf_welcome *m)
     kerf_wr_u32(&w, m->window);
     kerf_wr_u32(&w, m->heartbeat_ms);
     kerf_wr_str(&w, m->name);
+    if (m->features != 0)
+        kerf_wr_u32(&w, m->features);
     return written(&w, out);
 }
 
@@ -110,6 +112,7 @@ kerf_welcome_get(kerf_welcome *m, const uint8_t *in, size_t len,
     m->window = kerf_rd_u32(&r);
     m->heartbeat_ms = kerf_rd_u32(&r);
     kerf_rd_str(&r, m->name, sizeof m->name);
+    m->features = !r.bad && r.left >= 4 ? kerf_rd_u32(&r) : 0;
     err = check_end(&r, "WELCOME", why);
     if (err != KERF_OK)
         return err;
@@ -316,7 +319,7 @@ read_desc(kerf_rd *r, kerf_tensor_desc *d, size_t index, kerf_detail *why)
     if (kerf_shape_bytes(&d->shape, d->dtype, &bytes) != KERF_OK)
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensor %zu: impossible or too large shape", index);
-    if (codec != KERF_CODEC_RAW && (d->len == 0 || d->len >= bytes))
+    if (codec != KERF_CODEC_RAW && d->len >= bytes)
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensor %zu: coded in %llu bytes, raw it has %zu",
                          index, (unsigned long long)d->len, bytes);
@@ -361,6 +364,52 @@ kerf_tensors_get(kerf_tensors *m, const uint8_t *in, size_t len,
                          (unsigned long long)sum,
                          (unsigned long long)payload_len);
     }
+    return KERF_OK;
+}
+
+size_t
+kerf_tensor_block_put(uint8_t *out, size_t cap, const kerf_tensor_block *m)
+{
+    kerf_wr w = {.at = out, .left = cap};
+
+    kerf_wr_u16(&w, m->tensor);
+    kerf_wr_u8(&w, m->codec);
+    kerf_wr_u8(&w, 0);
+    kerf_wr_u32(&w, m->first);
+    kerf_wr_u32(&w, m->count);
+    kerf_wr_u32(&w, m->len);
+    return written(&w, out);
+}
+
+kerf_err
+kerf_tensor_block_get(kerf_tensor_block *m, const uint8_t *in, size_t len,
+                      uint64_t payload_len, kerf_detail *why)
+{
+    kerf_rd r = {.at = in, .left = len};
+    uint64_t bytes;
+    bool right;
+    kerf_err err;
+
+    m->tensor = kerf_rd_u16(&r);
+    m->codec = kerf_rd_u8(&r);
+    (void)kerf_rd_u8(&r);
+    m->first = kerf_rd_u32(&r);
+    m->count = kerf_rd_u32(&r);
+    m->len = kerf_rd_u32(&r);
+    err = check_end(&r, "BLOCK", why);
+    if (err != KERF_OK)
+        return err;
+    bytes = (uint64_t)m->count * sizeof(float);
+    right = m->codec == KERF_CODEC_RAW ? m->len == bytes
+                                       : m->len > 0 && m->len < bytes;
+    if (m->count == 0 || m->codec >= KERF_CODEC_COUNT || !right)
+        return kerf_fail(
+            why, KERF_ECORRUPT, "BLOCK: %lu values in %lu bytes by codec %u",
+            (unsigned long)m->count, (unsigned long)m->len, m->codec);
+    if (kerf_align_up(m->len, KERF_PIECE_ALIGN) != payload_len)
+        return kerf_fail(
+            why, KERF_ECORRUPT, "BLOCK: %lu bytes in a payload of %llu",
+            (unsigned long)m->len, (unsigned long long)payload_len);
     return KERF_OK;
 }
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 HELLO, WELCOME, ATTACH, ATTACHED, ERROR, PING, PONG, OFFER = range(1, 9)
-FETCH, PART, READY, TENSOR, RESULT, BUSY, FAILED, BYE = range(9, 17)
-ALL_TYPES = range(1, 17)
+FETCH, PART, READY, TENSOR, RESULT, BUSY, FAILED, BYE, BLOCK = range(9, 18)
+ALL_TYPES = range(1, 18)
+BLOCKS = 1  # feature of a cloud: it takes BLOCK
+BLOCK_MIN = 65536  # values of a block that is not the last
 OK, ECORRUPT, ETOOBIG, ENOENT, EMISMATCH, EVERSION, EPROTO, EBUSY, EDEADLINE = (
     *(0, 3, 4, 7, 8, 9, 10, 11, 12),
 )
@@ -93,12 +95,16 @@ def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), part
     )
 
 
-def welcome(token=bytes(16), window=16, heartbeat_ms=2000, version=1, name="wire", codecs=1):
+def welcome(
+    token=bytes(16), window=16, heartbeat_ms=2000, version=1, name="wire", codecs=1, features=0
+):
+    """features: 0: as clouds without any say it."""
     return (
         struct.pack("<HIQ", version, codecs, 1 << 31)
         + token
         + struct.pack("<II", window, heartbeat_ms)
         + text(name)
+        + (struct.pack("<I", features) if features else b"")
     )
 
 
@@ -131,6 +137,11 @@ def tensors(bundle, descs, deadline_ms=0, echo_ns=0, received_ns=0, count=None):
         out += struct.pack("<BBH", dtype, codec, len(dims))
         out += struct.pack(f"<{len(dims)}Q", *dims) + struct.pack("<Q", length)
     return out
+
+
+def block(tensor, codec, first, count, length):
+    """BLOCK: values first .. first + count, a piece of length bytes."""
+    return struct.pack("<HBBIII", tensor, codec, 0, first, count, length)
 
 
 def pong(echo_ns, received_ns):

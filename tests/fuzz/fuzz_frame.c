@@ -37,6 +37,12 @@ get_tensors(kerf_tensors *m, const uint8_t *in, size_t len, kerf_detail *why)
     return kerf_tensors_get(m, in, len, payload_len, why);
 }
 
+static kerf_err
+get_block(kerf_tensor_block *m, const uint8_t *in, size_t len, kerf_detail *why)
+{
+    return kerf_tensor_block_get(m, in, len, payload_len, why);
+}
+
 static void
 read_meta(uint8_t type, const uint8_t *in, size_t size)
 {
@@ -67,6 +73,9 @@ read_meta(uint8_t type, const uint8_t *in, size_t size)
     case KERF_FRAME_TENSOR:
     case KERF_FRAME_RESULT:
         ROUND(kerf_tensors, get_tensors, kerf_tensors_put);
+        break;
+    case KERF_FRAME_BLOCK:
+        ROUND(kerf_tensor_block, get_block, kerf_tensor_block_put);
         break;
     case KERF_FRAME_PONG:
         ROUND(kerf_pong, kerf_pong_get, kerf_pong_put);

@@ -246,6 +246,62 @@ make_tensor_q8(frame *f, uint8_t *out, size_t cap)
     return kerf_tensors_put(out, cap, &m);
 }
 
+/* As a cloud says it that takes BLOCK. */
+static size_t
+make_welcome_blocks(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_welcome m = {.version = 1,
+                      .codecs = 1,
+                      .payload_max = 1u << 30,
+                      .window = 8,
+                      .heartbeat_ms = 2000,
+                      .name = "cloud-1",
+                      .features = KERF_FEATURE_BLOCKS};
+
+    f->h.sent_ns = SENT + 1;
+    count_up(m.token, KERF_TOKEN_LEN, 0xa0);
+    return kerf_welcome_put(out, cap, &m);
+}
+
+/* 65,551 values follow in blocks, and three come with it. */
+static size_t
+make_tensor_blocks(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_tensors m = {
+        .count = 2,
+        .tensor = {
+            {.dtype = KERF_F32,
+             .codec = KERF_CODEC_Q8,
+             .shape = {.rank = 2, .dims = {1, 65551}}},
+            {.dtype = KERF_U8, .shape = {.rank = 1, .dims = {3}}, .len = 3},
+        }};
+
+    f->h.id = 9;
+    f->h.sent_ns = SENT + 15;
+    f->piece[1] = tensor_u8;
+    f->piece_len[1] = sizeof tensor_u8;
+    f->piece_count = 2;
+    count_up(m.bundle, sizeof m.bundle, 0);
+    return kerf_tensors_put(out, cap, &m);
+}
+
+/* The last of these blocks; the first has 65,536 values. */
+static size_t
+make_block(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_tensor_block m = {.codec = KERF_CODEC_Q8,
+                           .first = 65536,
+                           .count = 15,
+                           .len = sizeof blob};
+
+    f->h.id = 9;
+    f->h.sent_ns = SENT + 16;
+    f->piece[0] = blob;
+    f->piece_len[0] = sizeof blob;
+    f->piece_count = 1;
+    return kerf_tensor_block_put(out, cap, &m);
+}
+
 static size_t
 make_result(frame *f, uint8_t *out, size_t cap)
 {
@@ -305,6 +361,7 @@ static const struct sample {
     {"hello", KERF_FRAME_HELLO, make_hello},
     {"hello_parts", KERF_FRAME_HELLO, make_hello_parts},
     {"welcome", KERF_FRAME_WELCOME, make_welcome},
+    {"welcome_blocks", KERF_FRAME_WELCOME, make_welcome_blocks},
     {"attach", KERF_FRAME_ATTACH, make_attach},
     {"attached", KERF_FRAME_ATTACHED, make_attached},
     {"error", KERF_FRAME_ERROR, make_error},
@@ -317,6 +374,8 @@ static const struct sample {
     {"ready", KERF_FRAME_READY, make_ready},
     {"tensor", KERF_FRAME_TENSOR, make_tensor},
     {"tensor_q8", KERF_FRAME_TENSOR, make_tensor_q8},
+    {"tensor_blocks", KERF_FRAME_TENSOR, make_tensor_blocks},
+    {"block", KERF_FRAME_BLOCK, make_block},
     {"result", KERF_FRAME_RESULT, make_result},
     {"busy", KERF_FRAME_BUSY, make_busy},
     {"failed", KERF_FRAME_FAILED, make_failed},
@@ -341,6 +400,8 @@ build(frame *f, const struct sample *s)
             kerf_body_hash(0, f->bytes + KERF_HEADER_LEN, f->meta_len);
     }
     for (size_t i = 0; i < f->piece_count; i++) {
+        if (f->piece_len[i] == 0)
+            continue;
         f->h.body_hash =
             kerf_body_hash(f->h.body_hash, f->piece[i], f->piece_len[i]);
         f->h.payload_len += kerf_align_up(f->piece_len[i], KERF_PIECE_ALIGN);
@@ -348,7 +409,8 @@ build(frame *f, const struct sample *s)
     at = kerf_head_seal(f->bytes, &f->h, f->meta_len);
     assert_int_equal(at, kerf_head_len(f->meta_len));
     for (size_t i = 0; i < f->piece_count; i++) {
-        memcpy(f->bytes + at, f->piece[i], f->piece_len[i]);
+        if (f->piece_len[i] > 0)
+            memcpy(f->bytes + at, f->piece[i], f->piece_len[i]);
         at += kerf_align_up(f->piece_len[i], KERF_PIECE_ALIGN);
     }
     return at;
@@ -393,6 +455,7 @@ write_again(uint8_t *out, size_t cap, const kerf_header *h, const uint8_t *meta,
     kerf_hello hello;
     kerf_offer offer;
     kerf_ready ready;
+    kerf_tensor_block block;
     kerf_range part;
     kerf_pong pong;
 
@@ -425,6 +488,11 @@ write_again(uint8_t *out, size_t cap, const kerf_header *h, const uint8_t *meta,
             kerf_tensors_get(&tensors, meta, len, h->payload_len, why),
             KERF_OK);
         return kerf_tensors_put(out, cap, &tensors);
+    case KERF_FRAME_BLOCK:
+        assert_int_equal(
+            kerf_tensor_block_get(&block, meta, len, h->payload_len, why),
+            KERF_OK);
+        return kerf_tensor_block_put(out, cap, &block);
     case KERF_FRAME_ERROR:
     case KERF_FRAME_BUSY:
     case KERF_FRAME_FAILED:
