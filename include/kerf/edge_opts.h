@@ -31,6 +31,9 @@ typedef struct kerf_edge_opts {
      * it: kerf/codec.h. */
     kerf_codec_id codec;
     bool codec_auto; /* raw, exact, f16 or q8: what is there soonest */
+    /* Coded tensors of more values than this, in Ki, are sent in blocks of as
+     * many, where the cloud takes them; 64 at least. 0: 128; < 0: never. */
+    int block_ki;
     /* Inputs: see source/source.h. */
     const char *const *inputs;
     size_t input_count;

@@ -264,7 +264,8 @@ static struct {
     const char *edge_host;
     int edge_port, repeat, codec;
     bool legacy, once, repeat_given, window_given, deadline_given, name_given;
-    bool codec_given, dead_after_given;
+    int block; /* Ki values; 0: none */
+    bool codec_given, dead_after_given, block_given;
     double dead_after_s;
     kerf_cmd_common common;
 } args = {.ui = {.show = KERF_SHOW_DEFAULTS},
@@ -275,7 +276,8 @@ static struct {
                 .handle_signals = true},
           .edge_host = "127.0.0.1",
           .edge_port = 8081,
-          .repeat = 1};
+          .repeat = 1,
+          .block = 128};
 
 static const kerf_opt table[] = {
     {.name = "cloud-host",
@@ -366,6 +368,14 @@ static const kerf_opt table[] = {
      .given = &args.codec_given,
      .choices = CODECS "|auto",
      .help = "how tensors are packed; auto: by link and size"},
+    {.name = "block",
+     .kind = KERF_OPT_INT,
+     .to = &args.block,
+     .given = &args.block_given,
+     .min = 0,
+     .max = 1 << 18,
+     .value = "KI",
+     .help = "pack larger tensors in blocks of 1024 KI values; 0: never"},
     KERF_CMD_ENGINE_OPTS(&args.o.engine, &args.common),
     {.kind = KERF_OPT_GROUP, .help = "The reference's wire"},
     {.name = "legacy",
@@ -431,6 +441,7 @@ find_useless(void)
         {args.name_given, "name"},
         {args.codec_given, "codec"},
         {args.dead_after_given, "dead-after"},
+        {args.block_given, "block"},
     };
 
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
@@ -474,6 +485,7 @@ kerf_cmd_edge(int argc, char **argv)
     o->codec_auto = args.codec == KERF_CODEC_COUNT;
     o->codec = o->codec_auto ? KERF_CODEC_RAW : (kerf_codec_id)args.codec;
     o->dead_after_ms = (int)(args.dead_after_s * 1000.0);
+    o->block_ki = args.block == 0 ? -1 : args.block;
     o->inputs = args.inputs.item;
     o->input_count = args.inputs.count;
     o->repeat = (uint64_t)args.repeat;

@@ -71,10 +71,12 @@ unanswered_bytes(kerf_edge *edge)
     size_t n;
 
     (void)pthread_mutex_lock(&edge->lock);
+    if (edge->streaming != NULL) /* at most; it is being coded */
+        bytes += edge->streaming->tensor_bytes;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
         if (list[i]->state == KERF_FLIGHT_SENT)
-            bytes += list[i]->header.payload_len;
+            bytes += list[i]->coded_bytes;
     }
     (void)pthread_mutex_unlock(&edge->lock);
     return bytes;

@@ -10,6 +10,7 @@
 
 #define QUEUE_LEN 4096 /* flights are 128 at most; the rest is for notes */
 #define WINDOW_MAX 64
+#define BLOCK_KI 128
 #define FLIGHTS_MOST 256 /* of a program and the next, and some notes */
 
 kerf_note *
@@ -229,6 +230,13 @@ fill_defaults(kerf_edge *edge, const kerf_edge_opts *opts)
     o->window = o->window <= 0           ? 8
                 : o->window > WINDOW_MAX ? WINDOW_MAX
                                          : o->window;
+    if (o->block_ki >= 0) {
+        size_t values =
+            (size_t)(o->block_ki == 0 ? BLOCK_KI : o->block_ki) * 1024;
+
+        edge->block_values =
+            values < KERF_BLOCK_VALUES_MIN ? KERF_BLOCK_VALUES_MIN : values;
+    }
     if (o->input_count == 0) { /* as the reference does */
         o->inputs = random_input;
         o->input_count = 1;

@@ -116,9 +116,13 @@ struct kerf_edge {
     kerf_conn *tensors;    /* NULL: not connected */
     size_t window;         /* granted by the cloud; flights at most */
     uint32_t codecs;       /* that the cloud takes */
-    bool stopping, ended;  /* asked to stop; nothing more will come */
-    bool parting;          /* nothing new is sent in this session */
-    bool gave_up;          /* stopping, and the cloud will not be waited for */
+    bool blocks;           /* it takes BLOCK */
+    /* Its frames are being made and sent by the worker, one behind the other:
+     * no others may come between. NULL: none, or the connection broke. */
+    kerf_flight *streaming;
+    bool stopping, ended; /* asked to stop; nothing more will come */
+    bool parting;         /* nothing new is sent in this session */
+    bool gave_up;         /* stopping, and the cloud will not be waited for */
     bool stale; /* the cloud does not know `current`: nothing new for it */
     kerf_edge_total total;
 
@@ -131,6 +135,7 @@ struct kerf_edge {
     kerf_awake awake;
     kerf_codec *codec;
     kerf_tune tune;
+    size_t block_values; /* of a block, about; 0: none are made */
 
     /* The loop's own. */
     kerf_link_state link;
@@ -181,6 +186,15 @@ void kerf_link_close(kerf_edge *edge);
 void kerf_link_send(kerf_edge *edge, kerf_flight *f);
 /* Under the lock: the cloud knows the current program after all. */
 void kerf_link_unstrand(kerf_edge *edge);
+/* The worker's, not under the lock: sends the TENSOR frame of a flight whose
+ * blocks are not made yet, if that can be; then each block, as long as the
+ * connection is there. What is not sent is sent by kerf_link_send(), with all
+ * of the flight. */
+void kerf_link_begin(kerf_edge *edge, kerf_flight *f);
+void kerf_link_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *block);
+/* Under the lock: no more blocks come, all may send again. False: not all of
+ * the flight was sent. */
+bool kerf_link_finish(kerf_edge *edge, kerf_flight *f);
 void kerf_link_on_switched(void *ctx);
 void kerf_link_arm(void *ctx); /* deadlines and retries */
 

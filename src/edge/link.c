@@ -34,6 +34,7 @@ no_tensors(kerf_edge *edge)
     (void)pthread_mutex_lock(&edge->lock);
     edge->tensors = NULL;
     edge->parting = false;
+    edge->streaming = NULL;
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
@@ -358,7 +359,7 @@ kerf_link_arm(void *ctx)
         uint64_t due_ns;
 
         if (f->deadline_ns != 0 && now_ns >= f->deadline_ns && !f->receiving &&
-            !atomic_load(&f->sending)) {
+            atomic_load(&f->sending) == 0) {
             kerf_edge_answer(edge, f, KERF_EDEADLINE,
                              "no answer within the deadline");
             continue;

@@ -13,13 +13,33 @@
 
 #define BUSY_MAX_MS 60000
 
+/* Under the lock. */
+static void
+send_request(kerf_edge *edge, kerf_flight *f)
+{
+    f->header.sent_ns = kerf_now_ns();
+    f->send.head = f->head;
+    f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
+    f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
+    (void)atomic_fetch_add(&f->sending, 1);
+    kerf_conn_send(edge->tensors, &f->send);
+}
+
+static void
+send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
+{
+    f->bytes_sent += b->out.head_len + (size_t)b->header.payload_len;
+    (void)atomic_fetch_add(&f->sending, 1);
+    kerf_conn_send(edge->tensors, &b->out);
+}
+
 void
 kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {
     char why[KERF_TEXT_MAX];
 
     if (edge->tensors == NULL || edge->parting || f->stranded_ns != 0 ||
-        atomic_load(&f->sending))
+        atomic_load(&f->sending) > 0)
         return;
     if ((f->codecs & ~edge->codecs) != 0) { /* the cloud before did */
         (void)snprintf(why, sizeof why,
@@ -28,13 +48,62 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
         kerf_edge_answer(edge, f, KERF_ENOTSUP, why);
         return;
     }
+    if (f->block_count > 0 && !edge->blocks) {
+        kerf_edge_answer(edge, f, KERF_ENOTSUP,
+                         "the cloud does not take tensors in blocks");
+        return;
+    }
+    if (edge->streaming != NULL) { /* kerf_link_finish() comes back to it */
+        f->state = KERF_FLIGHT_WAITING;
+        return;
+    }
     f->state = KERF_FLIGHT_SENT;
-    f->header.sent_ns = kerf_now_ns();
-    f->send.head = f->head;
-    f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
-    f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
-    atomic_store(&f->sending, true);
-    kerf_conn_send(edge->tensors, &f->send);
+    (void)atomic_fetch_add(&f->sending, 1); /* until all are queued */
+    send_request(edge, f);
+    for (size_t i = 0; i < f->block_count; i++)
+        send_block(edge, f, &f->block[i]);
+    (void)atomic_fetch_sub(&f->sending, 1);
+}
+
+void
+kerf_link_begin(kerf_edge *edge, kerf_flight *f)
+{
+    (void)atomic_fetch_add(&f->sending, 1);
+    (void)pthread_mutex_lock(&edge->lock);
+    if (edge->tensors != NULL && edge->blocks && !edge->parting) {
+        edge->streaming = f;
+        send_request(edge, f);
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+void
+kerf_link_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *block)
+{
+    (void)pthread_mutex_lock(&edge->lock);
+    if (edge->streaming == f)
+        send_block(edge, f, block);
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+bool
+kerf_link_finish(kerf_edge *edge, kerf_flight *f)
+{
+    bool whole = edge->streaming == f;
+    kerf_flight *list[KERF_FLIGHTS_LISTED];
+    size_t n;
+
+    (void)atomic_fetch_sub(&f->sending, 1);
+    if (!whole)
+        return false;
+    f->state = KERF_FLIGHT_SENT;
+    edge->streaming = NULL;
+    n = kerf_link_flights(edge, list);
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->state == KERF_FLIGHT_WAITING && list[i]->retry_ns == 0)
+            kerf_link_send(edge, list[i]);
+    }
+    return true;
 }
 
 size_t
@@ -99,6 +168,7 @@ on_attached(kerf_edge *edge)
     edge->attaching = NULL;
     edge->window = edge->welcome.window;
     edge->codecs = edge->welcome.codecs;
+    edge->blocks = (edge->welcome.features & KERF_FEATURE_BLOCKS) != 0;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
         list[i]->retry_ns = list[i]->stranded_ns = 0;
@@ -119,7 +189,9 @@ find_flight(kerf_edge *edge, uint64_t id)
         if (list[i]->id == id)
             return list[i];
     }
-    return NULL;
+    return edge->streaming != NULL && edge->streaming->id == id
+               ? edge->streaming
+               : NULL;
 }
 
 /* Its tensors are still being sent from the flight's memory. */
@@ -153,7 +225,7 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         return err;
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
-    if (f != NULL && !atomic_load(&f->sending)) {
+    if (f != NULL && atomic_load(&f->sending) == 0) {
         f->receiving = true;
         edge->receiving = f;
     }
@@ -239,7 +311,7 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return err;
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
-    early = f != NULL && atomic_load(&f->sending);
+    early = f != NULL && atomic_load(&f->sending) > 0;
     if (early) {
         f = NULL;
     } else if (f != NULL && busy) {

@@ -10,10 +10,11 @@ static size_t
 count_sent(kerf_edge *edge)
 {
     kerf_flight *list[KERF_FLIGHTS_LISTED];
-    size_t sent = 0;
+    size_t sent;
     size_t n;
 
     (void)pthread_mutex_lock(&edge->lock);
+    sent = edge->streaming != NULL ? 1 : 0;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++)
         sent += list[i]->state == KERF_FLIGHT_SENT;

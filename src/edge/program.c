@@ -18,6 +18,7 @@ fini_flight(kerf_flight *f, size_t in_count, size_t out_count)
     free(f->in);
     free(f->out);
     free(f->head);
+    free(f->block);
     for (size_t i = 0; i < KERF_PORTS_MAX; i++)
         free(f->result[i].data);
 }

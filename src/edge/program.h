@@ -30,6 +30,13 @@ typedef enum kerf_flight_state {
     KERF_FLIGHT_ANSWERED, /* being shown; then free */
 } kerf_flight_state;
 
+/* A BLOCK frame of a flight. */
+typedef struct kerf_flight_block {
+    kerf_header header;
+    kerf_out out;
+    uint8_t head[KERF_HEAD_STEP];
+} kerf_flight_block;
+
 /* One request, from its input to its answer. state is under the edge's lock;
  * the rest belongs to whom the state says. */
 typedef struct kerf_flight {
@@ -43,11 +50,15 @@ typedef struct kerf_flight {
     kerf_tensor *in;                /* what the head takes, one per port */
     kerf_tensor *out;               /* what the head gives */
     uint8_t *coded[KERF_PORTS_MAX]; /* blobs of out; NULL: never coded */
-    uint8_t *head;                  /* of the TENSOR frame */
+    kerf_flight_block *block;       /* that follow the TENSOR frame */
+    size_t block_count, block_room;
+    uint8_t *head; /* of the TENSOR frame */
     size_t meta_len;
     kerf_header header;
     kerf_out send;
-    _Atomic bool sending; /* memory is in use by the connection */
+    /* Frames that are not sent yet, and one while the worker makes more: memory
+     * is in use. */
+    _Atomic unsigned sending;
     uint64_t start_ns, encoded_ns, deadline_ns, retry_ns; /* or 0 */
     uint64_t stranded_ns; /* the cloud does not know its bundle since; or 0 */
     kerf_stages stages;

@@ -5,12 +5,10 @@
 #include "edge/edge.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/thread.h"
-#include "kerf/codec.h"
+#include "edge/encode.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define OTHER_INPUTS "the model was replaced by one with other inputs"
@@ -119,108 +117,9 @@ tell_skipped(kerf_edge *edge, const kerf_item *item)
     kerf_edge_tell(edge, note);
 }
 
+/* blocks: they went out while they were made. */
 static void
-on_sent(void *ctx, kerf_err err)
-{
-    kerf_flight *f = ctx;
-
-    (void)err; /* a broken connection is the loop's to notice */
-    atomic_store(&f->sending, false);
-}
-
-/* What may be used now, and how fast the link is when that counts. */
-static uint32_t
-look_at_link(kerf_edge *edge, uint64_t *rate)
-{
-    uint32_t codecs;
-
-    *rate = 0;
-    (void)pthread_mutex_lock(&edge->lock);
-    codecs = edge->codecs;
-    if (edge->opts.codec_auto && edge->tensors != NULL)
-        *rate = kerf_conn_rate(edge->tensors);
-    (void)pthread_mutex_unlock(&edge->lock);
-    return codecs;
-}
-
-/* Makes output i of the flight a blob in its memory. RAW: it is better off as
- * it is. */
-static kerf_codec_id
-encode_one(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id,
-           size_t *len)
-{
-    const kerf_tensor *t = &f->out[i];
-    uint64_t start_ns = kerf_now_ns();
-
-    if (id == KERF_CODEC_RAW || t->dtype != KERF_F32 || t->bytes == 0)
-        return KERF_CODEC_RAW;
-    if (f->coded[i] == NULL)
-        f->coded[i] = malloc(t->bytes);
-    if (f->coded[i] == NULL ||
-        kerf_codec_encode(edge->codec, id, t, f->coded[i], t->bytes - 1, len) !=
-            KERF_OK)
-        return KERF_CODEC_RAW;
-    if (edge->opts.codec_auto)
-        kerf_tune_learn(&edge->tune, id, t->bytes, *len,
-                        kerf_now_ns() - start_ns);
-    return id;
-}
-
-/* The piece of output i, coded or as it is, and its desc. */
-static void
-encode_out(kerf_edge *edge, kerf_flight *f, size_t i, uint32_t codecs,
-           uint64_t rate)
-{
-    const kerf_tensor *t = &f->out[i];
-    kerf_codec_id id = edge->opts.codec;
-    size_t len = 0;
-
-    if (edge->opts.codec_auto)
-        id = kerf_tune_pick(&edge->tune, codecs, t->bytes, rate);
-    if ((codecs >> id & 1) == 0)
-        id = KERF_CODEC_RAW;
-    id = encode_one(edge, f, i, id, &len);
-    if (id == KERF_CODEC_RAW)
-        len = t->bytes;
-    edge->encoded.tensor[i] = (kerf_tensor_desc){
-        .dtype = t->dtype, .codec = (uint8_t)id, .shape = t->shape, .len = len};
-    f->send.piece[i] = id == KERF_CODEC_RAW ? t->data : f->coded[i];
-    f->send.len[i] = len;
-    f->tensor_bytes += t->bytes;
-    f->coded_bytes += len;
-    f->codecs |= UINT32_C(1) << id;
-    if (i == 0)
-        f->codec = id;
-}
-
-/* Head of the TENSOR frame; the time is put in when it is sent. */
-static void
-encode(kerf_edge *edge, kerf_flight *f)
-{
-    kerf_tensors *m = &edge->encoded;
-    uint8_t *meta = f->head + KERF_HEADER_LEN;
-    uint64_t rate;
-    uint32_t codecs = look_at_link(edge, &rate);
-
-    memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
-    m->deadline_ms = (uint32_t)edge->opts.deadline_ms;
-    m->echo_ns = m->received_ns = m->queue_ns = m->decode_ns = m->tail_ns = 0;
-    m->count = (uint16_t)f->program->sent_count;
-    f->send.count = f->program->sent_count;
-    for (size_t i = 0; i < f->send.count; i++)
-        encode_out(edge, f, i, codecs, rate);
-    f->meta_len = kerf_tensors_put(meta, KERF_TENSORS_ROOM(f->send.count), m);
-    f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
-    kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
-    f->send.done = on_sent;
-    f->send.ctx = f;
-    if (kerf_log_on(KERF_LOG_TRACE))
-        kerf_log(KERF_LOG_TRACE, "edge.encoded", "id=%llu bytes=%llu",
-                 (unsigned long long)f->id, (unsigned long long)f->coded_bytes);
-}
-
-static void
-submit(kerf_edge *edge, kerf_flight *f, bool again, kerf_err err,
+submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
        const kerf_detail *why)
 {
     (void)pthread_mutex_lock(&edge->lock);
@@ -229,12 +128,14 @@ submit(kerf_edge *edge, kerf_flight *f, bool again, kerf_err err,
         f->deadline_ns =
             f->encoded_ns + (uint64_t)edge->opts.deadline_ms * 1000000u;
     f->state = KERF_FLIGHT_WAITING;
-    if (err != KERF_OK)
-        kerf_edge_answer(edge, f, err, why->text);
-    else if (edge->gave_up)
-        kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
-    else
-        kerf_link_send(edge, f);
+    if (!blocks || !kerf_link_finish(edge, f)) {
+        if (err != KERF_OK)
+            kerf_edge_answer(edge, f, err, why->text);
+        else if (edge->gave_up)
+            kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
+        else
+            kerf_link_send(edge, f);
+    }
     (void)pthread_mutex_unlock(&edge->lock);
     if (edge->opts.deadline_ms > 0)
         kerf_loop_post(edge->loop, &edge->arm);
@@ -248,6 +149,7 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
     uint64_t taken_ns = kerf_now_ns();
     uint64_t head_ns;
     kerf_err err;
+    bool blocks = false;
 
     f->index = f->item.index;
     f->id = f->index + 1; /* as people count; unique in this run */
@@ -268,10 +170,14 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
     head_ns = kerf_now_ns();
     f->stages.ns[KERF_STAGE_HEAD] = head_ns - taken_ns;
     if (err == KERF_OK)
-        encode(edge, f);
+        blocks = kerf_encode(edge, f);
+    if (blocks) {
+        kerf_link_begin(edge, f);
+        kerf_encode_blocks(edge, f);
+    }
     f->encoded_ns = kerf_now_ns();
     f->stages.ns[KERF_STAGE_ENCODE] = f->encoded_ns - head_ns;
-    submit(edge, f, before != NULL, err, &why);
+    submit(edge, f, before != NULL, blocks, err, &why);
 }
 
 /* False: its program takes other inputs. */
