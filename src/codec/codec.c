@@ -38,6 +38,7 @@ kerf_codec_free(kerf_codec *codec)
     free(codec->span);
     free(codec->low);
     free(codec->step);
+    free(codec->errors);
     free(codec);
 }
 

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "codec/huf.h"
 #include "codec/scales.h"
+#include "codec/spread.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,6 +32,25 @@ make_group_room(kerf_codec *c, size_t groups)
     if (c->span == NULL || c->low == NULL || c->step == NULL)
         return KERF_ENOMEM;
     c->group_room = groups;
+    return KERF_OK;
+}
+
+/* Rows whose errors are spread: that takes 64 bytes for each place of one. */
+#define SPREAD_WIDTH_MOST 4096
+
+static kerf_err
+make_error_room(kerf_codec *c)
+{
+    size_t need = kerf_spread_scratch(c->choice.width);
+
+    if (!c->choice.spread || need <= c->error_room)
+        return KERF_OK;
+    c->error_room = 0;
+    free(c->errors);
+    c->errors = malloc(need * sizeof *c->errors);
+    if (c->errors == NULL)
+        return KERF_ENOMEM;
+    c->error_room = need;
     return KERF_OK;
 }
 
@@ -95,12 +115,14 @@ static bool
 choose_scales(kerf_codec *c, const float *x)
 {
     struct choice *k = &c->choice;
+    unsigned numbers = 1u << kerf_codec_bits(k->id);
     kerf_scales s = {0};
 
     for (size_t g = 0; g < k->groups; g++)
         c->span[g] = kerf_span_of(x + g * k->each, k->each);
+    /* Of spread errors a network sees less: longer steps do. */
     if (!kerf_scales_choose(&s, c->step, c->span, k->groups,
-                            kerf_codec_bits(k->id)))
+                            (numbers - 1) * (k->spread ? 13.0 / 15 : 1)))
         return false;
     k->content = CONTENT_SCALES;
     k->most = s.most;
@@ -204,11 +226,16 @@ put_scales(kerf_codec *c, kerf_wr *w, size_t first, size_t groups,
     kerf_wr_u8(w, k->zero);
     kerf_wr_u16(w, 0);
     kerf_wr_u32(w, (uint32_t)groups);
-    for (size_t g = 0; g < groups; g++) {
+    for (size_t g = 0; g < groups; g++)
+        kerf_wr_u16(w, (uint16_t)(kerf_float_bits(c->step[first + g]) >> 16));
+    if (k->spread)
+        kerf_spread(c->number, x, groups, k->each / k->width, k->width,
+                    &(kerf_scales){.zero = k->zero, .most = k->most},
+                    c->step + first, c->span + first, c->errors);
+    for (size_t g = 0; !k->spread && g < groups; g++) {
         uint8_t *number = c->number + g * k->each;
         float step = c->step[first + g];
 
-        kerf_wr_u16(w, (uint16_t)(kerf_float_bits(step) >> 16));
         if (step > 0)
             kerf_steps_from(number, x + g * k->each, k->each,
                             -(float)k->zero * step, step, k->most);
@@ -290,7 +317,11 @@ kerf_codec_begin(kerf_codec *codec, kerf_codec_id id, const kerf_tensor *t)
         k->each = count / k->groups;
     }
     k->width = width_of(id, &t->shape);
+    k->spread =
+        t->shape.rank >= 4 && k->width > 0 && k->width <= SPREAD_WIDTH_MOST;
     err = make_group_room(codec, k->groups);
+    if (err == KERF_OK)
+        err = make_error_room(codec);
     if (err == KERF_OK)
         choose(codec, t->data, count);
     return err;

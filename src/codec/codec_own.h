@@ -39,6 +39,7 @@ struct choice {
     size_t groups, each; /* groups of equal steps, and their values */
     uint32_t width;
     uint8_t most, zero; /* of STEPS and SCALES */
+    bool spread;        /* of SCALES: errors are, over rows of `width` */
     float one;          /* of ONE */
 };
 
@@ -49,6 +50,8 @@ struct kerf_codec {
     kerf_span *span; /* of each group, and their steps */
     float *low, *step;
     size_t group_room;
+    float *errors; /* what kerf_spread() takes */
+    size_t error_room;
     struct choice choice;
 };
 

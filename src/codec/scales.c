@@ -23,7 +23,7 @@ range_of(const kerf_span *s)
 
 bool
 kerf_scales_choose(kerf_scales *s, float *step, const kerf_span *span,
-                   size_t groups, unsigned bits)
+                   size_t groups, double per_range)
 {
     double sum = 0;
     double alone = 0; /* ranges without 0 */
@@ -44,7 +44,7 @@ kerf_scales_choose(kerf_scales *s, float *step, const kerf_span *span,
     for (size_t g = 0; g < groups; g++) {
         double range = range_of(&span[g]);
         double even = sqrt(range * (sum / (double)groups));
-        double to = fmax(even / ((1u << bits) - 1), range / NUMBERS);
+        double to = fmax(even / per_range, range / NUMBERS);
 
         step[g] = kerf_step_short((float)to);
         if (range == 0)

@@ -20,14 +20,14 @@ typedef struct kerf_scales {
 
 /*
  * Steps of `groups` groups of finite values, of which the spans are known:
- * step[g] = sqrt(r * mean r) / (2^bits - 1), r = range of the group with 0, but
- * at least r / 254; rounded up to the upper 16 bits of a float. 0: a group of
- * zeros alone. value = (number - zero) * step.
- * False: offsets are needed, because groups are narrow and far from 0, or 256
- * numbers do not reach, or ranges are beyond what floats divide by.
+ * step[g] = sqrt(r * mean r) / per_range, r = range of the group with 0, but at
+ * least r / 254; rounded up to the upper 16 bits of a float. 0: a group of
+ * zeros alone. value = (number - zero) * step. False: offsets are needed,
+ * because groups are narrow and far from 0, or 256 numbers do not reach, or
+ * ranges are beyond what floats divide by.
  */
 bool kerf_scales_choose(kerf_scales *s, float *step, const kerf_span *span,
-                        size_t groups, unsigned bits);
+                        size_t groups, double per_range);
 
 /* x rounded up to a float whose lower 16 bits are 0. */
 float kerf_step_short(float x);
