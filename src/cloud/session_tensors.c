@@ -86,7 +86,6 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame)
     kerf_conn_ref(slot->conn);
     (void)kerf_conn_count(slot->conn, 1);
     slot->id = frame->header.id;
-    slot->echo_ns = frame->header.sent_ns;
     slot->deadline_ns = (uint64_t)m->deadline_ms * 1000000u; /* + arrival */
     slot->answer_max = s->hello.payload_max;
     slot->bytes_in = (size_t)frame->header.payload_len;
@@ -187,9 +186,10 @@ on_request_head(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink,
     kerf_tensors *m = &s->cloud->parsed;
     kerf_err err;
 
-    if (s->coming.open)
+    if (s->coming.open) {
         return kerf_fail(why, KERF_EPROTO,
                          "a request before the blocks of the one before");
+    }
     s->turn = 0;
     s->slot = NULL;
     err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
@@ -284,6 +284,7 @@ on_request(kerf_session *s, const kerf_frame_in *frame)
     kerf_slot *slot = s->slot;
 
     if (slot != NULL) {
+        slot->echo_ns = frame->header.sent_ns;
         slot->received_ns = frame->received_ns;
         if (slot->deadline_ns != 0)
             slot->deadline_ns += frame->received_ns;

@@ -28,6 +28,8 @@ send_request(kerf_edge *edge, kerf_flight *f)
 static void
 send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 {
+    b->header.sent_ns = kerf_now_ns();
+    b->out.head_len = kerf_head_seal(b->head, &b->header, b->header.meta_len);
     f->bytes_sent += b->out.head_len + (size_t)b->header.payload_len;
     (void)atomic_fetch_add(&f->sending, 1);
     kerf_conn_send(edge->tensors, &b->out);

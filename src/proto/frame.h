@@ -39,8 +39,7 @@
 #define KERF_TOKEN_LEN 16
 #define KERF_HELLO_BUNDLES 64
 #define KERF_HEARTBEAT_MIN_MS 100
-#define KERF_BLOCK_VALUES_MIN 65536 /* in a BLOCK that is not a tensor's last \
-                                     */
+#define KERF_BLOCK_VALUES_MIN 65536 /* but of a tensor's last BLOCK */
 
 /* Append, never renumber. Types from 128 on may be skipped by who does not
  * know them; unknown types below end the connection. */
@@ -178,8 +177,9 @@ typedef struct kerf_tensor_desc {
 typedef struct kerf_tensors { /* TENSOR and RESULT */
     uint8_t bundle[KERF_BUNDLE_ID_LEN];
     uint32_t deadline_ms; /* TENSOR: from arrival; 0: none */
-    /* RESULT: the request's sent_ns, then the cloud's clock when the last byte
-     * had arrived, then how long it waited, was decoded, and ran. */
+    /* RESULT: sent_ns of the request's last frame, then the cloud's clock when
+     * the last byte had arrived, then how long it waited, was decoded, and ran.
+     */
     uint64_t echo_ns, received_ns, queue_ns, decode_ns, tail_ns;
     uint16_t count; /* 1..KERF_PORTS_MAX */
     kerf_tensor_desc tensor[KERF_PORTS_MAX];
