@@ -178,11 +178,12 @@ take_word(kerf_link_spec *spec, char *word, kerf_detail *why)
     *equals = '\0';
     if (take_value(spec, word, equals + 1, &expected))
         return KERF_OK;
-    if (expected == NULL)
+    if (expected == NULL) {
         return kerf_fail(why, KERF_EINVAL,
                          "link: no key %s: rate, up, down, rtt, jitter, queue, "
                          "stall, outage, cut, flip or seed",
                          word);
+    }
     return kerf_fail(why, KERF_EINVAL, "link: %s=%s: expected %s", word,
                      equals + 1, expected);
 }

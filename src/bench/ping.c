@@ -1,6 +1,7 @@
 #include "bench/ping.h"
 
 #include "base/clock.h"
+#include "bench/relay.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -73,14 +74,15 @@ listen_on_loopback(int listener, struct sockaddr_in *at)
 }
 
 static bool
-time_trips(int fd, uint8_t *buffer, size_t request_bytes, size_t answer_bytes,
-           int runs, kerf_stats *ns)
+time_trips(int fd, uint8_t *buffer, const kerf_ping_opts *opts, kerf_stats *ns)
 {
-    for (int i = -WARM_RUNS; i < runs; i++) {
+    int warm = opts->link == NULL ? WARM_RUNS : 1;
+
+    for (int i = -warm; i < opts->runs; i++) {
         uint64_t start_ns = kerf_now_ns();
 
-        if (!send_all(fd, buffer, request_bytes) ||
-            !recv_all(fd, buffer, answer_bytes))
+        if (!send_all(fd, buffer, opts->request_bytes) ||
+            !recv_all(fd, buffer, opts->answer_bytes))
             return false;
         if (i >= 0)
             kerf_stats_add(ns, (double)(kerf_now_ns() - start_ns));
@@ -88,18 +90,42 @@ time_trips(int fd, uint8_t *buffer, size_t request_bytes, size_t answer_bytes,
     return true;
 }
 
-kerf_err
-kerf_ping_run(kerf_stats *ns, size_t request_bytes, size_t answer_bytes,
-              int runs, kerf_detail *why)
+/* Dials, through the link if there is one, and measures. */
+static kerf_err
+measure(int fd, struct sockaddr_in *at, uint8_t *buffer,
+        const kerf_ping_opts *opts, kerf_stats *ns, kerf_detail *why)
 {
-    size_t most = request_bytes > answer_bytes ? request_bytes : answer_bytes;
+    const int one = 1;
+    kerf_relay relay = {.port = 0};
+    kerf_err err = KERF_OK;
+
+    if (opts->link != NULL)
+        err = kerf_relay_start(&relay, opts->link, ntohs(at->sin_port),
+                               opts->log, why);
+    if (err == KERF_OK && opts->link != NULL)
+        at->sin_port = htons((uint16_t)relay.port);
+    if (err == KERF_OK) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (connect(fd, (struct sockaddr *)at, sizeof *at) != 0 ||
+            !time_trips(fd, buffer, opts, ns))
+            err = kerf_fail(why, KERF_EIO, "raw TCP over loopback: %s",
+                            strerror(errno));
+    }
+    kerf_child_stop(&relay.child);
+    return err;
+}
+
+kerf_err
+kerf_ping_run(kerf_stats *ns, const kerf_ping_opts *opts, kerf_detail *why)
+{
+    size_t most = opts->request_bytes > opts->answer_bytes ? opts->request_bytes
+                                                           : opts->answer_bytes;
     uint8_t *buffer = calloc(1, most + 1);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const int one = 1;
     struct sockaddr_in at;
     pid_t pid = -1;
-    bool ok = false;
+    kerf_err err = KERF_EIO;
 
     if (buffer != NULL && listener >= 0 && fd >= 0 &&
         listen_on_loopback(listener, &at))
@@ -107,24 +133,21 @@ kerf_ping_run(kerf_stats *ns, size_t request_bytes, size_t answer_bytes,
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)close(fd);
-        answer_all(listener, buffer, request_bytes, answer_bytes);
+        answer_all(listener, buffer, opts->request_bytes, opts->answer_bytes);
     }
-    if (pid > 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0) {
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        ok = time_trips(fd, buffer, request_bytes, answer_bytes, runs, ns);
-    }
-    if (!ok)
-        (void)kerf_fail(why, KERF_EIO, "raw TCP over loopback: %s",
-                        strerror(errno));
+    if (pid > 0)
+        err = measure(fd, &at, buffer, opts, ns, why);
+    else
+        (void)kerf_fail(why, err, "raw TCP over loopback: %s", strerror(errno));
     if (fd >= 0)
         (void)close(fd);
     if (listener >= 0)
         (void)close(listener);
     if (pid > 0) {
-        if (!ok)
+        if (err != KERF_OK)
             (void)kill(pid, SIGKILL);
         (void)waitpid(pid, NULL, 0);
     }
     free(buffer);
-    return ok ? KERF_OK : KERF_EIO;
+    return err;
 }

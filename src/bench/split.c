@@ -150,6 +150,22 @@ take_times(struct bench *b, series *p50, series *p99, int round)
     kerf_stats_fini(&b->stats);
 }
 
+/* The same bytes without Kerf, over the same link. */
+static kerf_err
+time_tcp(struct bench *b, const kerf_subject *s, kerf_detail *why)
+{
+    char log[KERF_PATH_MAX];
+    const kerf_ping_opts opts = {
+        .request_bytes = kerf_alone_crossing(&s->alone[0]),
+        .answer_bytes = kerf_alone_answer(&s->alone[0]),
+        .runs = b->opts->runs,
+        .link = b->opts->link,
+        .log = log};
+    kerf_err err = kerf_path_join(log, b->work, "ping.log");
+
+    return err == KERF_OK ? kerf_ping_run(&b->stats, &opts, why) : err;
+}
+
 static kerf_err
 time_parts(struct bench *b, kerf_subject *s, struct rounds *r, int round,
            kerf_detail *why)
@@ -168,9 +184,7 @@ time_parts(struct bench *b, kerf_subject *s, struct rounds *r, int round,
     if (err == KERF_OK)
         err = kerf_stats_init(&b->stats, keep);
     if (err == KERF_OK)
-        err =
-            kerf_ping_run(&b->stats, kerf_alone_crossing(&s->alone[0]),
-                          kerf_alone_answer(&s->alone[0]), b->opts->runs, why);
+        err = time_tcp(b, s, why);
     take_times(b, &r->tcp50, &r->tcp99, round);
     return err;
 }
@@ -204,8 +218,8 @@ measure_limit(struct bench *b, kerf_subject *s, bool pinned, double *hz,
 /* Half of the limit before the split and half after it, so that a machine that
  * gets slower or faster meanwhile favours neither. */
 static kerf_err
-rate_split(struct bench *b, kerf_subject *s, bool pinned, double *hz,
-           double *limit_hz, kerf_detail *why)
+rate_split(struct bench *b, kerf_subject *s, bool pinned, double split_us,
+           double *hz, double *limit_hz, kerf_detail *why)
 {
     kerf_edge_run run = {.core = pinned ? b->core : KERF_ANY_CORE,
                          .window = b->opts->window};
@@ -215,6 +229,8 @@ rate_split(struct bench *b, kerf_subject *s, bool pinned, double *hz,
     kerf_err err = measure_limit(b, s, pinned, &before, why);
 
     run.repeat = (long)(before * b->opts->seconds) + run.window;
+    if (b->opts->link != NULL) /* as many as one by one, at least */
+        run.repeat = run.window + (long)(b->opts->seconds * 1e6 / split_us);
     if (err == KERF_OK)
         err =
             kerf_subject_edge(s, pinned ? &s->pinned : &s->free, &run, &f, why);
@@ -240,9 +256,10 @@ do_round(struct bench *b, size_t model, int round, kerf_detail *why)
     if (err == KERF_OK)
         err = time_split(b, s, r, round, why);
     if (err == KERF_OK)
-        err = rate_split(b, s, true, &r->hz.v[round], &r->limit.v[round], why);
+        err = rate_split(b, s, true, r->split50.v[round], &r->hz.v[round],
+                         &r->limit.v[round], why);
     if (err == KERF_OK)
-        err = rate_split(b, s, false, &r->all_hz.v[round],
+        err = rate_split(b, s, false, r->split50.v[round], &r->all_hz.v[round],
                          &r->all_limit.v[round], why);
     if (err == KERF_OK)
         r->ratio_hz.v[round] = r->hz.v[round] / r->limit.v[round];
@@ -315,7 +332,7 @@ measure_idle(struct bench *b, kerf_split_idle *idle, kerf_detail *why)
     idle->cloud_kib_per_edge = seen.rss_kib;
     if (err == KERF_OK)
         err = idle_edge(b, s, &at, idle, why);
-    kerf_child_stop(&at.child);
+    kerf_subject_stop(&at);
     return err;
 }
 
@@ -398,7 +415,8 @@ set_up(struct bench *b, kerf_detail *why)
                                       .name = b->name[i],
                                       .engine = b->engine,
                                       .cores = b->cores,
-                                      .core = b->core};
+                                      .core = b->core,
+                                      .link = b->opts->link};
 
         kerf_progress_say(&b->opts->progress, "loading %s", b->name[i]);
         err = kerf_subject_init(&b->subject[i], &so, why);

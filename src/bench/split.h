@@ -21,10 +21,11 @@ typedef struct kerf_split_opts {
     const char *const *only; /* names; all when there are none */
     size_t only_count;
     int rounds;
-    int runs;       /* of each thing in a round */
-    double seconds; /* of each throughput measurement */
-    int window;     /* requests in flight for throughput */
-    int idle_edges; /* 0: nothing about idling */
+    int runs;         /* of each thing in a round */
+    double seconds;   /* of each throughput measurement */
+    int window;       /* requests in flight for throughput */
+    const char *link; /* SPEC of one between edge and cloud; NULL: none */
+    int idle_edges;   /* 0: nothing about idling */
     double idle_seconds;
     kerf_progress progress;
 } kerf_split_opts;

@@ -162,7 +162,20 @@ kerf_subject_cloud(kerf_subject *s, kerf_served_at *at, int core,
         err = kerf_child_start(&at->child, argv, core, log, why);
     if (err == KERF_OK)
         err = wait_for_cloud(at, why);
+    if (err == KERF_OK && s->link != NULL)
+        err = kerf_path_join(log, s->work, "link.log");
+    if (err == KERF_OK && s->link != NULL)
+        err = kerf_relay_start(&at->relay, s->link, at->port, log, why);
+    if (err == KERF_OK && s->link != NULL)
+        at->port = at->relay.port;
     return err == KERF_OK ? err : kerf_fail_in(why, err, "%s", s->name);
+}
+
+void
+kerf_subject_stop(kerf_served_at *at)
+{
+    kerf_child_stop(&at->relay.child);
+    kerf_child_stop(&at->child);
 }
 
 kerf_err
@@ -174,6 +187,7 @@ kerf_subject_init(kerf_subject *s, const kerf_subject_opts *opts,
     memset(s, 0, sizeof *s);
     (void)snprintf(s->name, sizeof s->name, "%s", opts->name);
     s->core = opts->core;
+    s->link = opts->link;
     err = kerf_path_join(s->work, opts->work, opts->name);
     if (err == KERF_OK)
         err = kerf_path_join(s->models, s->work, "models");
@@ -191,8 +205,8 @@ kerf_subject_init(kerf_subject *s, const kerf_subject_opts *opts,
 void
 kerf_subject_fini(kerf_subject *s)
 {
-    kerf_child_stop(&s->free.child);
-    kerf_child_stop(&s->pinned.child);
+    kerf_subject_stop(&s->free);
+    kerf_subject_stop(&s->pinned);
     for (size_t i = 0; i < s->alone_count; i++)
         kerf_alone_fini(&s->alone[i]);
     free(s->alone);

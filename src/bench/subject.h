@@ -7,12 +7,13 @@
 #define KERF_BENCH_SUBJECT_H
 
 #include "bench/alone.h"
-#include "bench/child.h"
+#include "bench/relay.h"
 
 typedef struct kerf_subject_opts {
     const char *dir;  /* with the pair */
     const char *work; /* an existing folder for links, stores and logs */
     const char *name;
+    const char *link; /* SPEC of one between edges and clouds; NULL: none */
     kerf_engine *engine;
     size_t cores; /* networks for the limit on all cores */
     int core;     /* where the pinned cloud runs */
@@ -20,7 +21,8 @@ typedef struct kerf_subject_opts {
 
 typedef struct kerf_served_at { /* a cloud of ours */
     kerf_child child;
-    int port;
+    kerf_relay relay; /* before it, with a link */
+    int port;         /* where edges dial */
 } kerf_served_at;
 
 typedef struct kerf_subject {
@@ -28,7 +30,8 @@ typedef struct kerf_subject {
     char work[KERF_PATH_MAX];
     char models[KERF_PATH_MAX]; /* the pair, alone in a folder */
     char input[KERF_PATH_MAX];  /* for --input: seeded, one .npy per port */
-    kerf_alone *alone;          /* of count cores */
+    const char *link;
+    kerf_alone *alone; /* of count cores */
     size_t alone_count;
     kerf_served_at free, pinned; /* all cores; one core with one worker */
     int core;
@@ -41,8 +44,11 @@ KERF_NODISCARD kerf_err kerf_subject_init(kerf_subject *s,
                                           kerf_detail *why);
 void kerf_subject_fini(kerf_subject *s); /* accepts a zeroed one */
 
+/* End: kerf_subject_stop(). */
 KERF_NODISCARD kerf_err kerf_subject_cloud(kerf_subject *s, kerf_served_at *at,
                                            int core, kerf_detail *why);
+
+void kerf_subject_stop(kerf_served_at *at); /* accepts a zeroed one */
 
 typedef struct kerf_edge_run {
     int core, window;

@@ -26,6 +26,7 @@ int kerf_bench_codec_main(int argc, char **argv);
 int kerf_bench_transport_main(int argc, char **argv);
 /* A side of it, for its own use. */
 int kerf_bench_peer_main(int argc, char **argv);
+int kerf_bench_link_main(int argc, char **argv);
 
 /* Flags that every command with an engine has. */
 typedef struct kerf_cmd_common {

@@ -1,6 +1,7 @@
 /*
  * cmd_bench.c - `kerf bench`: numbers about this machine.
  */
+#include "base/link_spec.h"
 #include "base/text.h"
 #include "bench/alone.h"
 #include "bench/idle.h"
@@ -47,6 +48,8 @@ print_json(const kerf_split_result *r, const kerf_split_opts *opts,
     (void)json_object_set_new(o, "rounds", json_integer(opts->rounds));
     (void)json_object_set_new(o, "runs", json_integer(opts->runs));
     (void)json_object_set_new(o, "window", json_integer(opts->window));
+    if (opts->link != NULL)
+        (void)json_object_set_new(o, "link", kerf_json_text(opts->link));
     (void)json_object_set_new(o, "cores", json_integer(r->cores));
     add_times(o, "head", &r->head);
     add_times(o, "tail", &r->tail);
@@ -103,7 +106,7 @@ print_table(const kerf_bench_ui *ui, const kerf_split_result *r,
 }
 
 static void
-judge_model(kerf_bench_ui *ui, const kerf_split_result *r)
+judge_model(kerf_bench_ui *ui, const kerf_split_result *r, bool has_link)
 {
     double p50 = r->ratio_p50.median;
     double hz = r->ratio_throughput.median;
@@ -111,6 +114,8 @@ judge_model(kerf_bench_ui *ui, const kerf_split_result *r)
     kerf_bench_ui_judge(ui, p50 <= RATIO_P50_MOST,
                         "split / (head + tail + raw TCP), p50:", p50,
                         RATIO_P50_MOST, "");
+    if (has_link)
+        return; /* the link limits, not the engine */
     kerf_bench_ui_judge(ui, hz >= RATIO_THROUGHPUT_LEAST,
                         "one core: split / limit, requests per second:", hz,
                         RATIO_THROUGHPUT_LEAST, "");
@@ -152,7 +157,7 @@ run_split(kerf_bench_ui *ui, const kerf_split_opts *opts)
             print_json(&result[i], opts, &idle);
         else
             print_table(ui, &result[i], opts);
-        judge_model(ui, &result[i]);
+        judge_model(ui, &result[i], opts->link != NULL);
     }
     if (opts->idle_edges > 0)
         judge_idle(ui, opts, &idle);
@@ -205,6 +210,12 @@ static const kerf_opt split_table[] = {
      .min = 1,
      .max = 64,
      .help = "requests in flight for throughput"},
+    {.name = "link",
+     .kind = KERF_OPT_TEXT,
+     .to = &split.link,
+     .value = "SPEC",
+     .help = "of one between edge and cloud, and for raw TCP; see kerf link",
+     .no_default = true},
     {.name = "idle-edges",
      .kind = KERF_OPT_INT,
      .to = &split.idle_edges,
@@ -229,10 +240,15 @@ bench_split(int argc, char **argv)
                  "bytes, and a\nwhole cloud and edge on loopback, in turns.",
         .opt = split_table,
         .opt_count = sizeof split_table / sizeof *split_table};
+    kerf_link_spec spec;
+    kerf_detail why = {{0}};
     int status = kerf_opts_parse(&command, argc, argv);
 
     if (status >= 0)
         return status;
+    if (split.link != NULL &&
+        kerf_link_spec_parse(&spec, split.link, &why) != KERF_OK)
+        return kerf_usage_error("bench split", "%s", why.text);
     kerf_bench_ui_begin(&split_ui);
     split.only = split_names.item;
     split.only_count = split_names.count;
@@ -311,27 +327,31 @@ kerf_cmd_bench(int argc, char **argv)
         return kerf_bench_cut_main(argc - 1, argv + 1);
     if (strcmp(what, "codec") == 0)
         return kerf_bench_codec_main(argc - 1, argv + 1);
+    if (strcmp(what, "link") == 0)
+        return kerf_bench_link_main(argc - 1, argv + 1);
     if (strcmp(what, "transport") == 0)
         return kerf_bench_transport_main(argc - 1, argv + 1);
     if (strcmp(what, "peer") == 0)
         return kerf_bench_peer_main(argc - 1, argv + 1);
     if (strcmp(what, "--help") == 0 || strcmp(what, "-h") == 0) {
-        (void)fputs("usage: kerf bench WHAT [flags]\n\n"
-                    "Measures this machine.\n\n"
-                    "  split      what splitting a network costs\n"
-                    "  limit      how often the engine alone runs it\n"
-                    "  tensor     what tensor codecs make of real tensors\n"
-                    "  cut        what cutting a model costs, beside cp\n"
-                    "  codec      what gzip, bz2, xz, zip, tar.gz, zstd and kwz "
-                    "make of weights\n"
-                    "  transport  carrying a tensor, beside ZeroMQ, nng, gRPC "
-                    "and raw sockets\n\n"
-                    "  kerf bench WHAT --help   its flags\n",
-                    argc > 1 ? stdout : stderr);
+        (void)fputs(
+            "usage: kerf bench WHAT [flags]\n\n"
+            "Measures this machine.\n\n"
+            "  split      what splitting a network costs\n"
+            "  limit      how often the engine alone runs it\n"
+            "  tensor     what tensor codecs make of real tensors\n"
+            "  cut        what cutting a model costs, beside cp\n"
+            "  codec      what gzip, bz2, xz, zip, tar.gz, zstd and kwz "
+            "make of weights\n"
+            "  transport  carrying a tensor, beside ZeroMQ, nng, gRPC "
+            "and raw sockets\n"
+            "  link       how long raw tensors take over emulated links\n\n"
+            "  kerf bench WHAT --help   its flags\n",
+            argc > 1 ? stdout : stderr);
         return argc > 1 ? 0 : 2;
     }
-    return kerf_usage_error(
-        "bench",
-        "unknown benchmark %s: split, limit, tensor, cut, codec or transport",
-        what);
+    return kerf_usage_error("bench",
+                            "unknown benchmark %s: split, limit, tensor, cut, "
+                            "codec, transport or link",
+                            what);
 }

@@ -93,8 +93,10 @@ kerf_link_drop(kerf_link_conn *conn, bool reset)
 static void
 reset_all(kerf_link_emu *emu)
 {
-    while (emu->first != NULL)
-        kerf_link_drop(emu->first, true);
+    for (kerf_link_conn *c = emu->first, *next; c != NULL; c = next) {
+        next = c->next;
+        kerf_link_drop(c, true);
+    }
 }
 
 /* Vanished ones that both ends have given up. */

@@ -129,3 +129,31 @@ def test_link__list(run):
     assert len(events) == len(listed.out.splitlines()) >= 9
     assert {"name": "cable", "up_mbit": 5.0, "rtt_ms": 28.0}.items() <= events[3].items()
     assert json.dumps(events)
+
+
+def test_bench_link__measures_a_link_of_ones_own(run):
+    """Times are not judged here, but a link cannot be quicker than it is."""
+    words = ["--link", "rate=100,rtt=6", "--bytes", 4096, 40000, "--rounds", 2]
+    done = run("bench", "link", *words, "--json", "--quiet")
+    assert done.status == 0, done.report()
+    small, large = done.events()
+    assert (small["bytes"], large["bytes"]) == (4096, 40000)
+    assert large["expected_ms"] == pytest.approx(40000 * 8 / 100e3 + 6)
+    for event in (small, large):
+        assert event["event"] == "link" and event["link"] == "rate=100,rtt=6"
+        assert event["transfer_ms_least"] > 0.95 * event["expected_ms"]
+    done = run("bench", "link", "--bytes", 3)
+    assert done.status == 2 and "--bytes 3" in done.err
+
+
+def test_bench_split__over_a_link(run, repo):
+    done = run(
+        "bench", "split", "--models", repo / "models" / "digits", "--rounds", 1, "--runs", 10,
+        "--seconds", 0.2, "--idle-edges", 0, "--link", "rate=100,rtt=20", "--json", "--quiet",
+    )  # fmt: skip
+    assert done.status == 0, done.report()
+    (found,) = (json.loads(line) for line in done.out.splitlines())
+    assert found["link"] == "rate=100,rtt=20"
+    assert found["raw_tcp_p50_us"] > 19_000 and found["split_p50_us"] > 19_000
+    done = run("bench", "split", "--link", "5g")
+    assert done.status == 2 and "no preset 5g" in done.err
