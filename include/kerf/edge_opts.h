@@ -13,6 +13,29 @@
 extern "C" {
 #endif
 
+/* What becomes of requests when there has been no cloud for dead_after_ms. */
+typedef enum kerf_offline {
+    KERF_OFFLINE_WAIT = 0, /* they are sent when there is one again */
+    KERF_OFFLINE_QUEUE,    /* to disk, and sent later, also by a later run */
+    KERF_OFFLINE_FAIL,
+} kerf_offline;
+
+/* ... and when the queue on disk is full. */
+typedef enum kerf_queue_full {
+    KERF_QUEUE_FULL_WAIT = 0, /* no new inputs are taken */
+    KERF_QUEUE_FULL_DROP_OLDEST,
+    KERF_QUEUE_FULL_DROP_NEW,
+} kerf_queue_full;
+
+#define KERF_QUEUE_MAX_DEFAULT UINT64_C(1000000000)
+
+/* Which way a result came. */
+typedef enum kerf_via {
+    KERF_VIA_CLOUD = 0,
+    KERF_VIA_LOCAL, /* a tail on the edge itself */
+    KERF_VIA_QUEUED, /* from the cloud, by way of the queue on disk */
+} kerf_via;
+
 typedef struct kerf_edge_opts {
     /* Of the cloud: HOST, or HOST:PORT, or several with commas between. The
      * first is used while it is well, else the next one that is. */
@@ -27,6 +50,9 @@ typedef struct kerf_edge_opts {
     /* A cloud that gives no sign of life for so long is gone; 0: three times
      * the heartbeat that it asks for, and 5000 before it has. */
     int dead_after_ms;
+    kerf_offline offline;
+    uint64_t queue_max; /* bytes on disk; 0: KERF_QUEUE_MAX_DEFAULT */
+    kerf_queue_full queue_full;
     /* How tensors are sent, where that makes them smaller and the cloud knows
      * it: kerf/codec.h. */
     kerf_codec_id codec;
@@ -53,6 +79,7 @@ typedef struct kerf_edge_result {
     const kerf_card *card; /* NULL: the model has none */
     kerf_err err;          /* KERF_OK, or why there is no result */
     const char *why;
+    kerf_via via;
     kerf_stages stages;
     uint64_t start_ns; /* CLOCK_MONOTONIC: before the first stage */
     size_t bytes_sent, bytes_received; /* on the wire, all of the frames */
@@ -78,6 +105,8 @@ typedef struct kerf_edge_events {
     void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
                   const char *why);
     void (*answer)(void *ctx, const kerf_edge_result *result);
+    /* The request is on disk: its answer comes later, or in a later run. */
+    void (*queued)(void *ctx, uint64_t index, const char *name);
     /* An input that could not be read; the run goes on. */
     void (*skipped)(void *ctx, uint64_t index, const char *name, kerf_err err,
                     const char *why);
@@ -85,6 +114,7 @@ typedef struct kerf_edge_events {
 
 typedef struct kerf_edge_total {
     uint64_t asked, answered, failed, skipped;
+    uint64_t left; /* queued on disk, at the end */
 } kerf_edge_total;
 
 #ifdef __cplusplus

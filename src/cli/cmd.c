@@ -3,6 +3,10 @@
 #include "base/fs.h"
 #include "base/log.h"
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
 void
 kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
 {
@@ -30,4 +34,28 @@ bool
 kerf_cmd_is_dir(const char *path)
 {
     return kerf_fs_is_dir(path);
+}
+
+bool
+kerf_cmd_size(const char *text, uint64_t *out)
+{
+    static const char units[] = "KMGT";
+    char *end = NULL;
+    double v;
+    const char *unit;
+
+    errno = 0;
+    v = strtod(text, &end);
+    if (end == text || errno != 0 || !(v >= 0) || v > 1e15)
+        return false;
+    unit = *end != '\0' ? strchr(units, *end) : NULL;
+    if (unit != NULL) {
+        for (const char *u = units; u <= unit; u++)
+            v *= 1000;
+        end++;
+    }
+    if (*end == 'B')
+        end++;
+    *out = v < 1e18 ? (uint64_t)v : UINT64_MAX;
+    return *end == '\0';
 }

@@ -62,6 +62,8 @@ typedef struct kerf_cmd_common {
 
 /* Puts the parsed flags into force: engine options, log level. */
 void kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine);
+/* "4G", "500M", "1000": bytes, in powers of 1000; false: none of these. */
+bool kerf_cmd_size(const char *text, uint64_t *out);
 /* Prints the error as one line; returns 1. */
 int kerf_cmd_failed(kerf_err err, const kerf_detail *why);
 bool kerf_cmd_is_dir(const char *path);

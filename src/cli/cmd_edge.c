@@ -152,6 +152,10 @@ print_sent(const kerf_edge_result *r)
                              (double)r->stages.ns[KERF_STAGE_HEAD] / 1e3));
 }
 
+static const char *const via_name[] = {[KERF_VIA_CLOUD] = "cloud",
+                                       [KERF_VIA_LOCAL] = "local",
+                                       [KERF_VIA_QUEUED] = "queued"};
+
 static void
 on_answer(void *ctx, const kerf_edge_result *r)
 {
@@ -167,6 +171,7 @@ on_answer(void *ctx, const kerf_edge_result *r)
                      .bytes_sent = r->bytes_sent,
                      .tensor_bytes = r->tensor_bytes,
                      .coded_bytes = r->coded_bytes,
+                     .via = ui->edge != NULL ? via_name[r->via] : NULL,
                      .codec = r->codec == KERF_CODEC_RAW
                                   ? NULL
                                   : kerf_codec_name((uint8_t)r->codec)};
@@ -187,6 +192,14 @@ on_answer(void *ctx, const kerf_edge_result *r)
 }
 
 static void
+on_queued(void *ctx, uint64_t index, const char *name)
+{
+    struct edge_ui *ui = ctx;
+
+    kerf_show_queued(&ui->show, index, name);
+}
+
+static void
 on_skipped(void *ctx, uint64_t index, const char *name, kerf_err err,
            const char *why)
 {
@@ -200,6 +213,7 @@ static int
 conclude(struct edge_ui *ui, kerf_err err, const kerf_detail *why,
          const kerf_edge_total *total)
 {
+    ui->show.left = total->left;
     if (ui->summary || ui->show.mode != KERF_SHOW_LINES ||
         total->answered + total->failed + total->skipped > 1)
         kerf_show_summary(&ui->show);
@@ -221,6 +235,7 @@ run_edge(struct edge_ui *ui, const kerf_edge_opts *o,
 
     if (err != KERF_OK)
         return kerf_cmd_failed(err, &why);
+    ui->show.has_via = true;
     err = kerf_edge_run(ui->edge, &total, &why);
     status = conclude(ui, err, &why, &total);
     kerf_edge_close(ui->edge);
@@ -266,6 +281,9 @@ static struct {
     bool legacy, once, repeat_given, window_given, deadline_given, name_given;
     int block; /* Ki values; 0: none */
     bool codec_given, dead_after_given, block_given;
+    bool offline_given, queue_full_given;
+    int offline, queue_full;
+    const char *queue_max;
     double dead_after_s;
     kerf_cmd_common common;
 } args = {.ui = {.show = KERF_SHOW_DEFAULTS},
@@ -362,6 +380,24 @@ static const kerf_opt table[] = {
      .no_default = true,
      .help = "leave a cloud that is silent for so long; default: what the "
              "cloud says, 5"},
+    {.name = "offline",
+     .kind = KERF_OPT_CHOICE,
+     .to = &args.offline,
+     .given = &args.offline_given,
+     .choices = "wait|queue|fail",
+     .help = "what becomes of requests when there has been no cloud for "
+             "--dead-after"},
+    {.name = "queue-max",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.queue_max,
+     .value = "SIZE",
+     .help = "with --offline queue: bytes on disk, in --store; default: 1G"},
+    {.name = "queue-full",
+     .kind = KERF_OPT_CHOICE,
+     .to = &args.queue_full,
+     .given = &args.queue_full_given,
+     .choices = "wait|drop-oldest|drop-new",
+     .help = "when they are reached: take no inputs, or which request fails"},
     {.name = "codec",
      .kind = KERF_OPT_CHOICE,
      .to = &args.codec,
@@ -442,6 +478,7 @@ find_useless(void)
         {args.codec_given, "codec"},
         {args.dead_after_given, "dead-after"},
         {args.block_given, "block"},
+        {args.offline_given, "offline"},
     };
 
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
@@ -462,6 +499,7 @@ kerf_cmd_edge(int argc, char **argv)
                                      .received = on_received,
                                      .model = on_model,
                                      .answer = on_answer,
+                                     .queued = on_queued,
                                      .skipped = on_skipped};
     kerf_detail why = {{0}};
     kerf_err err;
@@ -484,6 +522,16 @@ kerf_cmd_edge(int argc, char **argv)
     kerf_cmd_apply(&args.common, &o->engine);
     o->codec_auto = args.codec == KERF_CODEC_COUNT;
     o->codec = o->codec_auto ? KERF_CODEC_RAW : (kerf_codec_id)args.codec;
+    if (args.offline != KERF_OFFLINE_QUEUE &&
+        (args.queue_max != NULL || args.queue_full_given))
+        return kerf_usage_error("edge", "--queue-max and --queue-full go with "
+                                        "--offline queue");
+    if (args.queue_max != NULL &&
+        (!kerf_cmd_size(args.queue_max, &o->queue_max) || o->queue_max == 0))
+        return kerf_usage_error(
+            "edge", "--queue-max %s: expected bytes, as 500M", args.queue_max);
+    o->offline = (kerf_offline)args.offline;
+    o->queue_full = (kerf_queue_full)args.queue_full;
     o->dead_after_ms = (int)(args.dead_after_s * 1000.0);
     o->block_ki = args.block == 0 ? -1 : args.block;
     o->inputs = args.inputs.item;

@@ -66,31 +66,6 @@ static const char unpack_about[] = "Gets back what kerf pack, gzip, bzip2, xz, "
          .help = "one JSON object per file on stdout"},            \
         KERF_CMD_LOG_OPT(&(f)->common)
 
-/* "4G", "500M", "1000": bytes, in powers of 1000; false: none of these. */
-static bool
-read_size(const char *text, uint64_t *out)
-{
-    static const char units[] = "KMGT";
-    char *end = NULL;
-    double v;
-    const char *unit;
-
-    errno = 0;
-    v = strtod(text, &end);
-    if (end == text || errno != 0 || !(v >= 0) || v > 1e15)
-        return false;
-    unit = *end != '\0' ? strchr(units, *end) : NULL;
-    if (unit != NULL) {
-        for (const char *u = units; u <= unit; u++)
-            v *= 1000;
-        end++;
-    }
-    if (*end == 'B')
-        end++;
-    *out = v < 1e18 ? (uint64_t)v : UINT64_MAX;
-    return *end == '\0';
-}
-
 static int
 check(const char *command, pack_flags *f)
 {
@@ -437,7 +412,7 @@ kerf_cmd_unpack(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if (f.max_size != NULL && !read_size(f.max_size, &job.most))
+    if (f.max_size != NULL && !kerf_cmd_size(f.max_size, &job.most))
         return kerf_usage_error(
             "unpack", "--max-size %s: expected bytes, as 500M", f.max_size);
     if (f.list && (f.only != NULL || f.tensor != NULL || f.out != NULL))

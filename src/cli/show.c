@@ -363,6 +363,14 @@ print_cost(const kerf_show *show, const kerf_answer *a)
                       (double)a->tensor_bytes / (double)a->coded_bytes);
 }
 
+/* The usual way goes without saying. */
+static void
+print_via(const kerf_show *show, const kerf_answer *a)
+{
+    if (a->via != NULL && strcmp(a->via, "cloud") != 0)
+        (void)fprintf(show->term.out, "  via %s", a->via);
+}
+
 static void
 show_lines(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
 {
@@ -384,11 +392,13 @@ show_lines(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
             print_top(show, a, &j->top[i], columns, i == 0);
         }
         print_cost(show, a);
+        print_via(show, a);
         print_mark(show, j);
         (void)fputc('\n', t->out);
         return;
     }
     print_cost(show, a);
+    print_via(show, a);
     (void)fputc('\n', t->out);
     for (size_t i = 0; i < a->out_count; i++)
         print_output(show, a, i);
@@ -458,6 +468,7 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
     }
     (void)fprintf(t->out, " %8.0f",
                   (double)kerf_stages_total(&a->stages) / 1e3);
+    print_via(show, a);
     print_mark(show, j);
     (void)fputc('\n', t->out);
 }
@@ -466,6 +477,8 @@ static void
 count_answer(kerf_show *show, const kerf_answer *a)
 {
     show->answered++;
+    show->local += a->via != NULL && strcmp(a->via, "local") == 0;
+    show->late += a->via != NULL && strcmp(a->via, "queued") == 0;
     show->bytes_sent += a->bytes_sent;
     show->tensor_bytes += a->tensor_bytes;
     show->coded_bytes += a->coded_bytes;
@@ -537,6 +550,23 @@ kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
                   kerf_text_safe(safe, sizeof safe, why));
 }
 
+void
+kerf_show_queued(kerf_show *show, uint64_t index, const char *input)
+{
+    show->queued++;
+    if (show->quiet)
+        return;
+    if (show->mode == KERF_SHOW_JSON) {
+        kerf_show_json_error("queued", index, input, NULL);
+    } else {
+        (void)fprintf(show->term.out, "Tensor %-4llu ",
+                      (unsigned long long)index + 1);
+        print_name(show, input);
+        (void)fprintf(show->term.out, "  queued\n");
+    }
+    (void)fflush(stdout);
+}
+
 static void
 print_stages(const kerf_show *show, double total)
 {
@@ -563,7 +593,7 @@ print_stages(const kerf_show *show, double total)
 void
 kerf_show_summary(kerf_show *show)
 {
-    uint64_t asked = show->answered + show->failed + show->skipped;
+    uint64_t asked = show->answered + show->failed + show->skipped + show->left;
     const kerf_term *t = &show->term;
     double total = 0.0;
     char a[32], b[32], c[32];
@@ -581,6 +611,14 @@ kerf_show_summary(kerf_show *show)
         (void)fprintf(t->out, ", %llu of %llu right",
                       (unsigned long long)show->right,
                       (unsigned long long)show->judged);
+    if (show->local > 0)
+        (void)fprintf(t->out, ", %llu here", (unsigned long long)show->local);
+    if (show->late > 0)
+        (void)fprintf(t->out, ", %llu by way of the queue",
+                      (unsigned long long)show->late);
+    if (show->left > 0)
+        (void)fprintf(t->out, ", %llu left in the queue",
+                      (unsigned long long)show->left);
     (void)fputc('\n', t->out);
     if (show->answered == 0)
         return;

@@ -41,6 +41,7 @@ typedef struct kerf_answer {
     /* What crossed, before and after the codec; NULL: raw. */
     size_t tensor_bytes, coded_bytes;
     const char *codec;
+    const char *via; /* "cloud", "local", "queued"; NULL: it was no question */
 } kerf_answer;
 
 /* One of the best classes of an answer. */
@@ -64,6 +65,9 @@ typedef struct kerf_show {
     double stage_sum[KERF_STAGE_COUNT]; /* ns */
     uint64_t answered, failed, skipped, judged, right, bytes_sent;
     uint64_t tensor_bytes, coded_bytes;
+    uint64_t local, late;  /* of those answered: not by the cloud; from disk */
+    uint64_t queued, left; /* put on disk; still there at the end */
+    bool has_via;
     uint64_t started_ns;
     bool has_header;
     /* Decided at the first answer with this card. */
@@ -115,6 +119,8 @@ void kerf_show_answer(kerf_show *show, const kerf_answer *answer);
 /* An input that could not be read. */
 void kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
                        const char *why);
+/* A request that went to disk: its answer comes later. */
+void kerf_show_queued(kerf_show *show, uint64_t index, const char *input);
 /* N of N answered, right ones, p50 and p99, bytes, shares of the stages. */
 void kerf_show_summary(kerf_show *show);
 

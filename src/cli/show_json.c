@@ -152,6 +152,8 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
     (void)json_object_set_new(o, "event", json_string("result"));
     (void)json_object_set_new(o, "index", json_integer((json_int_t)a->index));
     (void)json_object_set_new(o, "input", kerf_json_text(a->input));
+    if (a->via != NULL)
+        (void)json_object_set_new(o, "via", json_string(a->via));
     (void)json_object_set_new(o, "top", top);
     (void)json_object_set_new(o, "outputs", outputs);
     (void)json_object_set_new(o, "bytes_sent",
@@ -183,14 +185,15 @@ kerf_show_json_error(const char *event, uint64_t index, const char *input,
     (void)json_object_set_new(o, "event", json_string(event));
     (void)json_object_set_new(o, "index", json_integer((json_int_t)index));
     (void)json_object_set_new(o, "input", kerf_json_text(input));
-    (void)json_object_set_new(o, "why", kerf_json_text(why));
+    if (why != NULL)
+        (void)json_object_set_new(o, "why", kerf_json_text(why));
     kerf_json_line(o);
 }
 
 void
 kerf_show_json_summary(kerf_show *show)
 {
-    uint64_t asked = show->answered + show->failed + show->skipped;
+    uint64_t asked = show->answered + show->failed + show->skipped + show->left;
     json_t *o = json_object();
     json_t *stages = json_object();
     double n = show->answered == 0 ? 1.0 : (double)show->answered;
@@ -206,6 +209,18 @@ kerf_show_json_summary(kerf_show *show)
                               json_integer((json_int_t)show->failed));
     (void)json_object_set_new(o, "skipped",
                               json_integer((json_int_t)show->skipped));
+    if (show->has_via) {
+        uint64_t other = show->local + show->late;
+
+        (void)json_object_set_new(
+            o, "via_cloud", json_integer((json_int_t)(show->answered - other)));
+        (void)json_object_set_new(o, "via_local",
+                                  json_integer((json_int_t)show->local));
+        (void)json_object_set_new(o, "via_queued",
+                                  json_integer((json_int_t)show->late));
+        (void)json_object_set_new(o, "left_queued",
+                                  json_integer((json_int_t)show->left));
+    }
     if (show->judged > 0) {
         (void)json_object_set_new(o, "judged",
                                   json_integer((json_int_t)show->judged));

@@ -95,6 +95,15 @@ kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
 }
 
 void
+kerf_edge_tell_queued(kerf_edge *edge, kerf_flight *f)
+{
+    f->state = KERF_FLIGHT_ANSWERED;
+    f->event.flight = f;
+    if (kerf_queue_push(edge->queue, &f->event) != KERF_OK)
+        f->state = KERF_FLIGHT_FREE;
+}
+
+void
 kerf_edge_stir(kerf_edge *edge)
 {
     (void)atomic_fetch_add(&edge->changes, 1);
@@ -141,6 +150,9 @@ switch_program(kerf_edge *edge)
 {
     kerf_program *old = edge->current;
     bool moving = false;
+
+    if (edge->borrows > 0)
+        return NULL;
 
     for (size_t i = 0; old != NULL && i < old->flights; i++) {
         const kerf_flight *f = &old->flight[i];
@@ -283,6 +295,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
         err = kerf_loop_new(&edge->loop);
     if (err == KERF_OK)
         err = kerf_link_init(edge);
+    if (err == KERF_OK)
+        err = kerf_offline_init(edge, why);
     if (err == KERF_OK && edge->opts.handle_signals)
         err = kerf_loop_on_signal(edge->loop, on_signal, edge);
     if (err != KERF_OK) {
@@ -291,6 +305,19 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     }
     *out = edge;
     return KERF_OK;
+}
+
+static void
+show_dropped(kerf_edge *edge, const kerf_note *n)
+{
+    kerf_edge_result a = {.index = n->index,
+                          .name = n->name,
+                          .err = n->err,
+                          .why = n->text,
+                          .via = KERF_VIA_QUEUED};
+
+    if (edge->events.answer != NULL)
+        edge->events.answer(edge->events.ctx, &a);
 }
 
 static void
@@ -319,21 +346,47 @@ show_note(kerf_edge *edge, const kerf_note *n)
         if (e->skipped != NULL)
             e->skipped(e->ctx, n->index, n->name, n->err, n->text);
         break;
+    case KERF_NOTE_DROPPED:
+        show_dropped(edge, n);
+        break;
     case KERF_NOTE_DONE:
         break;
     }
 }
 
+/* The program whose card goes with the answer, which stays as long as this is
+ * shown; NULL: it is a request from disk, of another one. */
+static const kerf_program *
+borrow_program(kerf_edge *edge, const kerf_flight *f)
+{
+    const kerf_program *p = f->program;
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+
+    if (f->record == NULL)
+        return p;
+    /* A TENSOR's meta begins with it. */
+    memcpy(bundle, f->head + KERF_HEADER_LEN, sizeof bundle);
+    (void)pthread_mutex_lock(&edge->lock);
+    p = edge->current;
+    if (p != NULL && memcmp(p->manifest.id, bundle, sizeof bundle) == 0)
+        edge->borrows = 1;
+    else
+        p = NULL;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return p;
+}
+
 static void
 show_answer(kerf_edge *edge, kerf_flight *f)
 {
-    const kerf_program *p = f->program;
+    const kerf_program *p = borrow_program(edge, f);
     kerf_edge_result a = {.index = f->index,
                           .name = f->item.path[0] != '\0' ? f->item.path
                                                           : f->item.name,
-                          .card = p->has_card ? &p->card : NULL,
+                          .card = p != NULL && p->has_card ? &p->card : NULL,
                           .err = f->err,
                           .why = f->why.text,
+                          .via = f->via,
                           .stages = f->stages,
                           .start_ns = f->start_ns,
                           .bytes_sent = f->bytes_sent,
@@ -341,14 +394,23 @@ show_answer(kerf_edge *edge, kerf_flight *f)
                           .tensor_bytes = f->tensor_bytes,
                           .coded_bytes = f->coded_bytes,
                           .codec = f->codec,
-                          .sent_count = p->sent_count,
-                          .sent = p->sent,
+                          .sent_count = p != NULL ? p->sent_count : 0,
+                          .sent = p != NULL ? p->sent : NULL,
                           .count = f->err == KERF_OK ? f->result_count : 0,
                           .output = f->result};
 
-    if (edge->events.answer != NULL)
+    if (f->queued && edge->events.queued != NULL)
+        edge->events.queued(edge->events.ctx, a.index, a.name);
+    else if (!f->queued && edge->events.answer != NULL)
         edge->events.answer(edge->events.ctx, &a);
-    kerf_edge_free_flight(edge, f);
+    if (f->record == NULL) {
+        kerf_edge_free_flight(edge, f);
+        return;
+    }
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->borrows = 0;
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_queue_told(edge, f);
 }
 
 static kerf_err
@@ -357,7 +419,7 @@ start_threads(kerf_edge *edge, kerf_detail *why)
     edge->loader_runs =
         pthread_create(&edge->loader_thread, NULL, kerf_loader_run, edge) == 0;
     edge->loop_runs =
-        edge->loader_runs &&
+        edge->loader_runs && kerf_offline_start(edge) &&
         pthread_create(&edge->loop_thread, NULL, run_loop, edge) == 0;
     edge->worker_runs =
         edge->loop_runs &&
@@ -394,6 +456,8 @@ kerf_edge_run(kerf_edge *edge, kerf_edge_total *total, kerf_detail *why)
     (void)pthread_mutex_lock(&edge->lock);
     *total = edge->total;
     (void)pthread_mutex_unlock(&edge->lock);
+    if (edge->offline.spool != NULL)
+        total->left = kerf_spool_count(edge->offline.spool);
     return err;
 }
 
@@ -436,6 +500,7 @@ kerf_edge_close(kerf_edge *edge)
         drop_events(edge);
         (void)pthread_join(edge->worker_thread, NULL);
     }
+    kerf_offline_stop(edge);
     if (edge->loads != NULL)
         kerf_queue_close(edge->loads);
     if (edge->loader_runs)
@@ -446,6 +511,7 @@ kerf_edge_close(kerf_edge *edge)
     }
     if (edge->loop != NULL)
         kerf_link_close(edge);
+    kerf_offline_fini(edge);
     kerf_loop_free(edge->loop);
     if (edge->queue != NULL)
         drop_events(edge);

@@ -16,6 +16,7 @@
 #include "base/awake.h"
 #include "base/queue.h"
 #include "edge/beat.h"
+#include "edge/offline.h"
 #include "edge/program.h"
 #include "edge/route.h"
 #include "edge/tune.h"
@@ -31,7 +32,8 @@ typedef enum kerf_note_kind {
     KERF_NOTE_RECEIVED,
     KERF_NOTE_MODEL,
     KERF_NOTE_SKIPPED,
-    KERF_NOTE_DONE, /* the run is over: err and text say how */
+    KERF_NOTE_DROPPED, /* a request that was queued on disk */
+    KERF_NOTE_DONE,    /* the run is over: err and text say how */
 } kerf_note_kind;
 
 typedef struct kerf_note { /* heap, but for the last */
@@ -40,7 +42,7 @@ typedef struct kerf_note { /* heap, but for the last */
     bool connected;
     uint64_t index, got, size, wire, ns;
     kerf_err err;
-    char name[256];
+    char name[KERF_PATH_MAX];
     char id[KERF_SHA256_HEX];
     char text[KERF_TEXT_MAX];
 } kerf_note;
@@ -125,6 +127,8 @@ struct kerf_edge {
     bool gave_up;         /* stopping, and the cloud will not be waited for */
     bool stale; /* the cloud does not know `current`: nothing new for it */
     kerf_edge_total total;
+    kerf_offline_state offline;
+    size_t borrows; /* of current: its card is being shown */
 
     /* The worker's own. */
     /* Bundle whose inputs the source gives; not its program, which may be gone
@@ -169,6 +173,8 @@ void kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
 /* Under the lock: the flight is answered (or failed) and goes to the caller. */
 void kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err,
                       const char *why);
+/* Under the lock: the flight is on disk, which the caller is told. */
+void kerf_edge_tell_queued(kerf_edge *edge, kerf_flight *f);
 /* Under the lock, which it drops: what the worker waits for may have come. */
 void kerf_edge_stir(kerf_edge *edge);
 /* The run is over; the first call counts. */

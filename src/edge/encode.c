@@ -8,15 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-on_sent(void *ctx, kerf_err err)
-{
-    kerf_flight *f = ctx;
-
-    (void)err; /* a broken connection is the loop's to notice */
-    (void)atomic_fetch_sub(&f->sending, 1);
-}
-
 /* What may be used now. */
 struct way {
     uint32_t codecs;
@@ -190,7 +181,7 @@ kerf_encode(kerf_edge *edge, kerf_flight *f)
                                    KERF_TENSORS_ROOM(f->send.count), m);
     f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
     kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
-    f->send.done = on_sent;
+    f->send.done = kerf_flight_sent;
     f->send.ctx = f;
     if (kerf_log_on(KERF_LOG_TRACE) && !blocks)
         kerf_log(KERF_LOG_TRACE, "edge.encoded", "id=%llu bytes=%llu",
@@ -215,7 +206,7 @@ put_block(kerf_edge *edge, kerf_flight *f, size_t i, size_t at,
         m->codec = KERF_CODEC_RAW;
     m->len =
         (uint32_t)(m->codec == KERF_CODEC_RAW ? m->count * sizeof *x : len);
-    b->out = (kerf_out){.count = 1, .done = on_sent, .ctx = f};
+    b->out = (kerf_out){.count = 1, .done = kerf_flight_sent, .ctx = f};
     b->out.piece[0] = m->codec == KERF_CODEC_RAW ? (const void *)(x + m->first)
                                                  : f->coded[i] + at;
     b->out.len[0] = m->len;

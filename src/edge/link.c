@@ -113,6 +113,7 @@ kerf_link_down(kerf_edge *edge, const char *why)
     }
     edge->fruitful = false;
     tell_down(edge, a, was_up, why);
+    kerf_offline_lost(edge, why);
     kerf_timer_start(edge->backoff, wait_ms, 0);
 }
 
@@ -390,6 +391,13 @@ kerf_link_arm(void *ctx)
     }
 }
 
+static void
+give_up(kerf_edge *edge, kerf_flight *f)
+{
+    if (!kerf_offline_keep(edge, f))
+        kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
+}
+
 /* Stopping, and the cloud does not answer: say so instead of waiting. */
 static void
 on_give_up(void *ctx)
@@ -406,7 +414,7 @@ on_give_up(void *ctx)
     edge->gave_up = true; /* what the worker still has ends in submit() */
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++)
-        kerf_edge_answer(edge, list[i], KERF_EINTR, KERF_GAVE_UP);
+        give_up(edge, list[i]);
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
@@ -443,6 +451,7 @@ kerf_link_start(kerf_edge *edge)
 {
     edge->backoff_ms = BACKOFF_MIN_MS;
     edge->jitter = kerf_now_ns();
+    kerf_offline_lost(edge, "none has been there yet");
     kerf_timer_start(edge->backoff, 0, 0);
 }
 

@@ -9,7 +9,7 @@
 
 extern const kerf_conn_ops kerf_link_tensor_ops;
 
-#define KERF_FLIGHTS_LISTED 64
+#define KERF_FLIGHTS_LISTED (64 + KERF_DRAIN_FLIGHTS)
 
 /* Flights that are on their way, in the order of their ids. Under the lock. */
 size_t kerf_link_flights(kerf_edge *edge,

@@ -108,15 +108,13 @@ kerf_link_finish(kerf_edge *edge, kerf_flight *f)
     return true;
 }
 
-size_t
-kerf_link_flights(kerf_edge *edge, kerf_flight *list[KERF_FLIGHTS_LISTED])
+/* Adds those of a list that are on their way. */
+static size_t
+add_flights(kerf_flight *flight, size_t count,
+            kerf_flight *list[KERF_FLIGHTS_LISTED], size_t n)
 {
-    kerf_program *p = edge->current;
-    size_t n = 0;
-
-    for (size_t i = 0; p != NULL && i < p->flights && n < KERF_FLIGHTS_LISTED;
-         i++) {
-        kerf_flight *f = &p->flight[i];
+    for (size_t i = 0; i < count && n < KERF_FLIGHTS_LISTED; i++) {
+        kerf_flight *f = &flight[i];
         size_t at = n;
 
         if (f->state != KERF_FLIGHT_WAITING && f->state != KERF_FLIGHT_SENT)
@@ -127,6 +125,17 @@ kerf_link_flights(kerf_edge *edge, kerf_flight *list[KERF_FLIGHTS_LISTED])
         n++;
     }
     return n;
+}
+
+size_t
+kerf_link_flights(kerf_edge *edge, kerf_flight *list[KERF_FLIGHTS_LISTED])
+{
+    kerf_program *p = edge->current;
+    size_t n = 0;
+
+    if (p != NULL)
+        n = add_flights(p->flight, p->flights, list, 0);
+    return add_flights(edge->offline.drain, KERF_DRAIN_FLIGHTS, list, n);
 }
 
 void
@@ -163,6 +172,7 @@ on_attached(kerf_edge *edge)
     kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
     kerf_conn_set_unacked(edge->attaching, edge->beat.dead_ns / 1000000u);
     kerf_route_up(edge);
+    kerf_offline_up(edge);
     kerf_edge_tell_state(edge, true, "connected to %s",
                          kerf_route_now(edge)->shown);
     (void)pthread_mutex_lock(&edge->lock);
@@ -325,7 +335,8 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         f->state = KERF_FLIGHT_WAITING;
         f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
     } else if (f != NULL && n.err == KERF_ENOENT) {
-        edge->stale = true; /* its next offer ends this */
+        if (f->record == NULL)
+            edge->stale = true; /* its next offer ends this */
         f->state = KERF_FLIGHT_WAITING;
         f->stranded_ns = kerf_now_ns();
         (void)kerf_fail(&f->why, KERF_ENOENT, "%s",

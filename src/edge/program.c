@@ -193,6 +193,15 @@ kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
     return KERF_OK;
 }
 
+void
+kerf_flight_sent(void *ctx, kerf_err err)
+{
+    kerf_flight *f = ctx;
+
+    (void)err; /* a broken connection is the loop's to notice */
+    (void)atomic_fetch_sub(&f->sending, 1);
+}
+
 kerf_err
 kerf_flight_result(kerf_flight *f, size_t i, const kerf_tensor_desc *desc)
 {

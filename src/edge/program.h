@@ -27,6 +27,7 @@ typedef enum kerf_flight_state {
     KERF_FLIGHT_RUNNING,  /* the head runs on it: it holds the program */
     KERF_FLIGHT_WAITING,  /* to be sent: no connection, or BUSY */
     KERF_FLIGHT_SENT,     /* no answer yet */
+    KERF_FLIGHT_OFFLINE,  /* the offline thread has it */
     KERF_FLIGHT_ANSWERED, /* being shown; then free */
 } kerf_flight_state;
 
@@ -66,6 +67,10 @@ typedef struct kerf_flight {
     size_t tensor_bytes, coded_bytes; /* of out, and of what is sent of it */
     uint32_t codecs;                  /* that it takes, a bit each */
     kerf_codec_id codec;              /* of the first tensor */
+    kerf_via via;
+    bool queued;     /* it is on disk, and nothing more comes of it here */
+    uint8_t *record; /* from disk: owned, has the pieces; else NULL */
+    uint64_t record_seq;
 
     bool receiving; /* the loop's: its answer is being read */
     uint16_t result_count;
@@ -101,6 +106,8 @@ KERF_NODISCARD kerf_err kerf_program_load(kerf_program **out,
                                           const kerf_manifest *m, bool raw,
                                           size_t flights, kerf_detail *why);
 void kerf_program_free(kerf_program *p); /* accepts NULL */
+
+void kerf_flight_sent(void *flight, kerf_err err); /* kerf_out's done */
 
 /* Memory for one result tensor of this flight, kept between requests. */
 KERF_NODISCARD kerf_err kerf_flight_result(kerf_flight *f, size_t i,

@@ -131,9 +131,11 @@ submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
     if (!blocks || !kerf_link_finish(edge, f)) {
         if (err != KERF_OK)
             kerf_edge_answer(edge, f, err, why->text);
-        else if (edge->gave_up)
+        else if (edge->gave_up && !kerf_offline_keep(edge, f))
             kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
-        else
+        else if (edge->offline.offline)
+            kerf_offline_take(edge, f);
+        else if (!edge->gave_up)
             kerf_link_send(edge, f);
     }
     (void)pthread_mutex_unlock(&edge->lock);
@@ -165,6 +167,8 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
     f->bytes_sent = f->bytes_received = 0;
     f->tensor_bytes = f->coded_bytes = 0;
     f->codecs = 0;
+    f->via = KERF_VIA_CLOUD;
+    f->queued = false;
     f->result_count = 0;
     err = kerf_request_run(f->request, &why);
     head_ns = kerf_now_ns();
@@ -360,6 +364,7 @@ kerf_worker_run(void *ctx)
            (has_redone(edge, f) || do_one(edge, f, &why, &err)))
         continue;
     wait_for_answers(edge);
+    kerf_offline_wait(edge);
     if (err == KERF_ECLOSED || err == KERF_OK)
         kerf_edge_finish(edge, KERF_OK, "");
     else

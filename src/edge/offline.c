@@ -1,0 +1,186 @@
+#include "edge/offline.h"
+
+#include "base/thread.h"
+#include "edge/link_own.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define JOBS_MOST 4096 /* flights are 128 at most */
+
+static const char *const policy_text[] = {
+    [KERF_OFFLINE_WAIT] = "requests wait",
+    [KERF_OFFLINE_QUEUE] = "requests are queued on disk",
+    [KERF_OFFLINE_FAIL] = "requests fail",
+};
+
+void
+kerf_offline_take(kerf_edge *edge, kerf_flight *f)
+{
+    kerf_offline_state *o = &edge->offline;
+    char why[KERF_TEXT_MAX];
+
+    if (f->record != NULL) /* it is on disk already */
+        return;
+    if (edge->opts.offline == KERF_OFFLINE_FAIL) {
+        (void)snprintf(why, sizeof why, "no cloud for %.3g s: %.400s",
+                       (double)kerf_beat_dead_ms(edge) / 1e3, o->why);
+        kerf_edge_answer(edge, f, KERF_ECLOSED, why);
+        return;
+    }
+    if (edge->opts.offline == KERF_OFFLINE_WAIT ||
+        kerf_queue_push(o->jobs, f) != KERF_OK)
+        return;
+    f->state = KERF_FLIGHT_OFFLINE;
+}
+
+bool
+kerf_offline_keep(kerf_edge *edge, kerf_flight *f)
+{
+    if (f->record != NULL) {
+        kerf_queue_let_go(edge, f);
+        return true;
+    }
+    if (edge->opts.offline == KERF_OFFLINE_QUEUE)
+        kerf_offline_take(edge, f);
+    return f->state == KERF_FLIGHT_OFFLINE;
+}
+
+static void
+go_offline(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_flight *list[KERF_FLIGHTS_LISTED];
+    size_t n;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->offline.offline = true;
+    n = kerf_link_flights(edge, list);
+    for (size_t i = 0; i < n; i++)
+        kerf_offline_take(edge, list[i]);
+    kerf_edge_stir(edge);
+    kerf_edge_tell_state(edge, false, "no cloud for %.3g s: %s",
+                         (double)kerf_beat_dead_ms(edge) / 1e3,
+                         policy_text[edge->opts.offline]);
+}
+
+void
+kerf_offline_lost(kerf_edge *edge, const char *why)
+{
+    kerf_offline_state *o = &edge->offline;
+
+    if (edge->opts.offline == KERF_OFFLINE_WAIT)
+        return;
+    (void)pthread_mutex_lock(&edge->lock);
+    (void)snprintf(o->why, sizeof o->why, "%s", why);
+    (void)pthread_mutex_unlock(&edge->lock);
+    if (o->counting)
+        return;
+    o->counting = true;
+    kerf_timer_start(o->timer, kerf_beat_dead_ms(edge), 0);
+}
+
+void
+kerf_offline_up(kerf_edge *edge)
+{
+    kerf_offline_state *o = &edge->offline;
+
+    kerf_timer_stop(o->timer);
+    o->counting = false;
+    (void)pthread_mutex_lock(&edge->lock);
+    o->offline = false;
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_queue_ask(edge);
+}
+
+static void *
+run(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    void *job;
+
+    kerf_thread_begin("kerf-offline");
+    while ((job = kerf_queue_pop(edge->offline.jobs)) != NULL) {
+        if (job == &edge->offline.drain_token)
+            kerf_queue_drain(edge);
+        else
+            kerf_queue_put(edge, job);
+    }
+    return NULL;
+}
+
+void
+kerf_offline_wait(kerf_edge *edge)
+{
+    if (edge->offline.spool == NULL)
+        return;
+    (void)pthread_mutex_lock(&edge->lock);
+    while (!edge->stopping && kerf_spool_count(edge->offline.spool) > 0)
+        (void)pthread_cond_wait(&edge->changed, &edge->lock);
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+static kerf_err
+open_spool(kerf_edge *edge, kerf_detail *why)
+{
+    char dir[KERF_PATH_MAX];
+    uint64_t most = edge->opts.queue_max > 0 ? edge->opts.queue_max
+                                             : KERF_QUEUE_MAX_DEFAULT;
+    kerf_err err = kerf_path_join(dir, edge->opts.store, "queue");
+
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "--store: the path is too long");
+    return kerf_spool_open(&edge->offline.spool, dir, most, why);
+}
+
+kerf_err
+kerf_offline_init(kerf_edge *edge, kerf_detail *why)
+{
+    kerf_offline_state *o = &edge->offline;
+    kerf_err err = kerf_timer_new(&o->timer, edge->loop, go_offline, edge);
+
+    if (err == KERF_OK)
+        err = kerf_queue_new(&o->jobs, JOBS_MOST);
+    if (err == KERF_OK && edge->opts.offline == KERF_OFFLINE_QUEUE)
+        err = open_spool(edge, why);
+    return err;
+}
+
+bool
+kerf_offline_start(kerf_edge *edge)
+{
+    if (edge->opts.offline == KERF_OFFLINE_WAIT ||
+        edge->opts.offline == KERF_OFFLINE_FAIL)
+        return true;
+    edge->offline.runs =
+        pthread_create(&edge->offline.thread, NULL, run, edge) == 0;
+    return edge->offline.runs;
+}
+
+void
+kerf_offline_stop(kerf_edge *edge)
+{
+    if (edge->offline.jobs != NULL)
+        kerf_queue_close(edge->offline.jobs);
+    if (edge->offline.runs)
+        (void)pthread_join(edge->offline.thread, NULL);
+    edge->offline.runs = false;
+}
+
+void
+kerf_offline_fini(kerf_edge *edge)
+{
+    kerf_offline_state *o = &edge->offline;
+
+    for (size_t i = 0; i < KERF_DRAIN_FLIGHTS; i++) {
+        free(o->drain[i].record);
+        free(o->drain[i].head);
+        free(o->drain[i].block);
+        for (size_t k = 0; k < KERF_PORTS_MAX; k++)
+            free(o->drain[i].result[k].data);
+    }
+    kerf_timer_free(o->timer);
+    kerf_queue_free(o->jobs);
+    kerf_spool_close(o->spool);
+}

@@ -1,0 +1,71 @@
+/*
+ * offline.h - what becomes of requests while there is no cloud.
+ *
+ *     link lost --(--dead-after, and no other cloud came)--> offline
+ *     offline:  a request that waits, or comes, is
+ *                 wait    sent when a cloud is there again
+ *                 fail    failed, with the reason
+ *                 queue   written to disk, and sent later     offline_queue.c
+ *     link up   --> not offline; what is on disk is sent, in order
+ *
+ * A flight that is OFFLINE belongs to the thread here: the link neither sends
+ * it nor takes an answer to it, so it has one fate.
+ */
+#ifndef KERF_EDGE_OFFLINE_H
+#define KERF_EDGE_OFFLINE_H
+
+#include "base/queue.h"
+#include "edge/program.h"
+#include "edge/spool.h"
+#include "net/loop.h"
+
+#include <pthread.h>
+
+struct kerf_edge;
+
+#define KERF_DRAIN_FLIGHTS 4
+#define KERF_DRAIN_ID ((uint64_t)1 << 63) /* ids of requests from disk */
+
+typedef struct kerf_offline_state {
+    kerf_timer *timer;       /* the loop's */
+    bool counting;           /* the loop's: the timer runs */
+    bool offline;            /* under the edge's lock */
+    char why[KERF_TEXT_MAX]; /* under lock: why the last cloud was lost */
+    kerf_queue *jobs;        /* of kerf_flight, or the token */
+    pthread_t thread;
+    bool runs;
+    kerf_spool *spool;                     /* NULL: nothing is queued */
+    kerf_flight drain[KERF_DRAIN_FLIGHTS]; /* records on their way */
+    char drain_token;                      /* its address is the job */
+} kerf_offline_state;
+
+KERF_NODISCARD kerf_err kerf_offline_init(struct kerf_edge *edge,
+                                          kerf_detail *why);
+KERF_NODISCARD bool kerf_offline_start(struct kerf_edge *edge);
+void kerf_offline_stop(struct kerf_edge *edge); /* its thread */
+void kerf_offline_fini(struct kerf_edge *edge); /* after the link is closed */
+
+/* On the loop's thread. */
+void kerf_offline_lost(struct kerf_edge *edge, const char *why);
+void kerf_offline_up(struct kerf_edge *edge);
+
+/* Under the lock: the flight waits and there is no cloud. It is left WAITING
+ * where nothing else is to be done with it. */
+void kerf_offline_take(struct kerf_edge *edge, kerf_flight *f);
+/* Under the lock: stopping; the same, but for what would wait. False: it must
+ * be given up. */
+bool kerf_offline_keep(struct kerf_edge *edge, kerf_flight *f);
+/* The worker's, at the end of the inputs: until the queue is empty, or
+ * stopping. */
+void kerf_offline_wait(struct kerf_edge *edge);
+
+/* offline_queue.c */
+void kerf_queue_put(struct kerf_edge *edge, kerf_flight *f);
+void kerf_queue_drain(struct kerf_edge *edge);
+void kerf_queue_ask(struct kerf_edge *edge); /* drain, soon; any thread */
+/* The caller has been told: the record may go. */
+void kerf_queue_told(struct kerf_edge *edge, kerf_flight *f);
+/* The request will be tried again in another run. Under the lock. */
+void kerf_queue_let_go(struct kerf_edge *edge, kerf_flight *f);
+
+#endif

@@ -1,0 +1,248 @@
+"""What the edge does with requests while no cloud is there: --offline."""
+
+import collections
+import contextlib
+
+import exact
+import pytest
+import relay
+
+FAKE = ("--engine", "fake")
+DEAD = ("--dead-after", 0.3)
+
+
+@pytest.fixture
+def cloud_of(start_cloud, kerf_asan, tmp_path):
+    exact.put(tmp_path / "models")
+
+    def start(port=0, *more, models="models"):
+        return start_cloud(
+            *FAKE, "--models", tmp_path / models, *more, port=port, binary=kerf_asan
+        )
+
+    return start
+
+
+@pytest.fixture
+def edge_of(spawn, kerf_asan, tmp_path):
+    def start(port, count, *more, store="store", prefix=(), mode="--json"):
+        files = exact.inputs(tmp_path / "in", count)
+        return spawn(
+            "edge", mode, *FAKE, "--cloud_port", port, "--store", tmp_path / store, "--rate", 100,
+            *DEAD, *more, "--input", *files, binary=kerf_asan, prefix=prefix,
+        )  # fmt: skip
+
+    return start
+
+
+def of(edge, *kinds):
+    return [e for e in edge.events() if e["event"] in kinds]
+
+
+def records(store):
+    return sorted((store / "queue").glob("*.req"))
+
+
+def check_fates(edge, count):
+    """Each input ends exactly once, results are right; the number per kind."""
+    ends = of(edge, "result", "error")
+    assert sorted(e["index"] for e in ends) == list(range(count)), edge.report()
+    for event in of(edge, "result"):
+        assert event["outputs"][0]["values"] == exact.y_of(event["index"]), event
+    (summary,) = of(edge, "summary")
+    vias = collections.Counter(e["via"] for e in of(edge, "result"))
+    assert summary["answered"] == len(of(edge, "result"))
+    assert summary["failed"] == len(of(edge, "error"))
+    assert [summary[f"via_{v}"] for v in ("cloud", "local", "queued")] == [
+        vias[v] for v in ("cloud", "local", "queued")
+    ]
+    return vias
+
+
+def test_fail__each_request_ends_with_the_reason__then_it_goes_on(cloud_of, edge_of):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 200, "--offline", "fail", "--once")
+    edge.wait_event("result", index=5)
+    cloud.kill()
+    failed = edge.wait_event("error")
+    assert "no cloud for 0.3 s: requests fail" in [e["text"] for e in of(edge, "state")]
+    assert "no cloud for 0.3 s" in failed["why"]
+    cloud = cloud_of(cloud.port)
+    edge.wait_event("result")
+    assert edge.wait() == 1
+    vias = check_fates(edge, 200)
+    assert vias["cloud"] > 10 and len(of(edge, "error")) > 0
+
+
+def test_queue__requests_wait_on_disk_and_are_sent_in_order(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 150, "--offline", "queue", "--once")
+    edge.wait_event("result", index=5)
+    cloud.kill()
+    for _ in range(30):
+        edge.wait_event("queued")
+    assert len(records(tmp_path / "store")) >= 30
+    cloud = cloud_of(cloud.port)
+    assert edge.wait() == 0, edge.report()
+    vias = check_fates(edge, 150)
+    assert vias["queued"] == len(of(edge, "queued")) >= 30 and vias["cloud"] >= 6
+    assert not records(tmp_path / "store")
+    # One worker: what is on its way at a time may be answered in any order, the
+    # cloud is asked in that of the inputs.
+    late = [e["index"] for e in of(edge, "result") if e["via"] == "queued"]
+    assert all(a < b + 4 for a, b in zip(late, late[1:]))
+
+
+def test_queue__tensors_in_blocks(cloud_of, edge_of, tmp_path):
+    """Coded, and made in several frames each."""
+    exact.put(tmp_path / "wide", width=5000)
+    cloud = cloud_of(models="wide")
+    edge = edge_of(cloud.port, 60, "--offline", "queue", "--once", "--codec", "exact", "--block", 1)
+    edge.wait_event("result", index=5)
+    cloud.kill()
+    for _ in range(5):
+        edge.wait_event("queued")
+    cloud_of(cloud.port, models="wide")
+    assert edge.wait() == 0, edge.report()
+    exact.check_results(edge, 60, width=5000)
+    late = [e for e in of(edge, "result") if e["via"] == "queued"]
+    assert len(late) >= 5 and all(e["coded_bytes"] < e["tensor_bytes"] for e in late)
+
+
+def test_queue__survives_kill_9_and_restart_of_the_edge(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 400, "--offline", "queue", "--once")
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    for _ in range(25):
+        edge.wait_event("queued")
+    edge.kill()
+    queued = {e["index"] for e in of(edge, "queued")}
+    on_disk = len(records(tmp_path / "store"))
+    assert on_disk >= len(queued) >= 25
+    (tmp_path / "store" / "queue" / "0000000000000099.req.abcdef.tmp").write_bytes(b"half")
+    cloud = cloud_of(cloud.port)
+    again = edge_of(cloud.port, 1, "--offline", "queue", "--once")
+    assert again.wait() == 0, again.report()
+    late = [e for e in of(again, "result") if e["via"] == "queued"]
+    assert queued <= {e["index"] for e in late} and len(late) == on_disk
+    for event in late:
+        assert event["outputs"][0]["values"] == exact.y_of(event["index"])
+    assert not records(tmp_path / "store")
+
+
+def test_queue__stopped_edge_leaves_it_for_the_next_run(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 400, "--offline", "queue", "--once")
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    edge.wait_event("queued")
+    assert edge.term() == 0, edge.report()
+    (summary,) = of(edge, "summary")
+    assert summary["left_queued"] == len(of(edge, "queued")) == len(records(tmp_path / "store"))
+    assert summary["asked"] == summary["answered"] + summary["left_queued"]
+
+
+@pytest.mark.parametrize("full", ["wait", "drop-oldest", "drop-new"])
+def test_queue__bound_reached(full, cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(
+        cloud.port, 120, "--offline", "queue", "--queue-max", "5K", "--queue-full", full, "--once"
+    )  # fmt: skip
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    for _ in range(10):
+        edge.wait_event("queued")
+    if full != "wait":
+        assert "full" in edge.wait_event("error")["why"]
+    size = sum(path.stat().st_size for path in records(tmp_path / "store"))
+    assert size <= 5000
+    cloud_of(cloud.port)
+    assert edge.wait() == (0 if full == "wait" else 1), edge.report()
+    vias = check_fates(edge, 120)
+    assert vias["queued"] >= 10
+    failed = {e["index"] for e in of(edge, "error")}
+    first = min(e["index"] for e in of(edge, "queued"))
+    if full == "wait":
+        assert not failed
+    else:
+        assert (first in failed) == (full == "drop-oldest")
+    assert not records(tmp_path / "store")
+
+
+def test_queue__disk_full__the_request_fails_and_nothing_half_written_stays(
+    cloud_of, edge_of, disk_of, tmp_path
+):
+    disk = disk_of("256k")
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 150, "--offline", "queue", "--once", store="disk")
+    edge.wait_event("result", index=3)
+    filler = disk / "filler"
+    cloud.kill()
+    edge.wait_event("queued")
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    failed = edge.wait_event("error")
+    assert "space" in failed["why"]
+    filler.unlink()
+    cloud_of(cloud.port)
+    assert edge.wait() == 1
+    check_fates(edge, 150)
+    assert not records(disk)
+
+
+def test_queue__a_damaged_record_is_told_and_the_rest_is_sent(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 400, "--offline", "queue", "--once")
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    for _ in range(5):
+        edge.wait_event("queued")
+    edge.kill()
+    left = records(tmp_path / "store")
+    data = bytearray(left[1].read_bytes())
+    data[-1] ^= 1
+    left[1].write_bytes(data)
+    cloud = cloud_of(cloud.port)
+    again = edge_of(cloud.port, 1, "--offline", "queue", "--once")
+    assert again.wait() == 1
+    assert len([e for e in of(again, "result") if e["via"] == "queued"]) == len(left) - 1
+    (failed,) = of(again, "error")
+    assert "damaged" in failed["why"]
+
+
+def test_queue__two_edges_with_one_store__one_line(cloud_of, edge_of):
+    cloud = cloud_of()
+    first = edge_of(cloud.port, 3, "--offline", "queue", "--repeat", 0)
+    first.wait_event("result")
+    second = edge_of(cloud.port, 3, "--offline", "queue", "--once")
+    assert second.wait() == 1
+    (line,) = second.err.splitlines()
+    assert "--store" in line
+    assert first.term() == 0
+
+
+def test_link_vanishes_and_comes_back__queue(cloud_of, edge_of):
+    """The cloud still has what it was asked, and may even have answered."""
+    cloud = cloud_of(0, "--dead-after", 0.3)
+    with relay.Relay(cloud.port) as link:
+        edge = edge_of(link.port, 150, "--offline", "queue", "--once")
+        edge.wait_event("result", index=5)
+        link.freeze()
+        edge.wait_event("queued")
+        link.thaw()
+        assert edge.wait() == 0, edge.report()
+        check_fates(edge, 150)
+
+
+def test_lines__say_queued_and_via(cloud_of, edge_of):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 100, "--offline", "queue", "--once", mode="--summary")
+    edge.wait_line("Tensor 5 ")
+    cloud.kill()
+    edge.wait_line("  queued$")
+    cloud_of(cloud.port)
+    edge.wait_line("  via queued$")
+    assert edge.wait() == 0
+    assert "by way of the queue" in edge.out
