@@ -55,7 +55,7 @@ typedef struct kerf_cloud_view {
     double drain_ms; /* until those have run, as tails were measured */
     bool draining;
     double rate_hz;
-    uint64_t answered, late, failed, busy; /* of the edges that are there */
+    uint64_t answered, late, failed, busy; /* since it was opened */
     size_t shown;                          /* of the edges: the busiest first */
     kerf_edge_view *edge;
 } kerf_cloud_view;

@@ -64,6 +64,9 @@ typedef struct kerf_cloud_opts {
     int heartbeat_ms; /* edges ping so often; 0: a third of that */
     int edges_max;    /* 0: 4096 */
     kerf_model_codec model_codec;
+    /* Path of a socket that `kerf top` asks: "": by user and port, where it can
+     * be made; NULL: none. Not for the reference's wire. */
+    const char *control;
     bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */
     /* Only for the reference's wire: */
     int retry_ms; /* between two attempts to reach the edge; 0: 2000 */

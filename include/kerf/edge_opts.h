@@ -40,7 +40,7 @@ typedef struct kerf_edge_opts {
     /* Of the cloud: HOST, or HOST:PORT, or several with commas between. The
      * first is used while it is well, else the next one that is. */
     const char *host;
-    int port; /* where host says none */
+    int port;          /* where host says none */
     const char *store; /* folder for received models */
     const char *name;  /* shown by the cloud; NULL: host name and pid */
     const char *model; /* wanted; NULL: what the cloud says */
@@ -80,6 +80,7 @@ typedef struct kerf_edge_result {
     kerf_err err;          /* KERF_OK, or why there is no result */
     const char *why;
     kerf_via via;
+    bool late; /* it came, and after its deadline */
     kerf_stages stages;
     uint64_t start_ns; /* CLOCK_MONOTONIC: before the first stage */
     size_t bytes_sent, bytes_received; /* on the wire, all of the frames */

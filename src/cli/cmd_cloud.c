@@ -207,7 +207,7 @@ serve_legacy(const kerf_cloud_opts *opts, const char *edge_host, int edge_port,
 static struct {
     struct cloud_ui ui;
     kerf_cloud_opts o;
-    const char *edge_host;
+    const char *edge_host, *control;
     int edge_port;
     bool legacy, models_given;
     int model_codec;
@@ -344,6 +344,13 @@ static const kerf_opt table[] = {
      .max = 65535,
      .help = "with --legacy"},
     {.kind = KERF_OPT_GROUP, .help = "Output"},
+    {.name = "control",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.control,
+     .value = "PATH",
+     .help = "socket that kerf top asks; none: none; without it: by user and "
+             "port",
+     .no_default = true},
     {.name = "json",
      .kind = KERF_OPT_FLAG,
      .to = &args.ui.json,
@@ -423,6 +430,13 @@ kerf_cmd_cloud(int argc, char **argv)
     if (status >= 0)
         return status;
     args.o.dead_after_ms = (int)(args.dead_after_s * 1000.0);
+    if (args.control != NULL && args.legacy)
+        return kerf_usage_error("cloud", "--control does not go with --legacy");
+    args.o.control = args.control == NULL                ? ""
+                     : strcmp(args.control, "none") == 0 ? NULL
+                                                         : args.control;
+    if (args.control != NULL && args.control[0] == '\0')
+        return kerf_usage_error("cloud", "--control is a path, or none");
     args.o.model_codec = (kerf_model_codec)args.model_codec;
     kerf_cmd_apply(&args.common, &args.o.engine);
     if (args.models_given && !kerf_cmd_is_dir(args.o.models)) {

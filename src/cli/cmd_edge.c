@@ -164,6 +164,7 @@ on_answer(void *ctx, const kerf_edge_result *r)
                      .input = r->name,
                      .err = r->err,
                      .why = r->why,
+                     .late = r->late,
                      .card = r->card,
                      .out = r->output,
                      .out_count = r->count,

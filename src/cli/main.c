@@ -20,6 +20,7 @@ static const struct {
     {"pack", kerf_cmd_pack, "make models and other files small"},
     {"unpack", kerf_cmd_unpack, "get packed files back"},
     {"link", kerf_cmd_link, "carry connections as a link of a known kind does"},
+    {"top", kerf_cmd_top, "show what a cloud on this machine is doing"},
     {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

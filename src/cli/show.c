@@ -361,6 +361,8 @@ print_cost(const kerf_show *show, const kerf_answer *a)
     if (a->codec != NULL)
         (void)fprintf(t->out, " (%s, %.1fx)", a->codec,
                       (double)a->tensor_bytes / (double)a->coded_bytes);
+    if (a->late)
+        (void)fputs("  late", t->out);
 }
 
 /* The usual way goes without saying. */
@@ -470,6 +472,8 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
                   (double)kerf_stages_total(&a->stages) / 1e3);
     print_via(show, a);
     print_mark(show, j);
+    if (a->late)
+        (void)fputs("  late", t->out);
     (void)fputc('\n', t->out);
 }
 

@@ -37,6 +37,7 @@ typedef struct kerf_answer {
     const kerf_port *port;  /* names of the outputs; NULL: none */
     size_t out_count;
     kerf_stages stages;
+    bool late;         /* after its deadline */
     size_t bytes_sent; /* 0: nothing was sent */
     /* What crossed, before and after the codec; NULL: raw. */
     size_t tensor_bytes, coded_bytes;

@@ -166,6 +166,8 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
         (void)json_object_set_new(o, "coded_bytes",
                                   json_integer((json_int_t)a->coded_bytes));
     }
+    if (a->late)
+        (void)json_object_set_new(o, "late", json_true());
     (void)json_object_set_new(o, "stages_us", stages);
     (void)json_object_set_new(
         o, "total_us", json_real((double)kerf_stages_total(&a->stages) / 1e3));

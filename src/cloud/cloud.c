@@ -4,6 +4,8 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "cloud/control.h"
+#include "net/local.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -137,6 +139,25 @@ check_folder(const char *dir, kerf_detail *why)
     return kerf_fs_mkdirs(dir, why);
 }
 
+/* One that was not asked for by its path is no reason not to serve. */
+static kerf_err
+start_control(kerf_cloud *cloud, kerf_detail *why)
+{
+    bool is_given = cloud->opts.control[0] != '\0';
+    char path[KERF_LOCAL_PATH];
+    kerf_err err;
+
+    if (is_given)
+        return kerf_control_start(&cloud->control, cloud, cloud->opts.control,
+                                  why);
+    err = kerf_local_path(path, kerf_listener_port(cloud->listener), why);
+    if (err == KERF_OK)
+        err = kerf_control_start(&cloud->control, cloud, path, why);
+    if (err != KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.no_control", "why=\"%s\"", why->text);
+    return KERF_OK;
+}
+
 static kerf_err
 open_parts(kerf_cloud *cloud, kerf_detail *why)
 {
@@ -174,6 +195,8 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         err = kerf_registry_new(&cloud->registry, cloud->loop, &ro, why);
     if (err == KERF_OK)
         err = kerf_workers_start(cloud, why);
+    if (err == KERF_OK && cloud->opts.control != NULL)
+        err = start_control(cloud, why);
     if (err == KERF_OK && cloud->opts.handle_signals)
         err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
     return err;
@@ -227,6 +250,7 @@ kerf_cloud_close(kerf_cloud *cloud)
 {
     if (cloud == NULL)
         return;
+    kerf_control_stop(cloud->control);
     kerf_workers_stop(cloud);
     kerf_sessions_close(cloud);
     kerf_loop_flush(cloud->loop); /* chunks that were on their way */

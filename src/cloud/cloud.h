@@ -23,7 +23,8 @@ struct kerf_cloud {
     kerf_engine *engine;
     kerf_listener *listener;
     kerf_registry *registry;
-    kerf_fair *jobs; /* of kerf_slot */
+    struct kerf_control *control; /* or NULL */
+    kerf_fair *jobs;              /* of kerf_slot */
     kerf_lanes lanes;
     uint64_t since_ns;
     pthread_t *worker;

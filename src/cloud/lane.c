@@ -25,6 +25,10 @@ static void
 drop(kerf_lanes *l, kerf_lane *lane)
 {
     kerf_table_remove(l->table, &lane->knot);
+    l->past.answered += atomic_load(&lane->answered);
+    l->past.late += atomic_load(&lane->late);
+    l->past.failed += atomic_load(&lane->failed);
+    l->past.busy += atomic_load(&lane->busy);
     if (lane->prev != NULL)
         lane->prev->next = lane->next;
     else
@@ -317,13 +321,14 @@ work_out(const struct seen *seen, kerf_cloud_view *out)
 kerf_err
 kerf_lanes_look(kerf_lanes *l, kerf_fair *f, size_t most, kerf_cloud_view *out)
 {
-    kerf_cloud_view v = {0};
+    kerf_cloud_view v;
     struct rank *ranks = NULL;
     struct seen *seen = NULL;
     uint64_t now_ns = kerf_now_ns();
     kerf_err err = KERF_ENOMEM;
 
     (void)pthread_mutex_lock(&l->lock);
+    v = l->past;
     v.shown = l->count < most ? l->count : most;
     ranks = calloc(l->count + 1, sizeof *ranks);
     seen = calloc(v.shown + 1, sizeof *seen);

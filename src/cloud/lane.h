@@ -49,6 +49,7 @@ typedef struct kerf_lanes {
     kerf_lane *first;
     size_t count;
     uint64_t ticks, last_tick_ns, tick_ns[KERF_LANE_SECONDS];
+    kerf_cloud_view past; /* sums of those that are gone; no edges in it */
     pthread_mutex_t lock; /* of the list and of text, against looks */
 } kerf_lanes;
 

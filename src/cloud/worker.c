@@ -312,6 +312,8 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     m->queue_ns = b->start_ns - slot->received_ns;
     m->decode_ns = b->decode_ns; /* all wait for all */
     m->tail_ns = b->run_ns;
+    m->late = slot->deadline_ns != 0 &&
+              b->start_ns + b->decode_ns + b->run_ns > slot->deadline_ns;
     fill_send(slot, m);
     bytes = kerf_pieces_len(slot->send.len, slot->send.count);
     if (bytes > slot->answer_max) {
@@ -323,7 +325,7 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
         let_go(&me->held);
     slot->send.more = hold(&me->held, cloud, slot, next);
     kerf_lane_note_answer(slot->lane, m->queue_ns + m->decode_ns + m->tail_ns,
-                          b->level, slot->bytes_in, bytes, false);
+                          b->level, slot->bytes_in, bytes, m->late);
     if (cloud->events.answered != NULL) {
         slot->holds = 2;
         kerf_conn_send(slot->conn, &slot->send);

@@ -387,6 +387,7 @@ show_answer(kerf_edge *edge, kerf_flight *f)
                           .err = f->err,
                           .why = f->why.text,
                           .via = f->via,
+                          .late = f->late,
                           .stages = f->stages,
                           .start_ns = f->start_ns,
                           .bytes_sent = f->bytes_sent,

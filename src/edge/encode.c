@@ -162,6 +162,7 @@ kerf_encode(kerf_edge *edge, kerf_flight *f)
 
     memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
     m->deadline_ms = (uint32_t)edge->opts.deadline_ms;
+    m->late = false;
     m->echo_ns = m->received_ns = m->queue_ns = m->decode_ns = m->tail_ns = 0;
     m->count = (uint16_t)f->program->sent_count;
     f->send.count = f->program->sent_count;

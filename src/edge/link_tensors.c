@@ -297,6 +297,8 @@ on_result(kerf_edge *edge, const kerf_frame_in *frame)
         return KERF_OK;
     edge->fruitful = true;
     take_times(edge, f, frame);
+    f->late = edge->parsed.late ||
+              (f->deadline_ns != 0 && frame->received_ns > f->deadline_ns);
     f->bytes_received = kerf_head_len(frame->header.meta_len) +
                         (size_t)frame->header.payload_len;
     (void)pthread_mutex_lock(&edge->lock);

@@ -72,6 +72,7 @@ typedef struct kerf_flight {
     uint8_t *record; /* from disk: owned, has the pieces; else NULL */
     uint64_t record_seq;
 
+    bool late;      /* the answer: after its deadline, here or in the cloud */
     bool receiving; /* the loop's: its answer is being read */
     uint16_t result_count;
     kerf_tensor result[KERF_PORTS_MAX]; /* data owned, room beside it */

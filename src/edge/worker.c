@@ -164,6 +164,7 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
         f->start_ns = before->start_ns;
         f->deadline_ns = before->deadline_ns;
     }
+    f->late = false;
     f->bytes_sent = f->bytes_received = 0;
     f->tensor_bytes = f->coded_bytes = 0;
     f->codecs = 0;

@@ -181,6 +181,7 @@ typedef struct kerf_tensors { /* TENSOR and RESULT */
      * the last byte had arrived, then how long it waited, was decoded, and ran.
      */
     uint64_t echo_ns, received_ns, queue_ns, decode_ns, tail_ns;
+    bool late;      /* RESULT: the deadline had passed when it was there */
     uint16_t count; /* 1..KERF_PORTS_MAX */
     kerf_tensor_desc tensor[KERF_PORTS_MAX];
 } kerf_tensors;

@@ -266,6 +266,8 @@ write_desc(kerf_wr *w, const kerf_tensor_desc *d)
     kerf_wr_u64(w, d->len);
 }
 
+#define TENSORS_LATE 1u /* of the flags behind the tensors */
+
 size_t
 kerf_tensors_put(uint8_t *out, size_t cap, const kerf_tensors *m)
 {
@@ -286,6 +288,8 @@ kerf_tensors_put(uint8_t *out, size_t cap, const kerf_tensors *m)
             return 0;
         write_desc(&w, &m->tensor[i]);
     }
+    if (m->late)
+        kerf_wr_u32(&w, TENSORS_LATE);
     return written(&w, out);
 }
 
@@ -358,6 +362,7 @@ kerf_tensors_get(kerf_tensors *m, const uint8_t *in, size_t len,
             return err;
         sum += kerf_align_up((size_t)m->tensor[i].len, KERF_PIECE_ALIGN);
     }
+    m->late = r.left >= 4 && (kerf_rd_u32(&r) & TENSORS_LATE) != 0;
     if (sum != payload_len) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "tensors of %llu padded bytes in a payload of %llu",

@@ -23,6 +23,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -304,7 +305,8 @@ def checker_env():
 
 @pytest.fixture(scope="session")
 def base_env():
-    return checker_env()
+    with tempfile.TemporaryDirectory(prefix="kerf-run-") as folder:  # clouds' sockets
+        yield {**checker_env(), "XDG_RUNTIME_DIR": folder}
 
 
 def pytest_sessionfinish(session):

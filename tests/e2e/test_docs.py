@@ -8,6 +8,7 @@ import pytest
 
 COMMANDS = {name: [name] for name in ["cloud", "edge", "run", "cut", "card", "pack", "unpack"]}
 COMMANDS["link"] = ["link"]
+COMMANDS["top"] = ["top"]
 COMMANDS["bench"] = ["bench", "split"]
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "JSON"]
 SECTIONS += ["FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
@@ -94,6 +95,11 @@ def documented(repo, command):
     }
 
 
+def inner_edges(event):
+    edges = event.get("edge", [])
+    return edges if isinstance(edges, list) else []
+
+
 def check_events(process, pages):
     """Every event that came has exactly members of its page."""
     seen = set()
@@ -102,7 +108,7 @@ def check_events(process, pages):
         seen.add(kind)
         assert kind in pages, f"{kind} is in no page"
         assert event.keys() <= pages[kind], f"{kind}: {event.keys() - pages[kind]} not in the page"
-        for inner in [*event.get("top", []), *event.get("outputs", [])]:
+        for inner in [*event.get("top", []), *event.get("outputs", []), *inner_edges(event)]:
             assert inner.keys() <= pages[kind], kind
     return seen
 
@@ -121,8 +127,10 @@ def test_man__has_the_json_of_cloud_and_edge(repo, run, start_cloud, digits, tmp
         "edge", "--cloud_port", cloud.port, "--store", tmp_path / "store", "--once", "--json",
         "--deadline", "1", "--repeat", "2", "--input", digits / "images", timeout=120,
     )  # fmt: skip
+    top = run("top", "--cloud-port", cloud.port, "--json", "--once")
     cloud.wait_event("edge", joined=False)
     assert cloud.term() == 0
+    assert check_events(top, documented(repo, "top")) == {"top"}
     pages = documented(repo, "edge")
     seen = check_events(done, pages) | check_events(late, pages)
     assert {"state", "received", "model", "result", "skipped", "summary"} <= seen

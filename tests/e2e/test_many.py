@@ -125,3 +125,32 @@ def test_equal_edges__equal_shares(start_cloud, kerf, models):
     # While all of them wait, each round serves each of them once.
     middle = order[12:36]
     assert [middle.count(i) for i in range(4)] == [6, 6, 6, 6]
+
+
+def test_deadline_passes_while_the_tail_runs__late(start_cloud, kerf_asan, tmp_path):
+    """The one behind it, whose deadline passes before its turn, is not run."""
+    exact.put(tmp_path / "models", tail={"cost_us": 300_000, "cost": "sleep"})
+    cloud = start_cloud(
+        "--engine", "fake", "--models", tmp_path / "models", "--workers", 1, "--batch", 1,
+        binary=kerf_asan,
+    )  # fmt: skip
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        ask(edge, bundle, 1)
+        assert flags_of(edge.tensors.recv_kind(wire.RESULT)) == 0
+        late = None
+        while late is None:  # a busy machine may not even start it in time
+            ask(edge, bundle, 2, deadline_ms=250)
+            ask(edge, bundle, 3, deadline_ms=250)
+            got = [edge.tensors.recv_kind(wire.RESULT, wire.FAILED) for _ in range(2)]
+            late = next((g for g in got if g.kind == wire.RESULT), None)
+    assert late.id == 2 and flags_of(late) == 1
+    assert late.floats() == exact.y_of(2)
+    behind = next(g for g in got if g.kind == wire.FAILED)
+    assert behind.id == 3 and behind.notice()[0] == wire.EDEADLINE
+
+
+def flags_of(result):
+    _, descs = result.describe()
+    at = 78 + sum(12 + 8 * len(dims) for _, _, dims, _ in descs)
+    return struct.unpack_from("<I", result.meta, at)[0] if len(result.meta) > at else 0

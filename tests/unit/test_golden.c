@@ -303,12 +303,13 @@ make_block(frame *f, uint8_t *out, size_t cap)
 }
 
 static size_t
-make_result(frame *f, uint8_t *out, size_t cap)
+put_result(frame *f, uint8_t *out, size_t cap, bool late)
 {
     kerf_tensors m = {.echo_ns = SENT + 10,
                       .received_ns = 5000,
                       .queue_ns = 1000,
                       .tail_ns = 150000,
+                      .late = late,
                       .count = 1,
                       .tensor = {{.dtype = KERF_F32,
                                   .shape = {.rank = 2, .dims = {1, 3}},
@@ -321,6 +322,18 @@ make_result(frame *f, uint8_t *out, size_t cap)
     f->piece_count = 1;
     count_up(m.bundle, sizeof m.bundle, 0);
     return kerf_tensors_put(out, cap, &m);
+}
+
+static size_t
+make_result(frame *f, uint8_t *out, size_t cap)
+{
+    return put_result(f, out, cap, false);
+}
+
+static size_t
+make_result_late(frame *f, uint8_t *out, size_t cap)
+{
+    return put_result(f, out, cap, true);
 }
 
 static size_t
@@ -377,6 +390,7 @@ static const struct sample {
     {"tensor_blocks", KERF_FRAME_TENSOR, make_tensor_blocks},
     {"block", KERF_FRAME_BLOCK, make_block},
     {"result", KERF_FRAME_RESULT, make_result},
+    {"result_late", KERF_FRAME_RESULT, make_result_late},
     {"busy", KERF_FRAME_BUSY, make_busy},
     {"failed", KERF_FRAME_FAILED, make_failed},
     {"bye", KERF_FRAME_BYE, make_bye},
