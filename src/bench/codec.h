@@ -3,8 +3,10 @@
  * packed and unpacked from file to file by the code of kerf pack, and for some
  * also from memory to memory; beside what memcpy takes and the file's entropy.
  *
- * Each measurement is a process of its own, forked from the caller's, so that
- * memory counts from nothing and Ctrl-C ends a long one.
+ * From file to file each measurement is a process of its own, forked from the
+ * caller's, so that memory counts from nothing and Ctrl-C ends a long one. From
+ * memory to memory a round is a process, in which the methods take turns on the
+ * same buffers, each after a run that does not count.
  * Threads: one caller, in a process without other threads.
  */
 #ifndef KERF_BENCH_CODEC_H

@@ -10,11 +10,13 @@
 
 #include <stdint.h>
 
+#define KERF_MEASURED_SECONDS 16
+
 typedef struct kerf_measured {
     kerf_err err;
     kerf_detail why;
     uint64_t bytes;
-    double seconds[2];
+    double seconds[KERF_MEASURED_SECONDS];
     double kib; /* most memory, over that at kerf_peak_begin(); 0: unknown */
 } kerf_measured;
 
