@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static double begin_kib;
+static double begin_kib, begin_file_kib;
 
 /* "VmRSS:" and the like, of this process; 0: not there. */
 static double
@@ -42,14 +42,17 @@ kerf_peak_begin(void)
     if (fd >= 0)
         (void)close(fd);
     begin_kib = reset ? status_kib("VmRSS:") : 0;
+    begin_file_kib = status_kib("RssFile:");
 }
 
 double
 kerf_peak_kib(void)
 {
     double most = status_kib("VmHWM:");
+    double code = status_kib("RssFile:") - begin_file_kib;
 
-    return begin_kib > 0 && most > begin_kib ? most - begin_kib : 0;
+    most -= begin_kib + (code > 0 ? code : 0);
+    return begin_kib > 0 && most > 0 ? most : 0;
 }
 
 /* All of *out from the pipe; false: it ended before. */

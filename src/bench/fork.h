@@ -26,8 +26,10 @@ KERF_NODISCARD kerf_err kerf_measure(kerf_measured *out,
                                      void (*fn)(void *ctx, kerf_measured *out),
                                      void *ctx, kerf_detail *why);
 
-/* In the child: from when on memory counts, and what it was at most, in KiB.
- * The kernel counts in steps of a few hundred KiB per thread. */
+/* In the child: from when on memory counts, and what it was at most, in KiB,
+ * without pages of files that are mapped at the end: code, which is paged in
+ * when it first runs. The kernel counts in steps of a few hundred KiB per
+ * thread. */
 void kerf_peak_begin(void);
 double kerf_peak_kib(void);
 

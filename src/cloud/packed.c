@@ -10,7 +10,7 @@
 #define LEVEL 6          /* kerf pack's */
 #define WORTH_PERCENT 98 /* of the file, at most */
 
-_Static_assert(KERF_KWZ_VERSION == 2,
+_Static_assert(KERF_KWZ_VERSION == 3,
                "other blocks are another kerf_part_codec: docs/PROTOCOL.md");
 
 void

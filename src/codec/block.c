@@ -1,6 +1,7 @@
 #include "codec/block.h"
 
 #include "base/bytes.h"
+#include "codec/group.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +10,10 @@
 enum {
     AS_WIDTH = 3, /* log2 */
     AS_ROTATED = 4,
-    AS_SIDE = 8,  /* stretches and gaps follow, else all is words */
-    AS_SAME = 16, /* then how far back the same words are */
-    AS_KNOWN = 31,
+    AS_SIDE = 8,    /* stretches and gaps follow, else all is words */
+    AS_SAME = 16,   /* then how far back the same words are */
+    AS_GROUPS = 32, /* the side says of each stretch which */
+    AS_KNOWN = 63,
 };
 
 #define STRETCHES_MOST 65536u
@@ -34,6 +36,9 @@ struct kerf_block_coder {
     size_t side_room;
     kerf_stretch *stretch; /* decoding: what the side says */
     size_t stretch_room;
+    kerf_group_scratch *scratch;             /* encoding */
+    uint8_t group[KERF_GROUP_STRETCHES];     /* of each stretch */
+    kerf_stretch part[KERF_GROUP_STRETCHES]; /* those of one group */
 };
 
 /* zstd's level for ours. What is not weights is worth some time, but not what
@@ -57,6 +62,7 @@ kerf_block_coder_free(kerf_block_coder *bc)
     kerf_lz_free(bc->lz);
     free(bc->side);
     free(bc->stretch);
+    free(bc->scratch);
     free(bc);
 }
 
@@ -94,12 +100,47 @@ side_room(kerf_block_coder *bc, size_t room)
     return true;
 }
 
-/* Lengths of the stretches and the bytes of the gaps, to bc->side. Returns the
- * length of the side, 0: no memory. */
-static size_t
-make_side(kerf_block_coder *bc, const kerf_where *where, const uint8_t *base)
+/* How many groups the stretches are in, by bc->group. */
+static unsigned
+make_groups(kerf_block_coder *bc, const uint8_t *base, const kerf_where *where,
+            kerf_words_as as)
 {
-    size_t room = KERF_VARINT_MOST * (1 + 2 * where->count);
+    if (bc->scratch == NULL)
+        bc->scratch = malloc(kerf_group_scratch_size);
+    return bc->scratch != NULL
+               ? kerf_group(bc->scratch, bc->group, base, where, as)
+               : 1;
+}
+
+/* The stretches of group k, by bc->part; what is of others is in the gaps. */
+static kerf_where
+take_group(kerf_block_coder *bc, const kerf_where *all, unsigned k)
+{
+    kerf_where where = {.stretch = bc->part};
+    uint32_t gap = 0;
+
+    for (size_t i = 0; i < all->count; i++) {
+        const kerf_stretch *s = &all->stretch[i];
+
+        gap += s->gap;
+        if (bc->group[i] != k || s->words == 0) {
+            gap += s->words;
+            continue;
+        }
+        bc->part[where.count++] = (kerf_stretch){.gap = gap, .words = s->words};
+        where.len += s->words;
+        gap = 0;
+    }
+    return where;
+}
+
+/* Lengths of the stretches, their groups where there are several, and the bytes
+ * of the gaps, to bc->side. Returns the length of the side, 0: no memory. */
+static size_t
+make_side(kerf_block_coder *bc, const kerf_where *where, const uint8_t *base,
+          unsigned groups)
+{
+    size_t room = KERF_VARINT_MOST * (1 + 2 * where->count) + where->count;
     kerf_wr w;
 
     for (size_t i = 0; i < where->count; i++)
@@ -112,6 +153,8 @@ make_side(kerf_block_coder *bc, const kerf_where *where, const uint8_t *base)
         kerf_wr_varint(&w, where->stretch[i].gap);
         kerf_wr_varint(&w, where->stretch[i].words);
     }
+    if (groups > 1)
+        kerf_wr_bytes(&w, bc->group, where->count);
     for (size_t i = 0; i < where->count; i++) {
         kerf_wr_bytes(&w, base, where->stretch[i].gap);
         base += (size_t)where->stretch[i].gap + where->stretch[i].words;
@@ -152,6 +195,27 @@ where_of(const kerf_stretch *stretch, size_t count)
     return where;
 }
 
+/* The words of each group, behind their length. */
+static size_t
+encode_groups(kerf_block_coder *bc, uint8_t *out, const uint8_t *base,
+              const kerf_where *where, kerf_words_as as, unsigned groups,
+              int zstd_level)
+{
+    uint8_t *at = out;
+
+    for (unsigned k = 0; k < groups; k++) {
+        kerf_where part = take_group(bc, where, k);
+        size_t n = kerf_words_encode(bc->coder, at + SIZE_LEN_MOST, base, &part,
+                                     as, zstd_level);
+        kerf_wr w = {.at = at, .left = SIZE_LEN_MOST};
+
+        kerf_wr_varint(&w, n);
+        memmove(w.at, at + SIZE_LEN_MOST, n);
+        at = w.at + n;
+    }
+    return (size_t)(at - out);
+}
+
 static size_t
 encode_words(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
              const kerf_block *b, const uint8_t *data, int level)
@@ -159,29 +223,36 @@ encode_words(kerf_block_coder *bc, uint8_t *out, const kerf_plan *plan,
     const kerf_where where =
         where_of(plan->stretch + b->stretch_first, b->stretch_count);
     const uint8_t *base = data + b->offset;
+    bool is_same = b->same_as < b->offset;
+    unsigned groups = 1;
     uint8_t *at = out + 1;
 
     if (where.len == 0)
         return 0;
+    level = zstd_level(plan, level);
     out[0] = (uint8_t)((unsigned)__builtin_ctz(b->as.width) |
                        (b->as.rotated ? AS_ROTATED : 0u));
+    if (where.count > 1 && !is_same)
+        groups = make_groups(bc, base, &where, b->as);
     if (where.count != 1 || where.stretch->gap > 0) {
-        size_t side = make_side(bc, &where, base);
+        size_t side = make_side(bc, &where, base, groups);
 
         if (side == 0 || side > b->len || where.count > STRETCHES_MOST)
             return 0;
-        out[0] |= AS_SIDE;
-        at += put_side(bc, at, side, zstd_level(plan, level));
+        out[0] |= AS_SIDE | (groups > 1 ? AS_GROUPS : 0);
+        at += put_side(bc, at, side, level);
     }
-    if (b->same_as < b->offset) {
+    if (is_same) {
         kerf_wr w = {.at = at, .left = KERF_VARINT_MOST};
 
         out[0] |= AS_SAME;
         kerf_wr_varint(&w, b->offset - b->same_as);
         return (size_t)(w.at - out);
     }
-    at += kerf_words_encode(bc->coder, at, base, &where, b->as,
-                            zstd_level(plan, level));
+    if (groups > 1)
+        at += encode_groups(bc, at, base, &where, b->as, groups, level);
+    else
+        at += kerf_words_encode(bc->coder, at, base, &where, b->as, level);
     return (size_t)(at - out);
 }
 
@@ -208,7 +279,8 @@ kerf_block_room(const kerf_plan *plan, size_t i)
 {
     const kerf_block *b = &plan->block[i];
 
-    return b->len + 2 * SIZE_LEN_MOST * (b->stretch_count + 1) + 512;
+    return b->len + (2 * SIZE_LEN_MOST + 1) * (b->stretch_count + 1) + 512 +
+           (size_t)KERF_GROUPS_MOST * 300;
 }
 
 size_t
@@ -305,7 +377,7 @@ take_side(kerf_block_coder *bc, kerf_rd *r)
  * of the gaps, which are just enough. False: damaged, or (*memory false) there
  * is no memory. */
 static bool
-take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len,
+take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len, bool grouped,
                kerf_where *where, bool *memory)
 {
     uint64_t count = kerf_rd_varint(side);
@@ -313,7 +385,7 @@ take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len,
     uint64_t words = 0;
 
     if (side->bad || count == 0 || count > STRETCHES_MOST ||
-        count > side->left / 2)
+        count > side->left / 2 || (grouped && count > KERF_GROUP_STRETCHES))
         return false;
     if (count > bc->stretch_room) {
         kerf_stretch *grown =
@@ -335,6 +407,12 @@ take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len,
         words += part;
         bc->stretch[i] =
             (kerf_stretch){.gap = (uint32_t)gap, .words = (uint32_t)part};
+    }
+    if (grouped) {
+        const uint8_t *group = kerf_rd_bytes(side, (size_t)count);
+
+        if (group != NULL)
+            memcpy(bc->group, group, (size_t)count);
     }
     *where = (kerf_where){
         .stretch = bc->stretch, .count = (size_t)count, .len = (size_t)words};
@@ -375,6 +453,27 @@ take_same(uint8_t *out, const kerf_where *where, kerf_rd *r,
                                                                 : KERF_EIO;
 }
 
+/* All that r has left: as many groups as there are, none of which is empty. */
+static kerf_err
+decode_groups(kerf_block_coder *bc, uint8_t *out, const kerf_where *where,
+              kerf_words_as as, kerf_rd *r)
+{
+    size_t len = 0;
+    kerf_err err = KERF_OK;
+
+    for (unsigned k = 0; r->left > 0 && err == KERF_OK; k++) {
+        kerf_where part = take_group(bc, where, k);
+        uint64_t n = kerf_rd_varint(r);
+        const uint8_t *in = n <= r->left ? kerf_rd_bytes(r, (size_t)n) : NULL;
+
+        if (r->bad || in == NULL || part.count == 0)
+            return KERF_ECORRUPT;
+        err = kerf_words_decode(bc->coder, out, &part, as, in, (size_t)n);
+        len += part.len;
+    }
+    return err == KERF_OK && len != where->len ? KERF_ECORRUPT : err;
+}
+
 static kerf_err
 decode_words(kerf_block_coder *bc, uint8_t *out, size_t len, kerf_rd *r,
              const struct earlier *e)
@@ -385,19 +484,23 @@ decode_words(kerf_block_coder *bc, uint8_t *out, size_t len, kerf_rd *r,
     kerf_stretch all = {.words = (uint32_t)len};
     kerf_where where = {.stretch = &all, .count = 1, .len = len};
 
-    if (r->bad || how > AS_KNOWN)
+    if (r->bad || how > AS_KNOWN ||
+        ((how & AS_GROUPS) && (how & (AS_SIDE | AS_SAME)) != AS_SIDE))
         return KERF_ECORRUPT;
     if (how & AS_SIDE) {
         kerf_rd side = {.left = take_side(bc, r)};
         bool memory = true;
 
         side.at = bc->side;
-        if (!take_stretches(bc, &side, len, &where, &memory))
+        if (!take_stretches(bc, &side, len, (how & AS_GROUPS) != 0, &where,
+                            &memory))
             return memory ? KERF_ECORRUPT : KERF_ENOMEM;
         put_gaps(out, &where, side.at);
     }
     if (how & AS_SAME)
         return take_same(out, &where, r, e);
+    if (how & AS_GROUPS)
+        return decode_groups(bc, out, &where, as, r);
     return kerf_words_decode(bc->coder, out, &where, as, r->at, r->left);
 }
 

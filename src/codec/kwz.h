@@ -18,7 +18,7 @@
 #include "codec/block.h"
 
 #define KERF_KWZ_MAGIC "KWZ" /* and the version, one byte */
-#define KERF_KWZ_VERSION 2
+#define KERF_KWZ_VERSION 3
 #define KERF_KWZ_HEAD_LEN 4
 #define KERF_KWZ_FILES_MOST 65536u
 #define KERF_KWZ_NAME_MOST 4096u /* bytes of a path, with the end */

@@ -8,12 +8,23 @@
 #define GRID_SAMPLE 16u /* words that must be on one grid */
 #define GRID_SAMPLE_MOST 64u
 #define SAMPLE 512u /* words looked at for repeats */
+/* Of so few, other ways take much of the time, and mostly in vain: more must
+ * repeat to try them. */
+#define FEW_BYTES 65536u
 
-#define PLANES_ROOM (KERF_WORDS_BYTES_MOST + KERF_ZSTD_HEAD)
-#define OTHER_ROOM (KERF_WORDS_BYTES_MOST + (size_t)2 * KERF_WORDS_MOST + 4096)
+/* For len bytes of words: planes, also of a dictionary's values and of what
+ * zstd makes; and what stands in their place (dict.c, grid.c). */
+#define PLANES_ROOM(len) ((len) + 2048)
+#define OTHER_ROOM(len) (2 * (len) + 8192)
 
 /* The first byte of what stands for words. */
 enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3, GRID = 4 };
+
+/* Scratch memory that grows to what is needed. */
+struct room {
+    uint8_t *at;
+    size_t len;
+};
 
 /* Most runs are planes at once, of one stretch: all but the planes is made when
  * it is needed. */
@@ -21,10 +32,9 @@ struct kerf_coder {
     kerf_lz *lz; /* borrowed */
     kerf_dict *dict;
     kerf_grid *grid;
-    uint8_t *planes; /* PLANES_ROOM */
-    uint8_t *other;  /* OTHER_ROOM: a second attempt, beside the first */
-    uint8_t *words;  /* of several stretches */
-    size_t words_room;
+    struct room planes;
+    struct room other; /* a second attempt, beside the first */
+    struct room words; /* of several stretches */
 };
 
 void
@@ -34,9 +44,9 @@ kerf_coder_free(kerf_coder *coder)
         return;
     kerf_dict_free(coder->dict);
     kerf_grid_free(coder->grid);
-    free(coder->planes);
-    free(coder->other);
-    free(coder->words);
+    free(coder->planes.at);
+    free(coder->other.at);
+    free(coder->words.at);
     free(coder);
 }
 
@@ -48,11 +58,6 @@ kerf_coder_new(kerf_coder **out, kerf_lz *lz)
     if (c == NULL)
         return KERF_ENOMEM;
     c->lz = lz;
-    c->planes = malloc(PLANES_ROOM);
-    if (c->planes == NULL) {
-        kerf_coder_free(c);
-        return KERF_ENOMEM;
-    }
     *out = c;
     return KERF_OK;
 }
@@ -69,27 +74,16 @@ grid_room(kerf_coder *c)
     return c->grid != NULL || kerf_grid_new(&c->grid) == KERF_OK;
 }
 
+/* Room for len bytes, of any contents. */
 static bool
-other_room(kerf_coder *c)
+make_room(struct room *room, size_t len)
 {
-    if (c->other == NULL)
-        c->other = malloc(OTHER_ROOM);
-    return c->other != NULL;
-}
-
-static bool
-words_room(kerf_coder *c, size_t room)
-{
-    uint8_t *grown;
-
-    if (room <= c->words_room)
+    if (len <= room->len)
         return true;
-    grown = realloc(c->words, room);
-    if (grown == NULL)
-        return false;
-    c->words = grown;
-    c->words_room = room;
-    return true;
+    free(room->at);
+    room->at = malloc(len);
+    room->len = room->at != NULL ? len : 0;
+    return room->at != NULL;
 }
 
 static void
@@ -334,9 +328,10 @@ kerf_words_take(uint8_t *scratch, uint32_t *word, size_t count, bool rotated,
     return kerf_planes_decode(scratch, (uint8_t *)word, &where, as, r);
 }
 
-/* Do values come back? Trained floats do not: 1 in 1000 by chance. */
-static bool
-repeats(const uint8_t *base, const kerf_where *where, unsigned width)
+/* How many of SAMPLE words are there again? Of trained floats about none: 1 in
+ * 1000 by chance. */
+static size_t
+count_repeats(const uint8_t *base, const kerf_where *where, unsigned width)
 {
     uint32_t seen[SEEN_SLOTS] = {0};
     uint8_t sample[SAMPLE * KERF_PLANES_MOST] = {0};
@@ -356,7 +351,7 @@ repeats(const uint8_t *base, const kerf_where *where, unsigned width)
         again += *slot == tag;
         *slot = tag;
     }
-    return again > n / 20;
+    return n < SAMPLE ? again * SAMPLE / (n + 1) : again;
 }
 
 /* Are they on a grid? Some places of n words are looked at, since a channel may
@@ -380,10 +375,10 @@ is_grid(const uint8_t *base, const kerf_where *where, size_t n, unsigned least)
 
 /* What words look like, from samples. */
 struct looks {
-    bool repeat, grid;
+    bool repeat, often, grid;
 };
 
-/* Words of 4 bytes by a dictionary or on a grid, in coder->other; 0: nothing
+/* Words of 4 bytes by a dictionary or on a grid, in coder->other.at; 0: nothing
  * below `most`. */
 static size_t
 encode_values(kerf_coder *c, const uint8_t *in, size_t count,
@@ -393,22 +388,25 @@ encode_values(kerf_coder *c, const uint8_t *in, size_t count,
     size_t grid = 0;
 
     if (looks->repeat && dict_room(c))
-        dict = kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
+        dict = kerf_dict_encode(c->dict, c->planes.at, c->other.at, in, count,
+                                most);
     *method = DICT;
     if (!looks->grid || !grid_room(c))
         return dict;
-    grid = kerf_grid_encode(c->grid, c->planes, c->other, in, count,
+    grid = kerf_grid_encode(c->grid, c->planes.at, c->other.at, in, count,
                             dict > 0 ? dict : most);
     if (grid > 0) {
         *method = GRID;
         return grid;
     }
     if (dict > 0) /* once more, since the grid has taken its place */
-        dict = kerf_dict_encode(c->dict, c->planes, c->other, in, count, most);
+        dict = kerf_dict_encode(c->dict, c->planes.at, c->other.at, in, count,
+                                most);
     return dict;
 }
 
-/* What may do better than planes, in coder->other; 0: nothing below `most`. */
+/* What may do better than planes, in coder->other.at; 0: nothing below `most`.
+ */
 static size_t
 encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
              const struct looks *looks, int level, size_t most,
@@ -421,11 +419,13 @@ encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
         best = encode_values(c, in, len / 4, looks, most, method);
     if (best > 0)
         most = best;
+    else if (as.width == 4 && len < FEW_BYTES && !looks->often)
+        return 0;
     /* Kept apart from the other's: planes are free again. */
-    zipped = kerf_zstd_encode(c->lz, c->planes, most + KERF_ZSTD_HEAD, in, len,
-                              level);
+    zipped = kerf_zstd_encode(c->lz, c->planes.at, most + KERF_ZSTD_HEAD, in,
+                              len, level);
     if (zipped > 0 && zipped < most) {
-        memcpy(c->other, c->planes, zipped);
+        memcpy(c->other.at, c->planes.at, zipped);
         *method = ZSTD;
         best = zipped;
     }
@@ -438,20 +438,24 @@ in_one_piece(kerf_coder *c, const uint8_t *base, const kerf_where *where)
 {
     if (where->count == 1)
         return base + where->stretch->gap;
-    if (!words_room(c, where->len))
+    if (!make_room(&c->words, where->len))
         return NULL;
-    kerf_words_gather(c->words, base, where);
-    return c->words;
+    kerf_words_gather(c->words.at, base, where);
+    return c->words.at;
 }
 
 size_t
 kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
                   const kerf_where *where, kerf_words_as as, int level)
 {
-    size_t n = kerf_planes_encode(coder->planes, out + 1, base, where, as);
-    struct looks looks = {.repeat =
-                              !as.rotated || repeats(base, where, as.width)};
+    size_t n = where->len + 1; /* without memory, too */
+    size_t again = as.rotated ? count_repeats(base, where, as.width) : SAMPLE;
+    bool few = where->len < FEW_BYTES && as.rotated;
+    struct looks looks = {.repeat = again > (few ? SAMPLE / 8 : SAMPLE / 20),
+                          .often = again > SAMPLE / 4};
 
+    if (make_room(&coder->planes, PLANES_ROOM(where->len)))
+        n = kerf_planes_encode(coder->planes.at, out + 1, base, where, as);
     out[0] = PLANES;
     if (n > where->len) {
         out[0] = STORED;
@@ -462,18 +466,18 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
     looks.grid = as.width == 4 && as.rotated &&
                  (is_grid(base, where, GRID_SAMPLE, 2) ||
                   (looks.repeat && is_grid(base, where, GRID_SAMPLE_MOST, 1)));
-    if (n > 1 && (looks.repeat || looks.grid)) {
+    if (coder->planes.at != NULL && n > 1 && (looks.repeat || looks.grid)) {
         const uint8_t *in = in_one_piece(coder, base, where);
         enum method method = PLANES;
         size_t other = 0;
 
-        if (in != NULL && other_room(coder)) {
+        if (in != NULL && make_room(&coder->other, OTHER_ROOM(where->len))) {
             other = encode_other(coder, in, where->len, as, &looks, level, n,
                                  &method);
         }
         if (other > 0) {
             out[0] = (uint8_t)method;
-            memcpy(out + 1, coder->other, other);
+            memcpy(out + 1, coder->other.at, other);
             n = other;
         }
     }
@@ -504,15 +508,15 @@ decode_other(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
             return KERF_ECORRUPT;
         if (!dict_room(c))
             return KERF_ENOMEM;
-        return sound(
-            kerf_dict_decode(c->dict, c->planes, out, len / 4, r->at, r->left));
+        return sound(kerf_dict_decode(c->dict, c->planes.at, out, len / 4,
+                                      r->at, r->left));
     case GRID:
         if (as.width != 4 || !as.rotated)
             return KERF_ECORRUPT;
         if (!grid_room(c))
             return KERF_ENOMEM;
-        return sound(
-            kerf_grid_decode(c->grid, c->planes, out, len / 4, r->at, r->left));
+        return sound(kerf_grid_decode(c->grid, c->planes.at, out, len / 4,
+                                      r->at, r->left));
     default:
         return KERF_ECORRUPT;
     }
@@ -532,16 +536,19 @@ kerf_words_decode(kerf_coder *coder, uint8_t *base, const kerf_where *where,
         if (where->stretch[i].words % as.width != 0)
             return KERF_ECORRUPT;
     }
+    if (!make_room(&coder->planes, PLANES_ROOM(where->len)))
+        return KERF_ENOMEM;
     if (method == PLANES)
-        return sound(kerf_planes_decode(coder->planes, base, where, as, &r) &&
-                     r.left == 0);
+        return sound(
+            kerf_planes_decode(coder->planes.at, base, where, as, &r) &&
+            r.left == 0);
     if (where->count == 1)
         return decode_other(coder, base + where->stretch->gap, where->len, as,
                             method, &r);
-    if (!words_room(coder, where->len))
+    if (!make_room(&coder->words, where->len))
         return KERF_ENOMEM;
-    err = decode_other(coder, coder->words, where->len, as, method, &r);
+    err = decode_other(coder, coder->words.at, where->len, as, method, &r);
     if (err == KERF_OK)
-        kerf_words_scatter(base, where, coder->words);
+        kerf_words_scatter(base, where, coder->words.at);
     return err;
 }

@@ -318,6 +318,82 @@ encode__many_small_tensors__with_what_is_between(void **state)
     free(data);
 }
 
+/* 2 * each tensors of `words` floats, 9 bytes before each: weights, and in
+ * between what a normalisation scales by, near 1. */
+static kwz_buf
+make_two_kinds(kerf_segment *s, size_t each, size_t words)
+{
+    kwz_buf data = {0};
+    uint64_t seed = 12;
+
+    for (size_t t = 0; t < 2 * each; t++) {
+        kwz_add(&data, (const uint8_t *)"between: ", 9);
+        s[t] = (kerf_segment){
+            .offset = data.len, .len = 4 * words, .dtype = KERF_F32};
+        for (size_t i = 0; i < words; i++) {
+            float w = weight(&seed);
+
+            w = t % 2 == 0 ? w : 1.0f + w / 4;
+            kwz_add(&data, (const uint8_t *)&w, sizeof w);
+        }
+    }
+    return data;
+}
+
+static void
+encode__small_tensors_of_two_kinds__codes_of_their_own(void **state)
+{
+    enum { EACH = 20, WORDS = 200 };
+    kerf_segment s[2 * EACH], half[EACH];
+    kwz_buf data = make_two_kinds(s, EACH, WORDS);
+    size_t kind[2];
+
+    (void)state;
+    for (size_t k = 0; k < 2; k++) {
+        uint8_t *alone = malloc((size_t)EACH * WORDS * 4);
+
+        assert_non_null(alone);
+        for (size_t t = 0; t < EACH; t++) {
+            half[t] = (kerf_segment){.offset = t * WORDS * 4,
+                                     .len = (size_t)WORDS * 4};
+            memcpy(alone + half[t].offset, data.data + s[2 * t + k].offset,
+                   half[t].len);
+        }
+        kind[k] = round_trip(alone, (size_t)EACH * WORDS * 4, half, EACH);
+        free(alone);
+    }
+    /* Together, exponents would take some 500 bytes more. */
+    assert_in_range(round_trip(data.data, data.len, s, (size_t)2 * EACH),
+                    kind[0] + kind[1] - 100, kind[0] + kind[1] + 250);
+    free(data.data);
+}
+
+static void
+unpack__every_flip_of_groups__changes_nothing(void **state)
+{
+    enum { EACH = 8, WORDS = 200 };
+    kerf_segment s[2 * EACH];
+    kwz_buf data = make_two_kinds(s, EACH, WORDS);
+    kwz_buf packed = kwz_pack(data.data, data.len, s, (size_t)2 * EACH);
+
+    (void)state;
+    assert_int_equal(packed.data[KERF_KWZ_HEAD_LEN + 9] & 32, 32); /* groups */
+    for (size_t bit = 8 * (KERF_KWZ_HEAD_LEN + 9); bit < 8 * packed.len;
+         bit += bit < 3000 ? 1 : 1003) {
+        kwz_buf back = {0};
+
+        packed.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (kwz_unpack(&back, packed.data, packed.len, MOST) == KERF_OK) {
+            assert_int_equal(back.len, data.len);
+            assert_memory_equal(back.data, data.data, data.len);
+        }
+        free(back.data);
+        packed.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    free(packed.data);
+    free(data.data);
+}
+
 /* A container with every kind of block, and its bytes. */
 static kwz_buf
 make_sample(kwz_buf *data)
@@ -532,7 +608,7 @@ golden__each_kind_of_block__same_bytes(void **state)
 {
     static const char *const names[] = {"stored", "zstd",      "deflate",
                                         "planes", "stretches", "dictionary",
-                                        "grid"};
+                                        "grid",   "groups"};
 
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -565,6 +641,9 @@ main(void)
         cmocka_unit_test(encode__pruned__zeros_cost_a_bit),
         cmocka_unit_test(encode__tied_tensors__stored_once),
         cmocka_unit_test(encode__many_small_tensors__with_what_is_between),
+        cmocka_unit_test(
+            encode__small_tensors_of_two_kinds__codes_of_their_own),
+        cmocka_unit_test(unpack__every_flip_of_groups__changes_nothing),
         cmocka_unit_test(unpack__every_truncation__is_an_error),
         cmocka_unit_test(unpack__every_flip__is_an_error_or_changes_nothing),
         cmocka_unit_test(range__each_tensor_and_across_blocks__same_bytes),
