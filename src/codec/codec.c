@@ -3,14 +3,15 @@
  *
  *     codec content packing 0 | check | count | content ...
  *
- * content is one value, a split of floats, or steps; the last two end in the
- * small numbers, packed in the way that suits how many there are.
+ * content is one value, exact floats (exact.h), a split of halves, or steps;
+ * the last two end in small numbers, packed to be fast or to be small.
  */
 #include "codec/codec_own.h"
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "codec/huf.h"
+#include "codec/exact.h"
+#include "codec/thin.h"
 
 #include <stdlib.h>
 
@@ -45,8 +46,13 @@ kerf_codec_free(kerf_codec *codec)
 kerf_err
 kerf_codec_room(kerf_codec *c, size_t count)
 {
-    size_t bytes = count + kerf_ans_scratch(count) + HUF_UP_TO;
+    size_t thin = count + kerf_thin_scratch(count);
+    size_t ans = count + kerf_ans_scratch(count);
+    size_t bytes = kerf_exact_scratch(count);
     uint8_t *bigger;
+
+    bytes = thin > bytes ? thin : bytes;
+    bytes = ans > bytes ? ans : bytes;
 
     if (bytes <= c->room)
         return KERF_OK;
@@ -92,19 +98,20 @@ kerf_codec_groups(kerf_codec_id id, const kerf_shape *shape)
     return (size_t)shape->dims[0] * (size_t)shape->dims[1];
 }
 
-/* NULL: damaged. */
+/* All that is left. NULL: damaged. */
 static const uint8_t *
-unpack(kerf_codec *c, uint8_t packing, const uint8_t *in, size_t len,
-       size_t count)
+unpack(kerf_codec *c, uint8_t packing, kerf_rd *r, size_t count)
 {
     switch (packing) {
     case PACKING_STORED:
-        return len == count ? in : NULL;
-    case PACKING_HUF:
-        return kerf_huf_decode(c->number, count, in, len);
+        return r->left == count ? r->at : NULL;
+    case PACKING_THIN:
+        return kerf_thin_get(r, c->number, count, c->number + count) ? c->number
+                                                                     : NULL;
     case PACKING_ANS:
-        return kerf_ans_decode(c->ans, in, len, c->number, count) ? c->number
-                                                                  : NULL;
+        return kerf_ans_decode(c->ans, r->at, r->left, c->number, count)
+                   ? c->number
+                   : NULL;
     default:
         return NULL;
     }
@@ -121,7 +128,7 @@ get_split(kerf_codec *c, kerf_rd *r, kerf_split_form form, uint8_t packing,
 
     if (kerf_rd_bytes(r, REST_PAD) == NULL || top > 255)
         return false;
-    number = unpack(c, packing, r->at, r->left, count);
+    number = unpack(c, packing, r, count);
     return number != NULL && kerf_split_join(form, (uint8_t)top, number, count,
                                              rest, rest_len, t->data);
 }
@@ -130,21 +137,17 @@ static bool
 get_steps(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
           kerf_tensor *t, size_t count)
 {
-    unsigned most = kerf_rd_u32(r);
-    size_t groups = kerf_rd_u32(r);
+    size_t groups = kerf_codec_groups(id, &t->shape);
     size_t each = groups == 0 ? 0 : count / groups;
     kerf_rd table;
     const uint8_t *number;
     float *x = t->data;
 
-    if (most != (1u << kerf_codec_bits(id)) - 1 ||
-        groups != kerf_codec_groups(id, &t->shape))
-        return false;
     table = (kerf_rd){.at = r->at, .left = r->left};
     (void)kerf_rd_bytes(r, groups == 1 ? 8 : 6 * groups);
     if (r->bad)
         return false;
-    number = unpack(c, packing, r->at, r->left, count);
+    number = unpack(c, packing, r, count);
     if (number == NULL)
         return false;
     for (size_t g = 0; g < groups; g++) {
@@ -178,7 +181,7 @@ get_scales(kerf_codec *c, kerf_rd *r, kerf_codec_id id, uint8_t packing,
     (void)kerf_rd_bytes(r, 2 * groups);
     if (r->bad)
         return false;
-    number = unpack(c, packing, r->at, r->left, count);
+    number = unpack(c, packing, r, count);
     if (number == NULL)
         return false;
     for (size_t g = 0; g < groups; g++) {
@@ -239,8 +242,10 @@ kerf_codec_decode(kerf_codec *codec, kerf_codec_id id, const uint8_t *data,
         right = get_steps(codec, &r, id, packing, t, count);
     else if (content == CONTENT_SCALES && kerf_codec_is_channelwise(id))
         right = get_scales(codec, &r, id, packing, t, count);
-    else if (content >= CONTENT_F32 && content <= CONTENT_BF16)
-        right = get_split(codec, &r, (kerf_split_form)(content - CONTENT_F32),
+    else if (content == CONTENT_EXACT && packing == 0 && count > 0)
+        right = kerf_exact_get(&r, t->data, count, codec->number);
+    else if (content == CONTENT_F16 || content == CONTENT_BF16)
+        right = get_split(codec, &r, (kerf_split_form)(content - CONTENT_F16),
                           packing, t, count);
     return right ? KERF_OK
                  : kerf_fail(why, KERF_ECORRUPT,

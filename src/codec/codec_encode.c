@@ -5,9 +5,10 @@
 #include "codec/codec_own.h"
 
 #include "base/bytes.h"
-#include "codec/huf.h"
+#include "codec/exact.h"
 #include "codec/scales.h"
 #include "codec/spread.h"
+#include "codec/thin.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,15 +55,13 @@ make_error_room(kerf_codec *c)
     return KERF_OK;
 }
 
-/* The last dim: activations are alike along it, and along the one before. Only
- * for the codecs that are made to be small, as it takes time. */
+/* The last dim: activations are alike along it, and along the one before. */
 static uint32_t
-width_of(kerf_codec_id id, const kerf_shape *shape)
+row_of(const kerf_shape *shape)
 {
     int64_t last = shape->rank < 2 ? 0 : shape->dims[shape->rank - 1];
 
-    return !kerf_codec_is_channelwise(id) || last > UINT32_MAX ? 0
-                                                               : (uint32_t)last;
+    return last > UINT32_MAX ? 0 : (uint32_t)last;
 }
 
 /* The numbers to the end of the blob; the packing to its head. What they need
@@ -74,10 +73,12 @@ pack(kerf_codec *c, kerf_wr *w, uint8_t *head, const kerf_ans_shape *shape,
     uint8_t *scratch = c->number + count;
     size_t len = 0;
 
-    if (count <= HUF_UP_TO) {
-        len = kerf_huf_encode(scratch, c->number, count);
-        head[2] = PACKING_HUF;
-        kerf_wr_bytes(w, scratch, len);
+    bool fast = c->choice.content == CONTENT_STEPS &&
+                !kerf_codec_is_channelwise(c->choice.id);
+
+    if (fast || count <= THIN_UP_TO) {
+        head[2] = PACKING_THIN;
+        kerf_thin_put(w, c->number, count, shape->zero, scratch);
         return;
     }
     len = kerf_ans_encode(c->ans, shape, c->number, count, scratch, w->at,
@@ -177,7 +178,7 @@ choose(kerf_codec *c, const float *x, size_t count)
                ? fmax(-(double)kerf_span_float(span.least),
                       (double)kerf_span_float(span.greatest))
                : INFINITY;
-    k->content = CONTENT_F32;
+    k->content = CONTENT_EXACT;
     if (k->id == KERF_CODEC_F16 && most < F16_LIMIT)
         k->content = CONTENT_F16;
     if (k->id == KERF_CODEC_BF16 && most < BF16_LIMIT)
@@ -187,7 +188,7 @@ choose(kerf_codec *c, const float *x, size_t count)
     if (kerf_span_is_finite(&span) && k->groups > 1 && choose_scales(c, x))
         return;
     if (!choose_offsets(c, x, &span))
-        k->content = CONTENT_F32;
+        k->content = CONTENT_EXACT;
 }
 
 /* False: it does not fit the form. */
@@ -195,15 +196,14 @@ static bool
 put_split(kerf_codec *c, kerf_wr *w, uint8_t *head, const float *x,
           size_t count)
 {
-    kerf_split_form form = (kerf_split_form)(c->choice.content - CONTENT_F32);
+    kerf_split_form form = (kerf_split_form)(c->choice.content - CONTENT_F16);
     kerf_ans_shape shape = {.kind = form == KERF_SPLIT_F16 ? KERF_ANS_EIGHTS
                                                            : KERF_ANS_LOG};
     uint8_t *rest = w->at + 8; /* after top and its length */
     uint8_t top = 0;
     size_t rest_len = 0;
 
-    if (w->left < 8 + REST_PAD ||
-        w->left - 8 - REST_PAD < (count + 1) * kerf_split_width(form) ||
+    if (w->left < 8 + REST_PAD || w->left - 8 - REST_PAD < count + 1 ||
         !kerf_split(form, x, count, c->number, rest, &top, &shape.max,
                     &rest_len))
         return false;
@@ -250,8 +250,6 @@ put_steps(kerf_codec *c, kerf_wr *w, size_t first, size_t groups,
 {
     const struct choice *k = &c->choice;
 
-    kerf_wr_u32(w, k->most);
-    kerf_wr_u32(w, (uint32_t)groups);
     for (size_t g = 0; g < groups; g++) {
         float low = c->low[first + g];
         float step = c->step[first + g];
@@ -292,7 +290,9 @@ put_content(kerf_codec *c, kerf_wr *w, uint8_t *head, size_t first,
     case CONTENT_SCALES:
         put_scales(c, w, group, groups, x);
         break;
-    case CONTENT_F32:
+    case CONTENT_EXACT:
+        kerf_exact_put(w, x, count, k->row, c->number);
+        return true;
     case CONTENT_F16:
     case CONTENT_BF16:
         return put_split(c, w, head, x, count);
@@ -316,7 +316,8 @@ kerf_codec_begin(kerf_codec *codec, kerf_codec_id id, const kerf_tensor *t)
         k->groups = kerf_codec_groups(id, &t->shape);
         k->each = count / k->groups;
     }
-    k->width = width_of(id, &t->shape);
+    k->row = row_of(&t->shape);
+    k->width = kerf_codec_is_channelwise(id) ? k->row : 0;
     k->spread =
         t->shape.rank >= 4 && k->width > 0 && k->width <= SPREAD_WIDTH_MOST;
     err = make_group_room(codec, k->groups);

@@ -13,13 +13,13 @@
 #define HEAD 12    /* bytes before the content */
 #define CHECK_AT 4 /* the check's own four bytes */
 #define REST_PAD 4 /* bytes that kerf_split_join() may read */
-#define HUF_UP_TO \
+#define THIN_UP_TO \
     8192 /* values: below, ans's tables cost more than they save */
 
 enum content {
     CONTENT_ONE = 0, /* every element is this one, or there is none */
-    CONTENT_F32 = 1, /* kerf_split_form, and 1 */
-    CONTENT_F16 = 2,
+    CONTENT_EXACT = 1,
+    CONTENT_F16 = 2, /* kerf_split_form, and 2 */
     CONTENT_BF16 = 3,
     CONTENT_STEPS = 4,
     CONTENT_SCALES = 5,
@@ -27,7 +27,7 @@ enum content {
 
 enum packing {
     PACKING_STORED = 0, /* a byte each */
-    PACKING_HUF = 1,
+    PACKING_THIN = 1,
     PACKING_ANS = 2,
 };
 
@@ -37,15 +37,15 @@ struct choice {
     enum content content;
     const float *x;
     size_t groups, each; /* groups of equal steps, and their values */
-    uint32_t width;
-    uint8_t most, zero; /* of STEPS and SCALES */
-    bool spread;        /* of SCALES: errors are, over rows of `width` */
-    float one;          /* of ONE */
+    uint32_t width, row; /* values that are below each other, or 0 */
+    uint8_t most, zero;  /* of STEPS and SCALES */
+    bool spread;         /* of SCALES: errors are, over rows of `width` */
+    float one;           /* of ONE */
 };
 
 struct kerf_codec {
     kerf_ans *ans;
-    uint8_t *number; /* room for one per element, and for what ans takes */
+    uint8_t *number; /* room for one per element, and for what coding takes */
     size_t room;     /* bytes */
     kerf_span *span; /* of each group, and their steps */
     float *low, *step;

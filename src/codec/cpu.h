@@ -7,7 +7,8 @@
  *     KERF_V3 static void loop_v3(...) { loop(...); }
  *     if (kerf_cpu_is_v3()) loop_v3(...); else loop(...);
  *
- * On other machines the second is the same as the first.
+ * On other machines the second is the same as the first. With KERF_CPU_PLAIN
+ * the first is used everywhere, so that a test can compare the two.
  * Threads: pure.
  */
 #ifndef KERF_CODEC_CPU_H
@@ -26,7 +27,7 @@
 static inline bool
 kerf_cpu_is_v3(void)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(KERF_CPU_PLAIN)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2");
 #else
     return false;

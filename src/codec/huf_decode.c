@@ -12,15 +12,17 @@
 #include <string.h>
 
 #define TABLE_LEN (1u << HUF_BITS)
-#define LOOKUPS 5       /* in a filled window: 7 + 5 * 11 < 64 */
-#define FILL_LEN 8      /* bytes */
-#define ENTRY_MOST 4    /* symbols */
-#define FAST_FROM 1024u /* symbols: below, only the table of ones pays */
+#define LOOKUPS 5         /* in a filled window: 7 + 5 * 11 < 64 */
+#define FILL_LEN 8        /* bytes */
+#define ENTRY_MOST 4      /* symbols */
+#define FAST_FROM 256u    /* symbols: below, one by one is as fast */
+#define TWOS_FROM 6144u   /* ... and below, only the table of ones pays */
+#define TWOS_MOST_BITS 4u /* of a symbol; longer ones seldom come in twos */
 #define FOURS_FROM \
-    16384u /* ... and below this one of twos does, not of fours */
+    16384u /* ... and below this the table of twos pays, not of fours */
 
 struct tables {
-    uint16_t one[TABLE_LEN];  /* symbol, bits used 8..15 */
+    uint16_t one[TABLE_LEN];  /* bits used 0..7, symbol */
     uint32_t two[TABLE_LEN];  /* symbols 0..15, bits 16..23, count 24..31 */
     uint64_t four[TABLE_LEN]; /* symbols 0..31, bits 32..39, count 40..47 */
 };
@@ -42,6 +44,8 @@ static bool open_streams(struct stream s[HUF_STREAMS], uint8_t *out, size_t n,
                          const uint8_t *end);
 static void run_fast(struct stream s[HUF_STREAMS], const uint8_t *end,
                      const struct tables *t);
+static void run_ones(struct stream s[HUF_STREAMS], const uint8_t *end,
+                     const struct tables *t);
 static bool finish(struct stream *s, const struct tables *t);
 
 static bool
@@ -57,11 +61,13 @@ decode(uint8_t *out, size_t n, const uint8_t *in, const uint8_t *end)
         !read_lengths(len, &at, end) || !fill_ones(&t, len) ||
         !open_streams(s, out, n, in + 1, at, end))
         return false;
-    if (n >= FAST_FROM) {
+    if (n >= TWOS_FROM && 8 * (size_t)(end - at) < TWOS_MOST_BITS * n) {
         fill_twos(&t);
         if (n >= FOURS_FROM)
             fill_fours(&t);
         run_fast(s, end, &t);
+    } else if (n >= FAST_FROM) {
+        run_ones(s, end, &t);
     }
     for (size_t i = 0; i < HUF_STREAMS; i++)
         ok = finish(&s[i], &t) && ok;
@@ -163,10 +169,17 @@ fill_ones(struct tables *t, const uint8_t len[256])
     }
     for (size_t i = 0; i < coded; i++) {
         size_t span = TABLE_LEN >> len[by_len[i]];
-        uint16_t entry = (uint16_t)(by_len[i] | len[by_len[i]] << 8);
+        uint16_t entry = (uint16_t)(by_len[i] << 8 | len[by_len[i]]);
 
-        for (size_t k = 0; k < span; k++)
-            t->one[at + k] = entry;
+        if (span >= 4) {
+            uint64_t four = entry * UINT64_C(0x0001000100010001);
+
+            for (size_t k = 0; k < span; k += 4)
+                memcpy(t->one + at + k, &four, sizeof four);
+        } else {
+            t->one[at] = entry;
+            t->one[at + span - 1] = entry;
+        }
         at += span;
     }
     return true;
@@ -179,10 +192,10 @@ fill_twos(struct tables *t)
 {
     for (uint32_t i = 0; i < TABLE_LEN; i++) {
         uint32_t a = t->one[i];
-        uint32_t b = t->one[i << (a >> 8) & (TABLE_LEN - 1)];
-        uint32_t bits = (a >> 8) + (b >> 8);
-        uint32_t both = (a & 0xFF) | (b & 0xFF) << 8 | bits << 16 | 2u << 24;
-        uint32_t only = (a & 0xFF) | (a >> 8) << 16 | 1u << 24;
+        uint32_t b = t->one[i << (a & 0xFF) & (TABLE_LEN - 1)];
+        uint32_t bits = (a & 0xFF) + (b & 0xFF);
+        uint32_t both = a >> 8 | (b & 0xFF00) | bits << 16 | 2u << 24;
+        uint32_t only = a >> 8 | (a & 0xFF) << 16 | 1u << 24;
 
         t->two[i] = bits <= HUF_BITS ? both : only;
         t->four[i] = (t->two[i] & 0xFFFF) | (uint64_t)(t->two[i] >> 16) << 32;
@@ -198,7 +211,7 @@ fill_fours(struct tables *t)
         uint32_t next = i << (a >> 16 & 0xFF) & (TABLE_LEN - 1);
         uint32_t b = t->two[next];
         uint32_t one = t->one[next];
-        uint32_t one_too = (one & 0xFF) | (one >> 8) << 16 | 1u << 24;
+        uint32_t one_too = one >> 8 | (one & 0xFF) << 16 | 1u << 24;
         uint32_t room = HUF_BITS - (a >> 16 & 0xFF);
 
         b = (b >> 16 & 0xFF) <= room ? b : one_too;
@@ -267,6 +280,15 @@ load_be64(const uint8_t *at)
                                                            \
         (in) += gone >> 3;                                 \
         (used) = gone & 7;                                 \
+    } while (0)
+
+/* One symbol. */
+#define STEP_ONE(window, out)                                 \
+    do {                                                      \
+        unsigned entry = t->one[(window) >> (64 - HUF_BITS)]; \
+                                                              \
+        (out) = (uint8_t)(entry >> 8);                        \
+        (window) <<= entry & 63;                              \
     } while (0)
 
 /* How often a stream can fill and step without reading behind the block or
@@ -367,6 +389,63 @@ run_fast(struct stream s[HUF_STREAMS], const uint8_t *end,
         run(s, end, t);
 }
 
+/* The same with one symbol each, as far as all four have input for it. */
+KERF_INLINE void
+run_singles(struct stream s[HUF_STREAMS], const uint8_t *end,
+            const struct tables *t)
+{
+    const uint8_t *in0 = s[0].in, *in1 = s[1].in, *in2 = s[2].in,
+                  *in3 = s[3].in;
+    uint8_t *out0 = s[0].out, *out1 = s[1].out, *out2 = s[2].out,
+            *out3 = s[3].out;
+    uint64_t w0, w1, w2, w3;
+    unsigned u0 = 0, u1 = 0, u2 = 0, u3 = 0;
+
+    /* The last stream is the shortest, and is the next to the block's end. */
+    for (size_t left = (size_t)(s[3].out_end - out3); left >= LOOKUPS;
+         left -= LOOKUPS) {
+        if (end - in3 < FILL_LEN || end - in2 < FILL_LEN ||
+            end - in1 < FILL_LEN || end - in0 < FILL_LEN)
+            break;
+        FILL(w0, in0, u0);
+        FILL(w1, in1, u1);
+        FILL(w2, in2, u2);
+        FILL(w3, in3, u3);
+#pragma GCC unroll 5
+        for (int i = 0; i < LOOKUPS; i++) {
+            STEP_ONE(w0, out0[i]);
+            STEP_ONE(w1, out1[i]);
+            STEP_ONE(w2, out2[i]);
+            STEP_ONE(w3, out3[i]);
+        }
+        out0 += LOOKUPS, out1 += LOOKUPS, out2 += LOOKUPS, out3 += LOOKUPS;
+        ADVANCE(w0, in0, u0);
+        ADVANCE(w1, in1, u1);
+        ADVANCE(w2, in2, u2);
+        ADVANCE(w3, in3, u3);
+    }
+    s[0].in = in0, s[1].in = in1, s[2].in = in2, s[3].in = in3;
+    s[0].out = out0, s[1].out = out1, s[2].out = out2, s[3].out = out3;
+    s[0].used = u0, s[1].used = u1, s[2].used = u2, s[3].used = u3;
+}
+
+KERF_V3 static void
+run_singles_v3(struct stream s[HUF_STREAMS], const uint8_t *end,
+               const struct tables *t)
+{
+    run_singles(s, end, t);
+}
+
+static void
+run_ones(struct stream s[HUF_STREAMS], const uint8_t *end,
+         const struct tables *t)
+{
+    if (kerf_cpu_is_v3())
+        run_singles_v3(s, end, t);
+    else
+        run_singles(s, end, t);
+}
+
 /* 64 bits from in, zeros behind the stream's end. */
 static uint64_t
 load_end(const struct stream *s)
@@ -392,8 +471,8 @@ finish(struct stream *s, const struct tables *t)
         for (int i = 0; i < LOOKUPS && s->out < s->out_end; i++) {
             uint16_t entry = t->one[window >> (64 - HUF_BITS)];
 
-            *s->out++ = (uint8_t)entry;
-            window <<= entry >> 8;
+            *s->out++ = (uint8_t)(entry >> 8);
+            window <<= entry & 63;
         }
         gone = (unsigned)__builtin_ctzll(window);
         if (s->in > s->in_end || gone > 8 * (size_t)(s->in_end - s->in))

@@ -1,3 +1,4 @@
+#include "codec/cpu.h"
 #include "codec/huf_own.h"
 
 #include <stdbool.h>
@@ -180,17 +181,22 @@ static void
 rank(struct ranked *r, const uint32_t count[SYMBOLS])
 {
     uint32_t key[SYMBOLS], other[SYMBOLS]; /* count, symbol */
+    uint32_t most = 0;
 
     r->n = 0;
     for (uint32_t s = 0; s < SYMBOLS; s++) {
-        if (count[s] > 0) /* at least two are there: below KERF_HUF_MOST */
-            key[r->n++] = count[s] << 8 | s;
+        key[r->n] = count[s] << 8 | s; /* two are there: < KERF_HUF_MOST */
+        r->n += count[s] > 0;
+        most |= count[s];
     }
     sort_pass(other, key, r->n, 8);
-    sort_pass(key, other, r->n, 16);
+    if (most >> 8 != 0)
+        sort_pass(key, other, r->n, 16);
     for (size_t i = 0; i < r->n; i++) {
-        r->count[i] = key[i] >> 8;
-        r->symbol[i] = (uint8_t)key[i];
+        uint32_t k = most >> 8 != 0 ? key[i] : other[i];
+
+        r->count[i] = k >> 8;
+        r->symbol[i] = (uint8_t)k;
     }
 }
 
@@ -354,7 +360,7 @@ make_codes(struct huf_code code[SYMBOLS], const uint8_t len[SYMBOLS])
     }
 }
 
-static void
+KERF_INLINE void
 store_be64(uint8_t *at, uint64_t v)
 {
     v = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap64(v) : v;
@@ -363,27 +369,60 @@ store_be64(uint8_t *at, uint64_t v)
 
 /* Codes one after the other, the first bit the highest of a byte. rows: NULL,
  * or the same codes. */
+KERF_INLINE void
+put_four(struct huf_end *e, const uint8_t in[4],
+         const struct huf_code code[SYMBOLS])
+{
+    struct huf_code a = code[in[0]], b = code[in[1]];
+    struct huf_code c = code[in[2]], d = code[in[3]];
+    uint64_t ab = (uint64_t)a.bits << b.len | b.bits;
+    uint64_t cd = (uint64_t)c.bits << d.len | d.bits;
+    unsigned cd_len = (unsigned)c.len + d.len;
+    unsigned len = (unsigned)a.len + b.len + cd_len;
+
+    e->acc = e->acc << len | ab << cd_len | cd; /* 7 + 4 * 11 bits fit */
+    e->bits += len;
+    store_be64(e->at, e->acc << (64 - e->bits));
+    e->at += e->bits >> 3;
+    e->bits &= 7;
+}
+
+/* Returns how many of n are put. */
+KERF_INLINE size_t
+put_fours(struct huf_end *end, const uint8_t *in, size_t n,
+          const struct huf_code code[SYMBOLS])
+{
+    struct huf_end e = *end;
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4)
+        put_four(&e, in + i, code);
+    *end = e;
+    return i;
+}
+
+KERF_V3 static size_t
+put_fours_v3(struct huf_end *end, const uint8_t *in, size_t n,
+             const struct huf_code code[SYMBOLS])
+{
+    return put_fours(end, in, n, code);
+}
+
 static size_t
 put_stream(uint8_t *out, const uint8_t *in, size_t n,
            const struct huf_code code[SYMBOLS], const struct huf_rows *rows)
 {
     struct huf_end e = {.at = out};
-    size_t i = rows != NULL ? kerf_huf_put_rows(&e, in, n, rows) : 0;
+    size_t i = 0;
 
-    for (; i + 4 <= n; i += 4) { /* 7 + 4 * 11 bits fit */
-        struct huf_code a = code[in[i]], b = code[in[i + 1]];
-        struct huf_code c = code[in[i + 2]], d = code[in[i + 3]];
-        uint64_t ab = (uint64_t)a.bits << b.len | b.bits;
-        uint64_t cd = (uint64_t)c.bits << d.len | d.bits;
-        unsigned cd_len = (unsigned)c.len + d.len;
-        unsigned len = (unsigned)a.len + b.len + cd_len;
-
-        e.acc = e.acc << len | ab << cd_len | cd;
-        e.bits += len;
-        store_be64(e.at, e.acc << (64 - e.bits));
-        e.at += e.bits >> 3;
-        e.bits &= 7;
-    }
+    if (rows != NULL)
+        i = kerf_huf_put_rows(&e, in, n, rows);
+    else if (kerf_cpu_is_v3())
+        i = put_fours_v3(&e, in, n, code);
+    else
+        i = put_fours(&e, in, n, code);
+    for (; n - i >= 4; i += 4)
+        put_four(&e, in + i, code);
     for (; i < n; i++) {
         e.acc = e.acc << code[in[i]].len | code[in[i]].bits;
         e.bits += code[in[i]].len;

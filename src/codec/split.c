@@ -7,27 +7,17 @@
 
 #define GROUP 256 /* halves at a time */
 
-size_t
-kerf_split_width(kerf_split_form form)
-{
-    return form == KERF_SPLIT_F32 ? 3 : 1;
-}
-
 /* What a word of the form is made of. */
 KERF_INLINE unsigned
 exponent_of(kerf_split_form form, uint32_t w)
 {
-    return form == KERF_SPLIT_F32   ? w >> 23 & 255
-           : form == KERF_SPLIT_F16 ? w >> 10 & 31
-                                    : w >> 7 & 255;
+    return form == KERF_SPLIT_F16 ? w >> 10 & 31 : w >> 7 & 255;
 }
 
 KERF_INLINE uint32_t
 rest_of(kerf_split_form form, uint32_t w)
 {
-    return form == KERF_SPLIT_F32   ? (w >> 8 & 0x800000) | (w & 0x7fffff)
-           : form == KERF_SPLIT_F16 ? w & 0xff
-                                    : (w >> 8 & 0x80) | (w & 0x7f);
+    return form == KERF_SPLIT_F16 ? w & 0xff : (w >> 8 & 0x80) | (w & 0x7f);
 }
 
 /* All ones for a number that is not 0: half of them are, at random, so that
@@ -44,7 +34,6 @@ KERF_INLINE unsigned
 split_words(kerf_split_form form, const uint32_t *restrict w, size_t count,
             unsigned top, uint8_t *restrict number, uint8_t **rest)
 {
-    size_t width = kerf_split_width(form);
     uint32_t r[GROUP];
     uint8_t *at = *rest;
     unsigned most = 0;
@@ -61,11 +50,8 @@ split_words(kerf_split_form form, const uint32_t *restrict w, size_t count,
         r[i] = rest_of(form, word);
     }
     for (size_t i = 0; i < count; i++) {
-        if (form == KERF_SPLIT_F32)
-            memcpy(at, &r[i], sizeof r[i]); /* the fourth byte is room */
-        else
-            *at = (uint8_t)r[i];
-        at += width & mask_of(w[i]);
+        *at = (uint8_t)r[i];
+        at += w[i] != 0;
     }
     *rest = at;
     return most;
@@ -85,7 +71,7 @@ load_words(kerf_split_form form, uint32_t *restrict w, const float *restrict x,
     }
     memcpy(w, x, count * sizeof *w);
     /* kerf_f32_to_bf16() of what is not NaN, in line for vectors */
-    for (size_t i = 0; form == KERF_SPLIT_BF16 && i < count; i++)
+    for (size_t i = 0; i < count; i++)
         w[i] = (w[i] + 0x7fff + (w[i] >> 16 & 1)) >> 16;
 }
 
@@ -126,17 +112,10 @@ KERF_INLINE bool
 split_any(kerf_split_form form, const float *x, size_t count, uint8_t *number,
           uint8_t *rest, uint8_t *top, uint8_t *most, size_t *rest_len)
 {
-    switch (form) {
-    case KERF_SPLIT_F32:
-        return split(KERF_SPLIT_F32, x, count, number, rest, top, most,
-                     rest_len);
-    case KERF_SPLIT_F16:
+    if (form == KERF_SPLIT_F16)
         return split(KERF_SPLIT_F16, x, count, number, rest, top, most,
                      rest_len);
-    default:
-        return split(KERF_SPLIT_BF16, x, count, number, rest, top, most,
-                     rest_len);
-    }
+    return split(KERF_SPLIT_BF16, x, count, number, rest, top, most, rest_len);
 }
 
 KERF_V3 static bool
@@ -166,8 +145,6 @@ join_word(kerf_split_form form, unsigned top, unsigned number, uint32_t rest)
         return (number & 4) << 13 | exponent << 10 | (number & 3) << 8 | rest;
     }
     exponent = (top + 1 - number) & 255;
-    if (form == KERF_SPLIT_F32)
-        return (rest & 0x800000) << 8 | exponent << 23 | (rest & 0x7fffff);
     return (rest & 0x80) << 8 | exponent << 7 | (rest & 0x7f);
 }
 
@@ -175,7 +152,6 @@ KERF_INLINE void
 join(kerf_split_form form, unsigned top, const uint8_t *restrict number,
      size_t count, const uint8_t *restrict rest, float *restrict x)
 {
-    size_t width = kerf_split_width(form);
     uint32_t w[GROUP];
     uint16_t h[GROUP];
 
@@ -184,9 +160,7 @@ join(kerf_split_form form, unsigned top, const uint8_t *restrict number,
 
         for (size_t k = 0; k < n; k++) {
             w[k] = *rest;
-            if (form == KERF_SPLIT_F32)
-                memcpy(&w[k], rest, sizeof w[k]); /* and one that is not its */
-            rest += width & mask_of(number[i + k]);
+            rest += number[i + k] != 0;
         }
         for (size_t k = 0; k < n; k++)
             w[k] = join_word(form, top, number[i + k], w[k]) &
@@ -197,7 +171,7 @@ join(kerf_split_form form, unsigned top, const uint8_t *restrict number,
             kerf_halves_to(x + i, h, n);
             continue;
         }
-        for (size_t k = 0; form == KERF_SPLIT_BF16 && k < n; k++)
+        for (size_t k = 0; k < n; k++)
             w[k] <<= 16;
         memcpy(x + i, w, n * sizeof *w);
     }
@@ -208,17 +182,10 @@ KERF_INLINE void
 join_any(kerf_split_form form, unsigned top, const uint8_t *number,
          size_t count, const uint8_t *rest, float *x)
 {
-    switch (form) {
-    case KERF_SPLIT_F32:
-        join(KERF_SPLIT_F32, top, number, count, rest, x);
-        break;
-    case KERF_SPLIT_F16:
+    if (form == KERF_SPLIT_F16)
         join(KERF_SPLIT_F16, top, number, count, rest, x);
-        break;
-    case KERF_SPLIT_BF16:
+    else
         join(KERF_SPLIT_BF16, top, number, count, rest, x);
-        break;
-    }
 }
 
 KERF_V3 static void
@@ -247,8 +214,7 @@ fits(kerf_split_form form, unsigned top, const uint8_t *number, size_t count,
         }
         used += sum;
     }
-    return (unsigned)most >> shift <= top + 1u &&
-           used * kerf_split_width(form) == rest_len;
+    return (unsigned)most >> shift <= top + 1u && used == rest_len;
 }
 
 KERF_V3 static bool

@@ -3,13 +3,10 @@
  * under the greatest one; 0: the float is zero) and the rest of their bits,
  * which is noise and is kept as it is; nothing of it for zeros.
  *
- *     f32   number: exponent                    rest: 3 bytes
  *     f16   number: exponent, sign, 2 bits      rest: 1 byte
  *     bf16  number: exponent                    rest: 1 byte
  *
- * f32 is exact for every bit pattern, NaN, -0 and denormals too, but for
- * tensors with both an exponent of all ones and one of zero: they do not fit.
- * The others take what is finite, also after rounding. Threads: pure.
+ * They take what is finite, also after rounding. Threads: pure.
  */
 #ifndef KERF_CODEC_SPLIT_H
 #define KERF_CODEC_SPLIT_H
@@ -19,22 +16,18 @@
 #include <stdint.h>
 
 typedef enum kerf_split_form {
-    KERF_SPLIT_F32 = 0,
-    KERF_SPLIT_F16 = 1,
-    KERF_SPLIT_BF16 = 2,
+    KERF_SPLIT_F16 = 0,
+    KERF_SPLIT_BF16 = 1,
 } kerf_split_form;
 
-/* Bytes of rest for each float that is not zero. */
-size_t kerf_split_width(kerf_split_form form);
-
 /* Splits x[0..count) into number[0..count) and rest, which has room for
- * (count + 1) * width bytes. *top is the greatest exponent in the form, *most
+ * count + 1 bytes. *top is the greatest exponent in the form, *most
  * the greatest number, *rest_len the bytes of rest. False: it does not fit. */
 bool kerf_split(kerf_split_form form, const float *x, size_t count,
                 uint8_t *number, uint8_t *rest, uint8_t *top, uint8_t *most,
                 size_t *rest_len);
 
-/* The reverse; 4 bytes after rest[0..rest_len) may be read. False: the numbers
+/* The reverse; one byte after rest[0..rest_len) may be read. False: the numbers
  * ask for another length of rest, or for an exponent below zero. */
 bool kerf_split_join(kerf_split_form form, uint8_t top, const uint8_t *number,
                      size_t count, const uint8_t *rest, size_t rest_len,

@@ -12,7 +12,7 @@ from nets import results
 
 EXACT, F16, BF16, Q8, Q4, Q4C = 1, 2, 3, 4, 8, 15
 ONE, STEPS = 0, 4  # content
-STORED, HUF, ANS = 0, 1, 2  # packing
+STORED, THIN, ANS = 0, 1, 2  # packing
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_bench_tensor__says_bytes_times_and_errors(run, tmp_path):
         assert row["max_error"] <= (1.01 / 2 / (2**bits - 1) + 1e-6 if bits else 2**-8)
         assert (row["entropy_bytes"] > 0) == (bits > 0)
     assert rows["exact"]["max_error"] == 0
-    assert rows["q8"]["coded_bytes"] < rows["q8"]["entropy_bytes"]  # contexts
+    assert rows["q8"]["coded_bytes"] < rows["q8"]["entropy_bytes"]  # runs, differences
     (tmp_path / "b.npy").write_bytes(b"no")
     got = run("bench", "tensor", tmp_path / "b.npy")
     assert got.status == 1 and "b.npy" in got.err
@@ -130,8 +130,12 @@ def blob(codec, content, packing, count, body, reserved=0, check=None):
     return head + struct.pack("<I", check) + rest
 
 
-def steps(numbers, low=0.0, step=1.0, most=255, groups=1):
-    return struct.pack("<IIff", most, groups, low, step) + bytes(numbers)
+def steps(numbers, low=0.0, step=1.0):
+    return struct.pack("<ff", low, step) + bytes(numbers)
+
+
+def floats(flags=0, top=1, width=0, literals=0, rest=b""):
+    return struct.pack("<BBHI", flags, top, width, literals) + rest
 
 
 def one(value):
@@ -142,7 +146,7 @@ NUMBERS = list(range(16))
 GOOD = blob(Q8, STEPS, STORED, 16, steps(NUMBERS, 0.5, 0.25))
 BAD = {
     "check": blob(Q8, STEPS, STORED, 16, steps(NUMBERS), check=1),
-    "codec": blob(Q4, STEPS, STORED, 16, steps(NUMBERS, most=15)),
+    "codec": blob(Q4, STEPS, STORED, 16, steps(NUMBERS)),
     "content": blob(Q8, 9, STORED, 16, steps(NUMBERS)),
     "packing": blob(Q8, STEPS, 7, 16, steps(NUMBERS)),
     "reserved": blob(Q8, STEPS, STORED, 16, steps(NUMBERS), reserved=1),
@@ -150,14 +154,20 @@ BAD = {
     "count_2_32": blob(Q8, STEPS, STORED, (1 << 32) - 1, steps(NUMBERS)),
     "short": blob(Q8, STEPS, STORED, 16, steps(NUMBERS[:15])),
     "long": blob(Q8, STEPS, STORED, 16, steps([*NUMBERS, 1])),
-    "most": blob(Q8, STEPS, STORED, 16, steps(NUMBERS, most=15)),
-    "groups_0": blob(Q8, STEPS, STORED, 16, steps(NUMBERS, groups=0)),
-    "groups_many": blob(Q8, STEPS, STORED, 16, steps(NUMBERS, groups=1 << 31)),
-    "huf": blob(Q8, STEPS, HUF, 16, steps(NUMBERS)),
+    "thin": blob(Q8, STEPS, THIN, 16, steps(NUMBERS)),
+    "thin_flags": blob(Q8, STEPS, THIN, 16, steps([4, 0])),
+    "thin_common": blob(Q8, STEPS, THIN, 16, steps([3, 1])),
     "ans": blob(Q8, STEPS, ANS, 16, steps(NUMBERS)),
-    "split": blob(Q8, 1, STORED, 16, struct.pack("<II", 300, 0) + bytes(4) + bytes(16)),
-    "split_rest": blob(Q8, 1, STORED, 16, struct.pack("<II", 1, 1 << 31) + bytes(20)),
-    "split_numbers": blob(Q8, 1, STORED, 16, struct.pack("<II", 1, 0) + bytes(4) + bytes([1] * 16)),
+    "exact_packing": blob(Q8, 1, THIN, 16, floats()),
+    "exact_flags": blob(Q8, 1, STORED, 16, floats(flags=8)),
+    "exact_above": blob(Q8, 1, STORED, 16, floats(flags=2, width=4)),
+    "exact_width": blob(Q8, 1, STORED, 16, floats(width=4)),
+    "exact_literals": blob(Q8, 1, STORED, 16, floats(literals=1 << 31, rest=bytes(40))),
+    "exact_more": blob(Q8, 1, STORED, 16, floats(literals=17, rest=bytes(40))),
+    "exact_masks": blob(Q8, 1, STORED, 16, floats(literals=0, rest=b"\1\0\0\xff\xff")),
+    "split": blob(Q8, 2, STORED, 16, struct.pack("<II", 300, 0) + bytes(4) + bytes(16)),
+    "split_rest": blob(Q8, 2, STORED, 16, struct.pack("<II", 1, 1 << 31) + bytes(20)),
+    "split_numbers": blob(Q8, 2, STORED, 16, struct.pack("<II", 1, 0) + bytes(4) + bytes([8] * 16)),
     "one_long": blob(Q8, ONE, STORED, 16, one(1) + b"x"),
     "one_short": blob(Q8, ONE, STORED, 16, b"xyz"),
     "head_only": GOOD[:12],
