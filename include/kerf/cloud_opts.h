@@ -64,6 +64,7 @@ typedef struct kerf_cloud_opts {
     int heartbeat_ms; /* edges ping so often; 0: a third of that */
     int edges_max;    /* 0: 4096 */
     kerf_model_codec model_codec;
+    bool share_tail; /* edges may have tails, to go on alone */
     /* Path of a socket that `kerf top` asks: "": by user and port, where it can
      * be made; NULL: none. Not for the reference's wire. */
     const char *control;

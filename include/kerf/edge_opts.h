@@ -18,6 +18,7 @@ typedef enum kerf_offline {
     KERF_OFFLINE_WAIT = 0, /* they are sent when there is one again */
     KERF_OFFLINE_QUEUE,    /* to disk, and sent later, also by a later run */
     KERF_OFFLINE_FAIL,
+    KERF_OFFLINE_LOCAL, /* a tail of our own finishes them, if there is one */
 } kerf_offline;
 
 /* ... and when the queue on disk is full. */

@@ -289,6 +289,11 @@ static const kerf_opt table[] = {
      .value = "SECONDS",
      .help = "drop an edge that is silent for so long, at least 0.3; 0: three "
              "times --heartbeat, or 5"},
+    {.name = "share-tail",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.o.share_tail,
+     .help = "let edges have the tails, too, to go on alone when this cloud is "
+             "gone (kerf edge --offline local)"},
     {.name = "model-codec",
      .kind = KERF_OPT_CHOICE,
      .to = &args.model_codec,

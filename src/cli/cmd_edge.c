@@ -385,7 +385,7 @@ static const kerf_opt table[] = {
      .kind = KERF_OPT_CHOICE,
      .to = &args.offline,
      .given = &args.offline_given,
-     .choices = "wait|queue|fail",
+     .choices = "wait|queue|fail|local",
      .help = "what becomes of requests when there has been no cloud for "
              "--dead-after"},
     {.name = "queue-max",

@@ -167,6 +167,7 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         .served = {.workers = (size_t)cloud->opts.workers,
                    .slots = (size_t)cloud->opts.queue,
                    .batch = (size_t)cloud->opts.batch,
+                   .shares_tail = cloud->opts.share_tail,
                    .packs = cloud->opts.model_codec != KERF_MODEL_CODEC_RAW},
         .ctx = cloud,
         .changed = on_changed,

@@ -155,8 +155,10 @@ load(kerf_served *s, kerf_engine *engine, const kerf_served_opts *opts,
     kerf_net_free(head);
     if (err == KERF_OK)
         err = load_batches(s, engine, opts->batch, why);
-    kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_GRAPH);
-    kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_WEIGHTS);
+    if (!opts->shares_tail) {
+        kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_GRAPH);
+        kerf_pair_drop(&s->pair, KERF_ROLE_TAIL_WEIGHTS);
+    }
     if (err == KERF_OK)
         err = warm(s, why);
     return err;
@@ -169,7 +171,7 @@ pack(kerf_served *s)
     kerf_err err = KERF_OK;
 
     for (size_t i = 0; err == KERF_OK && i < KERF_ROLE_COUNT; i++) {
-        if (kerf_role_is_shipped((kerf_role)i) && s->pair.data[i] != NULL)
+        if (s->pair.data[i] != NULL) /* tails only where they are shared */
             err = kerf_packed_make(&s->packed[i], s->pair.data[i],
                                    s->pair.len[i]);
     }

@@ -15,11 +15,12 @@ typedef struct kerf_served_opts {
     size_t slots; /* requests that are held at a time */
     size_t batch; /* kerf_batch_load()'s most */
     bool packs;   /* what is shipped, too */
+    bool shares_tail;
 } kerf_served_opts;
 
 struct kerf_served {
     _Atomic int refs;
-    kerf_pair pair;                      /* tail bytes dropped */
+    kerf_pair pair;                      /* tail bytes dropped, unless it is shared */
     kerf_packed packed[KERF_ROLE_COUNT]; /* of what is shipped, where smaller */
     kerf_manifest manifest;
     char id[KERF_SHA256_HEX];

@@ -152,7 +152,9 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                       .payload_max = KERF_PAYLOAD_MAX,
                       .window = (uint32_t)cloud->opts.window,
                       .heartbeat_ms = (uint32_t)cloud->opts.heartbeat_ms,
-                      .features = KERF_FEATURE_BLOCKS};
+                      .features =
+                          KERF_FEATURE_BLOCKS |
+                          (cloud->opts.share_tail ? KERF_FEATURE_TAILS : 0u)};
     uint8_t meta[KERF_HEAD_STEP * 2];
     kerf_err err;
 

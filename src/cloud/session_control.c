@@ -231,7 +231,8 @@ on_fetch(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         return kerf_fail(why, KERF_EPROTO, "FETCH of part %u of %zu", m.part,
                          served->manifest.file_count);
     file = &served->manifest.file[m.part];
-    if (!kerf_role_is_shipped(file->role) || m.offset > file->size)
+    if (!kerf_role_is_shipped(file->role, s->cloud->opts.share_tail) ||
+        m.offset > file->size)
         return kerf_fail(why, KERF_EPROTO, "FETCH of part %u is not allowed",
                          m.part);
     if (s->fetch_count == KERF_FETCHES_MAX)

@@ -86,6 +86,7 @@ typedef struct kerf_fetcher {
     uint64_t part_since_ns, part_wire; /* wire: bytes that came for it */
     char *manifest_json;               /* being received */
     kerf_offer offer;
+    bool tails;    /* they are fetched, too */
     bool cut;      /* the link broke while the loader had it */
     bool dropping; /* the PART being read is of a bundle that we gave up */
     /* The loader's answer. */
@@ -210,6 +211,8 @@ KERF_NODISCARD kerf_err kerf_fetch_offer_head(kerf_edge *edge,
                                               kerf_sink *sink,
                                               kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_fetch_offer(kerf_edge *edge, kerf_detail *why);
+/* The manifest is moved. */
+void kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted);
 KERF_NODISCARD kerf_err kerf_fetch_part_head(kerf_edge *edge,
                                              const kerf_frame_in *frame,
                                              kerf_sink *sink, kerf_detail *why);

@@ -121,9 +121,15 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
         kerf_edge_tell_state(edge, true,
                              "connected; the cloud has %s, waiting for %s",
                              w.manifest.name, edge->opts.model);
-    add_wanted(f, &w);
-    work_on_first(edge);
+    kerf_fetch_add(edge, &w);
     return KERF_OK;
+}
+
+void
+kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted)
+{
+    add_wanted(&edge->fetch, wanted);
+    work_on_first(edge);
 }
 
 /* Parts. */
@@ -329,6 +335,13 @@ next_part(kerf_edge *edge)
                                kerf_range_put(meta, sizeof meta, &ask));
 }
 
+static bool
+takes_tails(const kerf_edge *edge)
+{
+    return edge->opts.offline == KERF_OFFLINE_LOCAL && edge->control != NULL &&
+           (edge->welcome.features & KERF_FEATURE_TAILS) != 0;
+}
+
 /* Whether the bundle runs already, or is about to; after a reconnect, mostly.
  * READY is said here only for what runs: kerf_link_on_switched() says it for
  * the one to come, when nothing of the old one is in flight. */
@@ -342,7 +355,8 @@ is_running(kerf_edge *edge, const uint8_t *id)
     (void)pthread_mutex_lock(&edge->lock);
     p = edge->current;
     runs = edge->next == NULL && p != NULL &&
-           memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
+           memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0 &&
+           (p->has_tried_tail || !takes_tails(edge));
     p = edge->next;
     next = p != NULL && memcmp(p->manifest.id, id, KERF_BUNDLE_ID_LEN) == 0;
     if (runs)
@@ -366,6 +380,7 @@ work_on_first(kerf_edge *edge)
             continue;
         }
         f->cut = false;
+        f->tails = takes_tails(edge);
         f->missing = 0;
         f->part = 0;
         to_loader(edge, KERF_FETCH_CHECK);
@@ -452,10 +467,22 @@ check_parts(kerf_edge *edge, kerf_fetcher *f)
     const kerf_manifest *m = &f->wanted[0].manifest;
 
     for (size_t i = 0; i < m->file_count; i++) {
-        if (kerf_role_is_shipped(m->file[i].role) &&
+        if (kerf_role_is_shipped(m->file[i].role, f->tails) &&
             !kerf_store_has(edge->store, &m->file[i]))
             f->missing |= 1u << i;
     }
+}
+
+/* Of this cloud, or of an earlier one that shared it. */
+static bool
+has_tail(kerf_edge *edge, const kerf_manifest *m)
+{
+    bool has = edge->opts.offline == KERF_OFFLINE_LOCAL;
+
+    for (size_t i = 0; has && i < m->file_count; i++)
+        has = kerf_role_is_shipped(m->file[i].role, false) ||
+              kerf_store_has(edge->store, &m->file[i]);
+    return has;
 }
 
 static void
@@ -465,9 +492,9 @@ load(kerf_edge *edge, kerf_fetcher *f)
 
     f->err = kerf_store_finish(edge->store, m, &f->why);
     if (f->err == KERF_OK && f->wanted[0].run)
-        f->err =
-            kerf_program_load(&f->program, edge->engine, edge->store, m,
-                              edge->raw, (size_t)edge->opts.window, &f->why);
+        f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
+                                   edge->raw, has_tail(edge, m),
+                                   (size_t)edge->opts.window, &f->why);
 }
 
 void *

@@ -436,14 +436,20 @@ kerf_link_on_switched(void *ctx)
     uint8_t id[KERF_BUNDLE_ID_LEN];
     char name[KERF_NAME_MAX];
     char hex[KERF_SHA256_HEX];
+    char tail_why[sizeof(kerf_detail)];
 
     (void)pthread_mutex_lock(&edge->lock);
     memcpy(id, edge->current->manifest.id, sizeof id);
     memcpy(name, edge->current->manifest.name, sizeof name);
     memcpy(hex, edge->current->id, sizeof hex);
+    memcpy(tail_why, edge->current->tail_why.text, sizeof tail_why);
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_edge_tell_model(edge, name, hex, KERF_OK, "");
     kerf_fetch_ready(edge, id, KERF_OK, "");
+    if (tail_why[0] != '\0')
+        kerf_edge_tell_state(edge, edge->link == KERF_LINK_UP,
+                             "the tail of %s cannot be used here: %s", name,
+                             tail_why);
 }
 
 void

@@ -9,11 +9,23 @@
 
 #define JOBS_MOST 4096 /* flights are 128 at most */
 
-static const char *const policy_text[] = {
-    [KERF_OFFLINE_WAIT] = "requests wait",
-    [KERF_OFFLINE_QUEUE] = "requests are queued on disk",
-    [KERF_OFFLINE_FAIL] = "requests fail",
-};
+static const char *
+policy_text(const kerf_edge *edge)
+{
+    switch (edge->opts.offline) {
+    case KERF_OFFLINE_QUEUE:
+        return "requests are queued on disk";
+    case KERF_OFFLINE_FAIL:
+        return "requests fail";
+    case KERF_OFFLINE_LOCAL:
+        return edge->current == NULL || edge->current->tail != NULL
+                   ? "requests are finished here"
+                   : "requests wait, since there is no tail here";
+    case KERF_OFFLINE_WAIT:
+        break;
+    }
+    return "requests wait";
+}
 
 void
 kerf_offline_take(kerf_edge *edge, kerf_flight *f)
@@ -30,9 +42,11 @@ kerf_offline_take(kerf_edge *edge, kerf_flight *f)
         return;
     }
     if (edge->opts.offline == KERF_OFFLINE_WAIT ||
-        kerf_queue_push(o->jobs, f) != KERF_OK)
+        (edge->opts.offline == KERF_OFFLINE_LOCAL && f->program->tail == NULL))
         return;
     f->state = KERF_FLIGHT_OFFLINE;
+    if (kerf_queue_push(o->jobs, f) != KERF_OK)
+        f->state = KERF_FLIGHT_WAITING;
 }
 
 bool
@@ -42,7 +56,7 @@ kerf_offline_keep(kerf_edge *edge, kerf_flight *f)
         kerf_queue_let_go(edge, f);
         return true;
     }
-    if (edge->opts.offline == KERF_OFFLINE_QUEUE)
+    if (edge->opts.offline != KERF_OFFLINE_FAIL)
         kerf_offline_take(edge, f);
     return f->state == KERF_FLIGHT_OFFLINE;
 }
@@ -52,17 +66,22 @@ go_offline(void *ctx)
 {
     kerf_edge *edge = ctx;
     kerf_flight *list[KERF_FLIGHTS_LISTED];
+    const char *text;
+    bool none;
     size_t n;
 
     (void)pthread_mutex_lock(&edge->lock);
     edge->offline.offline = true;
+    text = policy_text(edge);
+    none = edge->current == NULL && edge->next == NULL;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++)
         kerf_offline_take(edge, list[i]);
     kerf_edge_stir(edge);
     kerf_edge_tell_state(edge, false, "no cloud for %.3g s: %s",
-                         (double)kerf_beat_dead_ms(edge) / 1e3,
-                         policy_text[edge->opts.offline]);
+                         (double)kerf_beat_dead_ms(edge) / 1e3, text);
+    if (none && edge->opts.offline != KERF_OFFLINE_FAIL)
+        kerf_local_start(edge);
 }
 
 void
@@ -92,6 +111,12 @@ kerf_offline_up(kerf_edge *edge)
     o->offline = false;
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_queue_ask(edge);
+    if (edge->opts.offline == KERF_OFFLINE_LOCAL &&
+        (edge->welcome.features & KERF_FEATURE_TAILS) == 0)
+        kerf_edge_tell_state(edge, true,
+                             "the cloud keeps its tails (see kerf cloud "
+                             "--share-tail): without one, requests wait while "
+                             "it is gone");
 }
 
 static void *
@@ -104,6 +129,8 @@ run(void *ctx)
     while ((job = kerf_queue_pop(edge->offline.jobs)) != NULL) {
         if (job == &edge->offline.drain_token)
             kerf_queue_drain(edge);
+        else if (edge->opts.offline == KERF_OFFLINE_LOCAL)
+            kerf_local_run(edge, job);
         else
             kerf_queue_put(edge, job);
     }

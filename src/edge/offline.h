@@ -6,6 +6,7 @@
  *                 wait    sent when a cloud is there again
  *                 fail    failed, with the reason
  *                 queue   written to disk, and sent later     offline_queue.c
+ *                 local   finished by a tail of our own       offline_local.c
  *     link up   --> not offline; what is on disk is sent, in order
  *
  * A flight that is OFFLINE belongs to the thread here: the link neither sends
@@ -58,6 +59,12 @@ bool kerf_offline_keep(struct kerf_edge *edge, kerf_flight *f);
 /* The worker's, at the end of the inputs: until the queue is empty, or
  * stopping. */
 void kerf_offline_wait(struct kerf_edge *edge);
+
+/* offline_local.c */
+void kerf_local_run(struct kerf_edge *edge, kerf_flight *f);
+/* On the loop's thread: no cloud has come since the start. Runs what is in the
+ * store. */
+void kerf_local_start(struct kerf_edge *edge);
 
 /* offline_queue.c */
 void kerf_queue_put(struct kerf_edge *edge, kerf_flight *f);

@@ -31,6 +31,8 @@ kerf_program_free(kerf_program *p)
     for (size_t i = 0; i < p->flights; i++)
         fini_flight(&p->flight[i], kerf_net_in_count(p->net), p->sent_count);
     free(p->flight);
+    kerf_request_free(p->tail_request);
+    kerf_net_free(p->tail);
     kerf_net_free(p->net);
     kerf_card_fini(&p->card);
     kerf_manifest_fini(&p->manifest);
@@ -102,11 +104,46 @@ run_probes(const kerf_program *p, kerf_net *net, kerf_detail *why)
     return KERF_OK;
 }
 
+/* Our own tail, proved with the head as the cloud does it: by the card's
+ * probes, or else that it runs. */
+static kerf_err
+load_tail(kerf_program *p, kerf_engine *engine, kerf_net *head,
+          const kerf_model_bytes *bytes, kerf_detail *why)
+{
+    size_t n = p->has_card ? p->card.probe_count : 0;
+    const kerf_probe any = {.seed = 1};
+    kerf_err err = kerf_engine_load_tail(engine, &p->tail, bytes, head, why);
+
+    for (size_t i = 0; err == KERF_OK && i < (n > 0 ? n : 1); i++)
+        err =
+            kerf_probe_run_pair(head, p->tail, n > 0 ? &p->card.probe[i] : &any,
+                                p->manifest.probe_tolerance, NULL, why);
+    if (err == KERF_OK)
+        err = kerf_request_new(&p->tail_request, p->tail, why);
+    return err;
+}
+
+/* Without it the program is as good as those of a cloud that keeps its tail. */
+static void
+try_tail(kerf_program *p, kerf_engine *engine, kerf_net *head,
+         const kerf_model_bytes *bytes)
+{
+    p->has_tried_tail = true;
+    if (load_tail(p, engine, head, bytes, &p->tail_why) == KERF_OK)
+        return;
+    if (p->tail_why.text[0] == '\0')
+        (void)kerf_fail(&p->tail_why, KERF_ENOMEM, "out of memory");
+    kerf_request_free(p->tail_request);
+    kerf_net_free(p->tail);
+    p->tail_request = NULL;
+    p->tail = NULL;
+}
+
 /* Probes go straight into the model's inputs, so they need the network without
  * preprocessing, also where images will be used. */
 static kerf_err
 load_nets(kerf_program *p, kerf_engine *engine, const kerf_model_bytes *bytes,
-          kerf_detail *why)
+          const kerf_model_bytes *tail, kerf_detail *why)
 {
     kerf_net *raw = NULL;
     kerf_err err = kerf_engine_load_raw(engine, &raw, bytes,
@@ -115,6 +152,8 @@ load_nets(kerf_program *p, kerf_engine *engine, const kerf_model_bytes *bytes,
     if (err != KERF_OK)
         return err;
     err = run_probes(p, raw, why);
+    if (err == KERF_OK && tail != NULL)
+        try_tail(p, engine, raw, tail);
     if (p->raw || err != KERF_OK) {
         p->net = raw;
     } else {
@@ -147,12 +186,12 @@ copy_manifest(kerf_manifest *to, const kerf_manifest *from, kerf_detail *why)
 
 kerf_err
 kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
-                  const kerf_manifest *m, bool raw, size_t flights,
+                  const kerf_manifest *m, bool raw, bool tail, size_t flights,
                   kerf_detail *why)
 {
     kerf_program *p = calloc(1, sizeof *p);
     kerf_pair pair = {0};
-    kerf_model_bytes bytes;
+    kerf_model_bytes bytes, tail_bytes;
     kerf_err err;
 
     if (p == NULL)
@@ -160,7 +199,7 @@ kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
     kerf_card_init(&p->card);
     err = copy_manifest(&p->manifest, m, why);
     if (err == KERF_OK)
-        err = kerf_store_load(store, m, &pair, why);
+        err = kerf_store_load(store, m, tail, &pair, why);
     if (err == KERF_OK) {
         p->has_card = pair.has_card;
         if (pair.has_card) {
@@ -168,6 +207,7 @@ kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
             kerf_card_init(&pair.card);
         }
         bytes = kerf_pair_bytes(&pair, true);
+        tail_bytes = kerf_pair_bytes(&pair, false);
         p->raw = raw;
         if (!raw && (!p->has_card || !p->card.is_image)) {
             err = kerf_fail(why, KERF_EINVAL,
@@ -178,7 +218,7 @@ kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
         }
     }
     if (err == KERF_OK)
-        err = load_nets(p, engine, &bytes, why);
+        err = load_nets(p, engine, &bytes, tail ? &tail_bytes : NULL, why);
     if (err == KERF_OK)
         err = make_flights(p, flights, why);
     for (size_t i = 0; err == KERF_OK && i < flights; i++)

@@ -93,19 +93,27 @@ struct kerf_program {
     size_t sent_count;
     size_t flights;
     kerf_flight *flight;
+    /* Only where the cloud shares it: proved, warm; NULL: none, tail_why says
+     * why not if there was one. The request is the offline thread's. */
+    kerf_net *tail;
+    kerf_request *tail_request;
+    kerf_detail tail_why;
+    bool has_tried_tail;
 };
 
 /*
  * Reads the bundle from the store, compiles, tests it on the manifest's probes
  * and warms it up. m is copied. raw: for tensors as they are, else for images,
- * which takes a card. Errors: the store's and the engine's, KERF_EMISMATCH when
+ * which takes a card. tail: it is in the store, too; that it cannot be used is
+ * no error. Errors: the store's and the engine's, KERF_EMISMATCH when
  * a probe fails.
  */
 KERF_NODISCARD kerf_err kerf_program_load(kerf_program **out,
                                           kerf_engine *engine,
                                           kerf_store *store,
                                           const kerf_manifest *m, bool raw,
-                                          size_t flights, kerf_detail *why);
+                                          bool tail, size_t flights,
+                                          kerf_detail *why);
 void kerf_program_free(kerf_program *p); /* accepts NULL */
 
 void kerf_flight_sent(void *flight, kerf_err err); /* kerf_out's done */

@@ -24,9 +24,9 @@ static const char *const role_names[KERF_ROLE_COUNT] = {
 };
 
 bool
-kerf_role_is_shipped(kerf_role role)
+kerf_role_is_shipped(kerf_role role, bool tails)
 {
-    return role == KERF_ROLE_CARD || role == KERF_ROLE_HEAD_GRAPH ||
+    return tails || role == KERF_ROLE_CARD || role == KERF_ROLE_HEAD_GRAPH ||
            role == KERF_ROLE_HEAD_WEIGHTS;
 }
 

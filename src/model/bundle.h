@@ -23,7 +23,7 @@ typedef enum kerf_role {
     KERF_ROLE_CARD = 0,
     KERF_ROLE_HEAD_GRAPH = 1,
     KERF_ROLE_HEAD_WEIGHTS = 2,
-    KERF_ROLE_TAIL_GRAPH = 3, /* stays on the cloud */
+    KERF_ROLE_TAIL_GRAPH = 3, /* stays on the cloud, as a rule */
     KERF_ROLE_TAIL_WEIGHTS = 4,
     KERF_ROLE_COUNT
 } kerf_role;
@@ -32,8 +32,9 @@ typedef enum kerf_role {
 #define KERF_PART_NAME 256        /* of a file, with the end */
 #define KERF_PROBE_TOLERANCE 1e-3 /* another CPU sums in another order */
 
-/* Whether the edge gets it: card and head; tails stay on the cloud. */
-bool kerf_role_is_shipped(kerf_role role);
+/* Whether the edge gets it: card and head; tails too, where the cloud shares
+ * them. */
+bool kerf_role_is_shipped(kerf_role role, bool tails);
 /* The only name that a model's file of this role may have. False, and "", when
  * the format has no such role. name: kerf_text_is_name(), < KERF_NAME_MAX. */
 bool kerf_role_file(char out[KERF_PART_NAME], kerf_role role,
@@ -52,8 +53,7 @@ typedef struct kerf_manifest {
     uint8_t id[KERF_BUNDLE_ID_LEN];
     kerf_format format;
     size_t file_count;
-    kerf_file
-        file[KERF_PARTS_MAX]; /* by role, tails included (never shipped) */
+    kerf_file file[KERF_PARTS_MAX]; /* by role, tails included */
     size_t probe_count;
     kerf_probe *probe;      /* owned; of the head: seed -> sampled outputs */
     double probe_tolerance; /* of each output's range */

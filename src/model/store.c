@@ -279,27 +279,67 @@ out:
     return err;
 }
 
+static int64_t
+changed_ns(const kerf_store *store, const char *name)
+{
+    struct stat st;
+
+    if (fstatat(store->dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
+    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+}
+
+static kerf_err
+read_manifest(kerf_store *store, const char *file, kerf_manifest *out)
+{
+    uint8_t *json = NULL;
+    size_t len = 0;
+    kerf_err err =
+        read_whole(store, file, KERF_MANIFEST_MAX, &json, &len, NULL);
+
+    if (err == KERF_OK)
+        err = kerf_manifest_parse(out, json, len, NULL);
+    free(json);
+    return err;
+}
+
+kerf_err
+kerf_store_latest(kerf_store *store, const char *name, kerf_manifest *out)
+{
+    kerf_names names = {0};
+    const char *best = NULL;
+    char wanted[KERF_PART_NAME] = "";
+    kerf_err err = kerf_fs_list(store->path, STORE_MOST, &names, NULL);
+
+    if (name != NULL)
+        (void)snprintf(wanted, sizeof wanted, "%s%s", name, MANIFEST_END);
+    for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
+        const char *at = names.name[i];
+
+        if (kerf_path_ends(at, MANIFEST_END) &&
+            (name == NULL || strcmp(at, wanted) == 0) &&
+            (best == NULL || changed_ns(store, at) > changed_ns(store, best)))
+            best = at;
+    }
+    err = best == NULL ? KERF_ENOENT : read_manifest(store, best, out);
+    kerf_names_free(&names);
+    return err;
+}
+
 /* Id of the bundle that this manifest lists, if all of it is there. */
 static bool
 read_bundle(kerf_store *store, const char *name, uint8_t id[KERF_BUNDLE_ID_LEN])
 {
     char expected[KERF_PART_NAME];
     kerf_manifest m = {0};
-    uint8_t *json = NULL;
-    size_t len = 0;
     bool whole;
 
-    if (read_whole(store, name, KERF_MANIFEST_MAX, &json, &len, NULL) !=
-        KERF_OK)
-        return false;
-    whole = kerf_manifest_parse(&m, json, len, NULL) == KERF_OK;
-    free(json);
-    if (!whole)
+    if (read_manifest(store, name, &m) != KERF_OK)
         return false;
     (void)snprintf(expected, sizeof expected, "%s%s", m.name, MANIFEST_END);
     whole = strcmp(expected, name) == 0;
     for (size_t i = 0; whole && i < m.file_count; i++)
-        whole = !kerf_role_is_shipped(m.file[i].role) ||
+        whole = !kerf_role_is_shipped(m.file[i].role, false) ||
                 kerf_store_has(store, &m.file[i]);
     memcpy(id, m.id, KERF_BUNDLE_ID_LEN);
     kerf_manifest_fini(&m);
@@ -588,8 +628,8 @@ load_part(kerf_store *store, kerf_pair *pair, const kerf_file *file,
 }
 
 kerf_err
-kerf_store_load(kerf_store *store, const kerf_manifest *m, kerf_pair *pair,
-                kerf_detail *why)
+kerf_store_load(kerf_store *store, const kerf_manifest *m, bool tail,
+                kerf_pair *pair, kerf_detail *why)
 {
     kerf_pair new = {.manifest = *m};
     kerf_sha256 *hash = NULL;
@@ -599,7 +639,7 @@ kerf_store_load(kerf_store *store, const kerf_manifest *m, kerf_pair *pair,
     new.manifest.probe_count = 0;
     err = kerf_sha256_new(&hash);
     for (size_t i = 0; i < m->file_count && err == KERF_OK; i++) {
-        if (kerf_role_is_shipped(m->file[i].role))
+        if (kerf_role_is_shipped(m->file[i].role, tail))
             err = load_part(store, &new, &m->file[i], hash, why);
     }
     if (err == KERF_OK)

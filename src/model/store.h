@@ -57,10 +57,14 @@ void kerf_incoming_abort(kerf_incoming *in); /* accepts NULL */
 KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
                                           const kerf_manifest *m,
                                           kerf_detail *why);
-/* Reads the shipped parts of a bundle (head, card) and verifies each hash.
- * pair->manifest is a copy of m (probes left out). */
+/* Reads the shipped parts of a bundle (head, card; the tail, too) and verifies
+ * each hash. pair->manifest is a copy of m (probes left out). */
 KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
-                                        const kerf_manifest *m, kerf_pair *pair,
-                                        kerf_detail *why);
+                                        const kerf_manifest *m, bool tail,
+                                        kerf_pair *pair, kerf_detail *why);
+/* The manifest of that name, or with NULL the one that came last; its parts
+ * need not be right. KERF_ENOENT: there is none -> kerf_manifest_fini(). */
+KERF_NODISCARD kerf_err kerf_store_latest(kerf_store *store, const char *name,
+                                          kerf_manifest *out);
 
 #endif

@@ -123,6 +123,7 @@ typedef struct kerf_hello {
 /* What a cloud can do besides, a bit each. Append, never renumber. */
 enum {
     KERF_FEATURE_BLOCKS = 1, /* it takes BLOCK */
+    KERF_FEATURE_TAILS = 2,  /* tails may be fetched as heads are */
 };
 
 typedef struct kerf_welcome {

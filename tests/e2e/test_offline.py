@@ -6,6 +6,7 @@ import contextlib
 import exact
 import pytest
 import relay
+import wire
 
 FAKE = ("--engine", "fake")
 DEAD = ("--dead-after", 0.3)
@@ -246,3 +247,108 @@ def test_lines__say_queued_and_via(cloud_of, edge_of):
     edge.wait_line("  via queued$")
     assert edge.wait() == 0
     assert "by way of the queue" in edge.out
+
+
+# ---- local -----------------------------------------------------------------------
+
+
+def names(store):
+    return sorted(path.name for path in store.iterdir())
+
+
+def test_local__finishes_here_and_comes_back(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of(0, "--share-tail")
+    edge = edge_of(cloud.port, 200, "--offline", "local", "--once")
+    edge.wait_event("result", index=5)
+    cloud.kill()
+    edge.wait_event("result", via="local")
+    cloud = cloud_of(cloud.port, "--share-tail")
+    edge.wait_event("result", via="cloud")
+    assert edge.wait() == 0, edge.report()
+    vias = check_fates(edge, 200)
+    assert vias["local"] > 10 and vias["cloud"] > 10
+    assert {"server_infer_m.pdmodel", "server_infer_m.pdiparams"} <= set(names(tmp_path / "store"))
+
+
+def test_local__starts_from_the_store_when_no_cloud_is_there(cloud_of, edge_of):
+    cloud = cloud_of(0, "--share-tail")
+    assert edge_of(cloud.port, 5, "--offline", "local", "--once").wait() == 0
+    cloud.kill()
+    edge = edge_of(cloud.port, 5, "--offline", "local", "--once")
+    assert edge.wait() == 0, edge.report()
+    assert check_fates(edge, 5) == {"local": 5}
+
+
+def test_queue__starts_from_the_store_when_no_cloud_is_there(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    assert edge_of(cloud.port, 5, "--once").wait() == 0
+    cloud.kill()
+    edge = edge_of(cloud.port, 5, "--offline", "queue", "--once")
+    for _ in range(5):
+        edge.wait_event("queued")
+    cloud_of(cloud.port)
+    assert edge.wait() == 0, edge.report()
+    assert check_fates(edge, 5) == {"queued": 5}
+
+
+def test_local__a_cloud_that_keeps_its_tails__said_and_waits(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 100, "--offline", "local", "--once")
+    edge.wait_event("result", index=5)
+    assert [e for e in of(edge, "state") if "--share-tail" in e["text"]]
+    cloud.kill()
+    while "no tail" not in edge.wait_event("state", connected=False)["text"]:
+        pass
+    cloud_of(cloud.port)
+    assert edge.wait() == 0
+    assert check_fates(edge, 100) == {"cloud": 100}
+    assert not [name for name in names(tmp_path / "store") if name.startswith("server_")]
+
+
+def test_tail__is_not_given_away_unasked(cloud_of, edge_of, tmp_path):
+    """An edge that does not want it does not get it; one that asks a cloud which
+    keeps it is sent away."""
+    cloud = cloud_of(0, "--share-tail")
+    assert edge_of(cloud.port, 2, "--once").wait() == 0
+    assert not [name for name in names(tmp_path / "store") if name.startswith("server_")]
+    keeps = cloud_of()
+    for at, port in ((wire.PART, cloud.port), (wire.ERROR, keeps.port)):
+        with wire.Edge(port) as edge:
+            bundle, manifest = edge.offered()
+            part = [f["role"] for f in manifest["files"]].index("tail_graph")
+            edge.control.send(wire.FETCH, wire.part(bundle, part, 0, 0))
+            assert edge.control.recv_kind(wire.PART, wire.ERROR).kind == at
+
+
+def test_local__damaged_tail_in_the_store__fetched_again(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of(0, "--share-tail")
+    assert edge_of(cloud.port, 2, "--offline", "local", "--once").wait() == 0
+    path = tmp_path / "store" / "server_infer_m.pdmodel"
+    right = path.read_bytes()
+    path.write_bytes(right.replace(b"0.25", b"0.75"))
+    edge = edge_of(cloud.port, 2, "--offline", "local", "--once")
+    assert edge.wait() == 0
+    assert path.read_bytes() == right
+    check_fates(edge, 2)
+
+
+def test_local__bits_are_those_of_the_cloud(digits, start_cloud, spawn, kerf, tmp_path):
+    """The real network, by OpenVINO, the same images: once there, once here."""
+    cloud = start_cloud("--models", digits, "--share-tail", "--workers", 1, "--batch", 1)
+
+    def go():
+        edge = spawn(
+            "edge", "--json", "--cloud_port", cloud.port, "--store", tmp_path / "store", "--once",
+            "--offline", "local", *DEAD, "--input", digits / "images" / "3_011.png",
+            digits / "images" / "7_005.png", digits / "images" / "9_065.png",
+        )  # fmt: skip
+        assert edge.wait() == 0, edge.report()
+        return {e["index"]: (e["via"], e["outputs"]) for e in of(edge, "result")}
+
+    there = go()
+    cloud.kill()
+    here = go()
+    assert {via for via, _ in there.values()} == {"cloud"}
+    assert {via for via, _ in here.values()} == {"local"}
+    for index in range(3):
+        assert there[index][1] == here[index][1]

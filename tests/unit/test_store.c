@@ -133,7 +133,7 @@ static void
 bring_all(kerf_store *store, const kerf_manifest *m)
 {
     for (size_t i = 0; i < m->file_count; i++) {
-        if (kerf_role_is_shipped(m->file[i].role))
+        if (kerf_role_is_shipped(m->file[i].role, false))
             bring(store, &m->file[i], contents[m->file[i].role]);
     }
     assert_int_equal(kerf_store_finish(store, m, NULL), KERF_OK);
@@ -147,12 +147,13 @@ store__all_parts_come__bundle_is_listed_and_loads(void **state)
     kerf_pair pair = {0};
 
     assert_int_equal(kerf_store_bundles(*state, id, 4), 0);
-    assert_int_equal(kerf_store_load(*state, &m, &pair, NULL), KERF_ENOENT);
+    assert_int_equal(kerf_store_load(*state, &m, false, &pair, NULL),
+                     KERF_ENOENT);
     bring_all(*state, &m);
     assert_int_equal(kerf_store_bundles(*state, id, 4), 1);
     assert_memory_equal(id[0], m.id, sizeof m.id);
     assert_int_equal(kerf_store_bundles(*state, id, 0), 0);
-    assert_int_equal(kerf_store_load(*state, &m, &pair, NULL), KERF_OK);
+    assert_int_equal(kerf_store_load(*state, &m, false, &pair, NULL), KERF_OK);
     assert_true(pair.has_card);
     assert_int_equal(kerf_pair_bytes(&pair, true).graph_len, 10);
     assert_memory_equal(kerf_pair_bytes(&pair, true).weights, "head weights",
@@ -291,10 +292,12 @@ store__damaged_part__bundle_is_not_listed_and_does_not_load(void **state)
     bring_all(*state, &m);
     write_raw("client_infer_m.pdiparams", "head weightX");
     assert_int_equal(kerf_store_bundles(*state, id, 4), 0);
-    assert_int_equal(kerf_store_load(*state, &m, &pair, &why), KERF_ECORRUPT);
+    assert_int_equal(kerf_store_load(*state, &m, false, &pair, &why),
+                     KERF_ECORRUPT);
     assert_non_null(strstr(why.text, "client_infer_m.pdiparams"));
     write_raw("client_infer_m.pdiparams", "much longer than it should be");
-    assert_int_equal(kerf_store_load(*state, &m, &pair, &why), KERF_ECORRUPT);
+    assert_int_equal(kerf_store_load(*state, &m, false, &pair, &why),
+                     KERF_ECORRUPT);
     bring(*state, &m.file[2], contents[2]); /* only that part again */
     assert_int_equal(kerf_store_bundles(*state, id, 4), 1);
 }
