@@ -353,32 +353,32 @@ kerf_block_is_same(kerf_block_kind kind, const uint8_t *in, size_t in_len)
     return kind == KERF_BLOCK_WORDS && in_len > 0 && (in[0] & AS_SAME) != 0;
 }
 
-/* The side to bc->side; its length or 0: damaged. */
-static size_t
-take_side(kerf_block_coder *bc, kerf_rd *r)
+/* The side to bc->side, of which *side is then. */
+static kerf_err
+take_side(kerf_block_coder *bc, kerf_rd *r, kerf_rd *side)
 {
     uint64_t len = kerf_rd_varint(r);
     uint64_t packed = kerf_rd_varint(r);
     const uint8_t *in;
 
-    if (r->bad || len == 0 || len > KERF_BLOCK_MOST || packed > r->left ||
-        !side_room(bc, (size_t)len))
-        return 0;
+    if (r->bad || len == 0 || len > KERF_BLOCK_MOST || packed > r->left)
+        return KERF_ECORRUPT;
+    if (!side_room(bc, (size_t)len))
+        return KERF_ENOMEM;
+    *side = (kerf_rd){.at = bc->side, .left = (size_t)len};
     in = kerf_rd_bytes(r, (size_t)packed);
-    if (packed == len)
-        memcpy(bc->side, in, (size_t)len);
-    else if (!kerf_zstd_decode(bc->lz, bc->side, (size_t)len, in,
-                               (size_t)packed))
-        return 0;
-    return (size_t)len;
+    if (packed != len)
+        return kerf_zstd_decode(bc->lz, bc->side, (size_t)len, in,
+                                (size_t)packed);
+    memcpy(bc->side, in, (size_t)len);
+    return KERF_OK;
 }
 
 /* The stretches as they are said, to bc->stretch, with side left at the bytes
- * of the gaps, which are just enough. False: damaged, or (*memory false) there
- * is no memory. */
-static bool
+ * of the gaps, which are just enough. */
+static kerf_err
 take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len, bool grouped,
-               kerf_where *where, bool *memory)
+               kerf_where *where)
 {
     uint64_t count = kerf_rd_varint(side);
     uint64_t gaps = 0;
@@ -386,14 +386,13 @@ take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len, bool grouped,
 
     if (side->bad || count == 0 || count > STRETCHES_MOST ||
         count > side->left / 2 || (grouped && count > KERF_GROUP_STRETCHES))
-        return false;
+        return KERF_ECORRUPT;
     if (count > bc->stretch_room) {
         kerf_stretch *grown =
             reallocarray(bc->stretch, (size_t)count, sizeof *grown);
 
-        *memory = grown != NULL;
         if (grown == NULL)
-            return false;
+            return KERF_ENOMEM;
         bc->stretch = grown;
         bc->stretch_room = (size_t)count;
     }
@@ -402,7 +401,7 @@ take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len, bool grouped,
         uint64_t part = kerf_rd_varint(side);
 
         if (gap > len || part > len)
-            return false;
+            return KERF_ECORRUPT;
         gaps += gap;
         words += part;
         bc->stretch[i] =
@@ -416,7 +415,9 @@ take_stretches(kerf_block_coder *bc, kerf_rd *side, size_t len, bool grouped,
     }
     *where = (kerf_where){
         .stretch = bc->stretch, .count = (size_t)count, .len = (size_t)words};
-    return !side->bad && gaps + words == len && gaps == side->left;
+    return !side->bad && gaps + words == len && gaps == side->left
+               ? KERF_OK
+               : KERF_ECORRUPT;
 }
 
 static void
@@ -488,13 +489,14 @@ decode_words(kerf_block_coder *bc, uint8_t *out, size_t len, kerf_rd *r,
         ((how & AS_GROUPS) && (how & (AS_SIDE | AS_SAME)) != AS_SIDE))
         return KERF_ECORRUPT;
     if (how & AS_SIDE) {
-        kerf_rd side = {.left = take_side(bc, r)};
-        bool memory = true;
+        kerf_rd side;
+        kerf_err err = take_side(bc, r, &side);
 
-        side.at = bc->side;
-        if (!take_stretches(bc, &side, len, (how & AS_GROUPS) != 0, &where,
-                            &memory))
-            return memory ? KERF_ECORRUPT : KERF_ENOMEM;
+        if (err == KERF_OK)
+            err =
+                take_stretches(bc, &side, len, (how & AS_GROUPS) != 0, &where);
+        if (err != KERF_OK)
+            return err;
         put_gaps(out, &where, side.at);
     }
     if (how & AS_SAME)
@@ -520,11 +522,9 @@ kerf_block_decode(kerf_block_coder *bc, uint8_t *out, size_t len,
             memcpy(out, in, len);
         return KERF_OK;
     case KERF_BLOCK_ZSTD:
-        return kerf_zstd_decode(bc->lz, out, len, in, in_len) ? KERF_OK
-                                                              : KERF_ECORRUPT;
+        return kerf_zstd_decode(bc->lz, out, len, in, in_len);
     case KERF_BLOCK_DEFLATE:
-        return kerf_deflate_decode(out, len, in, in_len) ? KERF_OK
-                                                         : KERF_ECORRUPT;
+        return kerf_deflate_decode(out, len, in, in_len);
     case KERF_BLOCK_WORDS:
         return decode_words(bc, out, len, &r, &e);
     default:

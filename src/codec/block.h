@@ -48,7 +48,8 @@ bool kerf_block_is_same(kerf_block_kind kind, const uint8_t *in, size_t in_len);
 
 /* Decodes what fills in[0..in_len) to exactly len <= KERF_BLOCK_MOST bytes at
  * out. offset: of the block in its file. recall may be NULL: blocks that need
- * it are then KERF_ENOTSUP. Errors: KERF_ECORRUPT; out then holds anything. */
+ * it are then KERF_ENOTSUP. Errors: KERF_ECORRUPT, KERF_ENOMEM; out then holds
+ * anything. */
 KERF_NODISCARD kerf_err kerf_block_decode(kerf_block_coder *bc, uint8_t *out,
                                           size_t len, kerf_block_kind kind,
                                           const uint8_t *in, size_t in_len,

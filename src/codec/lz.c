@@ -73,7 +73,7 @@ kerf_zstd_encode(kerf_lz *lz, uint8_t *out, size_t room, const uint8_t *in,
     return n - head;
 }
 
-bool
+kerf_err
 kerf_zstd_decode(kerf_lz *lz, uint8_t *out, size_t len, const uint8_t *in,
                  size_t in_len)
 {
@@ -88,16 +88,16 @@ kerf_zstd_decode(kerf_lz *lz, uint8_t *out, size_t len, const uint8_t *in,
                                     (uint8_t)(len >> 24)};
 
     if (len > UINT32_MAX || in_len > UINT32_MAX)
-        return false;
+        return KERF_ECORRUPT;
     if (lz->unzip == NULL)
         lz->unzip = ZSTD_createDCtx();
     if (lz->unzip == NULL)
-        return false;
+        return KERF_ENOMEM;
     if (lz->room < HEAD_LEN + in_len) {
         uint8_t *grown = realloc(lz->frame, HEAD_LEN + in_len);
 
         if (grown == NULL)
-            return false;
+            return KERF_ENOMEM;
         lz->frame = grown;
         lz->room = HEAD_LEN + in_len;
     }
@@ -105,8 +105,10 @@ kerf_zstd_decode(kerf_lz *lz, uint8_t *out, size_t len, const uint8_t *in,
     memcpy(lz->frame + HEAD_LEN, in, in_len);
     in_len += HEAD_LEN;
     /* One frame: zstd would take others behind it. */
-    return ZSTD_findFrameCompressedSize(lz->frame, in_len) == in_len &&
-           ZSTD_decompressDCtx(lz->unzip, out, len, lz->frame, in_len) == len;
+    if (ZSTD_findFrameCompressedSize(lz->frame, in_len) != in_len ||
+        ZSTD_decompressDCtx(lz->unzip, out, len, lz->frame, in_len) != len)
+        return KERF_ECORRUPT;
+    return KERF_OK;
 }
 
 size_t
@@ -127,20 +129,21 @@ kerf_deflate_encode(uint8_t *out, size_t room, const uint8_t *in, size_t len)
     return n;
 }
 
-bool
+kerf_err
 kerf_deflate_decode(uint8_t *out, size_t len, const uint8_t *in, size_t in_len)
 {
     const int bits = -15;
     z_stream z = {.next_out = out, .avail_out = (uInt)len};
     bool ok;
 
-    if (len > UINT32_MAX || in_len > UINT32_MAX ||
-        inflateInit2(&z, bits) != Z_OK)
-        return false;
+    if (len > UINT32_MAX || in_len > UINT32_MAX)
+        return KERF_ECORRUPT;
+    if (inflateInit2(&z, bits) != Z_OK)
+        return KERF_ENOMEM;
     z.next_in = (z_const Bytef *)(uintptr_t)in;
     z.avail_in = (uInt)in_len;
     ok = inflate(&z, Z_FINISH) == Z_STREAM_END && z.avail_in == 0 &&
          z.avail_out == 0;
     (void)inflateEnd(&z);
-    return ok;
+    return ok ? KERF_OK : KERF_ECORRUPT;
 }

@@ -25,14 +25,15 @@ void kerf_lz_free(kerf_lz *lz); /* accepts NULL */
  * with KERF_ZSTD_HEAD they would be more than room. */
 size_t kerf_zstd_encode(kerf_lz *lz, uint8_t *out, size_t room,
                         const uint8_t *in, size_t len, int level);
-/* True: in[0..in_len) stood for exactly len bytes, now at out. */
-bool kerf_zstd_decode(kerf_lz *lz, uint8_t *out, size_t len, const uint8_t *in,
-                      size_t in_len);
+/* in[0..in_len) stands for exactly len bytes, then at out. Errors:
+ * KERF_ECORRUPT, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_zstd_decode(kerf_lz *lz, uint8_t *out, size_t len,
+                                         const uint8_t *in, size_t in_len);
 
 /* A raw deflate stream (RFC 1951) as gzip -9 makes it; 0: more than room. */
 size_t kerf_deflate_encode(uint8_t *out, size_t room, const uint8_t *in,
                            size_t len);
-bool kerf_deflate_decode(uint8_t *out, size_t len, const uint8_t *in,
-                         size_t in_len);
+KERF_NODISCARD kerf_err kerf_deflate_decode(uint8_t *out, size_t len,
+                                            const uint8_t *in, size_t in_len);
 
 #endif

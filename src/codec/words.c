@@ -502,7 +502,7 @@ decode_other(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
         memcpy(out, r->at, len);
         return KERF_OK;
     case ZSTD:
-        return sound(kerf_zstd_decode(c->lz, out, len, r->at, r->left));
+        return kerf_zstd_decode(c->lz, out, len, r->at, r->left);
     case DICT:
         if (as.width != 4)
             return KERF_ECORRUPT;
