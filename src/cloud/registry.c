@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define QUIET_MS 200 /* after the last change in a folder */
 #define WATCHES KERF_CLOUD_MAKER_DIRS
+#define AGAIN_S 1 /* after memory ran out */
 
 /* What the loader found about one name. */
 struct finding {
@@ -37,6 +39,7 @@ struct kerf_registry {
 
     struct known known[KERF_MODELS_MAX]; /* the loader's */
     size_t known_count;
+    bool try_again; /* the loader's: memory ran out */
     pthread_t loader;
     bool loader_runs;
     pthread_mutex_t lock;
@@ -45,7 +48,8 @@ struct kerf_registry {
     struct finding *found;      /* under lock, newest first */
 };
 
-static void
+/* False: no memory for it. */
+static bool
 add_finding(kerf_registry *r, const char *name, kerf_served *served,
             kerf_err err, const kerf_detail *why)
 {
@@ -53,7 +57,7 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
 
     if (f == NULL) {
         kerf_served_unref(served);
-        return;
+        return false;
     }
     (void)strncpy(f->name, name, sizeof f->name - 1);
     f->served = served;
@@ -63,10 +67,12 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
     f->next = r->found;
     r->found = f;
     (void)pthread_mutex_unlock(&r->lock);
+    return true;
 }
 
-/* Reads or makes a pair, compiles, proves and reports it. */
-static void
+/* Reads or makes a pair, compiles, proves and reports it. False: memory ran
+ * out, which may be otherwise soon. */
+static bool
 load_one(kerf_registry *r, const struct known *at)
 {
     const kerf_cloud_maker *maker = r->opts.maker;
@@ -87,7 +93,7 @@ load_one(kerf_registry *r, const struct known *at)
         (void)kerf_fail(&why, err, "%s", kerf_err_text(err));
     }
     kerf_pair_fini(&pair);
-    add_finding(r, at->name, served, err, &why);
+    return add_finding(r, at->name, served, err, &why) && err != KERF_ENOMEM;
 }
 
 static uint64_t
@@ -126,7 +132,10 @@ look_at(kerf_registry *r, const char *name)
     }
     k->stamp = stamp;
     k->newest_ns = newest_ns;
-    load_one(r, k);
+    if (!load_one(r, k)) {
+        k->stamp = 0; /* as if it had changed */
+        r->try_again = true;
+    }
 }
 
 static void
@@ -143,7 +152,11 @@ forget_removed(kerf_registry *r, const kerf_names *names)
             i++;
             continue;
         }
-        add_finding(r, r->known[i].name, NULL, KERF_OK, &none);
+        if (!add_finding(r, r->known[i].name, NULL, KERF_OK, &none)) {
+            r->try_again = true;
+            i++;
+            continue;
+        }
         r->known[i] = r->known[--r->known_count];
     }
 }
@@ -165,11 +178,13 @@ scan(kerf_registry *r, kerf_detail *why)
     kerf_names names = {0};
     kerf_err err;
 
+    r->try_again = false;
     if (r->opts.maker != NULL) {
         look_at(r, r->opts.maker->name);
         return KERF_OK;
     }
     err = kerf_pair_names(r->opts.dir, &names, why);
+    r->try_again = err == KERF_ENOMEM;
     if (err != KERF_OK)
         return err;
     forget_removed(r, &names);
@@ -177,6 +192,22 @@ scan(kerf_registry *r, kerf_detail *why)
         look_at(r, names.name[i]);
     kerf_names_free(&names);
     return KERF_OK;
+}
+
+/* Under lock: until there is something to look at. */
+static void
+wait_for_wish(kerf_registry *r)
+{
+    struct timespec until;
+
+    if (!r->try_again) {
+        (void)pthread_cond_wait(&r->wanted, &r->lock);
+        return;
+    }
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += AGAIN_S;
+    if (pthread_cond_timedwait(&r->wanted, &r->lock, &until) == ETIMEDOUT)
+        r->scan_wanted = true;
 }
 
 static void *
@@ -188,7 +219,7 @@ run_loader(void *ctx)
     (void)pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
         if (!r->scan_wanted) {
-            (void)pthread_cond_wait(&r->wanted, &r->lock);
+            wait_for_wish(r);
             continue;
         }
         r->scan_wanted = false;
