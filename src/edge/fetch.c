@@ -262,6 +262,8 @@ write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
     err = kerf_block_decode(f->unpacker, f->plain, m->plain,
                             (kerf_block_kind)m->kind, f->chunk, m->len,
                             m->offset, kerf_incoming_recall, f->incoming);
+    if (err == KERF_ENOMEM)
+        return kerf_fail(why, err, "no memory to unpack a part");
     if (err != KERF_OK) {
         return kerf_fail(why, err,
                          "%s: the packed block at byte %llu is damaged",
@@ -283,6 +285,8 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return err;
     file = &f->wanted[0].manifest.file[f->part];
     err = write_part(f, &m, why);
+    if (err == KERF_ENOMEM)
+        return err; /* the next session tries again */
     if (err != KERF_OK) {
         give_up_first(edge, err, why->text);
         work_on_first(edge);

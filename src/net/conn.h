@@ -111,7 +111,8 @@ void kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h,
 KERF_NODISCARD kerf_err kerf_conn_answer_ping(kerf_conn *conn,
                                               const kerf_frame_in *ping);
 
-/* A frame without payload, meta copied; for control messages. Errors:
+/* A frame without payload, meta copied; for control messages. Without memory
+ * the connection is cut off, as if the frame had been lost with it. Errors:
  * KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_conn_send_meta(kerf_conn *conn,
                                             kerf_frame_type type, uint64_t id,

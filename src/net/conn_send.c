@@ -178,6 +178,18 @@ kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h, size_t meta_len)
     out->head_len = kerf_head_seal(head, h, meta_len);
 }
 
+/* The other side would wait for ever for what cannot be sent; the loop finds
+ * the end of the connection, and a new one gets it right. */
+static kerf_err
+break_off(kerf_conn *conn)
+{
+    (void)pthread_mutex_lock(&conn->lock);
+    if (conn->open)
+        (void)shutdown(conn->fd, SHUT_RDWR);
+    (void)pthread_mutex_unlock(&conn->lock);
+    return KERF_ENOMEM;
+}
+
 kerf_err
 kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
                     const uint8_t *meta, size_t len)
@@ -187,7 +199,7 @@ kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
     uint8_t *head;
 
     if (out == NULL)
-        return KERF_ENOMEM;
+        return break_off(conn);
     head = (uint8_t *)(out + 1);
     if (len > 0)
         memcpy(head + KERF_HEADER_LEN, meta, len);
