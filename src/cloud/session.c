@@ -186,7 +186,6 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         return KERF_ENOMEM;
     kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
     s->state = KERF_SESSION_OPEN;
-    kerf_conn_set_unacked(s->control, (uint64_t)cloud->opts.dead_after_ms);
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);
     if (cloud->events.edge != NULL)
         cloud->events.edge(cloud->events.ctx, s->shown,
@@ -221,7 +220,6 @@ attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     s->control = NULL;
     kerf_conn_set_ctx(e->tensors, &kerf_session_tensor_ops, e);
     kerf_conn_set_payload_max(e->tensors, KERF_PAYLOAD_MAX);
-    kerf_conn_set_unacked(e->tensors, (uint64_t)cloud->opts.dead_after_ms);
     kerf_session_end(s, "");
     return kerf_conn_send_meta(e->tensors, KERF_FRAME_ATTACHED, 0, NULL, 0);
 }

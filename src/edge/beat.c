@@ -47,7 +47,6 @@ kerf_beat_start(kerf_edge *edge)
                              .ping_ns = ping_ms * MS_NS,
                              .since_ns = now_ns,
                              .next_ping_ns = now_ns + ping_ms * MS_NS};
-    kerf_conn_set_unacked(edge->control, dead_ms);
     fire_at(edge, edge->beat.next_ping_ns);
 }
 

@@ -170,7 +170,6 @@ on_attached(kerf_edge *edge)
 
     edge->link = KERF_LINK_UP;
     kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
-    kerf_conn_set_unacked(edge->attaching, edge->beat.dead_ns / 1000000u);
     kerf_route_up(edge);
     kerf_offline_up(edge);
     kerf_edge_tell_state(edge, true, "connected to %s",

@@ -228,13 +228,6 @@ kerf_conn_set_payload_max(kerf_conn *conn, uint64_t bytes)
 }
 
 void
-kerf_conn_set_unacked(kerf_conn *conn, uint64_t ms)
-{
-    if (conn->fd >= 0)
-        kerf_socket_unacked(conn->fd, ms);
-}
-
-void
 kerf_conn_set_ctx(kerf_conn *conn, const kerf_conn_ops *ops, void *ctx)
 {
     conn->ops = ops;

@@ -61,9 +61,6 @@ void kerf_conn_unref(kerf_conn *conn);
 
 /* Largest payload taken from now on; 0 at the start. */
 void kerf_conn_set_payload_max(kerf_conn *conn, uint64_t bytes);
-/* The connection breaks when what was sent is not acknowledged for so long
- * (TCP_USER_TIMEOUT): the link has vanished. */
-void kerf_conn_set_unacked(kerf_conn *conn, uint64_t ms);
 void kerf_conn_set_ctx(kerf_conn *conn, const kerf_conn_ops *ops, void *ctx);
 void kerf_conn_resume(kerf_conn *conn);
 const char *kerf_conn_peer(const kerf_conn *conn); /* "127.0.0.1:4242" */

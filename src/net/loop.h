@@ -100,9 +100,6 @@ KERF_NODISCARD kerf_err kerf_dial_start(kerf_dial **out, kerf_loop *loop,
                                         void *ctx);
 void kerf_dial_cancel(kerf_dial *dial); /* fn will not be called */
 
-/* TCP_USER_TIMEOUT. */
-void kerf_socket_unacked(int fd, uint64_t ms);
-
 /* "127.0.0.1:8080" of the peer of fd into out[64]. Returns out. */
 char *kerf_peer_text(char out[64], int fd);
 

@@ -9,7 +9,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -36,24 +35,19 @@ struct kerf_listener {
     int fd;
 };
 
-void
-kerf_socket_unacked(int fd, uint64_t ms)
-{
-    unsigned most = ms > INT_MAX ? INT_MAX : (unsigned)ms;
-
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof most);
-}
-
 static void
 tune(int fd)
 {
+    unsigned unacked_ms = UNACKED_MS;
     int on = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     /* A firewall that forgot the connection swallows what we send: without
-     * this it would be retried for a quarter of an hour. */
-    kerf_socket_unacked(fd, UNACKED_MS);
+     * this it would be retried for a quarter of an hour. Not less: it also
+     * ends connections to a peer, or a proxy, that takes bytes slowly. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms,
+                     sizeof unacked_ms);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);

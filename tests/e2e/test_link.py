@@ -96,6 +96,26 @@ def test_link__bit_errors__are_found(start_cloud, start_link, spawn, tmp_path):
     assert cloud.term() == 0
 
 
+def test_slow_link__a_tensor_that_takes_longer_than_dead_after__is_no_death(
+    start_cloud, start_link, spawn, tmp_path
+):
+    """The sender's TCP sees a window that opens slowly, not a peer that is gone."""
+    exact.put(tmp_path / "models", width=65536)
+    dead = ("--engine", "fake", "--dead-after", 0.6)
+    cloud = start_cloud(*dead, "--models", tmp_path / "models")
+    link = start_link("up=1.5", cloud.port)
+    files = exact.inputs(tmp_path / "in", 2)
+    edge = spawn(*edge_args(link, tmp_path, files, "--window", 1, *dead[2:]))
+    assert edge.wait() == 0, edge.report()
+    results = [e for e in edge.events() if e["event"] == "result"]
+    assert [e["index"] for e in results] == [0, 1]
+    for index, event in enumerate(results):
+        values = event["outputs"][0]["values"]
+        assert values == pytest.approx(exact.y_of(index, width=65536), rel=1e-7)
+    assert [e["connected"] for e in edge.events() if e["event"] == "state"] == [True]
+    assert summary(link)["connections"] == 2
+
+
 def test_link__wrong_words__usage(run, free_port):
     for words, expected in [
         ([], "SPEC is missing"),
