@@ -50,7 +50,8 @@ top_byte(const uint8_t *word, kerf_words_as as)
     uint8_t top = word[as.width - 1];
 
     /* As it is when the word is turned. */
-    return as.rotated ? (uint8_t)(top << 1 | word[as.width - 2] >> 7) : top;
+    return as.rotated ? (uint8_t)((unsigned)top << 1 | word[as.width - 2] >> 7)
+                      : top;
 }
 
 /* Counts a stretch, in bins from the highest byte down. */
