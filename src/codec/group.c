@@ -12,7 +12,7 @@
 
 #define LEAST_STRETCHES 16u
 #define BINS 32u          /* top bytes from the largest down; less are one */
-#define LOOKED_AT 256u    /* words of a long stretch */
+#define LOOKED_AT 128u    /* words of a long stretch */
 #define FEW 16u           /* of them, for a first look */
 #define ROUNDS 2          /* of assigning */
 #define GROUP_LEAST 1024u /* words: fewer do not pay for their codes */
@@ -137,9 +137,12 @@ make_costs(kerf_group_scratch *g, const uint8_t *group, size_t count)
     memset(g->sum, 0, sizeof g->sum);
     memset(g->all, 0, sizeof g->all);
     for (size_t i = 0; i < count; i++) {
+        uint32_t *sum = g->sum[group[i]];
+        const int16_t *seen = g->seen[i];
+
         g->all[group[i]] += g->words[i];
         for (size_t b = 0; b < BINS; b++)
-            g->sum[group[i]][b] += (uint16_t)g->seen[i][b];
+            sum[b] += (uint16_t)seen[b];
     }
     for (size_t k = 0; k < GROUPS; k++) {
         uint32_t all = log2_of(16 * g->all[k] + BINS);

@@ -20,6 +20,7 @@ struct ranked {
     size_t n;
 };
 
+static bool is_even(const uint32_t count[SYMBOLS], size_t n);
 static void take_sample(uint16_t count[SYMBOLS], const uint8_t *in, size_t n);
 static void count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n);
 static void rank(struct ranked *r, const uint32_t count[SYMBOLS]);
@@ -77,7 +78,7 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
         out[1] = in[0];
         return 2;
     }
-    if (n < HUF_LEAST_CODED)
+    if (n < HUF_LEAST_CODED || (n < HUF_SAMPLES && is_even(count, n)))
         return store(out, in, n);
     rank(&ranked, count);
     choose_lengths(len, &ranked);
@@ -117,17 +118,35 @@ kerf_huf_is_noise(const uint16_t count[SYMBOLS])
     return squares < HUF_SAMPLES + even + even / 4;
 }
 
+/* As noise, for few bytes: the code lengths of as many symbols would take more
+ * than codes gain. */
+static bool
+is_even(const uint32_t count[SYMBOLS], size_t n)
+{
+    size_t even = n * n / SYMBOLS;
+    size_t squares = 0;
+
+    for (size_t s = 0; s < SYMBOLS; s++)
+        squares += (size_t)count[s] * count[s];
+    return squares < n + even + even / 4;
+}
+
 static void
 take_sample(uint16_t count[SYMBOLS], const uint8_t *in, size_t n)
 {
     const size_t run = HUF_SAMPLES / HUF_SAMPLE_RUNS;
+    uint16_t other[SYMBOLS] = {0}; /* as in count_symbols() */
 
     for (size_t r = 0; r < HUF_SAMPLE_RUNS; r++) {
         const uint8_t *from = in + (n - run) / (HUF_SAMPLE_RUNS - 1) * r;
 
-        for (size_t i = 0; i < run; i++)
+        for (size_t i = 0; i < run; i += 2) {
             count[from[i]]++;
+            other[from[i + 1]]++;
+        }
     }
+    for (size_t s = 0; s < SYMBOLS; s++)
+        count[s] = (uint16_t)(count[s] + other[s]);
 }
 
 /* Adds to count. Four tables: the same byte twice in a row need not wait for

@@ -405,31 +405,42 @@ encode_values(kerf_coder *c, const uint8_t *in, size_t count,
     return dict;
 }
 
-/* What may do better than planes, in coder->other.at; 0: nothing below `most`.
- */
+/* By zstd, in c->other; 0: nothing below `most`. The planes are lost. */
+static size_t
+encode_zipped(kerf_coder *c, const uint8_t *in, size_t len, int level,
+              size_t most, enum method *method)
+{
+    size_t n = kerf_zstd_encode(c->lz, c->planes.at, most + KERF_ZSTD_HEAD, in,
+                                len, level);
+
+    if (n == 0 || n >= most)
+        return 0;
+    memcpy(c->other.at, c->planes.at, n); /* what was there was longer */
+    *method = ZSTD;
+    return n;
+}
+
+/* What may do better than planes, in c->other; 0: nothing below `most`. */
 static size_t
 encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
              const struct looks *looks, int level, size_t most,
              enum method *method)
 {
+    bool few = as.width == 4 && len < FEW_BYTES;
     size_t best = 0;
     size_t zipped;
 
-    if (as.width == 4)
-        best = encode_values(c, in, len / 4, looks, most, method);
-    if (best > 0)
-        most = best;
-    else if (as.width == 4 && len < FEW_BYTES && !looks->often)
-        return 0;
-    /* Kept apart from the other's: planes are free again. */
-    zipped = kerf_zstd_encode(c->lz, c->planes.at, most + KERF_ZSTD_HEAD, in,
-                              len, level);
-    if (zipped > 0 && zipped < most) {
-        memcpy(c->other.at, c->planes.at, zipped);
-        *method = ZSTD;
-        best = zipped;
+    if (few && looks->often) { /* constants, mostly */
+        best = encode_zipped(c, in, len, level, most, method);
+        if (best > 0 && best < most / 3)
+            return best;
     }
-    return best;
+    best =
+        as.width == 4 ? encode_values(c, in, len / 4, looks, most, method) : 0;
+    if (best == 0 && few && !looks->often)
+        return 0;
+    zipped = encode_zipped(c, in, len, level, best > 0 ? best : most, method);
+    return zipped > 0 ? zipped : best;
 }
 
 /* The words in one piece: where they are, or a copy. NULL: no memory. */
