@@ -1,6 +1,8 @@
 /*
  * tensor.h - what each tensor codec does to real tensors: bytes, time, error;
- * beside zlib -6 on the same numbers, and their order-0 entropy.
+ * beside zlib -6 on the same numbers, and their order-0 entropy. What is packed
+ * has just been read, as by the network that made it; the rest of the caches is
+ * as the one before left them.
  * Threads: one owner.
  */
 #ifndef KERF_BENCH_TENSOR_H
@@ -14,6 +16,7 @@
 typedef struct kerf_tensor_score {
     size_t raw, coded;
     double encode_us, decode_us;
+    double alone_us; /* one and the other at once, with nothing in between */
     double max_error; /* in parts of the tensor's greatest |value| */
     /* zlib -6 of the steps, one byte each; of the f32 bytes where there are
      * none. */

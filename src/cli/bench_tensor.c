@@ -4,6 +4,7 @@
  */
 #include "bench/tensor.h"
 #include "cli/bench_agree.h"
+#include "cli/bench_ui.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
 #include "cli/opts.h"
@@ -14,6 +15,7 @@
 static const char *files[KERF_LIST_MAX];
 static int rounds = 9;
 static const char *only;
+static kerf_bench_ui ui;
 static kerf_agree_flags agree = {.rules = KERF_RULES_DEFAULTS};
 
 static const kerf_opt table[] = {
@@ -29,6 +31,10 @@ static const kerf_opt table[] = {
      .value = "NAME",
      .no_default = true,
      .help = "only this one; default: all"},
+    {.name = "check",
+     .kind = KERF_OPT_FLAG,
+     .to = &ui.check,
+     .help = "q8 and exact against their bars; exit status 1: one is not met"},
     {.name = "json",
      .kind = KERF_OPT_FLAG,
      .to = &agree.json,
@@ -83,6 +89,16 @@ measure(kerf_tensor_score *score, kerf_codec *codec, kerf_codec_id id,
     return err;
 }
 
+static size_t
+count_files(void)
+{
+    size_t n = 0;
+
+    while (files[n] != NULL)
+        n++;
+    return n;
+}
+
 static void
 show(kerf_codec_id id, const kerf_tensor_score *s)
 {
@@ -90,12 +106,13 @@ show(kerf_codec_id id, const kerf_tensor_score *s)
 
     if (agree.json) {
         kerf_json_line(json_pack(
-            "{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:I, s:f, s:f, s:f}", "event",
-            "codec", "codec", name, "raw_bytes", (json_int_t)s->raw,
+            "{s:s, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:f}",
+            "event", "codec", "codec", name, "raw_bytes", (json_int_t)s->raw,
             "coded_bytes", (json_int_t)s->coded, "encode_us", s->encode_us,
-            "decode_us", s->decode_us, "max_error", s->max_error, "zlib_bytes",
-            (json_int_t)s->zlib, "zlib_encode_us", s->zlib_encode_us,
-            "zlib_decode_us", s->zlib_decode_us, "entropy_bytes", s->entropy));
+            "decode_us", s->decode_us, "alone_us", s->alone_us, "max_error",
+            s->max_error, "zlib_bytes", (json_int_t)s->zlib, "zlib_encode_us",
+            s->zlib_encode_us, "zlib_decode_us", s->zlib_decode_us,
+            "entropy_bytes", s->entropy));
         return;
     }
     (void)printf("%-6s %9zu %6.3f %9.1f %9.1f %8.1e  %7.3f %6.1fx %5.1fx", name,
@@ -106,6 +123,60 @@ show(kerf_codec_id id, const kerf_tensor_score *s)
     if (s->entropy > 0)
         (void)printf("  %7.3f", (double)s->coded / s->entropy);
     (void)fputc('\n', stdout);
+}
+
+struct bars {
+    double entropy, zlib;  /* bytes are at most this part; 0: none */
+    double encode, decode; /* times as fast as zlib -6 at least */
+};
+
+/* Both ways, of a tensor of so many bytes. */
+#define SMALL_BYTES 16384
+#define SMALL_MOST_US 12.0
+
+static void
+judge_most(kerf_codec_id id, const char *what, double value, double bar,
+           const char *unit)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof text, "%s: %s", kerf_codec_name((uint8_t)id),
+                   what);
+    kerf_bench_ui_judge(&ui, value <= bar, text, value, bar, unit);
+}
+
+static void
+judge_least(kerf_codec_id id, const char *what, double value, double bar)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof text, "%s: %s", kerf_codec_name((uint8_t)id),
+                   what);
+    kerf_bench_ui_judge(&ui, value >= bar, text, value, bar, "x");
+}
+
+/* What docs/BENCHMARKS.md promises of real activations. */
+static void
+judge(kerf_codec_id id, const kerf_tensor_score *s, size_t tensors)
+{
+    static const struct bars q8 = {1.02, 1.05, 20, 4};
+    static const struct bars exact = {0, 0.95, 50, 10};
+    const struct bars *b = id == KERF_CODEC_Q8 ? &q8 : &exact;
+
+    if (id != KERF_CODEC_Q8 && id != KERF_CODEC_EXACT)
+        return;
+    if (b->entropy > 0)
+        judge_most(id, "bytes / order-0 entropy", (double)s->coded / s->entropy,
+                   b->entropy, "x");
+    judge_most(id, "bytes / zlib -6", (double)s->coded / (double)s->zlib,
+               b->zlib, "x");
+    judge_least(id, "encoding, faster than zlib -6",
+                s->zlib_encode_us / s->encode_us, b->encode);
+    judge_least(id, "decoding, faster than zlib -6",
+                s->zlib_decode_us / s->decode_us, b->decode);
+    if (s->raw == tensors * SMALL_BYTES)
+        judge_most(id, "16 KB, encoding and decoding",
+                   s->alone_us / (double)tensors, SMALL_MOST_US, " us");
 }
 
 static int
@@ -148,6 +219,8 @@ kerf_bench_tensor_main(int argc, char **argv)
     if (status >= 0)
         return status;
     kerf_cmd_apply(&agree.common, &agree.engine);
+    kerf_bench_ui_begin(&ui);
+    ui.json = agree.json;
     if (agree.at != NULL)
         return cut_network();
     if (agree.input.count > 0 || agree.truth != NULL || agree.plot != NULL ||
@@ -169,7 +242,10 @@ kerf_bench_tensor_main(int argc, char **argv)
         err = measure(&score, codec, (kerf_codec_id)id, &why);
         if (err == KERF_OK)
             show((kerf_codec_id)id, &score);
+        if (err == KERF_OK && ui.check)
+            judge((kerf_codec_id)id, &score, count_files());
     }
     kerf_codec_free(codec);
-    return err == KERF_OK ? 0 : kerf_cmd_failed(err, &why);
+    return err == KERF_OK ? kerf_bench_ui_status(&ui)
+                          : kerf_cmd_failed(err, &why);
 }

@@ -143,44 +143,36 @@ read_lengths(uint8_t len[256], const uint8_t **in, const uint8_t *end)
     return true;
 }
 
+KERF_INLINE void
+fill_span(uint16_t *at, size_t span, uint16_t entry)
+{
+    uint64_t four = entry * UINT64_C(0x0001000100010001);
+
+    at[0] = entry;
+    at[span - 1] = entry;
+    for (size_t k = 0; k + 4 <= span; k += 4)
+        memcpy(at + k, &four, sizeof four);
+}
+
 /* False unless the codes are complete: every 11 bits begin with one. */
 static bool
 fill_ones(struct tables *t, const uint8_t len[256])
 {
-    uint8_t by_len[256];
-    size_t start[HUF_BITS + 2] = {0};
+    struct huf_order order;
+    const uint8_t *symbol = order.symbol;
     size_t room = 0;
-    size_t at = 0;
-    size_t coded;
+    uint16_t *at = t->one;
 
-    for (size_t s = 0; s < 256; s++) {
-        start[len[s] + 1]++;
-        room += len[s] > 0 ? TABLE_LEN >> len[s] : 0;
-    }
+    kerf_huf_order(&order, len);
+    for (size_t b = 1; b <= HUF_BITS; b++)
+        room += (size_t)order.with[b] * (TABLE_LEN >> b);
     if (room != TABLE_LEN)
         return false;
-    start[1] = 0; /* those without a code come nowhere */
-    for (size_t b = 1; b <= HUF_BITS; b++)
-        start[b + 1] += start[b];
-    coded = start[HUF_BITS + 1];
-    for (size_t s = 0; s < 256; s++) {
-        if (len[s] > 0)
-            by_len[start[len[s]]++] = (uint8_t)s;
-    }
-    for (size_t i = 0; i < coded; i++) {
-        size_t span = TABLE_LEN >> len[by_len[i]];
-        uint16_t entry = (uint16_t)(by_len[i] << 8 | len[by_len[i]]);
+    for (size_t b = 1; b <= HUF_BITS; b++) {
+        size_t span = TABLE_LEN >> b;
 
-        if (span >= 4) {
-            uint64_t four = entry * UINT64_C(0x0001000100010001);
-
-            for (size_t k = 0; k < span; k += 4)
-                memcpy(t->one + at + k, &four, sizeof four);
-        } else {
-            t->one[at] = entry;
-            t->one[at + span - 1] = entry;
-        }
-        at += span;
+        for (size_t i = order.with[b]; i > 0; i--, at += span)
+            fill_span(at, span, (uint16_t)(*symbol++ << 8 | b));
     }
     return true;
 }

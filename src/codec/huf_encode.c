@@ -5,8 +5,9 @@
 #include <string.h>
 
 #define SYMBOLS 256
-#define LEAST_GAIN 32  /* of the bytes: for less, decoding takes too long */
-#define LEAST_ROWS 512 /* less than this does not pay for filling them */
+#define LEAST_GAIN 32    /* of the bytes: for less, decoding takes too long */
+#define SAMPLE_FROM 4096 /* a look at less takes too long beside it */
+#define LEAST_ROWS 512   /* less than this does not pay for filling them */
 
 struct nibbles {
     uint8_t *at;
@@ -66,7 +67,7 @@ kerf_huf_encode(uint8_t *out, const uint8_t *in, size_t n)
     uint8_t *at;
 
     memset(count, 0, sizeof count);
-    if (n >= HUF_SAMPLES) {
+    if (n >= SAMPLE_FROM) {
         take_sample(sample, in, n);
         if (kerf_huf_is_noise(sample))
             return store(out, in, n);
@@ -182,15 +183,17 @@ count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
         count[s] += part[0][s] + part[1][s] + part[2][s] + part[3][s];
 }
 
-/* One pass of a radix sort by the byte of the count at `shift`. */
+/* One pass of a radix sort by the byte at `shift`, which is `most` at most. */
 static void
-sort_pass(uint32_t *to, const uint32_t *from, size_t n, unsigned shift)
+sort_pass(uint32_t *to, const uint32_t *from, size_t n, unsigned shift,
+          unsigned most)
 {
-    size_t start[SYMBOLS + 1] = {0};
+    size_t start[SYMBOLS + 1];
 
+    memset(start, 0, (most + 2) * sizeof *start);
     for (size_t i = 0; i < n; i++)
         start[(from[i] >> shift & 0xFF) + 1]++;
-    for (size_t b = 0; b < SYMBOLS; b++)
+    for (size_t b = 0; b < most; b++)
         start[b + 1] += start[b];
     for (size_t i = 0; i < n; i++)
         to[start[from[i] >> shift & 0xFF]++] = from[i];
@@ -208,9 +211,9 @@ rank(struct ranked *r, const uint32_t count[SYMBOLS])
         r->n += count[s] > 0;
         most |= count[s];
     }
-    sort_pass(other, key, r->n, 8);
+    sort_pass(other, key, r->n, 8, most >> 8 != 0 ? 255 : most);
     if (most >> 8 != 0)
-        sort_pass(key, other, r->n, 16);
+        sort_pass(key, other, r->n, 16, most >> 8);
     for (size_t i = 0; i < r->n; i++) {
         uint32_t k = most >> 8 != 0 ? key[i] : other[i];
 
@@ -365,17 +368,16 @@ put_lengths(uint8_t *out, const uint8_t len[SYMBOLS])
 static void
 make_codes(struct huf_code code[SYMBOLS], const uint8_t len[SYMBOLS])
 {
-    uint16_t next[HUF_BITS + 2] = {0};
+    struct huf_order order;
+    uint16_t bits = 0;
+    size_t at = 0;
 
-    for (size_t s = 0; s < SYMBOLS; s++)
-        next[len[s] + 1]++;
-    next[1] = 0; /* those without a code */
-    for (size_t b = 1; b <= HUF_BITS; b++)
-        next[b + 1] = (uint16_t)((next[b + 1] + next[b]) << 1);
-    for (size_t s = 0; s < SYMBOLS; s++) {
-        code[s] = (struct huf_code){.len = len[s]};
-        if (len[s] > 0)
-            code[s].bits = next[len[s]]++;
+    kerf_huf_order(&order, len);
+    memset(code, 0, SYMBOLS * sizeof *code);
+    for (uint16_t b = 1; b <= HUF_BITS; b++) {
+        bits = (uint16_t)(bits << 1);
+        for (size_t i = 0; i < order.with[b]; i++)
+            code[order.symbol[at++]] = (struct huf_code){bits++, b};
     }
 }
 

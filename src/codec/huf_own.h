@@ -42,6 +42,16 @@ struct huf_end {
     unsigned bits; /* 0 to 7 between calls */
 };
 
+/* Symbols by the lengths of their codes, as codes are given out. */
+struct huf_order {
+    uint16_t with[HUF_BITS + 1]; /* symbols with this length */
+    uint8_t symbol[256];         /* by length, then by value */
+    size_t n;
+};
+
+/* No length is over HUF_BITS; 0: the symbol has no code. */
+void kerf_huf_order(struct huf_order *o, const uint8_t len[256]);
+
 /* huf_vector.c: codes of fewer than 64 symbols near each other (and of symbol
  * 0), by what a symbol is over the base. */
 struct huf_rows {
