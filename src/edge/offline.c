@@ -66,20 +66,20 @@ go_offline(void *ctx)
 {
     kerf_edge *edge = ctx;
     kerf_flight *list[KERF_FLIGHTS_LISTED];
-    const char *text;
     bool none;
     size_t n;
 
     (void)pthread_mutex_lock(&edge->lock);
     edge->offline.offline = true;
-    text = policy_text(edge);
     none = edge->current == NULL && edge->next == NULL;
+    /* First this, then what becomes of them. */
+    kerf_edge_tell_state(edge, false, "no cloud for %.3g s: %s",
+                         (double)kerf_beat_dead_ms(edge) / 1e3,
+                         policy_text(edge));
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++)
         kerf_offline_take(edge, list[i]);
     kerf_edge_stir(edge);
-    kerf_edge_tell_state(edge, false, "no cloud for %.3g s: %s",
-                         (double)kerf_beat_dead_ms(edge) / 1e3, text);
     if (none && edge->opts.offline != KERF_OFFLINE_FAIL)
         kerf_local_start(edge);
 }
