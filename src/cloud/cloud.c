@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "cloud/ahead.h"
 #include "cloud/control.h"
 #include "net/local.h"
 
@@ -196,6 +197,8 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         err = kerf_registry_new(&cloud->registry, cloud->loop, &ro, why);
     if (err == KERF_OK)
         err = kerf_workers_start(cloud, why);
+    if (err == KERF_OK)
+        err = kerf_ahead_start(cloud, why);
     if (err == KERF_OK && cloud->opts.control != NULL)
         err = start_control(cloud, why);
     if (err == KERF_OK && cloud->opts.handle_signals)
@@ -252,6 +255,7 @@ kerf_cloud_close(kerf_cloud *cloud)
     if (cloud == NULL)
         return;
     kerf_control_stop(cloud->control);
+    kerf_ahead_stop(cloud);
     kerf_workers_stop(cloud);
     kerf_sessions_close(cloud);
     kerf_loop_flush(cloud->loop); /* chunks that were on their way */

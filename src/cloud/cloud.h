@@ -27,6 +27,7 @@ struct kerf_cloud {
     kerf_fair *jobs;              /* of kerf_slot */
     kerf_lanes lanes;
     uint64_t since_ns;
+    struct kerf_ahead *ahead;
     pthread_t *worker;
     size_t workers;
     _Atomic unsigned next_worker; /* which request is mine? */

@@ -44,7 +44,7 @@ kerf_session_end(kerf_session *s, const char *why)
         cloud->events.edge(cloud->events.ctx, s->shown,
                            kerf_conn_peer(s->control), false, why);
     if (s->slot != NULL)
-        kerf_slot_give(s->slot);
+        kerf_ahead_drop(s->slot);
     s->slot = NULL;
     if (s->tensors != NULL)
         kerf_conn_close(s->tensors);

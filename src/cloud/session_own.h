@@ -5,6 +5,7 @@
 #ifndef KERF_CLOUD_SESSION_OWN_H
 #define KERF_CLOUD_SESSION_OWN_H
 
+#include "cloud/ahead.h"
 #include "cloud/cloud.h"
 
 #define KERF_FETCHES_MAX 16

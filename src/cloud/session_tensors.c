@@ -58,6 +58,7 @@ static kerf_err
 place(kerf_slot *slot, const kerf_tensors *m, kerf_sink *sink)
 {
     sink->count = m->count;
+    kerf_slot_begin(slot);
     for (size_t i = 0; i < m->count; i++) {
         const kerf_tensor_desc *d = &m->tensor[i];
         kerf_codec_id codec = (kerf_codec_id)d->codec;
@@ -65,7 +66,7 @@ place(kerf_slot *slot, const kerf_tensors *m, kerf_sink *sink)
 
         slot->coded[i].codec = KERF_CODEC_RAW;
         if (in_blocks(d))
-            err = kerf_slot_code_blocks(slot, i, codec);
+            err = kerf_slot_code_blocks(slot, i);
         else if (codec != KERF_CODEC_RAW)
             err = kerf_slot_code(slot, i, codec, (size_t)d->len);
         if (err != KERF_OK)
@@ -252,7 +253,7 @@ on_block_head(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink,
         return KERF_OK;
     sink->count = 1;
     sink->len[0] = b.len;
-    sink->piece[0] = kerf_slot_add_block(s->slot, c->tensor, &b);
+    sink->piece[0] = kerf_slot_add_block(s->slot, &b);
     s->slot->bytes_in += (size_t)frame->header.payload_len;
     return KERF_OK;
 }
@@ -289,7 +290,7 @@ on_request(kerf_session *s, const kerf_frame_in *frame)
         if (slot->deadline_ns != 0)
             slot->deadline_ns += frame->received_ns;
         s->slot = NULL;
-        if (kerf_workers_push(cloud, slot) == KERF_OK)
+        if (kerf_ahead_done(cloud, slot) == KERF_OK)
             return KERF_OK;
         s->turn = KERF_FRAME_BUSY;
         s->turn_err = KERF_EBUSY;
@@ -324,6 +325,8 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     } else if (frame->header.type == KERF_FRAME_BLOCK) {
         if (frame->header.payload_len == 0)
             err = kerf_fail(why, KERF_EPROTO, "BLOCK without payload");
+        else if (s->slot != NULL)
+            kerf_ahead_block(s->cloud, s->slot);
         move_on(c);
     } else {
         return kerf_session_on_common(s, conn, frame, why);

@@ -37,10 +37,9 @@ free_slot(kerf_slot *slot, size_t in, size_t out)
 {
     if (slot == NULL)
         return;
-    for (size_t i = 0; slot->coded != NULL && i < in; i++) {
+    for (size_t i = 0; slot->coded != NULL && i < in; i++)
         free(slot->coded[i].blob);
-        free(slot->coded[i].block);
-    }
+    free(slot->block);
     free(slot->coded);
     free(slot->in);
     kerf_tensors_free(slot->out, out);
@@ -407,46 +406,54 @@ kerf_slot_code(kerf_slot *slot, size_t i, kerf_codec_id codec, size_t len)
     }
     c->codec = codec;
     c->len = len;
-    c->block_count = 0;
     return KERF_OK;
 }
 
-kerf_err
-kerf_slot_code_blocks(kerf_slot *slot, size_t i, kerf_codec_id codec)
+void
+kerf_slot_begin(kerf_slot *slot)
 {
-    kerf_coded *c = &slot->coded[i];
+    slot->block_count = slot->block_most = slot->decoded = 0;
+    atomic_store(&slot->arrived, 0);
+    atomic_store(&slot->ahead, 0);
+    slot->ahead_err = KERF_OK;
+}
+
+kerf_err
+kerf_slot_code_blocks(kerf_slot *slot, size_t i)
+{
     size_t bytes = slot->in[i].bytes; /* all blobs are smaller than values */
-    size_t most = bytes / sizeof(float) / KERF_BLOCK_VALUES_MIN + 1;
-    kerf_err err = kerf_slot_code(slot, i, codec, bytes);
+    kerf_err err = kerf_slot_code(slot, i, KERF_CODEC_RAW, bytes);
 
     if (err != KERF_OK)
         return err;
-    c->len = 0;
-    if (most > c->block_room) {
-        kerf_coded_block *bigger = calloc(most, sizeof *bigger);
+    slot->coded[i].len = 0;
+    slot->block_most += bytes / sizeof(float) / KERF_BLOCK_VALUES_MIN + 1;
+    if (slot->block_most > slot->block_room) {
+        kerf_coded_block *bigger = calloc(slot->block_most, sizeof *bigger);
 
         if (bigger == NULL)
             return KERF_ENOMEM;
-        free(c->block);
-        c->block = bigger;
-        c->block_room = most;
+        free(slot->block);
+        slot->block = bigger;
+        slot->block_room = slot->block_most;
     }
     return KERF_OK;
 }
 
 void *
-kerf_slot_add_block(kerf_slot *slot, size_t i, const kerf_tensor_block *block)
+kerf_slot_add_block(kerf_slot *slot, const kerf_tensor_block *block)
 {
-    kerf_coded *c = &slot->coded[i];
-    kerf_coded_block *b = &c->block[c->block_count++];
+    kerf_coded *c = &slot->coded[block->tensor];
+    kerf_coded_block *b = &slot->block[slot->block_count++];
 
-    *b = (kerf_coded_block){.codec = (kerf_codec_id)block->codec,
+    *b = (kerf_coded_block){.tensor = block->tensor,
+                            .codec = (kerf_codec_id)block->codec,
                             .first = block->first,
                             .count = block->count,
                             .at = c->len,
                             .len = block->len};
     if (b->codec == KERF_CODEC_RAW)
-        return (float *)slot->in[i].data + b->first;
+        return (float *)slot->in[b->tensor].data + b->first;
     c->len += b->len;
     return c->blob + b->at;
 }

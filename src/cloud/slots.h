@@ -24,30 +24,37 @@
 typedef struct kerf_served kerf_served;
 typedef struct kerf_group kerf_group;
 
-/* Values of a tensor as they came in: at blob + at; codec RAW: they are in
- * their place already. */
-typedef struct kerf_coded_block {
-    kerf_codec_id codec;
-    size_t first, count, at, len;
-} kerf_coded_block;
-
-/* A coded tensor as it came in; codec RAW: it is in its place already. */
+/* A coded tensor as it came in; codec RAW: it is in its place already, or in
+ * blocks, whose blobs are one behind the other. */
 typedef struct kerf_coded {
     kerf_codec_id codec;
     uint8_t *blob;
     size_t len, room;
-    kerf_coded_block *block; /* it is one blob each; count 0: it is one */
-    size_t block_count, block_room;
 } kerf_coded;
+
+/* Values of an input as they came in; codec RAW: they are in their place. */
+typedef struct kerf_coded_block {
+    size_t tensor;
+    kerf_codec_id codec;
+    size_t first, count;
+    size_t at, len; /* in the tensor's blobs */
+} kerf_coded_block;
 
 /* One request in flight: its tensors arrive here, and the answer leaves from
  * here. */
 typedef struct kerf_slot {
     kerf_served *served; /* counted while in use */
     kerf_group *group;
-    size_t at;           /* in the group */
-    kerf_tensor *in;     /* one per input of the tail; the group's memory */
-    kerf_coded *coded;   /* one per input: the blob that it is made of */
+    size_t at;               /* in the group */
+    kerf_tensor *in;         /* one per input of the tail; the group's memory */
+    kerf_coded *coded;       /* one per input: the blob that it is made of */
+    kerf_coded_block *block; /* of all inputs that come in blocks, in order */
+    size_t block_count, block_most, block_room;
+    _Atomic size_t arrived; /* of these */
+    size_t decoded;         /* of those */
+    _Atomic int ahead;      /* ahead.h, as the rest */
+    kerf_err ahead_err;
+    kerf_detail ahead_why;
     kerf_tensor *out;    /* one per output; data[0] until static or run */
     size_t *out_room;    /* bytes allocated, where the shape is not static */
     kerf_tensor *answer; /* one per output: what is sent; a view */
@@ -109,11 +116,11 @@ void kerf_slot_share(kerf_slot *slot, size_t level);
 /* Room for the blob of input i, kept between requests. Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_slot_code(kerf_slot *slot, size_t i,
                                        kerf_codec_id codec, size_t len);
-/* The same for all blocks of input i, of which there are none yet. */
-KERF_NODISCARD kerf_err kerf_slot_code_blocks(kerf_slot *slot, size_t i,
-                                              kerf_codec_id codec);
-/* Where this block of input i goes, which follows the one before. */
-void *kerf_slot_add_block(kerf_slot *slot, size_t i,
-                          const kerf_tensor_block *block);
+/* A new request: no blocks. */
+void kerf_slot_begin(kerf_slot *slot);
+/* The same for all blocks of input i. */
+KERF_NODISCARD kerf_err kerf_slot_code_blocks(kerf_slot *slot, size_t i);
+/* Where this block of the request goes, which follows the one before. */
+void *kerf_slot_add_block(kerf_slot *slot, const kerf_tensor_block *block);
 
 #endif

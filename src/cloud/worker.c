@@ -5,6 +5,7 @@
  * the neighbours of a slot wait as well, they run together (batch.h); nobody
  * waits for a neighbour to come.
  */
+#include "cloud/ahead.h"
 #include "cloud/cloud.h"
 
 #include "base/clock.h"
@@ -105,34 +106,22 @@ struct me {
 };
 
 static kerf_err
-decode_one(const kerf_coded *c, kerf_codec *codec, kerf_tensor *in,
-           kerf_detail *why)
-{
-    kerf_err err = KERF_OK;
-
-    if (c->block_count == 0)
-        return kerf_codec_decode(codec, c->codec, c->blob, c->len, in, why);
-    for (size_t k = 0; err == KERF_OK && k < c->block_count; k++) {
-        const kerf_coded_block *b = &c->block[k];
-        kerf_tensor part = kerf_codec_block(c->codec, in, b->first, b->count);
-
-        if (b->codec != KERF_CODEC_RAW)
-            err = kerf_codec_decode(codec, b->codec, c->blob + b->at, b->len,
-                                    &part, why);
-    }
-    return err;
-}
-
-static kerf_err
 decode(kerf_slot *slot, kerf_codec *codec, kerf_detail *why)
 {
-    kerf_err err = KERF_OK;
+    kerf_err err = slot->ahead_err;
 
+    if (err != KERF_OK)
+        *why = slot->ahead_why;
     for (size_t i = 0;
          err == KERF_OK && i < kerf_net_in_count(slot->served->tail); i++) {
-        if (slot->coded[i].codec != KERF_CODEC_RAW)
-            err = decode_one(&slot->coded[i], codec, &slot->in[i], why);
+        const kerf_coded *c = &slot->coded[i];
+
+        if (c->codec != KERF_CODEC_RAW)
+            err = kerf_codec_decode(codec, c->codec, c->blob, c->len,
+                                    &slot->in[i], why);
     }
+    while (err == KERF_OK && slot->decoded < slot->block_count)
+        err = kerf_ahead_decode(slot, codec, why);
     return err;
 }
 

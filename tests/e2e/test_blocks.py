@@ -246,7 +246,7 @@ def cloud(start_cloud, kerf_asan, tmp_path):
     head = model([X], [value("h", H), small])
     put_pair(tmp_path / "models", "m", head, model([value("h", H), small], [Y]))
     return start_cloud(
-        *FAKE, "--models", tmp_path / "models", "--workers", 1, "--log", "debug", binary=kerf_asan
+        *FAKE, "--models", tmp_path / "models", "--workers", 1, "--log", "trace", binary=kerf_asan
     )
 
 
@@ -310,6 +310,19 @@ def test_cloud__blocks_of_each_form__are_put_together(cloud):
         send_block(edge, 0, 90_000, codec=Q8C, id=3)
         send_block(edge, 90_000, 60_000, codec=Q8C, id=3)
         assert edge.tensors.recv_kind(wire.RESULT).id == 3
+    assert cloud.term() == 0
+
+
+def test_cloud__the_first_is_decoded_before_the_last_has_come(cloud):
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        open_request(edge, bundle, id=5)
+        for n in range(2):
+            send_block(edge, n * FULL, FULL, id=5)
+            cloud.wait_err(f"cloud.decoded_ahead id=5 blocks={n + 1}\n")
+        send_rest(edge, 2 * FULL, id=5)
+        got = edge.tensors.recv_kind(wire.RESULT)
+        assert np.array_equal(got.floats(), answer_of(np.full(VALUES, 2.0)))
     assert cloud.term() == 0
 
 
