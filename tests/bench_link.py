@@ -53,9 +53,9 @@ def shape(mbit):
 
 
 class Cloud:
-    def __init__(self, models, codec):
+    def __init__(self, models, codec, *more):
         words = [KERF, "cloud", "--models", models, "--cloud-port", "0"]
-        words += ["--model-codec", codec, "--json"]
+        words += ["--model-codec", codec, "--json", *more]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         self.port = None
         for line in self.process.stdout:
