@@ -199,8 +199,8 @@ void kerf_link_unstrand(kerf_edge *edge);
  * of the flight. */
 void kerf_link_begin(kerf_edge *edge, kerf_flight *f);
 void kerf_link_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *block);
-/* Under the lock: no more blocks come, all may send again. False: not all of
- * the flight was sent. */
+/* Under the lock: sends the last block, whereupon all may send again. False:
+ * the connection broke, and not all of the flight was sent. */
 bool kerf_link_finish(kerf_edge *edge, kerf_flight *f);
 void kerf_link_on_switched(void *ctx);
 void kerf_link_arm(void *ctx); /* deadlines and retries */

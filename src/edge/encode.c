@@ -119,20 +119,23 @@ is_in_blocks(const kerf_edge *edge, size_t i)
 static bool
 make_blocks(kerf_edge *edge, kerf_flight *f)
 {
-    size_t most = 0;
-
+    f->block_goal = 0;
     for (size_t i = 0; i < f->send.count; i++) {
-        if (is_in_blocks(edge, i))
-            most +=
-                f->out[i].bytes / sizeof(float) / block_values(edge, f, i) + 1;
-        if (is_in_blocks(edge, i) && !make_room(f, i))
+        size_t count = f->out[i].bytes / sizeof(float);
+        size_t each;
+
+        if (!is_in_blocks(edge, i))
+            continue;
+        if (!make_room(f, i))
             return false;
+        each = block_values(edge, f, i);
+        f->block_goal += (count + each - 1) / each;
     }
-    if (most <= f->block_room)
+    if (f->block_goal <= f->block_room)
         return true;
     free(f->block);
-    f->block = calloc(most, sizeof *f->block);
-    f->block_room = f->block == NULL ? 0 : most;
+    f->block = calloc(f->block_goal, sizeof *f->block);
+    f->block_room = f->block == NULL ? 0 : f->block_goal;
     return f->block != NULL;
 }
 
@@ -219,7 +222,8 @@ put_block(kerf_edge *edge, kerf_flight *f, size_t i, size_t at,
         kerf_log(KERF_LOG_TRACE, "edge.block", "id=%llu first=%lu bytes=%lu",
                  (unsigned long long)f->id, (unsigned long)m->first,
                  (unsigned long)m->len);
-    kerf_link_block(edge, f, b);
+    if (f->block_count < f->block_goal)
+        kerf_link_block(edge, f, b);
     f->coded_bytes += m->len;
     return m->codec == KERF_CODEC_RAW ? 0 : len;
 }

@@ -13,7 +13,8 @@ struct kerf_edge;
 
 /* The TENSOR frame; the time is put in when it is sent. True: blocks follow. */
 bool kerf_encode(struct kerf_edge *edge, kerf_flight *f);
-/* The blocks, each of which goes to kerf_link_block(). */
+/* The blocks, each of which goes to kerf_link_block(), but the last: after it
+ * the answer may come, so that kerf_link_finish() sends it. */
 void kerf_encode_blocks(struct kerf_edge *edge, kerf_flight *f);
 
 #endif

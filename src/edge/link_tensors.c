@@ -95,6 +95,8 @@ kerf_link_finish(kerf_edge *edge, kerf_flight *f)
     kerf_flight *list[KERF_FLIGHTS_LISTED];
     size_t n;
 
+    if (whole)
+        send_block(edge, f, &f->block[f->block_count - 1]);
     (void)atomic_fetch_sub(&f->sending, 1);
     if (!whole)
         return false;

@@ -53,7 +53,8 @@ typedef struct kerf_flight {
     uint8_t *coded[KERF_PORTS_MAX]; /* blobs of out; NULL: never coded */
     kerf_flight_block *block;       /* that follow the TENSOR frame */
     size_t block_count, block_room;
-    uint8_t *head; /* of the TENSOR frame */
+    size_t block_goal; /* of which so many will be made */
+    uint8_t *head;     /* of the TENSOR frame */
     size_t meta_len;
     kerf_header header;
     kerf_out send;
