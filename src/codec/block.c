@@ -272,15 +272,29 @@ may_deflate(uint8_t *scratch, const uint8_t *in, size_t len, size_t zipped)
     return n > 0 && n * len < zipped * PROBE;
 }
 
-/* Besides the bytes: lengths and heads of a side, its stretches, and what words
- * may need more. */
+/* Besides the bytes of some blocks: lengths and heads of their sides, their
+ * stretches, and what words may need more. */
+static size_t
+more_room(size_t blocks, size_t stretches)
+{
+    return blocks * (512 + (size_t)KERF_GROUPS_MOST * 300) +
+           (2 * SIZE_LEN_MOST + 1) * (stretches + blocks);
+}
+
 size_t
 kerf_block_room(const kerf_plan *plan, size_t i)
 {
     const kerf_block *b = &plan->block[i];
 
-    return b->len + (2 * SIZE_LEN_MOST + 1) * (b->stretch_count + 1) + 512 +
-           (size_t)KERF_GROUPS_MOST * 300;
+    return b->len + more_room(1, b->stretch_count);
+}
+
+size_t
+kerf_block_room_before(const kerf_plan *plan, size_t i)
+{
+    const kerf_block *b = &plan->block[i];
+
+    return b->offset + more_room(i, b->stretch_first);
 }
 
 size_t

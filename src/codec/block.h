@@ -29,6 +29,8 @@ void kerf_block_coder_free(kerf_block_coder *bc); /* accepts NULL */
 /* What kerf_block_encode() may write to for block number i, little more than
  * its bytes. */
 size_t kerf_block_room(const kerf_plan *plan, size_t i);
+/* Of all blocks before number i together. */
+size_t kerf_block_room_before(const kerf_plan *plan, size_t i);
 /* The most of all blocks. */
 size_t kerf_block_room_most(const kerf_plan *plan);
 

@@ -1,9 +1,12 @@
 /*
  * All threads do the same: give the block that is next in order, if it is done
  * and nobody else gives; else take one and work on it. So a block mostly leaves
- * from the core that it was worked on, and none is only there to wait.
+ * from the core that it was worked on, and none is only there to wait. Blocks
+ * take well under a millisecond: who has to wait stays awake for a while.
  */
 #include "pack/crew.h"
+
+#include "base/awake.h"
 
 #include <pthread.h>
 
@@ -17,6 +20,7 @@ struct shop {
     const kerf_crew *crew;
     pthread_mutex_t lock; /* of all that follows */
     pthread_cond_t changed;
+    unsigned changes; /* one more whenever others may go on */
     struct slot slot[KERF_CREW_SLOTS(KERF_CREW_MOST)];
     size_t slots;
     size_t taken, given; /* blocks so far; those between are in slots */
@@ -31,6 +35,31 @@ struct worker {
     size_t number;
     pthread_t thread;
 };
+
+static void
+tell(struct shop *shop)
+{
+    shop->changes++;
+    (void)pthread_cond_signal(&shop->changed);
+}
+
+static void
+wait_for_others(struct shop *shop, kerf_awake *awake)
+{
+    unsigned before = shop->changes;
+
+    kerf_awake_begin(awake);
+    while (shop->changes == before) {
+        bool is_awake;
+
+        (void)pthread_mutex_unlock(&shop->lock);
+        is_awake = kerf_awake_yield(awake);
+        (void)pthread_mutex_lock(&shop->lock);
+        if (!is_awake && shop->changes == before)
+            (void)pthread_cond_wait(&shop->changed, &shop->lock);
+    }
+    kerf_awake_end(awake);
+}
 
 static void
 fail(struct shop *shop, kerf_err err, const kerf_detail *why)
@@ -63,7 +92,7 @@ give_one(struct shop *shop)
     s->is_done = false;
     shop->is_giving = false;
     shop->given++;
-    (void)pthread_cond_signal(&shop->changed);
+    tell(shop);
     return true;
 }
 
@@ -87,10 +116,11 @@ work_on_one(struct shop *shop, size_t worker)
     fail(shop, err, &why);
     shop->is_taking = false;
     shop->is_over = !more;
+    shop->changes++;
     if (err != KERF_OK || !more)
         return true;
     shop->taken++;
-    (void)pthread_cond_signal(&shop->changed);
+    tell(shop);
     (void)pthread_mutex_unlock(&shop->lock);
     s->why.text[0] = '\0';
     s->err = shop->crew->work(shop->crew->ctx, i, worker, &s->why);
@@ -102,12 +132,15 @@ work_on_one(struct shop *shop, size_t worker)
 static void
 run(struct shop *shop, size_t worker)
 {
+    kerf_awake awake = {.mean_ns = 0};
+
     (void)pthread_mutex_lock(&shop->lock);
     while (shop->err == KERF_OK &&
            !(shop->is_over && shop->given == shop->taken)) {
         if (!give_one(shop) && !work_on_one(shop, worker))
-            (void)pthread_cond_wait(&shop->changed, &shop->lock);
+            wait_for_others(shop, &awake);
     }
+    shop->changes++;
     (void)pthread_cond_broadcast(&shop->changed);
     (void)pthread_mutex_unlock(&shop->lock);
 }

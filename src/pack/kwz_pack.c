@@ -29,6 +29,7 @@ struct packing {
     kerf_plan plan;
     size_t taken;
     int threads;
+    uint64_t begin;    /* of the blocks, in the sink */
     uint64_t got, all; /* bytes, for the progress */
     kerf_block_coder *coder[KERF_CREW_MOST];
     struct slot slot[KERF_CREW_SLOTS(KERF_CREW_MOST)];
@@ -46,19 +47,24 @@ take(void *ctx, size_t slot, bool *more, kerf_detail *why)
     return KERF_OK;
 }
 
-/* Where the slot's block is to be packed: alone on the way to memory, there
- * and then, behind what its record begins with. NULL: no memory. */
+/* Where the slot's block is to be packed. On the way to memory that is there:
+ * by one thread just behind what its record begins with, by several so far
+ * behind that all blocks before it have room, whatever they pack to; they move
+ * to their places in order. NULL: no memory. */
 static uint8_t *
 make_room(struct packing *p, struct slot *s)
 {
     size_t room = kerf_block_room(&p->plan, s->block);
-    size_t head = kerf_kwz_block_head_most(p->plan.block[s->block].len);
-    uint8_t *there = NULL;
+    uint64_t at = p->begin + kerf_block_room_before(&p->plan, s->block) +
+                  (s->block + 1) * (uint64_t)KERF_KWZ_RECORD_HEAD;
+    uint8_t *there;
 
     if (p->threads == 1)
-        there = kerf_sink_place(p->sink, p->sink->len, head + room);
+        at = p->sink->len +
+             kerf_kwz_block_head_most(p->plan.block[s->block].len);
+    there = kerf_sink_place(p->sink, at, room);
     if (there != NULL)
-        return there + head;
+        return there;
     if (s->room < room) {
         free(s->own);
         s->own = malloc(room);
@@ -151,6 +157,7 @@ pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
     if (err != KERF_OK)
         err = kerf_fail(why, err, "no memory");
     p->threads = threads_for(p);
+    p->begin = p->sink->len;
     if (err == KERF_OK)
         err = kerf_crew_run(&crew, p->threads, why);
     if (err == KERF_OK) {

@@ -156,10 +156,20 @@ static kerf_err
 unpack_blocks(struct unpacking *u, kerf_detail *why)
 {
     const kerf_crew crew = {.ctx = u, .take = take, .work = work, .give = give};
+    int threads = u->job->threads;
 
     u->file_ended = false;
     u->result->files += !u->is_dir;
-    return kerf_crew_run(&crew, u->job->threads, why);
+    if (!u->has_record) {
+        kerf_err err = next(u, &u->has_record, why);
+
+        if (err != KERF_OK)
+            return err;
+    }
+    /* A folder may hold thousands of small files. */
+    if (u->record.kind == KERF_KWZ_BLOCK && u->record.block.is_last)
+        threads = 1;
+    return kerf_crew_run(&crew, threads, why);
 }
 
 static kerf_err
