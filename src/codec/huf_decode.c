@@ -172,7 +172,7 @@ fill_ones(struct tables *t, const uint8_t len[256])
         size_t span = TABLE_LEN >> b;
 
         for (size_t i = order.with[b]; i > 0; i--, at += span)
-            fill_span(at, span, (uint16_t)(*symbol++ << 8 | b));
+            fill_span(at, span, (uint16_t)((unsigned)*symbol++ << 8 | b));
     }
     return true;
 }
