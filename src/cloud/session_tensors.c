@@ -10,8 +10,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define BLOCK_NS 10000000000u /* from one block of a request to the next */
-
 static void
 turn_away(kerf_session *s, kerf_sink *sink, kerf_frame_type type, kerf_err err)
 {
@@ -339,8 +337,10 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
 bool
 kerf_session_waits(const kerf_session *s, uint64_t now_ns)
 {
+    uint64_t most_ns = (uint64_t)s->cloud->opts.dead_after_ms * 1000000u;
+
     return s->coming.open && !s->coming.reading &&
-           now_ns > s->coming.moved_ns + BLOCK_NS;
+           now_ns > s->coming.moved_ns + most_ns;
 }
 
 const kerf_conn_ops kerf_session_tensor_ops = {.on_head = on_tensor_head,

@@ -34,8 +34,15 @@ pick_codec(const kerf_edge *edge, const kerf_tensor *t, const struct way *way)
 {
     kerf_codec_id id = edge->opts.codec;
 
-    if (edge->opts.codec_auto)
-        id = kerf_tune_pick(&edge->tune, way->codecs, t->bytes, way->rate);
+    if (edge->opts.codec_auto) {
+        size_t block = edge->block_values * sizeof(float);
+        double share = way->blocks && t->bytes > block
+                           ? (double)block / (double)t->bytes
+                           : 1;
+
+        id = kerf_tune_pick(&edge->tune, way->codecs, t->bytes, way->rate,
+                            share);
+    }
     return (way->codecs >> id & 1) == 0 || t->dtype != KERF_F32 || t->bytes == 0
                ? KERF_CODEC_RAW
                : id;

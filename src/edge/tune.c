@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define TRIES 3
@@ -90,7 +91,7 @@ kerf_tune_measure(kerf_tune *tune, kerf_codec *codec)
 
 kerf_codec_id
 kerf_tune_pick(const kerf_tune *tune, uint32_t codecs, size_t bytes,
-               uint64_t rate)
+               uint64_t rate, double share)
 {
     kerf_codec_id best = KERF_CODEC_RAW;
     double ns_per_byte;
@@ -102,8 +103,10 @@ kerf_tune_pick(const kerf_tune *tune, uint32_t codecs, size_t bytes,
     least = (double)bytes * ns_per_byte;
     for (int id = 0; id <= KERF_CODEC_Q8; id++) {
         const kerf_cost *c = &tune->cost[id];
-        double ns = (double)bytes *
-                    (c->encode_ns + c->decode_ns + c->ratio * ns_per_byte);
+        double wire_ns = c->ratio * ns_per_byte;
+        double sum = c->encode_ns + wire_ns + c->decode_ns;
+        double most = fmax(fmax(c->encode_ns, wire_ns), c->decode_ns);
+        double ns = (double)bytes * (most + (sum - most) * share);
 
         if (is_candidate((kerf_codec_id)id) && (codecs >> id & 1) != 0 &&
             ns < least) {

@@ -5,6 +5,9 @@
  *
  *     time = encode + bytes on the wire / rate + decode
  *
+ * In blocks the three go on at the same time: the longest counts, and of the
+ * others what the first and the last block take.
+ *
  * q8 agrees with f32 on 99.5 % of the answers and more (docs/BENCHMARKS.md);
  * fewer bits are for people to ask for. Threads: the worker's.
  */
@@ -26,9 +29,10 @@ typedef struct kerf_tune {
 KERF_NODISCARD kerf_err kerf_tune_measure(kerf_tune *tune, kerf_codec *codec);
 
 /* The codec for a tensor of so many bytes among those in `codecs` (a bit each).
- * rate: bytes per second; 0: not known yet, which is raw. */
+ * rate: bytes per second; 0: not known yet, which is raw. share: of a block in
+ * the tensor; 1: it is one. */
 kerf_codec_id kerf_tune_pick(const kerf_tune *tune, uint32_t codecs,
-                             size_t bytes, uint64_t rate);
+                             size_t bytes, uint64_t rate, double share);
 
 /* What encoding took. */
 void kerf_tune_learn(kerf_tune *tune, kerf_codec_id id, size_t bytes,

@@ -3,6 +3,7 @@ Kerf's two ends against each other, old peers, and peers that break the rules.""
 
 import re
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -435,6 +436,23 @@ def test_cloud__blocks_against_the_rules__end_the_session(cloud):
             send_block(edge, 0, n * FULL or FULL)
     with wire.Edge(cloud.port) as edge:
         ask(edge, bundle, 1)
+    assert cloud.term() == 0
+
+
+def test_cloud__blocks_that_stop_coming__end_the_session(start_cloud, kerf_asan, tmp_path):
+    put_pair(tmp_path, "m", model([X], [value("h", H)]), model([value("h", H)], [Y]))
+    dead = ("--dead-after", 0.5)
+    cloud = start_cloud(*FAKE, "--models", tmp_path, *dead, binary=kerf_asan)
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        edge.tensors.send(wire.TENSOR, wire.tensors(bundle, [(wire.F32, Q8, H, 0)]), [b""], id=1)
+        send_block(edge, 0, FULL)
+        with pytest.raises(wire.Closed):
+            while True:  # it lives, and pings
+                edge.control.send(wire.PING)
+                edge.tensors.send(wire.PING)
+                time.sleep(0.05)
+        assert "stopped coming" in cloud.wait_event("edge", joined=False)["why"]
     assert cloud.term() == 0
 
 
