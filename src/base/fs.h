@@ -66,4 +66,8 @@ KERF_NODISCARD kerf_err kerf_fs_list(const char *dir, size_t most,
                                      kerf_names *out, kerf_detail *why);
 void kerf_names_free(kerf_names *names);
 
+/* Raises this process's limit of open files as far as it may: how many it may
+ * have open now. */
+size_t kerf_fs_raise_files(void);
+
 #endif

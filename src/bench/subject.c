@@ -1,5 +1,6 @@
 #include "bench/subject.h"
 
+#include "bench/serve.h"
 #include "source/npy.h"
 
 #include <errno.h>
@@ -103,45 +104,6 @@ load_halves(kerf_subject *s, const kerf_subject_opts *opts, kerf_detail *why)
     return err;
 }
 
-/* Its folder holds one model; that is served, or it says why not. */
-static kerf_err
-take_cloud_event(const char *line, int *port, bool *serves, kerf_detail *why)
-{
-    json_t *o = json_loads(line, 0, NULL);
-    const char *event = json_string_value(json_object_get(o, "event"));
-    const char *reason = json_string_value(json_object_get(o, "why"));
-    kerf_err err = KERF_OK;
-
-    if (event != NULL && strcmp(event, "listening") == 0) {
-        *port = (int)json_integer_value(json_object_get(o, "port"));
-    } else if (event != NULL && strcmp(event, "model") == 0) {
-        *serves = json_is_true(json_object_get(o, "ok"));
-        if (!*serves)
-            err =
-                kerf_fail(why, KERF_EENGINE, "kerf cloud does not serve it: %s",
-                          reason != NULL ? reason : "no reason given");
-    }
-    json_decref(o);
-    return err;
-}
-
-/* The two come in either order. */
-static kerf_err
-wait_for_cloud(kerf_served_at *at, kerf_detail *why)
-{
-    bool serves = false;
-    kerf_err err = KERF_OK;
-
-    while (err == KERF_OK && (at->port == 0 || !serves)) {
-        const char *line = NULL;
-
-        err = kerf_child_event(&at->child, NULL, START_MS, &line, why);
-        if (err == KERF_OK)
-            err = take_cloud_event(line, &at->port, &serves, why);
-    }
-    return err;
-}
-
 kerf_err
 kerf_subject_cloud(kerf_subject *s, kerf_served_at *at, int core,
                    kerf_detail *why)
@@ -161,7 +123,7 @@ kerf_subject_cloud(kerf_subject *s, kerf_served_at *at, int core,
     if (err == KERF_OK)
         err = kerf_child_start(&at->child, argv, core, log, why);
     if (err == KERF_OK)
-        err = wait_for_cloud(at, why);
+        err = kerf_serve_wait(&at->child, &at->port, why);
     if (err == KERF_OK && s->link != NULL)
         err = kerf_path_join(log, s->work, "link.log");
     if (err == KERF_OK && s->link != NULL)

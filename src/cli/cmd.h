@@ -24,6 +24,7 @@ int kerf_cmd_bench(int argc, char **argv);
 int kerf_bench_tensor_main(int argc, char **argv);
 int kerf_bench_cut_main(int argc, char **argv);
 int kerf_bench_codec_main(int argc, char **argv);
+int kerf_bench_edges_main(int argc, char **argv);
 int kerf_bench_transport_main(int argc, char **argv);
 /* A side of it, for its own use. */
 int kerf_bench_peer_main(int argc, char **argv);

@@ -327,6 +327,8 @@ kerf_cmd_bench(int argc, char **argv)
         return kerf_bench_cut_main(argc - 1, argv + 1);
     if (strcmp(what, "codec") == 0)
         return kerf_bench_codec_main(argc - 1, argv + 1);
+    if (strcmp(what, "edges") == 0)
+        return kerf_bench_edges_main(argc - 1, argv + 1);
     if (strcmp(what, "link") == 0)
         return kerf_bench_link_main(argc - 1, argv + 1);
     if (strcmp(what, "transport") == 0)
@@ -345,6 +347,7 @@ kerf_cmd_bench(int argc, char **argv)
             "make of weights\n"
             "  transport  carrying a tensor, beside ZeroMQ, nng, gRPC "
             "and raw sockets\n"
+            "  edges      thousands of edges at one cloud, and their shares\n"
             "  link       how long raw tensors take over emulated links\n\n"
             "  kerf bench WHAT --help   its flags\n",
             argc > 1 ? stdout : stderr);
@@ -352,6 +355,6 @@ kerf_cmd_bench(int argc, char **argv)
     }
     return kerf_usage_error("bench",
                             "unknown benchmark %s: split, limit, tensor, cut, "
-                            "codec, transport or link",
+                            "codec, transport, edges or link",
                             what);
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define FILES_SPARE 64 /* for all but edges */
 #define DRAIN_MS 5000
 #define DEAD_MS 5000
 #define WORKERS_MOST 4 /* unless more are asked for */
@@ -132,6 +133,21 @@ on_signal(void *ctx, int nth)
     start_drain(ctx);
 }
 
+/* Each edge needs two. */
+static void
+raise_files(const kerf_cloud_opts *o)
+{
+    size_t files = kerf_fs_raise_files();
+    size_t most = files > FILES_SPARE ? (files - FILES_SPARE) / 2 : 0;
+
+    if (most < (size_t)o->edges_max)
+        kerf_log(KERF_LOG_WARN, "cloud.few_files",
+                 "open_files=%zu edges=%zu max_edges=%d: more edges wait until "
+                 "others go; raise the hard limit (ulimit -Hn), or lower "
+                 "--max-edges",
+                 files, most, o->edges_max);
+}
+
 static kerf_err
 check_folder(const char *dir, kerf_detail *why)
 {
@@ -219,6 +235,7 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
     cloud->events = *events;
     cloud->since_ns = kerf_now_ns();
     fill_defaults(&cloud->opts);
+    raise_files(&cloud->opts);
     cloud->stop = (kerf_post){.fn = on_stop, .ctx = cloud};
     cloud->drained = (kerf_post){.fn = on_drained, .ctx = cloud};
     if (gethostname(cloud->name, sizeof cloud->name - 1) != 0)

@@ -279,6 +279,17 @@ drop_stalled(kerf_control *c)
     }
 }
 
+/* Nothing wakes while nobody has begun anything. */
+static int
+wait_ms(const kerf_control *c)
+{
+    bool any = kerf_now_ns() < c->paused_ns;
+
+    for (size_t i = 0; i < KERF_CONTROL_CLIENTS; i++)
+        any |= c->client[i].fd >= 0 && c->client[i].since_ns != 0;
+    return any ? LOOK_MS : -1;
+}
+
 static void *
 run_control(void *ctx)
 {
@@ -294,7 +305,7 @@ run_control(void *ctx)
                 .fd = c->client[i].fd,
                 .events = c->client[i].out != NULL ? POLLOUT : POLLIN};
         }
-        if (poll(polls, 2 + KERF_CONTROL_CLIENTS, LOOK_MS) < 0)
+        if (poll(polls, 2 + KERF_CONTROL_CLIENTS, wait_ms(c)) < 0)
             continue;
         for (size_t i = 0; i < KERF_CONTROL_CLIENTS; i++) {
             struct client *k = &c->client[i];

@@ -166,6 +166,36 @@ def test_cut__what_is_no_model__names_it(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["bad.onnx"]
 
 
+def test_edges__three_hundred__every_number_and_equal_shares(run):
+    done = run(
+        "bench", "edges", "--edges", "8,300", "--seconds", "0.5", "--rate", "600", "--json",
+        "--quiet", timeout=120,
+    )  # fmt: skip
+    assert done.status == 0, done.report()
+    few, many = done.events()
+    assert (few["edges"], many["edges"]) == (8, 300)
+    for figures in (few, many):
+        assert figures["event"] == "edges"
+        for part in (figures["alone"], figures["beside_greedy"]):
+            # All ask for the same: nobody's requests are those that are not answered.
+            assert part["answered"] > 0 and part["jain"] > 0.9
+            assert 0 < part["p50_us"] <= part["p99_us"]
+        assert figures["beside_greedy"]["greedy_hz"] > 0
+        assert figures["cpu_us_per_request"] > 0 and figures["busy_hz"] > 0
+    assert many["rss_kib_per_edge"] > 0
+
+
+def test_edges__what_is_no_number__usage(run):
+    for bad in ["", "8,", "0", "8000", "8;9", "1,2,3,4,5,6,7,8,9"]:
+        done = run("bench", "edges", "--edges", bad)
+        assert done.status == 2 and done.err.count("\n") == 1, bad
+
+
+def test_edges__too_few_files__says_what_to_raise(run):
+    done = run("bench", "edges", "--edges", "300", prefix=["prlimit", "--nofile=512:512"])
+    assert done.status == 1 and "ulimit -Hn" in done.err and done.err.count("\n") == 1
+
+
 def test_transport__quick__every_number_and_sane(run, tmp_path):
     bench = run(
         "bench", "transport", "--quick", "--rounds", "1", "--json", "--quiet",
