@@ -119,12 +119,13 @@ plan_gap(struct planner *p, size_t end)
 static kerf_err
 plan_parts(struct planner *p, const kerf_segment *s, size_t same_as)
 {
-    const kerf_words_as as = as_of(s->dtype);
+    kerf_words_as as = as_of(s->dtype);
     size_t words = s->len / as.width;
     size_t parts = (words + PART_MOST - 1) / PART_MOST;
     size_t part = 0;
     kerf_err err = KERF_OK;
 
+    as.columns = s->columns;
     for (size_t i = 0; i < parts && err == KERF_OK; i++) {
         part = (words / parts + (i < words % parts)) * as.width;
         err = add_block(p, as, 0);

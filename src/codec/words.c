@@ -7,7 +7,8 @@
 #define GRID_PLACES 4u  /* that are looked at */
 #define GRID_SAMPLE 16u /* words that must be on one grid */
 #define GRID_SAMPLE_MOST 64u
-#define SAMPLE 512u /* words looked at for repeats */
+#define COLUMNS_LEAST 16u /* fewer are those of a convolution's kernel */
+#define SAMPLE 512u       /* words looked at for repeats */
 /* Of so few, other ways take much of the time, and mostly in vain: more must
  * repeat to try them. */
 #define FEW_BYTES 65536u
@@ -18,7 +19,14 @@
 #define OTHER_ROOM(len) (2 * (len) + 8192)
 
 /* The first byte of what stands for words. */
-enum method { STORED = 0, PLANES = 1, ZSTD = 2, DICT = 3, GRID = 4 };
+enum method {
+    STORED = 0,
+    PLANES = 1,
+    ZSTD = 2,
+    DICT = 3,
+    GRID = 4,
+    COLUMNS = 5, /* as GRID, column by column */
+};
 
 /* Scratch memory that grows to what is needed. */
 struct room {
@@ -33,8 +41,9 @@ struct kerf_coder {
     kerf_dict *dict;
     kerf_grid *grid;
     struct room planes;
-    struct room other; /* a second attempt, beside the first */
-    struct room words; /* of several stretches */
+    struct room other;  /* a second attempt, beside the first */
+    struct room words;  /* of several stretches */
+    struct room turned; /* column by column */
 };
 
 void
@@ -47,6 +56,7 @@ kerf_coder_free(kerf_coder *coder)
     free(coder->planes.at);
     free(coder->other.at);
     free(coder->words.at);
+    free(coder->turned.at);
     free(coder);
 }
 
@@ -373,9 +383,47 @@ is_grid(const uint8_t *base, const kerf_where *where, size_t n, unsigned least)
     return hits >= least;
 }
 
+/* The same of places in columns, where there are enough rows and columns. */
+static bool
+is_column_grid(const uint8_t *base, const kerf_where *where, size_t columns)
+{
+    uint8_t sample[4 * GRID_SAMPLE];
+    const kerf_stretch *s = where->stretch; /* the tensor, or a part of it */
+    size_t rows = columns >= COLUMNS_LEAST ? s->words / 4 / columns : 0;
+    unsigned hits = 0;
+
+    if (rows < GRID_SAMPLE)
+        return false;
+    base += s->gap;
+    for (size_t i = 0; i < GRID_PLACES && (i < 2 || hits > 0); i++) {
+        size_t column = (columns - 1) / (GRID_PLACES - 1) * i;
+
+        for (size_t k = 0; k < GRID_SAMPLE; k++)
+            memcpy(sample + 4 * k, base + 4 * (k * columns + column), 4);
+        hits += kerf_grid_may(sample, GRID_SAMPLE);
+    }
+    return hits > 1;
+}
+
+/* All first words of a row, all second ones ..., or back: the last row may not
+ * be whole. */
+static void
+turn(uint8_t *to, const uint8_t *in, size_t count, size_t columns, bool back)
+{
+    size_t at = 0;
+
+    for (size_t c = 0; c < columns; c++) {
+        for (size_t i = c; i < count; i += columns, at++) {
+            size_t from = back ? at : i;
+
+            memcpy(to + 4 * (back ? i : at), in + 4 * from, 4);
+        }
+    }
+}
+
 /* What words look like, from samples. */
 struct looks {
-    bool repeat, often, grid;
+    bool repeat, often, grid, columns;
 };
 
 /* Words of 4 bytes by a dictionary or on a grid, in coder->other.at; 0: nothing
@@ -405,6 +453,25 @@ encode_values(kerf_coder *c, const uint8_t *in, size_t count,
     return dict;
 }
 
+/* On a grid for each column, in c->other; 0: nothing below `most`. */
+static size_t
+encode_columns(kerf_coder *c, const uint8_t *in, size_t len, uint32_t columns,
+               size_t most)
+{
+    kerf_wr w;
+    size_t n;
+
+    if (!make_room(&c->turned, len) || !grid_room(c))
+        return 0;
+    w = (kerf_wr){.at = c->other.at, .left = KERF_VARINT_MOST};
+    turn(c->turned.at, in, len / 4, columns, false);
+    kerf_wr_varint(&w, columns);
+    n = kerf_grid_encode(c->grid, c->planes.at, w.at, c->turned.at, len / 4,
+                         most);
+    n += n > 0 ? (size_t)(w.at - c->other.at) : 0;
+    return n < most ? n : 0;
+}
+
 /* By zstd, in c->other; 0: nothing below `most`. The planes are lost. */
 static size_t
 encode_zipped(kerf_coder *c, const uint8_t *in, size_t len, int level,
@@ -430,6 +497,12 @@ encode_other(kerf_coder *c, const uint8_t *in, size_t len, kerf_words_as as,
     size_t best = 0;
     size_t zipped;
 
+    if (looks->columns) {
+        best = encode_columns(c, in, len, as.columns, most);
+        *method = COLUMNS;
+        if (best > 0)
+            return best; /* others see no more than single words */
+    }
     if (few && looks->often) { /* constants, mostly */
         best = encode_zipped(c, in, len, level, most, method);
         if (best > 0 && best < most / 3)
@@ -477,7 +550,10 @@ kerf_words_encode(kerf_coder *coder, uint8_t *out, const uint8_t *base,
     looks.grid = as.width == 4 && as.rotated &&
                  (is_grid(base, where, GRID_SAMPLE, 2) ||
                   (looks.repeat && is_grid(base, where, GRID_SAMPLE_MOST, 1)));
-    if (coder->planes.at != NULL && n > 1 && (looks.repeat || looks.grid)) {
+    looks.columns = as.width == 4 && as.rotated && !looks.grid &&
+                    is_column_grid(base, where, as.columns);
+    if (coder->planes.at != NULL && n > 1 &&
+        (looks.repeat || looks.grid || looks.columns)) {
         const uint8_t *in = in_one_piece(coder, base, where);
         enum method method = PLANES;
         size_t other = 0;
@@ -499,6 +575,24 @@ static kerf_err
 sound(bool ok)
 {
     return ok ? KERF_OK : KERF_ECORRUPT;
+}
+
+static kerf_err
+decode_columns(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
+               kerf_rd r)
+{
+    uint64_t columns = kerf_rd_varint(&r);
+
+    if (as.width != 4 || !as.rotated || r.bad || columns == 0 ||
+        columns > len / 4)
+        return KERF_ECORRUPT;
+    if (!make_room(&c->turned, len) || !grid_room(c))
+        return KERF_ENOMEM;
+    if (!kerf_grid_decode(c->grid, c->planes.at, c->turned.at, len / 4, r.at,
+                          r.left))
+        return KERF_ECORRUPT;
+    turn(out, c->turned.at, len / 4, (size_t)columns, true);
+    return KERF_OK;
 }
 
 /* Methods that give words in one piece. */
@@ -528,6 +622,8 @@ decode_other(kerf_coder *c, uint8_t *out, size_t len, kerf_words_as as,
             return KERF_ENOMEM;
         return sound(kerf_grid_decode(c->grid, c->planes.at, out, len / 4,
                                       r->at, r->left));
+    case COLUMNS:
+        return decode_columns(c, out, len, as, *r);
     default:
         return KERF_ECORRUPT;
     }

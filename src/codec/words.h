@@ -1,8 +1,8 @@
 /*
  * words.h - a run of equally wide words, as of one tensor, to bytes and back
  * without loss, by the smallest of: planes (plane.h) by Huffman, a dictionary
- * of repeated values, a grid, zstd, deflate, stored. Format: docs/FORMAT.md,
- * "Words".
+ * of repeated values, a grid (of all, or of each column), zstd, deflate,
+ * stored. Format: docs/FORMAT.md, "Words".
  *
  * Threads: a coder owns scratch memory: 0.1 MB for planes of f32, about 3 MB
  * once other ways are tried; give each thread its own.
@@ -31,8 +31,9 @@ void kerf_coder_free(kerf_coder *coder); /* accepts NULL */
 
 /* How words are looked at. */
 typedef struct kerf_words_as {
-    unsigned width; /* bytes of a word: 1, 2, 4 or 8 */
-    bool rotated;   /* floats: the exponent is turned to the top byte */
+    unsigned width;   /* bytes of a word: 1, 2, 4 or 8 */
+    bool rotated;     /* floats: the exponent is turned to the top byte */
+    uint32_t columns; /* encoding: the words of a row, where that is known */
 } kerf_words_as;
 
 /* Bytes of something else, then bytes of words. */

@@ -11,8 +11,17 @@ struct found {
     size_t count, room;
 };
 
+static uint32_t
+columns_of(const kerf_shape *shape)
+{
+    int64_t last = shape->rank > 1 ? shape->dims[shape->rank - 1] : 0;
+
+    return last > 0 && last <= UINT32_MAX ? (uint32_t)last : 0;
+}
+
 static kerf_err
-add(struct found *found, const uint8_t *bytes, size_t len, kerf_dtype dtype)
+add(struct found *found, const uint8_t *bytes, size_t len, kerf_dtype dtype,
+    const kerf_shape *shape)
 {
     if (len == 0)
         return KERF_OK;
@@ -25,8 +34,11 @@ add(struct found *found, const uint8_t *bytes, size_t len, kerf_dtype dtype)
         found->at = grown;
         found->room = room;
     }
-    found->at[found->count++] = (kerf_segment){
-        .offset = (size_t)(bytes - found->data), .len = len, .dtype = dtype};
+    found->at[found->count++] =
+        (kerf_segment){.offset = (size_t)(bytes - found->data),
+                       .len = len,
+                       .dtype = dtype,
+                       .columns = columns_of(shape)};
     return KERF_OK;
 }
 
@@ -39,7 +51,8 @@ find_paddle(struct found *found, size_t len)
 
     while (err == KERF_OK && r.left > 0 &&
            kerf_pd_record_read(&r, &record) == KERF_OK)
-        err = add(found, record.data, record.data_len, record.desc.dtype);
+        err = add(found, record.data, record.data_len, record.desc.dtype,
+                  &record.desc.shape);
     return err;
 }
 
@@ -61,7 +74,7 @@ see_onnx(void *context, const uint8_t *tensor, size_t len, kerf_detail *why)
             (f.number == ONNX_TENSOR_RAW ||
              (f.number == ONNX_TENSOR_FLOATS && t.dtype == KERF_F32) ||
              (f.number == ONNX_TENSOR_DOUBLES && t.dtype == KERF_F64)))
-            err = add(context, f.bytes, f.len, t.dtype);
+            err = add(context, f.bytes, f.len, t.dtype, &t.shape);
     }
     return err;
 }

@@ -9,6 +9,7 @@
 typedef struct kerf_segment {
     size_t offset, len; /* bytes */
     kerf_dtype dtype;
+    uint32_t columns; /* the last dimension, of several; 0: not known */
 } kerf_segment;
 
 #endif

@@ -255,6 +255,40 @@ encode__grids_of_many_kinds__near_their_numbers(void **state)
     free(w);
 }
 
+/* Rows of `columns` words, each column rounded to steps of its own. */
+static float *
+column_grid(size_t count, uint32_t columns, uint64_t seed, float steps)
+{
+    float *w = weights(count, seed);
+
+    for (size_t i = 0; i < count; i++) {
+        float step = (1.0f + 0.013f * (float)(i % columns)) / steps;
+
+        w[i] = roundf(w[i] / step) * step;
+    }
+    return w;
+}
+
+/* Words on grids of their columns: neighbours have nothing in common. */
+static void
+encode__grids_of_columns__near_their_numbers(void **state)
+{
+    enum { COLUMNS = 250, COUNT = 600 * COLUMNS };
+    float *w = column_grid(COUNT, COLUMNS, 16, 500);
+    const kerf_segment s[2] = {
+        {.len = (size_t)4 * (COUNT - 100), .columns = COLUMNS},
+        {.offset = (size_t)4 * (COUNT - 100) + 33, .len = 300}};
+    kerf_segment not_so = s[0];
+
+    (void)state;
+    assert_true(round_trip(w, sizeof *w * COUNT, s, 2) < COUNT);
+    not_so.columns = 77;
+    assert_true(round_trip(w, sizeof *w * COUNT, &not_so, 1) > 2 * COUNT);
+    not_so.columns = UINT32_MAX;
+    (void)round_trip(w, sizeof *w * COUNT, &not_so, 1);
+    free(w);
+}
+
 static void
 encode__pruned__zeros_cost_a_bit(void **state)
 {
@@ -626,6 +660,32 @@ golden__each_kind_of_block__same_bytes(void **state)
     }
 }
 
+/* As above; its 64 KiB are made anew, since they are plain. */
+static void
+golden__columns__same_bytes(void **state)
+{
+    enum { COLUMNS = 64, COUNT = 16384 };
+    kwz_buf packed = read_golden("columns", "kwz");
+    kwz_buf back = {0};
+    float *want = malloc(COUNT * sizeof *want);
+    uint64_t seed = 17;
+
+    (void)state;
+    assert_non_null(want);
+    for (size_t i = 0; i < COUNT; i++) { /* 0 to 3 steps, exactly */
+        size_t c = i % COLUMNS;
+        float step = ldexpf(1.0f + (float)c / 64, (int)(c * 7 % 24) - 12);
+
+        want[i] = (float)(kerf_rng_next(&seed) >> 62) * step;
+    }
+    assert_int_equal(kwz_unpack(&back, packed.data, packed.len, MOST), KERF_OK);
+    assert_int_equal(back.len, COUNT * sizeof *want);
+    assert_memory_equal(back.data, want, back.len);
+    free(want);
+    free(back.data);
+    free(packed.data);
+}
+
 int
 main(void)
 {
@@ -638,6 +698,7 @@ main(void)
         cmocka_unit_test(encode__floats_of_unknown_place__are_found),
         cmocka_unit_test(encode__values_on_a_grid__far_below_planes),
         cmocka_unit_test(encode__grids_of_many_kinds__near_their_numbers),
+        cmocka_unit_test(encode__grids_of_columns__near_their_numbers),
         cmocka_unit_test(encode__pruned__zeros_cost_a_bit),
         cmocka_unit_test(encode__tied_tensors__stored_once),
         cmocka_unit_test(encode__many_small_tensors__with_what_is_between),
@@ -649,6 +710,7 @@ main(void)
         cmocka_unit_test(range__each_tensor_and_across_blocks__same_bytes),
         cmocka_unit_test(index__every_flip_at_the_end__is_an_error),
         cmocka_unit_test(golden__each_kind_of_block__same_bytes),
+        cmocka_unit_test(golden__columns__same_bytes),
         cmocka_unit_test(writer__files_with_names__come_back_in_order),
     };
 
