@@ -103,3 +103,40 @@ kerf_xxh3_seed(const void *data, size_t len, uint64_t seed)
 {
     return XXH3_64bits_withSeed(data, len, seed);
 }
+
+/* The library's state under our name. */
+static XXH3_state_t *
+own(kerf_xxh3_state *h)
+{
+    return (XXH3_state_t *)(void *)h;
+}
+
+kerf_xxh3_state *
+kerf_xxh3_new(void)
+{
+    return (kerf_xxh3_state *)(void *)XXH3_createState();
+}
+
+void
+kerf_xxh3_begin(kerf_xxh3_state *h, uint64_t seed)
+{
+    (void)XXH3_64bits_reset_withSeed(own(h), seed);
+}
+
+void
+kerf_xxh3_add(kerf_xxh3_state *h, const void *data, size_t len)
+{
+    (void)XXH3_64bits_update(own(h), data, len);
+}
+
+uint64_t
+kerf_xxh3_end(kerf_xxh3_state *h)
+{
+    return XXH3_64bits_digest(own(h));
+}
+
+void
+kerf_xxh3_free(kerf_xxh3_state *h)
+{
+    (void)XXH3_freeState(own(h));
+}

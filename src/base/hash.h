@@ -29,4 +29,12 @@ int kerf_unhex(uint8_t *out, size_t len, const char *text);
 uint64_t kerf_xxh3(const void *data, size_t len);
 uint64_t kerf_xxh3_seed(const void *data, size_t len, uint64_t seed);
 
+/* The same in parts. */
+typedef struct kerf_xxh3_state kerf_xxh3_state;
+kerf_xxh3_state *kerf_xxh3_new(void); /* NULL: no memory */
+void kerf_xxh3_begin(kerf_xxh3_state *h, uint64_t seed);
+void kerf_xxh3_add(kerf_xxh3_state *h, const void *data, size_t len);
+uint64_t kerf_xxh3_end(kerf_xxh3_state *h);
+void kerf_xxh3_free(kerf_xxh3_state *h); /* accepts NULL */
+
 #endif

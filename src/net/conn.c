@@ -91,6 +91,7 @@ kerf_conn_unref(kerf_conn *conn)
     if (atomic_fetch_sub(&conn->refs, 1) != 1)
         return;
     (void)pthread_mutex_destroy(&conn->lock);
+    kerf_body_fini(&conn->hash_in);
     free(conn->head);
     free(conn);
 }

@@ -5,6 +5,7 @@
 #ifndef KERF_NET_CONN_OWN_H
 #define KERF_NET_CONN_OWN_H
 
+#include "net/body_hash.h"
 #include "net/conn.h"
 #include "net/loop_uv.h"
 
@@ -44,6 +45,7 @@ struct kerf_conn {
     kerf_frame_in frame;
     kerf_sink sink;
     uint64_t payload_max, payload_got;
+    kerf_body_hasher hash_in;
     uint64_t last_in_ns, since_ns;
 
     pthread_mutex_t lock;

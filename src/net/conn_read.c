@@ -110,6 +110,13 @@ read_head(kerf_conn *conn, kerf_detail *why)
     return KERF_OK;
 }
 
+static bool
+is_hashed(const kerf_conn *conn)
+{
+    return (conn->frame.header.flags & KERF_FLAG_BODY_HASH) != 0 &&
+           !conn->sink.discard;
+}
+
 static kerf_err
 ask_sink(kerf_conn *conn, kerf_detail *why)
 {
@@ -130,11 +137,28 @@ ask_sink(kerf_conn *conn, kerf_detail *why)
             return kerf_fail(why, KERF_EPROTO,
                              "payload length does not match its pieces");
     }
+    if (is_hashed(conn))
+        kerf_body_begin(&conn->hash_in, conn->frame.meta,
+                        conn->frame.header.meta_len);
     conn->state = KERF_READ_PAYLOAD;
     return KERF_OK;
 }
 
-/* The memory of the payload that is still to be read. */
+/* Leaves off what is past `most` bytes; returns the new n. */
+static int
+clip(struct iovec *iov, int n, size_t most)
+{
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len >= most) {
+            iov[i].iov_len = most;
+            return i + (most > 0 ? 1 : 0);
+        }
+        most -= iov[i].iov_len;
+    }
+    return n;
+}
+
+/* The memory of the payload that is still to be read, up to one step of it. */
 static int
 sink_iov(kerf_conn *conn, struct iovec iov[KERF_CONN_IOV])
 {
@@ -152,23 +176,23 @@ sink_iov(kerf_conn *conn, struct iovec iov[KERF_CONN_IOV])
     for (size_t i = 0; i < conn->sink.count && n + 2 <= KERF_CONN_IOV; i++)
         n = kerf_conn_add_piece(iov, n, conn->sink.piece[i], conn->sink.len[i],
                                 &start, conn->payload_got, scrap);
-    return n;
+    return clip(iov, n, KERF_HASH_STEP);
+}
+
+/* As far as it has come, while the caches have it and the peer sends on. */
+static void
+hash_received(kerf_conn *conn)
+{
+    if (is_hashed(conn))
+        kerf_body_add(&conn->hash_in, (const void *const *)conn->sink.piece,
+                      conn->sink.len, conn->sink.count, conn->payload_got);
 }
 
 static kerf_err
 check_body(const kerf_conn *conn, kerf_detail *why)
 {
-    const kerf_header *h = &conn->frame.header;
-    uint64_t hash;
-
-    if (!(h->flags & KERF_FLAG_BODY_HASH) || conn->sink.discard)
-        return KERF_OK;
-    hash = kerf_body_hash(0, conn->frame.meta, h->meta_len);
-    for (size_t i = 0; i < conn->sink.count; i++) {
-        if (conn->sink.len[i] > 0)
-            hash = kerf_body_hash(hash, conn->sink.piece[i], conn->sink.len[i]);
-    }
-    if (hash != h->body_hash)
+    if (is_hashed(conn) &&
+        kerf_body_end(&conn->hash_in) != conn->frame.header.body_hash)
         return kerf_fail(why, KERF_ECORRUPT,
                          "frame damaged on the way (its hash differs)");
     return KERF_OK;
@@ -202,6 +226,7 @@ receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
     if (*got > left)
         conn->ahead_got = *got - (size_t)left;
     conn->payload_got += *got - conn->ahead_got;
+    hash_received(conn);
     return KERF_OK;
 }
 
