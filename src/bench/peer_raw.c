@@ -51,11 +51,13 @@ recv_all(int fd, uint8_t *data, size_t len)
 }
 
 static void
-set_nodelay(int fd)
+set_options(int fd)
 {
     const int one = 1;
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* As net/socket.c within a machine: a floor has what helps. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 }
 
 static int
@@ -80,7 +82,7 @@ serve(const kerf_peer *peer)
         free(memory);
         return 1;
     }
-    set_nodelay(fd);
+    set_options(fd);
     while (recv_all(fd, memory, peer->bytes)) {
         kerf_peer_answer(answer, memory, peer->bytes);
         if (!send_all(fd, answer, sizeof answer))
@@ -124,7 +126,7 @@ ask(kerf_peer *peer)
         (void)fprintf(stderr, "raw sockets: %s\n", strerror(errno));
         return 1;
     }
-    set_nodelay(raw.fd);
+    set_options(raw.fd);
     for (unsigned i = 0; i < KERF_PEER_WINDOW; i++)
         raw.memory[i] = kerf_peer_memory(peer->bytes, i);
     status = kerf_peer_drive(peer, &ops, &raw);

@@ -35,6 +35,39 @@ struct kerf_listener {
     int fd;
 };
 
+/* Both ends have the same address: what is sent never leaves this machine. */
+static bool
+is_local(int fd)
+{
+    union address own = {.any.sa_family = AF_UNSPEC};
+    union address peer = {.any.sa_family = AF_UNSPEC};
+    socklen_t own_len = sizeof own;
+    socklen_t peer_len = sizeof peer;
+
+    if (getsockname(fd, &own.any, &own_len) != 0 ||
+        getpeername(fd, &peer.any, &peer_len) != 0 ||
+        own.any.sa_family != peer.any.sa_family)
+        return false;
+    if (own.any.sa_family == AF_INET6)
+        return memcmp(&own.v6.sin6_addr, &peer.v6.sin6_addr,
+                      sizeof own.v6.sin6_addr) == 0;
+    return own.any.sa_family == AF_INET &&
+           own.v4.sin_addr.s_addr == peer.v4.sin_addr.s_addr;
+}
+
+/* Where the system's choice is one that paces (BBR), it does so within a
+ * machine too, for nothing: 4 MB then take twice as long, at half as much CPU
+ * again (docs/BENCHMARKS.md). Over networks the choice is the system's. */
+static void
+unpace(int fd)
+{
+    static const char cubic[] = "cubic";
+
+    if (is_local(fd))
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic,
+                         sizeof cubic - 1);
+}
+
 static void
 tune(int fd)
 {
@@ -48,6 +81,7 @@ tune(int fd)
      * ends connections to a peer, or a proxy, that takes bytes slowly. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms,
                      sizeof unacked_ms);
+    unpace(fd);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
