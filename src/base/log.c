@@ -19,6 +19,13 @@ kerf_log_set(kerf_log_sink *sink, void *ctx, kerf_log_level most)
 }
 
 void
+kerf_log_set_sink(kerf_log_sink *sink, void *ctx)
+{
+    logger.ctx = ctx;
+    logger.sink = sink;
+}
+
+void
 kerf_log_set_level(kerf_log_level most)
 {
     logger.most = most;

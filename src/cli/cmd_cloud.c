@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/cut_cmd.h"
 #include "cli/json_line.h"
+#include "cli/live.h"
 #include "cli/show.h"
 #include "kerf/cloud.h"
 #include "kerf/legacy.h"
@@ -20,7 +21,8 @@
 struct cloud_ui {
     pthread_mutex_t lock; /* answers come on several threads */
     kerf_term term;
-    bool json, quiet;
+    kerf_live live;
+    bool json, quiet, lines;
     bool legacy; /* that wire does not say what the edge does with a model */
     const char *models;
     size_t edges;
@@ -36,9 +38,11 @@ on_listening(void *ctx, const char *host, int port)
                                  "host", kerf_json_text(host), "port", port));
         return;
     }
+    kerf_live_begin(&ui->live);
     (void)printf("Listening on %s:%d, models from %s\n", host, port,
                  ui->models);
     (void)fflush(stdout);
+    kerf_live_end(&ui->live);
 }
 
 static void
@@ -47,6 +51,7 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
 {
     struct cloud_ui *ui = ctx;
 
+    kerf_live_begin(&ui->live);
     if (ui->json) {
         kerf_json_line(json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "model",
                                  "name", kerf_json_text(name), "bundle",
@@ -60,6 +65,7 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
                      kerf_term_plain(&ui->term));
     }
     (void)fflush(stdout);
+    kerf_live_end(&ui->live);
 }
 
 static void
@@ -71,6 +77,7 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
     (void)pthread_mutex_lock(&ui->lock);
     ui->edges += joined ? 1 : (size_t)-1;
     (void)pthread_mutex_unlock(&ui->lock);
+    kerf_live_begin(&ui->live);
     if (ui->json) {
         kerf_json_line(json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "edge",
                                  "edge", kerf_json_text(edge), "peer",
@@ -82,6 +89,7 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
         (void)printf("Edge %s is gone: %s\n", edge, why);
     }
     (void)fflush(stdout);
+    kerf_live_end(&ui->live);
 }
 
 static void
@@ -90,6 +98,7 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
 {
     struct cloud_ui *ui = ctx;
 
+    kerf_live_begin(&ui->live);
     if (ui->json) {
         kerf_json_line(json_pack(
             "{s:s, s:o, s:o, s:I, s:I, s:b, s:o}", "event", "shipped", "edge",
@@ -109,6 +118,7 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
                      kerf_term_plain(&ui->term));
     }
     (void)fflush(stdout);
+    kerf_live_end(&ui->live);
 }
 
 /* `[3]`: the best class of each row, as the reference prints it; or the shape.
@@ -171,15 +181,25 @@ on_refused(void *ctx, const char *edge, uint64_t id, kerf_err err,
         return;
     }
     (void)pthread_mutex_lock(&ui->lock);
+    kerf_live_begin(&ui->live);
     (void)printf("%sTensor %llu of %s refused: %s%s\n",
                  kerf_term_red(&ui->term), (unsigned long long)id, edge, why,
                  kerf_term_plain(&ui->term));
     (void)fflush(stdout);
+    kerf_live_end(&ui->live);
     (void)pthread_mutex_unlock(&ui->lock);
 }
 
+static bool
+is_live(const struct cloud_ui *ui)
+{
+    return ui->term.is_tty && ui->term.moves && !ui->json && !ui->lines &&
+           !ui->legacy;
+}
+
 static int
-serve(const kerf_cloud_opts *opts, const kerf_cloud_events *events)
+serve(struct cloud_ui *ui, const kerf_cloud_opts *opts,
+      const kerf_cloud_events *events)
 {
     kerf_detail why = {{0}};
     kerf_cloud *cloud = NULL;
@@ -187,7 +207,10 @@ serve(const kerf_cloud_opts *opts, const kerf_cloud_events *events)
 
     if (err != KERF_OK)
         return kerf_cmd_failed(err, &why);
+    if (is_live(ui))
+        (void)!kerf_live_start(&ui->live, cloud);
     kerf_cloud_run(cloud);
+    kerf_live_stop(&ui->live);
     kerf_cloud_close(cloud);
     return 0;
 }
@@ -360,6 +383,10 @@ static const kerf_opt table[] = {
      .kind = KERF_OPT_FLAG,
      .to = &args.ui.json,
      .help = "one JSON object per line on stdout"},
+    {.name = "lines",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.ui.lines,
+     .help = "plain lines also on a terminal, in place of the table of edges"},
     {.name = "quiet",
      .kind = KERF_OPT_FLAG,
      .to = &args.ui.quiet,
@@ -458,13 +485,13 @@ kerf_cmd_cloud(int argc, char **argv)
         if (err != KERF_OK)
             return kerf_cmd_failed(err, &why);
     }
-    if (!ui->quiet)
-        events.answered = on_answered;
     kerf_term_init(&ui->term, stdout);
+    if (!ui->quiet && !is_live(ui))
+        events.answered = on_answered;
     (void)pthread_mutex_init(&ui->lock, NULL);
     status = args.legacy ? serve_legacy(&args.o, args.edge_host, args.edge_port,
                                         &events)
-                         : serve(&args.o, &events);
+                         : serve(ui, &args.o, &events);
     (void)pthread_mutex_destroy(&ui->lock);
     return status;
 }

@@ -20,6 +20,7 @@ kerf_term_init(kerf_term *term, FILE *out)
     term->is_tty = isatty(fileno(out)) == 1;
     if (!term->is_tty)
         return;
+    term->moves = kind == NULL || strcmp(kind, "dumb") != 0;
     term->has_colour = (no_colour == NULL || no_colour[0] == '\0') &&
                        (kind == NULL || strcmp(kind, "dumb") != 0);
     if (ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col >= 40)

@@ -14,6 +14,7 @@ typedef struct kerf_term {
     FILE *out;
     bool is_tty;
     bool has_colour; /* a terminal, and no NO_COLOR */
+    bool moves;      /* ... on which a cursor can be moved */
     int width;       /* columns; 80 when unknown */
 } kerf_term;
 

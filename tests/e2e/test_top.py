@@ -315,3 +315,83 @@ def line_of_many(sock):
     while got.count(b"\n") < 2:
         got += sock.recv(65536)
     return [json.loads(line) for line in got.splitlines()]
+
+
+def drawn(data):
+    """The lines on a terminal without end that got these bytes."""
+    lines, row, column = [""], 0, 0
+    for code, text in re.findall(r"(\x1b\[[?0-9;]*[A-Za-z]|[\r\n])|([^\x1b\r\n]+)", data):
+        if text:
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + text + line[column + len(text) :]
+            column += len(text)
+        elif code == "\r":
+            column = 0
+        elif code == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif code.endswith("A"):
+            row -= int(code[2:-1])
+            assert row >= 0
+        elif code == "\x1b[J":
+            lines[row:] = [lines[row][:column]]
+        elif code == "\x1b[K":
+            lines[row] = lines[row][:column]
+        else:
+            assert code.endswith("m"), code
+    return [line.rstrip() for line in lines]
+
+
+LINES = re.compile(
+    r"Model m is ready.*|Listening on .*|Edge \S+ connected.*|Edge \S+ is gone.*"
+    r"|Tensor \d+ of \S+ refused.*|(warn|info|debug) \S+ .*|"
+)
+
+
+def test_cloud_on_a_terminal__table_below_whole_lines(on_screen, free_port, tmp_path):
+    exact.put(tmp_path / "models")
+    port = free_port()
+    screen = on_screen(
+        "cloud", "--engine", "fake", "--models", tmp_path / "models", "--cloud_port", str(port),
+        "--log", "debug", "--control", "none", rows=60, columns=100,
+    )  # fmt: skip
+    screen.wait_for(rb"0 edges")
+    for turn in range(3):
+        with wire.Edge(port, name=f"turn-{turn}") as edge, wire.Edge(port, name=EVIL[:-1]):
+            ask_some(edge, 20)
+            for ident in range(20):  # a line each
+                edge.request(bytes(32), [1.0], id=ident)
+            for _ in range(20):
+                edge.tensors.recv_kind(wire.FAILED)
+            with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as stranger:
+                stranger.sendall(b"x" * 300)  # a line of the log
+            at = len(screen.seen)
+            screen.wait_for(f"turn-{turn} +m [0-9a-f]{{8}} .*\r\n".encode(), at)
+    lines = drawn(screen.seen.decode())
+    table = next(i for i, line in enumerate(lines) if re.match(r"\d+ edges?, ", line))
+    for line in lines[:table]:
+        assert LINES.fullmatch(line), line
+    assert sum("refused" in line for line in lines[:table]) == 60
+    assert any(line.startswith("warn cloud.stranger") for line in lines[:table])
+    assert lines[table + 1].startswith("edge ")
+    os.kill(screen.pid, signal.SIGTERM)
+    assert screen.wait() == 0
+    lines = drawn(screen.seen.decode())
+    assert not [line for line in lines if line.startswith("edge ") or " edges, " in line]
+    assert "\x07" not in screen.seen.decode() and "\u202e" not in screen.seen.decode()
+
+
+def test_cloud_on_a_terminal__lines_when_asked(on_screen, free_port, tmp_path):
+    exact.put(tmp_path / "models")
+    port = free_port()
+    screen = on_screen(
+        "cloud", "--engine", "fake", "--models", tmp_path / "models", "--cloud_port", str(port),
+        "--lines", "--control", "none",
+    )  # fmt: skip
+    screen.wait_for(rb"Listening on")
+    with wire.Edge(port) as edge:
+        ask_some(edge, 1)
+    screen.wait_for(rb"Tensor 0 Result:")
+    os.kill(screen.pid, signal.SIGTERM)
+    assert screen.wait() == 0
+    assert b"edges," not in screen.seen
