@@ -7,8 +7,9 @@
 #define GRID_PLACES 4u  /* that are looked at */
 #define GRID_SAMPLE 16u /* words that must be on one grid */
 #define GRID_SAMPLE_MOST 64u
-#define COLUMNS_LEAST 16u /* fewer are those of a convolution's kernel */
-#define SAMPLE 512u       /* words looked at for repeats */
+#define COLUMNS_LEAST 16u
+#define ROWS_LEAST 8u
+#define SAMPLE 512u /* words looked at for repeats */
 /* Of so few, other ways take much of the time, and mostly in vain: more must
  * repeat to try them. */
 #define FEW_BYTES 65536u
@@ -383,7 +384,7 @@ is_grid(const uint8_t *base, const kerf_where *where, size_t n, unsigned least)
     return hits >= least;
 }
 
-/* The same of places in columns, where there are enough rows and columns. */
+/* The same of columns, where there are enough of them and of rows. */
 static bool
 is_column_grid(const uint8_t *base, const kerf_where *where, size_t columns)
 {
@@ -392,15 +393,16 @@ is_column_grid(const uint8_t *base, const kerf_where *where, size_t columns)
     size_t rows = columns >= COLUMNS_LEAST ? s->words / 4 / columns : 0;
     unsigned hits = 0;
 
-    if (rows < GRID_SAMPLE)
+    if (rows < ROWS_LEAST)
         return false;
+    rows = rows < GRID_SAMPLE ? rows : GRID_SAMPLE;
     base += s->gap;
-    for (size_t i = 0; i < GRID_PLACES && (i < 2 || hits > 0); i++) {
-        size_t column = (columns - 1) / (GRID_PLACES - 1) * i;
+    for (size_t i = 0; i < GRID_PLACES && (i < 1 || hits > 0); i++) {
+        size_t column = (columns - 1) / GRID_PLACES * (i + 1);
 
-        for (size_t k = 0; k < GRID_SAMPLE; k++)
+        for (size_t k = 0; k < rows; k++)
             memcpy(sample + 4 * k, base + 4 * (k * columns + column), 4);
-        hits += kerf_grid_may(sample, GRID_SAMPLE);
+        hits += kerf_grid_may(sample, rows);
     }
     return hits > 1;
 }

@@ -33,7 +33,7 @@ void kerf_coder_free(kerf_coder *coder); /* accepts NULL */
 typedef struct kerf_words_as {
     unsigned width;   /* bytes of a word: 1, 2, 4 or 8 */
     bool rotated;     /* floats: the exponent is turned to the top byte */
-    uint32_t columns; /* encoding: the words of a row, where that is known */
+    uint32_t columns; /* encoding: of a kerf_segment, or 0 */
 } kerf_words_as;
 
 /* Bytes of something else, then bytes of words. */

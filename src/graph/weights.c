@@ -11,12 +11,22 @@ struct found {
     size_t count, room;
 };
 
+/* After how many elements the channel is the same again, be it of the last
+ * dimension, as in products with matrices, or of the second one. */
 static uint32_t
 columns_of(const kerf_shape *shape)
 {
-    int64_t last = shape->rank > 1 ? shape->dims[shape->rank - 1] : 0;
+    const int64_t kernel = 16; /* of a convolution, not channels */
+    uint64_t all = 1;
 
-    return last > 0 && last <= UINT32_MAX ? (uint32_t)last : 0;
+    if (shape->rank < 2)
+        return 0;
+    if (shape->dims[shape->rank - 1] >= kernel)
+        all = (uint64_t)shape->dims[shape->rank - 1];
+    else
+        for (uint32_t i = 1; i < shape->rank && all <= UINT32_MAX; i++)
+            all *= shape->dims[i] > 0 ? (uint64_t)shape->dims[i] : 0;
+    return all <= UINT32_MAX ? (uint32_t)all : 0;
 }
 
 static kerf_err

@@ -9,7 +9,8 @@
 typedef struct kerf_segment {
     size_t offset, len; /* bytes */
     kerf_dtype dtype;
-    uint32_t columns; /* the last dimension, of several; 0: not known */
+    uint32_t columns; /* the channel may be the same again after so many
+                         elements; 0: not known */
 } kerf_segment;
 
 #endif
