@@ -7,6 +7,8 @@
  * statistics of its context: how far from zero the value before it and the one
  * a row before it are. Activations are smooth in both directions and have zeros
  * in runs, so that this saves 10 to 40 % of what one set of statistics takes.
+ * Of large planes better than that: how much each neighbour counts, and what
+ * another plane says, is fitted to each (ans_plane.c).
  * Four streams run side by side, each over a quarter of the values, because one
  * alone would wait for memory.
  * Buffers only. Threads: a kerf_ans belongs to one thread.
@@ -35,6 +37,7 @@ typedef struct kerf_ans_shape {
     uint8_t max;    /* no value is greater */
     uint8_t zero;   /* LOG: the value in the middle of small ones; <= max */
     uint32_t width; /* values in a row; 0: none above counts, twice as fast */
+    uint32_t plane; /* values of a channel, whole rows; 0: there is none */
 } kerf_ans_shape;
 
 #define KERF_ANS_PAD                                        \
@@ -43,6 +46,10 @@ typedef struct kerf_ans_shape {
 
 KERF_NODISCARD kerf_err kerf_ans_new(kerf_ans **out);
 void kerf_ans_free(kerf_ans *a); /* accepts NULL */
+
+/* Whether values are foretold from their plane and another: when planes are
+ * large enough to pay for their weights, and each quarter has whole ones. */
+bool kerf_ans_has_planes(const kerf_ans_shape *shape, size_t count);
 
 /* Bytes of scratch that encoding so many values takes. */
 size_t kerf_ans_scratch(size_t count);

@@ -10,13 +10,14 @@
 
 #include <string.h>
 
-/* A decoder's entry: number of bits as they are 0..7, of the state's 8..15,
- * value 16..23, the next state but for its bits 32..47; without rows that is an
- * index over all tables, else the context comes to it later. Whole bytes, so
- * that shifts take them as they are. */
-#define BITS_SHIFT 8
-#define VALUE_SHIFT 16
-#define NEXT_SHIFT 32
+/* A decoder's entry, small so that many stay near: number of the state's bits
+ * 0..3, of those as they are 4..7, value 8..15, the next state but for its bits
+ * 16..31; without rows that is an index over all tables, else the context comes
+ * to it later. */
+#define EXTRA_SHIFT 4
+#define VALUE_SHIFT 8
+#define NEXT_SHIFT 16
+#define BITS_MASK 15
 
 /* The highest bit of a stream's 64 is a mark, and the zeros over it say how
  * many have been used: at most 56 are, between two refills. */
@@ -43,15 +44,16 @@ static void
 make_table(kerf_ans *a, unsigned context)
 {
     unsigned size = 1u << a->log;
-    uint64_t *table = a->table + (size_t)context * size;
+    uint32_t *table = a->table + (size_t)context * size;
     uint16_t next[ANS_CLASSES];
-    uint64_t fixed[ANS_CLASSES] = {0};
+    uint32_t fixed[ANS_CLASSES] = {0};
 
     for (unsigned c = 0; c < a->classes; c++) {
         next[c] = a->norm[context][c];
-        fixed[c] = a->extra[c] | (uint64_t)a->base[c] << VALUE_SHIFT;
+        fixed[c] = (uint32_t)a->extra[c] << EXTRA_SHIFT | (uint32_t)a->base[c]
+                                                              << VALUE_SHIFT;
         if (a->shape.width == 0)
-            fixed[c] |= (uint64_t)table_after(a, a->base[c]) << NEXT_SHIFT;
+            fixed[c] |= table_after(a, a->base[c]) << NEXT_SHIFT;
     }
     kerf_ans_spread(a, context);
     for (unsigned i = 0; i < size; i++) {
@@ -59,8 +61,7 @@ make_table(kerf_ans *a, unsigned context)
         unsigned x = next[c]++;
         unsigned n = a->log - (31 - (unsigned)__builtin_clz(x));
 
-        table[i] = fixed[c] + (n << BITS_SHIFT) +
-                   ((uint64_t)((x << n) - size) << NEXT_SHIFT);
+        table[i] = fixed[c] + n + (((x << n) - size) << NEXT_SHIFT);
     }
 }
 
@@ -70,7 +71,10 @@ make_lookups(kerf_ans *a)
     for (unsigned i = 0; i < 2 * ANS_NEARS; i++) {
         unsigned near = i < ANS_NEARS ? i : ANS_NEARS - 1;
 
-        a->from[i] = (uint32_t)a->context_of[kerf_ans_bucket(near)] << a->log;
+        unsigned context = a->planes ? a->context_near[near]
+                                     : a->context_of[kerf_ans_bucket(near)];
+
+        a->from[i] = (uint32_t)context << a->log;
     }
     for (unsigned v = 0; v < 256; v++)
         a->distance[v] = kerf_ans_distance(&a->shape, (uint8_t)v);
@@ -124,18 +128,24 @@ struct way {
     bool extras; /* classes have bits as they are */
     bool rows;   /* contexts are of two neighbours */
     bool up;     /* ... and there is one above */
+    bool planes; /* contexts are foretold: up is the base, and of a first row */
+    bool first;
 };
 
+/* Value i of stream k; `at` is its place in a row. */
 KERF_INLINE void
-take(const kerf_ans *a, struct stream *s, size_t i, struct way way)
+take(const kerf_ans *a, struct stream *s, size_t k, size_t i, size_t at,
+     struct way way)
 {
-    size_t up = way.up ? a->distance[s->v[i - a->shape.width]] : s->left;
-    uint64_t e = a->table[way.rows ? a->from[s->left + up] + s->x : s->x];
-    unsigned n = (uint8_t)(e >> BITS_SHIFT);
+    size_t up = way.planes ? a->foretold[k][at]
+                : way.up   ? a->distance[s->v[i - a->shape.width]]
+                           : s->left;
+    uint32_t e = a->table[way.rows ? a->from[s->left + up] + s->x : s->x];
+    unsigned n = way.extras ? e & BITS_MASK : (uint8_t)e;
     unsigned rest = 0;
 
     if (way.extras) {
-        unsigned extra = (uint8_t)e;
+        unsigned extra = e >> EXTRA_SHIFT & BITS_MASK;
 
         rest = (unsigned)s->bits & ((1u << extra) - 1);
         s->bits >>= extra;
@@ -143,7 +153,9 @@ take(const kerf_ans *a, struct stream *s, size_t i, struct way way)
     s->x = (e >> NEXT_SHIFT) + (s->bits & ((UINT64_C(1) << n) - 1));
     s->bits >>= n;
     s->v[i] = (uint8_t)((e >> VALUE_SHIFT) + rest);
-    if (way.rows)
+    if (way.planes)
+        s->left = a->before[way.first ? 0 : 1][k][s->v[i]];
+    else if (way.rows)
         s->left = a->distance[s->v[i]];
 }
 
@@ -155,6 +167,7 @@ take_some(const kerf_ans *a, struct stream *out, size_t i, size_t to,
     struct stream s1 = out[1];
     struct stream s2 = out[2];
     struct stream s3 = out[3];
+    size_t start = i;
 
     while (i < to) {
         size_t end = i + ANS_BATCH;
@@ -166,10 +179,10 @@ take_some(const kerf_ans *a, struct stream *out, size_t i, size_t to,
         if (end > to)
             end = to;
         while (i < end) {
-            take(a, &s0, i, way);
-            take(a, &s1, i, way);
-            take(a, &s2, i, way);
-            take(a, &s3, i, way);
+            take(a, &s0, 0, i, i - start, way);
+            take(a, &s1, 1, i, i - start, way);
+            take(a, &s2, 2, i, i - start, way);
+            take(a, &s3, 3, i, i - start, way);
             i++;
         }
     }
@@ -179,66 +192,135 @@ take_some(const kerf_ans *a, struct stream *out, size_t i, size_t to,
     out[3] = s3;
 }
 
+/* The row at `at` of the planes p, one of each stream. */
 KERF_INLINE void
-take_all(const kerf_ans *a, struct stream *s, size_t quarter,
-         const uint8_t *limit, bool extras)
+take_row(kerf_ans *a, struct stream *s, const struct ans_plane p[ANS_STREAMS],
+         size_t at, bool is_first, const uint8_t *limit, bool extras)
+{
+    size_t width = a->shape.width;
+    struct way way = {
+        .extras = extras, .rows = true, .planes = true, .first = is_first};
+
+    for (size_t k = 0; k < ANS_STREAMS; k++) {
+        const uint8_t *v = s[k].v + at;
+
+        kerf_ans_foretell(&p[k], v, width, a->shape.plane, a->shape.zero,
+                          is_first, a->foretold[k]);
+        s[k].left = is_first ? 0 : a->before[1][k][*(v - width)];
+    }
+    take_some(a, s, at, at + width, limit, way);
+}
+
+/* planes: the weights. False: they are none. */
+KERF_INLINE bool
+take_planes(kerf_ans *a, struct stream *s, size_t quarter, const uint8_t *limit,
+            const uint8_t *planes, bool extras)
+{
+    size_t plane = a->shape.plane;
+    size_t count = quarter / plane;
+
+    for (size_t at = 0; at < quarter; at += plane) {
+        struct ans_plane p[ANS_STREAMS];
+
+        for (size_t k = 0; k < ANS_STREAMS; k++) {
+            size_t before = at / plane;
+            kerf_rd r = {.at = planes + (k * count + before) * ANS_PLANE_BYTES,
+                         .left = ANS_PLANE_BYTES};
+
+            if (!kerf_ans_plane_get(&r, &p[k], before))
+                return false;
+            kerf_ans_before_all(a->before[0][k], kerf_ans_weight(&p[k], true),
+                                a->shape.zero);
+            kerf_ans_before_all(a->before[1][k], kerf_ans_weight(&p[k], false),
+                                a->shape.zero);
+        }
+        take_row(a, s, p, at, true, limit, extras);
+        for (size_t row = a->shape.width; row < plane; row += a->shape.width)
+            take_row(a, s, p, at + row, false, limit, extras);
+    }
+    return true;
+}
+
+KERF_INLINE bool
+take_all(kerf_ans *a, struct stream *s, size_t quarter, const uint8_t *limit,
+         const uint8_t *planes, bool extras)
 {
     struct way way = {.extras = extras};
     size_t width = a->shape.width;
 
+    if (a->planes)
+        return take_planes(a, s, quarter, limit, planes, extras);
     if (width == 0) {
         take_some(a, s, 0, quarter, limit, way);
-        return;
+        return true;
     }
     width = width < quarter ? width : quarter;
     way.rows = true;
     take_some(a, s, 0, width, limit, way);
     way.up = true;
     take_some(a, s, width, quarter, limit, way);
+    return true;
 }
 
-KERF_V3 static void
-take_all_v3(const kerf_ans *a, struct stream *s, size_t quarter,
-            const uint8_t *limit, bool extras)
+KERF_V3 static bool
+take_all_v3(kerf_ans *a, struct stream *s, size_t quarter, const uint8_t *limit,
+            const uint8_t *planes, bool extras)
 {
-    if (extras)
-        take_all(a, s, quarter, limit, true);
-    else
-        take_all(a, s, quarter, limit, false);
-}
-
-static void
-take_streams(const kerf_ans *a, struct stream *s, size_t quarter,
-             const uint8_t *limit)
-{
-    bool extras = kerf_ans_has_extras(a);
-
-    if (kerf_cpu_is_v3())
-        take_all_v3(a, s, quarter, limit, extras);
-    else
-        take_all(a, s, quarter, limit, extras);
+    return extras ? take_all(a, s, quarter, limit, planes, true)
+                  : take_all(a, s, quarter, limit, planes, false);
 }
 
 static bool
-read_head(kerf_ans *a, kerf_rd *r)
+take_streams(kerf_ans *a, struct stream *s, size_t quarter,
+             const uint8_t *limit, const uint8_t *planes)
+{
+    bool extras = kerf_ans_has_extras(a);
+
+    return kerf_cpu_is_v3() ? take_all_v3(a, s, quarter, limit, planes, extras)
+                            : take_all(a, s, quarter, limit, planes, extras);
+}
+
+/* What is there with planes only: their size, the weights, to *planes, and the
+ * contexts. */
+static bool
+read_planes(kerf_ans *a, kerf_rd *r, size_t count, const uint8_t **planes)
+{
+    a->shape.plane = kerf_rd_u32(r);
+    if (r->bad || !kerf_ans_has_planes(&a->shape, count))
+        return false;
+    *planes = kerf_rd_bytes(r, count / a->shape.plane * ANS_PLANE_BYTES);
+    a->contexts = a->starts + 1u;
+    if (a->contexts > ANS_BUCKETS)
+        return false;
+    for (unsigned k = 1; k < a->contexts; k++)
+        a->first[k] = kerf_rd_u8(r);
+    return !r->bad && kerf_ans_set_nears(a);
+}
+
+/* planes: where their weights are, if there are any. */
+static bool
+read_head(kerf_ans *a, kerf_rd *r, size_t count, const uint8_t **planes)
 {
     const uint8_t *table;
     uint8_t kind = kerf_rd_u8(r);
     size_t len;
 
-    a->shape.kind = (kerf_ans_kind)kind;
+    a->planes = kind == ANS_KIND_PLANES;
+    a->shape.kind = a->planes ? KERF_ANS_LOG : (kerf_ans_kind)kind;
     a->shape.max = kerf_rd_u8(r);
     a->shape.zero = kerf_rd_u8(r);
     a->log = kerf_rd_u8(r);
     a->starts = kerf_rd_u16(r);
     len = kerf_rd_u16(r);
     a->shape.width = kerf_rd_u32(r);
-    table = kerf_rd_bytes(r, len);
-    if (r->bad || kind > KERF_ANS_EIGHTS || a->log < ANS_LOG_MIN ||
-        a->log > ANS_LOG_MAX || r->left < KERF_ANS_PAD)
+    if (r->bad || kind > ANS_KIND_PLANES || a->log < ANS_LOG_MIN ||
+        a->log > ANS_LOG_MAX || !kerf_ans_lay_out(a))
         return false;
-    if (!kerf_ans_lay_out(a) || !kerf_ans_set_contexts(a) ||
-        !read_norms(a, table, len))
+    if (a->planes ? !read_planes(a, r, count, planes)
+                  : !kerf_ans_set_contexts(a))
+        return false;
+    table = kerf_rd_bytes(r, len);
+    if (r->bad || r->left < KERF_ANS_PAD || !read_norms(a, table, len))
         return false;
     for (unsigned k = 0; k < a->contexts; k++)
         make_table(a, k);
@@ -258,8 +340,9 @@ kerf_ans_decode(kerf_ans *a, const uint8_t *in, size_t len, uint8_t *v,
     const uint8_t *start[ANS_STREAMS];
     const uint8_t *last;
     const uint8_t *after;
+    const uint8_t *planes = NULL;
 
-    if (quarter == 0 || !read_head(a, &r))
+    if (quarter == 0 || !read_head(a, &r, count, &planes))
         return false;
     for (size_t k = 0; k < ANS_STREAMS; k++)
         s[k].x = kerf_rd_u16(&r);
@@ -282,7 +365,8 @@ kerf_ans_decode(kerf_ans *a, const uint8_t *in, size_t len, uint8_t *v,
         s[k].bits = MARK >> (__builtin_ctz(*r.at) + 1);
         r.at += size[k];
     }
-    take_streams(a, s, quarter, after);
+    if (!take_streams(a, s, quarter, after, planes))
+        return false;
     for (size_t k = 0; k < ANS_STREAMS; k++) {
         const uint8_t *end = k + 1 < ANS_STREAMS ? start[k + 1] : after;
         unsigned used = (unsigned)__builtin_clzll(s[k].bits);

@@ -17,7 +17,8 @@
 #define COUNT_ALL ((size_t)32 << 10)
 #define COUNT_STEP 128
 #define COUNT_RUN 32
-#define LOOK 8192 /* values that say whether rows are alike */
+#define NEAR_STEP 4 /* of nears one in so many is counted */
+#define LOOK 8192   /* values that say whether rows are alike */
 
 struct stream {
     uint64_t bits; /* still to be written, under a mark: the highest 1 */
@@ -91,9 +92,31 @@ rows_are_alike(const kerf_ans_shape *shape, const uint8_t *v, size_t count)
     return above < 2 * before;
 }
 
-static struct guide
-find_guide(const kerf_ans *a, uint8_t *near, const uint8_t *v, size_t quarter)
+/* Fits the weights of all planes, writes them down, and finds the nears. */
+static void
+find_plane_nears(kerf_ans *a, kerf_wr *w, uint8_t *near, const uint8_t *v,
+                 size_t quarter)
 {
+    const kerf_ans_shape *s = &a->shape;
+
+    for (size_t at = 0; at < ANS_STREAMS * quarter; at += s->plane) {
+        struct ans_plane p;
+
+        kerf_ans_plane_fit(a, &p, v + at, at % quarter / s->plane);
+        kerf_ans_plane_put(w, &p);
+        kerf_ans_plane_nears(&p, v + at, s->width, s->plane, s->zero,
+                             near + at);
+    }
+}
+
+static struct guide
+find_guide(kerf_ans *a, kerf_wr *w, uint8_t *near, const uint8_t *v,
+           size_t quarter)
+{
+    if (a->planes)
+        find_plane_nears(a, w, near, v, quarter);
+    if (a->planes)
+        return (struct guide){.at = near, .back = 0};
     if (a->shape.width == 0)
         return (struct guide){.at = v, .back = 1};
     for (size_t at = 0; at < ANS_STREAMS * quarter; at += quarter) {
@@ -105,13 +128,23 @@ find_guide(const kerf_ans *a, uint8_t *near, const uint8_t *v, size_t quarter)
     return (struct guide){.at = near, .back = 0};
 }
 
-/* Of what guides to it. */
+/* Of what guides to it; with planes, its context. */
 static unsigned
 bucket_of(const kerf_ans *a, unsigned guide)
 {
+    if (a->planes)
+        return a->context_near[guide];
     if (a->shape.width == 0)
         guide = kerf_ans_near(a, (uint8_t)guide);
     return kerf_ans_bucket(guide);
+}
+
+static unsigned
+context_at(const kerf_ans *a, unsigned guide)
+{
+    unsigned bucket = bucket_of(a, guide);
+
+    return a->planes ? bucket : a->context_of[bucket];
 }
 
 /* How often each class has each bucket. One count per stream: the next value is
@@ -148,6 +181,34 @@ count_all(kerf_ans *a, struct guide guide, const uint8_t *v, size_t quarter)
         for (size_t c = 0; c < a->classes; c++)
             count[i * ANS_CLASSES + c]++;
     }
+}
+
+/* With planes: as many contexts as there are, each with its share of values. */
+static void
+choose_nears(kerf_ans *a, const uint8_t *near, size_t count)
+{
+    uint32_t have[ANS_NEARS] = {0};
+    size_t left = 0;
+    size_t least;
+    size_t sum = 0;
+
+    for (size_t i = 0; i < count; i += NEAR_STEP) {
+        have[near[i]]++;
+        left++;
+    }
+    least = left / ANS_BUCKETS;
+    if (least < CONTEXT_LEAST / NEAR_STEP)
+        least = CONTEXT_LEAST / NEAR_STEP;
+    a->contexts = 1;
+    for (unsigned i = 0; i < ANS_NEARS; i++) {
+        if (sum >= least && left >= least && a->contexts < ANS_BUCKETS) {
+            a->first[a->contexts++] = (uint8_t)i;
+            sum = 0;
+        }
+        sum += have[i];
+        left -= have[i];
+    }
+    (void)kerf_ans_set_nears(a);
 }
 
 /* Joins neighbouring buckets until each context has enough values; their counts
@@ -382,40 +443,56 @@ put_streams(const kerf_ans *a, struct stream *s, struct guide guide,
 static void
 make_tables(kerf_ans *a, size_t count)
 {
-    a->log = count < 2048 ? 8 : count < ((size_t)64 << 10) ? 9 : 10;
-    choose_contexts(a);
-    (void)kerf_ans_set_contexts(a);
+    a->log = count < 2048 ? 8 : count < ((size_t)128 << 10) ? 9 : 10;
+    if (!a->planes) {
+        choose_contexts(a);
+        (void)kerf_ans_set_contexts(a);
+    }
     for (unsigned k = 0; k < a->contexts; k++) {
         normalise(a, k);
         make_steps(a, k);
     }
     for (unsigned i = 0; i < ANS_NEARS; i++)
-        a->row[i] = (uint16_t)(a->context_of[bucket_of(a, i)] * 256u);
+        a->row[i] = (uint16_t)(context_at(a, i) * 256u);
 }
 
-/* Everything before the streams; 0: no room. */
+/* The tables, and before them the first nears of contexts. Returns the bytes of
+ * the tables. */
 static size_t
-write_head(const kerf_ans *a, uint8_t *out, size_t cap)
+write_tables(const kerf_ans *a, kerf_wr *w)
 {
-    kerf_wr w = {.at = out, .left = cap};
     size_t bits = 0;
-    uint8_t *table = out + ANS_HEAD;
+    uint8_t *table;
 
-    if (cap < ANS_HEAD + ANS_TABLE_MAX + 8)
+    for (unsigned k = 1; a->planes && k < a->contexts; k++)
+        kerf_wr_u8(w, a->first[k]);
+    if (w->bad || w->left < ANS_TABLE_MAX + 8) {
+        w->bad = true;
         return 0;
+    }
+    table = w->at;
     memset(table, 0, ANS_TABLE_MAX + 8);
     for (unsigned k = 0; k < a->contexts; k++) {
         for (unsigned c = 0; c < a->classes; c++)
             put_gamma(table, &bits, a->norm[k][c]);
     }
-    kerf_wr_u8(&w, (uint8_t)a->shape.kind);
+    w->at += (bits + 7) / 8;
+    w->left -= (bits + 7) / 8;
+    return (bits + 7) / 8;
+}
+
+static void
+write_head(const kerf_ans *a, uint8_t *out, size_t table_len)
+{
+    kerf_wr w = {.at = out, .left = ANS_HEAD};
+
+    kerf_wr_u8(&w, a->planes ? ANS_KIND_PLANES : (uint8_t)a->shape.kind);
     kerf_wr_u8(&w, a->shape.max);
     kerf_wr_u8(&w, a->shape.zero);
     kerf_wr_u8(&w, (uint8_t)a->log);
-    kerf_wr_u16(&w, a->starts);
-    kerf_wr_u16(&w, (uint16_t)((bits + 7) / 8));
+    kerf_wr_u16(&w, a->planes ? (uint16_t)(a->contexts - 1) : a->starts);
+    kerf_wr_u16(&w, (uint16_t)table_len);
     kerf_wr_u32(&w, a->shape.width);
-    return ANS_HEAD + (bits + 7) / 8;
 }
 
 size_t
@@ -431,20 +508,26 @@ kerf_ans_encode(kerf_ans *a, const kerf_ans_shape *shape, const uint8_t *v,
     size_t len;
 
     a->shape = *shape;
-    if (!rows_are_alike(shape, v, count))
+    a->planes = kerf_ans_has_planes(shape, count);
+    if (!a->planes && !rows_are_alike(shape, v, count))
         a->shape.width = 0;
-    if (quarter == 0 || !kerf_ans_lay_out(a))
+    if (quarter == 0 || cap < ANS_HEAD || !kerf_ans_lay_out(a))
         return 0;
-    guide = find_guide(a, scratch, v, quarter);
+    w = (kerf_wr){.at = out + ANS_HEAD, .left = cap - ANS_HEAD};
+    if (a->planes)
+        kerf_wr_u32(&w, shape->plane);
+    guide = find_guide(a, &w, scratch, v, quarter);
+    if (a->planes)
+        choose_nears(a, guide.at, count);
     count_all(a, guide, v, quarter);
     make_tables(a, count);
-    len = write_head(a, out, cap);
-    if (len == 0)
+    len = write_tables(a, &w);
+    if (w.bad)
         return 0;
+    write_head(a, out, len);
     for (size_t k = 0; k < ANS_STREAMS; k++)
         end[k] = s[k].at = scratch + count + (k + 1) * (quarter * 2 + 16);
     put_streams(a, s, guide, v, quarter);
-    w = (kerf_wr){.at = out + len, .left = cap - len};
     for (size_t k = 0; k < ANS_STREAMS; k++)
         kerf_wr_u16(&w, (uint16_t)(s[k].x - (1u << a->log)));
     for (size_t k = 0; k + 1 < ANS_STREAMS; k++)

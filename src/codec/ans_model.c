@@ -146,6 +146,18 @@ kerf_ans_set_contexts(kerf_ans *a)
     return true;
 }
 
+bool
+kerf_ans_set_nears(kerf_ans *a)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < ANS_NEARS; i++) {
+        n += n + 1 < a->contexts && i == a->first[n + 1];
+        a->context_near[i] = (uint8_t)n;
+    }
+    return a->contexts <= ANS_BUCKETS && n + 1 == a->contexts;
+}
+
 void
 kerf_ans_spread(kerf_ans *a, unsigned context)
 {

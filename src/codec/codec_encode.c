@@ -264,6 +264,13 @@ put_steps(kerf_codec *c, kerf_wr *w, size_t first, size_t groups,
     }
 }
 
+/* Values of a plane of [N, C, ..., H, W]; 0: channels have none. */
+static uint32_t
+plane_of(const struct choice *k)
+{
+    return k->groups > 1 && k->each <= UINT32_MAX ? (uint32_t)k->each : 0;
+}
+
 /* The values from `first` on. False: they do not fit. */
 static bool
 put_content(kerf_codec *c, kerf_wr *w, uint8_t *head, size_t first,
@@ -277,7 +284,8 @@ put_content(kerf_codec *c, kerf_wr *w, uint8_t *head, size_t first,
     kerf_ans_shape shape = {.kind = KERF_ANS_LOG,
                             .max = k->most,
                             .zero = k->zero,
-                            .width = k->width};
+                            .width = k->width,
+                            .plane = plane_of(k)};
 
     head[1] = (uint8_t)k->content;
     switch (k->content) {

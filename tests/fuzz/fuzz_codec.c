@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define CHECK_AT 4
-#define SHAPES 4
+#define SHAPES 5
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -53,7 +53,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         {.rank = 4, .dims = {1, 4, 8, 8}},
         {.rank = 4, .dims = {1, 3, 57, 61}},
         {.rank = 0},
-        {.rank = 2, .dims = {5, 0}}};
+        {.rank = 2, .dims = {5, 0}},
+        {.rank = 4, .dims = {1, 8, 33, 32}}};
     static kerf_codec *codec; /* one for all inputs, as a thread has one */
     kerf_tensor t;
     uint8_t *blob;

@@ -63,6 +63,7 @@ enum kind {
     BITS,
     CHANNELS,
     SPARSE,
+    ECHO,
     KINDS
 };
 
@@ -115,6 +116,9 @@ make(enum kind kind, size_t i, float last, uint64_t *rng)
         return x;
     case SPARSE:
         return x > 2.2f ? x : 0;
+    case ECHO: /* the same every 1056 values, but for noise */
+        x = (float)(i % 1056 * 37 % 101) / 25 + x * 0.2f - 2;
+        return x > 0 ? x : 0;
     case CHANNELS:
         return x * (float)(1 + channel * 10) - (float)channel;
     default:
@@ -430,6 +434,7 @@ static const struct {
     {"q4c", KERF_CODEC_Q4C, NORMAL, {.rank = 3, .dims = {1, 4, 60}}},
     {"q5c_scales", KERF_CODEC_Q5C, SMOOTH, {.rank = 3, .dims = {2, 4, 60}}},
     {"q3c_long", KERF_CODEC_Q3C, RELU, {.rank = 4, .dims = {1, 3, 50, 60}}},
+    {"q4c_planes", KERF_CODEC_Q4C, ECHO, {.rank = 4, .dims = {1, 8, 33, 32}}},
     {"q2_long", KERF_CODEC_Q2, SMOOTH, {.rank = 1, .dims = {8199}}},
     {"f16_long", KERF_CODEC_F16, SPARSE, {.rank = 1, .dims = {8193}}},
 };
@@ -617,13 +622,14 @@ static void
 ans__every_shape_of_values__comes_back(void **state)
 {
     static const kerf_ans_shape ans_shapes[] = {
-        {KERF_ANS_LOG, 255, 0, 0},     {KERF_ANS_LOG, 255, 128, 0},
-        {KERF_ANS_LOG, 255, 255, 0},   {KERF_ANS_LOG, 15, 3, 0},
-        {KERF_ANS_LOG, 3, 0, 0},       {KERF_ANS_LOG, 100, 90, 0},
-        {KERF_ANS_LOG, 200, 20, 0},    {KERF_ANS_EIGHTS, 255, 0, 0},
-        {KERF_ANS_EIGHTS, 40, 0, 0},   {KERF_ANS_LOG, 255, 0, 1},
-        {KERF_ANS_LOG, 255, 130, 56},  {KERF_ANS_LOG, 15, 3, 7},
-        {KERF_ANS_LOG, 3, 0, 4000000}, {KERF_ANS_EIGHTS, 255, 0, 33}};
+        {KERF_ANS_LOG, 255, 0, 0, 0},     {KERF_ANS_LOG, 255, 128, 0, 0},
+        {KERF_ANS_LOG, 255, 255, 0, 0},   {KERF_ANS_LOG, 15, 3, 0, 0},
+        {KERF_ANS_LOG, 3, 0, 0, 0},       {KERF_ANS_LOG, 100, 90, 0, 0},
+        {KERF_ANS_LOG, 200, 20, 0, 0},    {KERF_ANS_EIGHTS, 255, 0, 0, 0},
+        {KERF_ANS_EIGHTS, 40, 0, 0, 0},   {KERF_ANS_LOG, 255, 0, 1, 0},
+        {KERF_ANS_LOG, 255, 130, 56, 0},  {KERF_ANS_LOG, 15, 3, 7, 0},
+        {KERF_ANS_LOG, 3, 0, 4000000, 0}, {KERF_ANS_EIGHTS, 255, 0, 33, 0},
+        {KERF_ANS_LOG, 15, 3, 32, 1024},  {KERF_ANS_LOG, 255, 130, 40, 1200}};
     enum { MOST = 70000 };
     kerf_ans *a = NULL;
     uint8_t *v = malloc(MOST);
