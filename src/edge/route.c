@@ -18,6 +18,17 @@
 
 static const kerf_conn_ops probe_ops;
 
+static void
+show_address(kerf_address *a)
+{
+    char safe[sizeof a->shown - 10];
+    bool v6 = strchr(a->host, ':') != NULL;
+
+    (void)kerf_text_safe(safe, sizeof safe, a->host);
+    (void)snprintf(a->shown, sizeof a->shown, "%s%s%s:%d", v6 ? "[" : "", safe,
+                   v6 ? "]" : "", a->port);
+}
+
 /* One word up to a ',' or the end. */
 static kerf_err
 parse_one(kerf_address *a, const char *text, size_t len, int port,
@@ -54,8 +65,7 @@ parse_one(kerf_address *a, const char *text, size_t len, int port,
                          "[ADDRESS]:PORT",
                          (int)(len > 200 ? 200 : len), text);
     (void)snprintf(a->host, sizeof a->host, "%.*s", (int)(to - from), from);
-    (void)kerf_text_safe(a->shown, sizeof a->shown - 8, a->host);
-    (void)snprintf(a->shown + strlen(a->shown), 8, ":%d", a->port);
+    show_address(a);
     return KERF_OK;
 }
 

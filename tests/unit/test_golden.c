@@ -246,6 +246,22 @@ make_tensor_q8(frame *f, uint8_t *out, size_t cap)
     return kerf_tensors_put(out, cap, &m);
 }
 
+/* An edge that asks whether the cloud is well. */
+static size_t
+make_hello_probe(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_hello m = {.version_min = 1,
+                    .version_max = 1,
+                    .codecs = 1,
+                    .payload_max = 64u << 20,
+                    .name = "edge-1",
+                    .part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ,
+                    .asks = KERF_ASKS_PROBE};
+
+    f->h.sent_ns = SENT;
+    return kerf_hello_put(out, cap, &m);
+}
+
 /* As a cloud says it that takes BLOCK. */
 static size_t
 make_welcome_blocks(frame *f, uint8_t *out, size_t cap)
@@ -373,6 +389,7 @@ static const struct sample {
 } samples[] = {
     {"hello", KERF_FRAME_HELLO, make_hello},
     {"hello_parts", KERF_FRAME_HELLO, make_hello_parts},
+    {"hello_probe", KERF_FRAME_HELLO, make_hello_probe},
     {"welcome", KERF_FRAME_WELCOME, make_welcome},
     {"welcome_blocks", KERF_FRAME_WELCOME, make_welcome_blocks},
     {"attach", KERF_FRAME_ATTACH, make_attach},
