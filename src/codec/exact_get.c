@@ -12,14 +12,14 @@ struct bits {
     size_t at; /* bits */
 };
 
-/* n <= 8 */
+/* n <= 16 */
 KERF_INLINE unsigned
 take_bits(struct bits *b, unsigned n)
 {
-    uint16_t v;
+    const uint8_t *at = b->from + b->at / 8;
+    uint32_t v = at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
 
-    memcpy(&v, b->from + b->at / 8, sizeof v);
-    v = (uint16_t)(v >> b->at % 8);
+    v >>= b->at % 8;
     b->at += n;
     return v & ((1u << n) - 1);
 }
@@ -151,6 +151,78 @@ give_v3(struct giving *g, size_t *from, bool same, bool above)
         give_vectors(g, from, false, false);
 }
 
+/* As fill(). */
+KERF_INLINE KERF_V4 __m512i
+fill_sixteen(__m512i v, __mmask16 lanes, const float *before)
+{
+    const __m512i lane =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i up_to = _mm512_sub_epi32(
+        _mm512_sllv_epi32(_mm512_set1_epi32(2), lane), _mm512_set1_epi32(1));
+    __m512i rank =
+        _mm512_popcnt_epi32(_mm512_and_si512(_mm512_set1_epi32(lanes), up_to));
+    __m512i from =
+        _mm512_permutexvar_epi32(_mm512_sub_epi32(rank, _mm512_set1_epi32(1)),
+                                 _mm512_maskz_compress_epi32(lanes, lane));
+
+    return _mm512_mask_set1_epi32(_mm512_permutexvar_epi32(from, v),
+                                  _mm512_testn_epi32_mask(rank, rank),
+                                  (int)kerf_float_bits(*before));
+}
+
+KERF_INLINE KERF_V4 void
+give_sixteens(struct giving *to, size_t *from, bool same, bool above)
+{
+    struct giving g = *to;
+    size_t i = *from;
+
+    for (; i + 16 <= g.count; i += 16) {
+        __mmask16 lanes = 0xffff;
+        unsigned own;
+        unsigned nonzero;
+        unsigned n;
+        __m512i v;
+        __m512i upper;
+
+        if (same)
+            memcpy(&lanes, g.same + i / 8, sizeof lanes);
+        own = lanes;
+        if (above)
+            own = _pdep_u32(
+                take_bits(&g.above, (unsigned)__builtin_popcount(lanes)),
+                lanes);
+        nonzero = _pdep_u32(
+            take_bits(&g.zero, (unsigned)__builtin_popcount(own)), own);
+        n = (unsigned)__builtin_popcount(nonzero);
+        v = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(
+            (__mmask16)((1u << n) - 1), g.lower + 2 * g.at));
+        upper = _mm512_cvtepu16_epi32(_mm256_loadu_si256(
+            (const __m256i *)(const void *)(g.upper + g.at)));
+        g.at += n;
+        v = _mm512_or_si512(v, _mm512_slli_epi32(upper, 16));
+        v = _mm512_maskz_expand_epi32((__mmask16)nonzero, v);
+        if (above)
+            v = _mm512_mask_loadu_epi32(v, (__mmask16)(lanes & ~own),
+                                        g.x + i - g.width);
+        if (same)
+            v = fill_sixteen(v, lanes, g.x + i - 1);
+        _mm512_storeu_si512(g.x + i, v);
+    }
+    *to = g;
+    *from = i;
+}
+
+KERF_V4 static void
+give_v4(struct giving *g, size_t *from, bool same, bool above)
+{
+    if (above)
+        give_sixteens(g, from, true, true);
+    else if (same)
+        give_sixteens(g, from, true, false);
+    else
+        give_sixteens(g, from, false, false);
+}
+
 #endif
 
 static void
@@ -164,6 +236,8 @@ give(struct giving *g, bool same, bool above)
 
         for (; i < first && i < g->count; i += 8)
             give_eight(g, i, same, above);
+        if (kerf_cpu_is_v4() && (!above || g->width >= 16))
+            give_v4(g, &i, same, above);
         give_v3(g, &i, same, above);
     }
 #endif

@@ -78,15 +78,16 @@ struct bits {
     unsigned bits; /* 0 to 7 between calls */
 };
 
-/* n <= 8 */
+/* n <= 16 */
 KERF_INLINE void
 add_bits(struct bits *b, unsigned value, unsigned n)
 {
     b->acc |= (uint64_t)value << b->bits;
     b->bits += n;
-    *b->at = (uint8_t)b->acc;
+    b->at[0] = (uint8_t)b->acc;
+    b->at[1] = (uint8_t)(b->acc >> 8);
     b->at += b->bits >> 3;
-    b->acc >>= b->bits & 8;
+    b->acc >>= b->bits & 24;
     b->bits &= 7;
 }
 
@@ -217,6 +218,61 @@ take_v3(struct taking *t, size_t *from, bool same, bool above)
         take_vectors(t, from, false, false);
 }
 
+KERF_INLINE KERF_V4 void
+take_sixteens(struct taking *to, size_t *from, bool same, bool above)
+{
+    struct taking t = *to;
+    size_t i = *from;
+
+    for (; i + 16 <= t.count; i += 16) {
+        __m512i words = _mm512_loadu_si512(t.x + i);
+        __mmask16 nonzero = _mm512_test_epi32_mask(words, words);
+        __mmask16 lanes = 0xffff;
+        __mmask16 here;
+
+        if (same) {
+            lanes = _mm512_cmpneq_epi32_mask(words,
+                                             _mm512_loadu_si512(t.x + i - 1));
+            memcpy(t.same + i / 8, &lanes, sizeof lanes);
+        }
+        if (above) {
+            here = _mm512_mask_cmpneq_epi32_mask(
+                lanes, words, _mm512_loadu_si512(t.x + i - t.width));
+            add_bits(&t.above, _pext_u32(here, lanes),
+                     (unsigned)__builtin_popcount(lanes));
+            lanes = here;
+        }
+        if (same) {
+            add_bits(&t.zero, _pext_u32(nonzero, lanes),
+                     (unsigned)__builtin_popcount(lanes));
+        } else {
+            memcpy(t.zero.at, &nonzero, sizeof nonzero);
+            t.zero.at += sizeof nonzero;
+        }
+        nonzero &= lanes;
+        words = _mm512_maskz_compress_epi32(nonzero, words);
+        _mm256_storeu_si256((__m256i *)(void *)(t.lower + 2 * t.literals),
+                            _mm512_cvtepi32_epi16(words));
+        _mm256_storeu_si256(
+            (__m256i *)(void *)(t.upper + t.literals),
+            _mm512_cvtepi32_epi16(_mm512_srli_epi32(words, 16)));
+        t.literals += (unsigned)__builtin_popcount(nonzero);
+    }
+    *to = t;
+    *from = i;
+}
+
+KERF_V4 static void
+take_v4(struct taking *t, size_t *from, bool same, bool above)
+{
+    if (above)
+        take_sixteens(t, from, true, true);
+    else if (same)
+        take_sixteens(t, from, true, false);
+    else
+        take_sixteens(t, from, false, false);
+}
+
 #endif
 
 static void
@@ -230,6 +286,8 @@ take(struct taking *t, bool same, bool above)
 
         for (; i < first && i < t->count; i += 8)
             take_eight(t, i, same, above);
+        if (kerf_cpu_is_v4())
+            take_v4(t, &i, same, above);
         take_v3(t, &i, same, above);
     }
 #endif
@@ -375,7 +433,7 @@ kerf_exact_put(kerf_wr *w, const float *x, size_t count, size_t width,
     struct exact_form f;
     size_t rest_len;
 
-    if (w->left < 8 + 2 * (count + 8)) {
+    if (w->left < 8 + 2 * (count + 16)) {
         w->bad = true;
         return;
     }

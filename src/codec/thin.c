@@ -7,7 +7,7 @@
 #include <immintrin.h>
 #endif
 
-#define PAD 32 /* literals are stored eight at a time */
+#define PAD 64 /* literals are stored up to 64 at a time */
 #define EACH_BYTE UINT64_C(0x0101010101010101)
 
 /* A look at this many runs of so many numbers says how to go about it. */
@@ -179,6 +179,33 @@ thin_v3(const struct thinning *t, size_t *from, uint8_t *lit)
     return lit;
 }
 
+/* 64 at a time. */
+KERF_V4 static uint8_t *
+thin_v4(const struct thinning *t, size_t *from, uint8_t *lit)
+{
+    const __m512i common = _mm512_set1_epi8((char)t->common);
+    size_t i = *from;
+
+    for (; i + 64 <= t->count; i += 64) {
+        __m512i x = _mm512_loadu_si512(t->v + i);
+        __mmask64 keep;
+
+        x = _mm512_sub_epi8(x, t->deltas ? _mm512_loadu_si512(t->v + i - 1)
+                                         : common);
+        if (t->dense) {
+            _mm512_storeu_si512(lit, x);
+            lit += 64;
+            continue;
+        }
+        keep = _mm512_test_epi8_mask(x, x);
+        memcpy(t->mask + i / 8, &keep, sizeof keep);
+        _mm512_storeu_si512(lit, _mm512_maskz_compress_epi8(keep, x));
+        lit += __builtin_popcountll(keep);
+    }
+    *from = i;
+    return lit;
+}
+
 #endif
 
 static size_t
@@ -191,6 +218,8 @@ thin(const struct thinning *t)
     if (kerf_cpu_is_v3() && t->count >= 8) {
         lit = thin_rest(t, 0, 8, lit); /* one of them has none before it */
         i = 8;
+        if (kerf_cpu_is_v4())
+            lit = thin_v4(t, &i, lit);
         lit = thin_v3(t, &i, lit);
     }
 #endif
@@ -268,12 +297,30 @@ add_all(uint8_t *v, size_t count, uint8_t common)
 
 #if defined(__x86_64__)
 
-KERF_V3 static void
-spread_v3(uint8_t *v, size_t count, const uint8_t *mask, const uint8_t *lit,
-          const uint8_t *lit_end)
+/* 64 at a time; returns how many are done. */
+KERF_V4 static size_t
+spread_v4(uint8_t *v, size_t count, const uint8_t *mask, const uint8_t **lit)
 {
     size_t i = 0;
 
+    for (; i + 64 <= count; i += 64) {
+        __mmask64 where;
+        __mmask64 first;
+        __m512i x;
+
+        memcpy(&where, mask + i / 8, sizeof where);
+        first = _bzhi_u64(UINT64_MAX, (unsigned)__builtin_popcountll(where));
+        x = _mm512_maskz_loadu_epi8(first, *lit);
+        _mm512_storeu_si512(v + i, _mm512_maskz_expand_epi8(where, x));
+        *lit += __builtin_popcountll(where);
+    }
+    return i;
+}
+
+KERF_V3 static void
+spread_v3(uint8_t *v, size_t i, size_t count, const uint8_t *mask,
+          const uint8_t *lit, const uint8_t *lit_end)
+{
     for (; i + 8 <= count && lit_end - lit >= 8; i += 8) {
         uint64_t where = _pdep_u64(mask[i / 8], EACH_BYTE) * 255;
         uint64_t x;
@@ -322,7 +369,10 @@ fatten(uint8_t *v, size_t count, const uint8_t *mask, const uint8_t *lit,
 {
 #if defined(__x86_64__)
     if (kerf_cpu_is_v3()) {
-        spread_v3(v, count, mask, lit, lit + literals);
+        const uint8_t *end = lit + literals;
+        size_t i = kerf_cpu_is_v4() ? spread_v4(v, count, mask, &lit) : 0;
+
+        spread_v3(v, i, count, mask, lit, end);
         return;
     }
 #endif
