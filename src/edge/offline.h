@@ -37,7 +37,8 @@ typedef struct kerf_offline_state {
     bool runs;
     kerf_spool *spool;                     /* NULL: nothing is queued */
     kerf_flight drain[KERF_DRAIN_FLIGHTS]; /* records on their way */
-    char drain_token;                      /* its address is the job */
+    _Atomic bool drain_asked;
+    char drain_token; /* its address is the job */
 } kerf_offline_state;
 
 KERF_NODISCARD kerf_err kerf_offline_init(struct kerf_edge *edge,

@@ -253,9 +253,10 @@ kerf_queue_put(kerf_edge *edge, kerf_flight *f)
 void
 kerf_queue_ask(kerf_edge *edge)
 {
-    /* A full queue drains anyway: what is put asks again. */
-    if (edge->offline.spool != NULL)
-        (void)!kerf_queue_push(edge->offline.jobs, &edge->offline.drain_token);
+    kerf_offline_state *o = &edge->offline;
+
+    if (o->spool != NULL && !atomic_exchange(&o->drain_asked, true))
+        (void)!kerf_queue_push(o->jobs, &o->drain_token);
 }
 
 /* A free flight for a record, which is this thread's now; NULL. */
@@ -330,6 +331,7 @@ kerf_queue_drain(kerf_edge *edge)
     kerf_spool *s = edge->offline.spool;
     kerf_flight *f;
 
+    atomic_store(&edge->offline.drain_asked, false);
     while ((f = take_flight(edge)) != NULL) {
         kerf_detail why = {{0}};
         uint64_t seq;
