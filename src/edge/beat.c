@@ -12,8 +12,12 @@
 uint64_t
 kerf_beat_dead_ms(const kerf_edge *edge)
 {
-    return edge->opts.dead_after_ms > 0 ? (uint64_t)edge->opts.dead_after_ms
-                                        : KERF_DEAD_MS;
+    uint64_t cloud_ms = (uint64_t)edge->welcome.heartbeat_ms * 3;
+
+    if (edge->opts.dead_after_ms > 0)
+        return (uint64_t)edge->opts.dead_after_ms;
+    /* What the last cloud said, if it is not more patient than we are. */
+    return cloud_ms > 0 && cloud_ms < KERF_DEAD_MS ? cloud_ms : KERF_DEAD_MS;
 }
 
 static void

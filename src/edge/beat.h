@@ -22,7 +22,8 @@ typedef struct kerf_beat {
     uint64_t pinged_ns; /* on the tensor connection, not answered; or 0 */
 } kerf_beat;
 
-/* Silence of the peer that is the end, before there is a WELCOME. */
+/* Silence of the peer that is the end, before there is a WELCOME; and how long
+ * there is no cloud until that counts. */
 uint64_t kerf_beat_dead_ms(const struct kerf_edge *edge);
 /* The first connection is there: HELLO has to be answered in time. */
 void kerf_beat_hello(struct kerf_edge *edge);

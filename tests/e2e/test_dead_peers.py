@@ -62,11 +62,11 @@ def test_link_vanished__both_sides_find_it(cloud, edge_of):
         edge.wait_event("result", index=5)
         link.freeze()
         assert "silent" in edge.wait_event("state", connected=False)["text"]
-        assert "silent" in cloud.wait_event("edge", joined=False)["why"]
         # What dials now is taken by the relay, and nobody answers.
         assert "does not answer" in edge.wait_event("state", connected=False)["text"]
         link.thaw()
         check_all_answered(edge)
+    assert "silent" in cloud.wait_event("edge", joined=False)["why"]
 
 
 def test_only_the_tensor_connection_is_dead__edge_finds_it(cloud, edge_of):

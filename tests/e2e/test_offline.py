@@ -27,7 +27,7 @@ def cloud_of(start_cloud, kerf_asan, tmp_path):
 @pytest.fixture
 def edge_of(spawn, kerf_asan, tmp_path):
     def start(port, count, *more, store="store", prefix=(), mode="--json"):
-        files = exact.inputs(tmp_path / "in", count)
+        files = exact.inputs(tmp_path / f"in{count}", count)
         return spawn(
             "edge", mode, *FAKE, "--cloud_port", port, "--store", tmp_path / store, "--rate", 100,
             *DEAD, *more, "--input", *files, binary=kerf_asan, prefix=prefix,
@@ -44,12 +44,15 @@ def records(store):
     return sorted((store / "queue").glob("*.req"))
 
 
-def check_fates(edge, count):
-    """Each input ends exactly once, results are right; the number per kind."""
+def check_fates(edge, count=None):
+    """Each input ends exactly once, results are right; the number per kind.
+    count None: so many as there were, the edge was stopped."""
     ends = of(edge, "result", "error")
+    count = len(ends) if count is None else count
     assert sorted(e["index"] for e in ends) == list(range(count)), edge.report()
     for event in of(edge, "result"):
-        assert event["outputs"][0]["values"] == exact.y_of(event["index"]), event
+        index = int(event["input"].rsplit("/", 1)[1].split(".")[0])
+        assert event["outputs"][0]["values"] == exact.y_of(index), event
     (summary,) = of(edge, "summary")
     vias = collections.Counter(e["via"] for e in of(edge, "result"))
     assert summary["answered"] == len(of(edge, "result"))
@@ -62,7 +65,7 @@ def check_fates(edge, count):
 
 def test_fail__each_request_ends_with_the_reason__then_it_goes_on(cloud_of, edge_of):
     cloud = cloud_of()
-    edge = edge_of(cloud.port, 200, "--offline", "fail", "--once")
+    edge = edge_of(cloud.port, 50, "--offline", "fail", "--repeat", 0)
     edge.wait_event("result", index=5)
     cloud.kill()
     failed = edge.wait_event("error")
@@ -70,9 +73,9 @@ def test_fail__each_request_ends_with_the_reason__then_it_goes_on(cloud_of, edge
     assert "no cloud for 0.3 s" in failed["why"]
     cloud = cloud_of(cloud.port)
     edge.wait_event("result")
-    assert edge.wait() == 1
-    vias = check_fates(edge, 200)
-    assert vias["cloud"] > 10 and len(of(edge, "error")) > 0
+    assert edge.term() == 1
+    vias = check_fates(edge)
+    assert vias["cloud"] > 5 and len(of(edge, "error")) > 0
 
 
 def test_queue__requests_wait_on_disk_and_are_sent_in_order(cloud_of, edge_of, tmp_path):
@@ -228,13 +231,13 @@ def test_link_vanishes_and_comes_back__queue(cloud_of, edge_of):
     """The cloud still has what it was asked, and may even have answered."""
     cloud = cloud_of(0, "--dead-after", 0.3)
     with relay.Relay(cloud.port) as link:
-        edge = edge_of(link.port, 150, "--offline", "queue", "--once")
+        edge = edge_of(link.port, 70, "--offline", "queue", "--once")
         edge.wait_event("result", index=5)
         link.freeze()
         edge.wait_event("queued")
         link.thaw()
         assert edge.wait() == 0, edge.report()
-        check_fates(edge, 150)
+        check_fates(edge, 70)
 
 
 def test_lines__say_queued_and_via(cloud_of, edge_of):
@@ -258,15 +261,15 @@ def names(store):
 
 def test_local__finishes_here_and_comes_back(cloud_of, edge_of, tmp_path):
     cloud = cloud_of(0, "--share-tail")
-    edge = edge_of(cloud.port, 200, "--offline", "local", "--once")
+    edge = edge_of(cloud.port, 50, "--offline", "local", "--repeat", 0)
     edge.wait_event("result", index=5)
     cloud.kill()
     edge.wait_event("result", via="local")
     cloud = cloud_of(cloud.port, "--share-tail")
     edge.wait_event("result", via="cloud")
-    assert edge.wait() == 0, edge.report()
-    vias = check_fates(edge, 200)
-    assert vias["local"] > 10 and vias["cloud"] > 10
+    assert edge.term() == 0, edge.report()
+    vias = check_fates(edge)
+    assert vias["local"] > 0 and vias["cloud"] > 6
     assert {"server_infer_m.pdmodel", "server_infer_m.pdiparams"} <= set(names(tmp_path / "store"))
 
 
