@@ -77,7 +77,7 @@ look_at(kerf_group_scratch *g, size_t i, const uint8_t *at, size_t words,
     for (size_t b = 0; b < BINS; b++)
         g->seen[i][b] = (int16_t)(seen[b] < INT16_MAX ? seen[b] : INT16_MAX);
     g->ranked[i] = (struct ranked){
-        .mean = words > 0 ? (uint32_t)(bins * UNIT * step / words) : 0,
+        .mean = words > 0 ? (uint32_t)((size_t)bins * UNIT * step / words) : 0,
         .stretch = (uint32_t)i};
 }
 
@@ -226,6 +226,6 @@ kerf_group(kerf_group_scratch *g, uint8_t *group, const uint8_t *base,
     }
     groups = renumber(group, count);
     apart = make_costs(g, group, count);
-    apart += (uint64_t)UNIT * 8 * (GROUP_COST * groups + count / 3);
+    apart += (uint64_t)UNIT * 8 * ((size_t)GROUP_COST * groups + count / 3);
     return apart < together ? groups : 1;
 }

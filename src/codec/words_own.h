@@ -1,5 +1,6 @@
 /*
- * words_own.h - between words.c, dict.c and grid.c. Threads: as words.h.
+ * words_own.h - between words.c, looks.c, dict.c and grid.c. Threads: as
+ * words.h.
  */
 #ifndef KERF_CODEC_WORDS_OWN_H
 #define KERF_CODEC_WORDS_OWN_H
@@ -33,6 +34,21 @@ kerf_word_of(uint32_t key)
 {
     return key ^ (key >> 31 ? 0x80000000u : 0xFFFFFFFFu);
 }
+
+/* How many of the lowest planes are noise: mantissas, mostly. */
+unsigned kerf_words_noise(const uint8_t *base, const kerf_where *where,
+                          kerf_words_as as);
+
+/* What words look like. */
+struct kerf_looks {
+    bool few;     /* words of 4 bytes: most ways take too long for them */
+    bool repeat;  /* values come back; */
+    bool often;   /* ... a quarter of them or more */
+    bool grid;    /* whole numbers of steps; */
+    bool columns; /* ... of as.columns columns, each by itself */
+};
+struct kerf_looks kerf_words_look(const uint8_t *base, const kerf_where *where,
+                                  kerf_words_as as);
 
 /* All planes of the words, each a length (u24) and a byte block, at out, which
  * has room for them as they are and 24 bytes more for each plane. */
