@@ -159,6 +159,16 @@ choose_offsets(kerf_codec *c, const float *x, const kerf_span *all)
     return true;
 }
 
+static bool
+is_one(const float *x, size_t count)
+{
+    size_t i = 1;
+
+    while (i < count && kerf_float_bits(x[i]) == kerf_float_bits(x[0]))
+        i++;
+    return i >= count;
+}
+
 /* How all of the tensor is coded: its blocks are as one blob would be. */
 static void
 choose(kerf_codec *c, const float *x, size_t count)
@@ -167,6 +177,10 @@ choose(kerf_codec *c, const float *x, size_t count)
     kerf_span span = {0, 0};
     double most;
 
+    if (k->id == KERF_CODEC_EXACT && !is_one(x, count)) {
+        k->content = CONTENT_EXACT; /* whatever the span is */
+        return;
+    }
     if (count > 0)
         span = kerf_span_of(x, count);
     k->content = CONTENT_ONE;

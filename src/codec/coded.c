@@ -4,16 +4,31 @@
 
 #define LEN_LESS 2 /* no block is shorter */
 
+/* One block by way of spare. */
+static void
+put_by(kerf_wr *w, const uint8_t *v, size_t n, uint8_t *spare)
+{
+    size_t len;
+
+    if (spare == NULL) {
+        w->bad = true;
+        return;
+    }
+    len = kerf_huf_encode(spare, v, n);
+    kerf_wr_u16(w, (uint16_t)(len - LEN_LESS));
+    kerf_wr_bytes(w, spare, len);
+}
+
 void
-kerf_coded_put(kerf_wr *w, const uint8_t *v, size_t n)
+kerf_coded_put(kerf_wr *w, const uint8_t *v, size_t n, uint8_t *spare)
 {
     for (size_t at = 0; at < n; at += KERF_HUF_MOST) {
         size_t part = n - at < KERF_HUF_MOST ? n - at : KERF_HUF_MOST;
         size_t len;
 
         if (w->left < KERF_HUF_ROOM(part) + 2) {
-            w->bad = true;
-            return;
+            put_by(w, v + at, part, spare);
+            continue;
         }
         len = kerf_huf_encode(w->at + 2, v + at, part);
         kerf_wr_u16(w, (uint16_t)(len - LEN_LESS));

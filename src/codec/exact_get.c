@@ -327,6 +327,65 @@ join_v3(const struct exact_form *f, uint16_t *upper, size_t n,
     return join(f, upper, n, symbol, beside);
 }
 
+#if defined(__x86_64__)
+
+/* *done: how many are. */
+KERF_V4 static unsigned
+join_v4(const struct exact_form *f, uint16_t *upper, size_t n,
+        const uint8_t *symbol, const uint8_t *beside, size_t *done)
+{
+    const unsigned left = EXACT_MANTISSA - f->more;
+    const __m512i below = _mm512_set1_epi16((short)((1u << left) - 1));
+    const __m512i top = _mm512_set1_epi16((short)(f->top << f->more));
+    const __m512i bits = _mm512_set1_epi16((short)((1u << f->more) - 1));
+    const __m128i by = _mm_cvtsi32_si128((int)left);
+    __m512i most = _mm512_setzero_si512();
+    size_t i = 0;
+
+    for (; i + 32 <= n; i += 32) {
+        __m256i in;
+        __m512i s, b, size;
+
+        memcpy(&in, symbol + i, sizeof in);
+        s = _mm512_cvtepu8_epi16(in);
+        memcpy(&in, beside + i, sizeof in);
+        b = _mm512_cvtepu8_epi16(in);
+        most = _mm512_max_epu16(most, s);
+        size =
+            _mm512_or_si512(_mm512_sub_epi16(top, _mm512_andnot_si512(bits, s)),
+                            _mm512_and_si512(s, bits));
+        size = _mm512_or_si512(_mm512_sll_epi16(size, by),
+                               _mm512_and_si512(b, below));
+        b = _mm512_slli_epi16(_mm512_srl_epi16(b, by), 15);
+        _mm512_storeu_si512(upper + i, _mm512_or_si512(size, b));
+    }
+    *done = i;
+    return _mm512_reduce_max_epu32(
+        _mm512_max_epu32(_mm512_and_si512(most, _mm512_set1_epi32(0xffff)),
+                         _mm512_srli_epi32(most, 16)));
+}
+
+#endif
+
+/* Returns the greatest symbol. */
+static unsigned
+join_all(const struct exact_form *f, uint16_t *upper, size_t n,
+         const uint8_t *symbol, const uint8_t *beside)
+{
+    size_t i = 0;
+    unsigned most = 0;
+    unsigned other;
+
+#if defined(__x86_64__)
+    if (kerf_cpu_is_v4())
+        most = join_v4(f, upper, n, symbol, beside, &i);
+#endif
+    other = kerf_cpu_is_v3()
+                ? join_v3(f, upper + i, n - i, symbol + i, beside + i)
+                : join(f, upper + i, n - i, symbol + i, beside + i);
+    return other > most ? other : most;
+}
+
 KERF_INLINE size_t
 count_bits(const uint8_t *mask, size_t bytes)
 {
@@ -381,8 +440,7 @@ get_upper(kerf_rd *r, const struct exact_form *f, struct exact_parts *p,
     if (symbol == NULL)
         return false;
     spread_all(p->beside, rest, rest_len, literals, f->rest);
-    most = kerf_cpu_is_v3() ? join_v3(f, p->upper, literals, symbol, p->beside)
-                            : join(f, p->upper, literals, symbol, p->beside);
+    most = join_all(f, p->upper, literals, symbol, p->beside);
     return most >> f->more <= f->top;
 }
 

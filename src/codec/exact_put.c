@@ -13,7 +13,7 @@
 #define LOOK_FROM 8192   /* floats: below, looking takes too long */
 #define SAME_SHARE 25    /* at least this fraction */
 #define ABOVE_SHARE 50   /* ... of those that are not like the one before */
-#define SYMBOLS_FAST 62u /* up to here, Huffman codes are put side by side */
+#define SYMBOLS_FAST 31u /* up to here, Huffman codes are put side by side */
 #define MORE_MOST 3u
 
 size_t
@@ -347,6 +347,57 @@ split_v3(const struct exact_form *f, const uint16_t *upper, size_t n,
     split(f, upper, n, symbol, beside);
 }
 
+#if defined(__x86_64__)
+
+/* Returns how many are done. */
+KERF_V4 static size_t
+split_v4(const struct exact_form *f, const uint16_t *upper, size_t n,
+         uint8_t *symbol, uint8_t *beside)
+{
+    const unsigned left = EXACT_MANTISSA - f->more;
+    const __m512i no_sign = _mm512_set1_epi16(0x7fff);
+    const __m512i below = _mm512_set1_epi16((short)((1u << left) - 1));
+    const __m512i top = _mm512_set1_epi16((short)(f->top << f->more));
+    const __m512i bits = _mm512_set1_epi16((short)((1u << f->more) - 1));
+    const __m128i by = _mm_cvtsi32_si128((int)left);
+    size_t i = 0;
+
+    for (; i + 32 <= n; i += 32) {
+        __m512i v = _mm512_loadu_si512(upper + i);
+        __m512i size = _mm512_srl_epi16(_mm512_and_si512(v, no_sign), by);
+        __m512i s = _mm512_or_si512(
+            _mm512_sub_epi16(top, _mm512_andnot_si512(bits, size)),
+            _mm512_and_si512(size, bits));
+        __m512i b =
+            _mm512_or_si512(_mm512_and_si512(v, below),
+                            _mm512_sll_epi16(_mm512_srli_epi16(v, 15), by));
+        __m256i out = _mm512_cvtepi16_epi8(s);
+
+        memcpy(symbol + i, &out, sizeof out);
+        out = _mm512_cvtepi16_epi8(b);
+        memcpy(beside + i, &out, sizeof out);
+    }
+    return i;
+}
+
+#endif
+
+static void
+split_all(const struct exact_form *f, const uint16_t *upper, size_t n,
+          uint8_t *symbol, uint8_t *beside)
+{
+    size_t i = 0;
+
+#if defined(__x86_64__)
+    if (kerf_cpu_is_v4())
+        i = split_v4(f, upper, n, symbol, beside);
+#endif
+    if (kerf_cpu_is_v3())
+        split_v3(f, upper + i, n - i, symbol + i, beside + i);
+    else
+        split(f, upper + i, n - i, symbol + i, beside + i);
+}
+
 /* `rest` bits of each of eight bytes, as so many bytes. */
 KERF_INLINE uint64_t
 squeeze(uint64_t v, unsigned rest)
@@ -431,6 +482,7 @@ kerf_exact_put(kerf_wr *w, const float *x, size_t count, size_t width,
                        .above = {.at = p.above},
                        .zero = {.at = p.zero}};
     struct exact_form f;
+    uint8_t *spare;
     size_t rest_len;
 
     if (w->left < 8 + 2 * (count + 16)) {
@@ -445,10 +497,7 @@ kerf_exact_put(kerf_wr *w, const float *x, size_t count, size_t width,
     kerf_wr_u32(w, (uint32_t)t.literals);
     w->at += 2 * t.literals; /* they are there */
     w->left -= 2 * t.literals;
-    if (kerf_cpu_is_v3())
-        split_v3(&f, p.upper, t.literals, p.symbol, p.beside);
-    else
-        split(&f, p.upper, t.literals, p.symbol, p.beside);
+    split_all(&f, p.upper, t.literals, p.symbol, p.beside);
     rest_len = exact_rest_len(&f, t.literals);
     if (w->left < rest_len + 8) {
         w->bad = true;
@@ -457,10 +506,11 @@ kerf_exact_put(kerf_wr *w, const float *x, size_t count, size_t width,
     squeeze_all(w->at, p.beside, t.literals, f.rest);
     w->at += rest_len;
     w->left -= rest_len;
-    kerf_coded_put(w, p.symbol, t.literals);
+    spare = (uint8_t *)p.upper; /* is no longer needed */
+    kerf_coded_put(w, p.symbol, t.literals, spare);
     if (f.same)
-        kerf_coded_put(w, p.same, (count + 7) / 8);
+        kerf_coded_put(w, p.same, (count + 7) / 8, spare);
     if (f.above)
-        kerf_coded_put(w, p.above, end_bits(&t.above, p.above));
-    kerf_coded_put(w, p.zero, end_bits(&t.zero, p.zero));
+        kerf_coded_put(w, p.above, end_bits(&t.above, p.above), spare);
+    kerf_coded_put(w, p.zero, end_bits(&t.zero, p.zero), spare);
 }

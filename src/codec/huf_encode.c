@@ -6,6 +6,7 @@
 
 #define SYMBOLS 256
 #define LEAST_GAIN 32    /* of the bytes: for less, decoding takes too long */
+#define MANY 16384       /* symbols: more tables pay for being cleared */
 #define SAMPLE_FROM 4096 /* a look at less takes too long beside it */
 #define LEAST_ROWS 512   /* less than this does not pay for filling them */
 
@@ -150,37 +151,53 @@ take_sample(uint16_t count[SYMBOLS], const uint8_t *in, size_t n)
         count[s] = (uint16_t)(count[s] + other[s]);
 }
 
-/* Adds to count. Four tables: the same byte twice in a row need not wait for
- * itself. */
-static void
-count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
+/* Several tables: the same byte again need not wait for itself. */
+#define PARTS 8
+
+KERF_INLINE void
+count_all(uint32_t count[SYMBOLS], const uint8_t *in, size_t n,
+          const unsigned parts)
 {
-    uint32_t part[4][SYMBOLS];
+    uint32_t part[PARTS][SYMBOLS];
     size_t i = 0;
 
-    if (n < SYMBOLS / 4) { /* the tables would take longer */
-        for (; i < n; i++)
-            count[in[i]]++;
-        return;
-    }
-    memset(part, 0, sizeof part);
+    memset(part, 0, parts * sizeof part[0]);
     for (; i + 8 <= n; i += 8) {
         uint64_t v;
 
         memcpy(&v, in + i, sizeof v);
-        part[0][v & 0xFF]++;
-        part[1][v >> 8 & 0xFF]++;
-        part[2][v >> 16 & 0xFF]++;
-        part[3][v >> 24 & 0xFF]++;
-        part[0][v >> 32 & 0xFF]++;
-        part[1][v >> 40 & 0xFF]++;
-        part[2][v >> 48 & 0xFF]++;
-        part[3][v >> 56]++;
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < 8; k++)
+            part[k % parts][v >> 8 * k & 0xFF]++;
     }
     for (; i < n; i++)
         part[0][in[i]]++;
-    for (size_t s = 0; s < SYMBOLS; s++)
-        count[s] += part[0][s] + part[1][s] + part[2][s] + part[3][s];
+    for (unsigned k = 0; k < parts; k++) {
+        for (size_t s = 0; s < SYMBOLS; s++)
+            count[s] += part[k][s];
+    }
+}
+
+KERF_V3 static void
+count_v3(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
+{
+    if (n >= MANY)
+        count_all(count, in, n, PARTS);
+    else
+        count_all(count, in, n, PARTS / 2);
+}
+
+static void
+count_symbols(uint32_t count[SYMBOLS], const uint8_t *in, size_t n)
+{
+    if (n < SYMBOLS / 4) { /* the tables would take longer */
+        for (size_t i = 0; i < n; i++)
+            count[in[i]]++;
+    } else if (kerf_cpu_is_v3()) {
+        count_v3(count, in, n);
+    } else {
+        count_all(count, in, n, PARTS / 2);
+    }
 }
 
 /* One pass of a radix sort by the byte at `shift`, which is `most` at most. */

@@ -12,7 +12,7 @@
 
 /* A look at this many runs of so many numbers says how to go about it. */
 #define LOOK_RUNS 8
-#define LOOK_RUN 128
+#define LOOK_RUN 96
 #define LOOKS ((size_t)LOOK_RUNS * LOOK_RUN)
 #define LOOK_FROM 8192 /* numbers: below, looking takes too long */
 #define DENSE_SHARE 32 /* fewer than this fraction are left out: no mask */
@@ -43,37 +43,32 @@ literal_of(const uint8_t *v, size_t i, uint8_t common, bool deltas)
     return (uint8_t)(v[i] - (i > 0 ? v[i - 1] : 0));
 }
 
-/* n * log2(total / n), in 1/256 bits and about: half a percent off. */
-static uint64_t
-bits_of(uint32_t n, uint32_t total)
-{
-    float f[2] = {(float)total, (float)n};
-    uint32_t log[2];
-
-    if (n == 0)
-        return 0;
-    for (int i = 0; i < 2; i++) {
-        uint32_t bits = kerf_float_bits(f[i]);
-        uint32_t x = bits >> 15 & 255; /* the mantissa, 0 to 1 */
-
-        log[i] = (bits >> 23 << 8) + x + (x * (256 - x) * 88 >> 16);
-    }
-    return (uint64_t)n * (log[0] - log[1]);
-}
-
 struct look {
     uint32_t seen[256];
 };
 
-/* By order-0 entropy: the mask's and the literals' add up to that of all. */
-static uint64_t
-cost_of(const struct look *l)
+/* How far the order-0 entropy is below the most there can be, in 1/256 bits and
+ * about: n * log2(n) of each, half a percent off. The mask's and the literals'
+ * entropies add up to that of all. */
+KERF_INLINE uint32_t
+gain_of(const struct look *l)
 {
-    uint64_t cost = 0;
+    uint32_t gain = 0;
 
-    for (size_t s = 0; s < 256; s++)
-        cost += bits_of(l->seen[s], (uint32_t)LOOKS);
-    return cost;
+    for (size_t s = 0; s < 256; s++) {
+        uint32_t n = l->seen[s];
+        uint32_t bits = kerf_float_bits((float)(int32_t)n) - (127u << 23);
+        uint32_t x = bits >> 15 & 255; /* the mantissa, 0 to 1 */
+
+        gain += n * ((bits >> 23 << 8) + x + (x * (256 - x) * 88 >> 16));
+    }
+    return gain;
+}
+
+KERF_V3 static uint32_t
+gain_of_v3(const struct look *l)
+{
+    return gain_of(l);
 }
 
 static unsigned
@@ -82,6 +77,7 @@ choose_flags(const uint8_t *v, size_t count, uint8_t common)
     struct look plain = {{0}};
     struct look deltas = {{0}};
     const struct look *best = &plain;
+    bool v3 = kerf_cpu_is_v3();
     unsigned flags = 0;
 
     if (count < LOOK_FROM)
@@ -96,7 +92,8 @@ choose_flags(const uint8_t *v, size_t count, uint8_t common)
         }
     }
     /* Many equal neighbours make runs in the mask, beside the entropy. */
-    if (cost_of(&deltas) < cost_of(&plain)) {
+    if (v3 ? gain_of_v3(&deltas) > gain_of_v3(&plain)
+           : gain_of(&deltas) > gain_of(&plain)) {
         flags |= FLAG_DELTAS;
         best = &deltas;
     }
@@ -243,8 +240,8 @@ kerf_thin_put(kerf_wr *w, const uint8_t *v, size_t count, uint8_t common,
     kerf_wr_u8(w, (uint8_t)flags);
     kerf_wr_u8(w, t.deltas ? 0 : common);
     if (!t.dense)
-        kerf_coded_put(w, t.mask, (count + 7) / 8);
-    kerf_coded_put(w, t.lit, literals);
+        kerf_coded_put(w, t.mask, (count + 7) / 8, NULL);
+    kerf_coded_put(w, t.lit, literals, NULL);
 }
 
 /* Bits of the mask. */
