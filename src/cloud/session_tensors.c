@@ -213,11 +213,12 @@ check_block(const struct kerf_coming *c, const kerf_tensor_block *b,
                          "a BLOCK of request %llu, which misses none",
                          (unsigned long long)id);
     left = c->values[c->tensor] - c->at;
-    if (b->tensor != c->tensor || b->first != c->at || b->count > left)
+    if (b->tensor != c->tensor || b->first != c->at || b->count > left) {
         return kerf_fail(why, KERF_EPROTO,
                          "BLOCK: values %lu of tensor %u, %llu of %zu follow",
                          (unsigned long)b->first, b->tensor,
                          (unsigned long long)c->at, c->tensor);
+    }
     last = b->count == left;
     if ((!last && b->count < KERF_BLOCK_VALUES_MIN) ||
         b->count % c->grain[c->tensor] != 0)
