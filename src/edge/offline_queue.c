@@ -187,15 +187,20 @@ drop_oldest(kerf_edge *edge, const char *reason)
     kerf_spool *s = edge->offline.spool;
     kerf_flight *f;
     uint8_t *data = NULL;
+    kerf_detail why = {{0}};
     uint64_t seq;
     size_t len = 0;
+    kerf_err err;
 
     if (!kerf_spool_take(s, &seq))
         return false;
     f = calloc(1, sizeof *f);
-    if (f != NULL && kerf_spool_read(s, seq, &data, &len, NULL) == KERF_OK &&
-        read_record(f, data, len, NULL) == KERF_OK)
-        tell_dropped(edge, f, KERF_ETOOBIG, reason);
+    err = f == NULL ? KERF_ENOMEM : kerf_spool_read(s, seq, &data, &len, &why);
+    if (err == KERF_OK)
+        err = read_record(f, data, len, &why);
+    if (f != NULL)
+        tell_dropped(edge, f, err == KERF_OK ? KERF_ETOOBIG : err,
+                     err == KERF_OK ? reason : why.text);
     kerf_spool_remove(s, seq);
     free(data);
     if (f != NULL) {
@@ -213,7 +218,7 @@ put(kerf_edge *edge, uint8_t *data, size_t len, kerf_detail *why)
     uint64_t seq;
     kerf_err err = kerf_spool_add(s, data, len, &seq, why);
 
-    while (err == KERF_ETOOBIG &&
+    while (err == KERF_ETOOBIG && kerf_spool_holds(s, len) &&
            edge->opts.queue_full == KERF_QUEUE_FULL_DROP_OLDEST &&
            kerf_spool_count(s) > 0 && drop_oldest(edge, why->text))
         err = kerf_spool_add(s, data, len, &seq, why);
@@ -240,8 +245,9 @@ kerf_queue_put(kerf_edge *edge, kerf_flight *f)
         f->state = KERF_FLIGHT_WAITING; /* and the inputs wait for it */
         kerf_link_send(edge, f);
     } else {
-        kerf_edge_answer(edge, f, err,
-                         why.text[0] ? why.text : kerf_err_text(err));
+        kerf_err named = kerf_fail_in(&why, err, "the request is not queued");
+
+        kerf_edge_answer(edge, f, named, why.text);
     }
     (void)pthread_mutex_unlock(&edge->lock);
     if (err == KERF_OK && online)

@@ -153,13 +153,24 @@ kerf_spool_close(kerf_spool *s)
     free(s);
 }
 
+bool
+kerf_spool_holds(const kerf_spool *s, size_t len)
+{
+    return len <= s->most;
+}
+
 static kerf_err
 check_room(kerf_spool *s, size_t len, kerf_detail *why)
 {
     char have[32], most[32];
     uint64_t bytes = kerf_spool_bytes(s);
 
-    if (len <= s->most && bytes <= s->most - len)
+    if (!kerf_spool_holds(s, len))
+        return kerf_fail(why, KERF_ETOOBIG,
+                         "its %s are more than --queue-max %s",
+                         kerf_text_bytes(have, sizeof have, len),
+                         kerf_text_bytes(most, sizeof most, s->most));
+    if (bytes <= s->most - len)
         return KERF_OK;
     return kerf_fail(why, KERF_ETOOBIG,
                      "the queue on disk is full: %s of --queue-max %s",
@@ -185,12 +196,13 @@ kerf_spool_add(kerf_spool *s, uint8_t *data, size_t len, uint64_t *seq,
     err = path_of(s, *seq, path);
     if (err == KERF_OK)
         err = kerf_fs_write(path, data, len, why);
-    if (err == KERF_OK && fsync(s->fd) != 0)
-        err = kerf_fail(why, KERF_EIO, "%s: %s", s->dir, strerror(errno));
     if (err != KERF_OK)
         return err;
+    if (fsync(s->fd) != 0)
+        err = kerf_fail(why, KERF_EIO, "%s: %s", s->dir, strerror(errno));
     (void)pthread_mutex_lock(&s->lock);
-    err = append(s, *seq, len);
+    if (err == KERF_OK)
+        err = append(s, *seq, len);
     (void)pthread_mutex_unlock(&s->lock);
     if (err != KERF_OK)
         (void)unlink(path);

@@ -29,6 +29,9 @@ void kerf_spool_close(kerf_spool *s); /* accepts NULL; records stay */
 KERF_NODISCARD kerf_err kerf_spool_add(kerf_spool *s, uint8_t *data, size_t len,
                                        uint64_t *seq, kerf_detail *why);
 
+/* Whether a record of that length can be there at all. */
+bool kerf_spool_holds(const kerf_spool *s, size_t len);
+
 /* The oldest one that is not taken, which now is; false: there is none. */
 bool kerf_spool_take(kerf_spool *s, uint64_t *seq);
 /* Its bytes -> free(); the record is behind the first KERF_SPOOL_HEAD. Errors:

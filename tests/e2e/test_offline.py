@@ -174,6 +174,18 @@ def test_queue__bound_reached(full, cloud_of, edge_of, tmp_path):
     assert not records(tmp_path / "store")
 
 
+def test_queue__bound_below_one_request__each_fails(cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    edge = edge_of(
+        cloud.port, 50, "--offline", "queue", "--queue-max", 99, "--queue-full", "drop-oldest"
+    )  # fmt: skip
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    assert "more than --queue-max" in edge.wait_event("error")["why"]
+    assert edge.term() == 1
+    assert not of(edge, "queued") and not records(tmp_path / "store")
+
+
 def test_queue__disk_full__the_request_fails_and_nothing_half_written_stays(
     cloud_of, edge_of, disk_of, tmp_path
 ):
