@@ -15,7 +15,7 @@
  *              0 in it and R the mean of these, but at least r / 254; where
  *              256 numbers around 0 do not do, (max - min) / (2^b - 1) of the
  *              channel. Rounded up to 16 bits, by less than 1 %.
- *              With planes, [N, C, ..., H, W], at most a whole step: there
+ *              With planes, [N, C, ..., H, W], at most 7/8 of a step: there
  *              rounding errors go on to neighbours, so that those of a region
  *              cancel out, which is what the rest of a network asks for
  *              (docs/BENCHMARKS.md). step = 15 / 13 of the above there (but

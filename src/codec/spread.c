@@ -12,10 +12,11 @@
 #include <string.h>
 
 #define LANES 16
-#define PART 0.5f /* of an error, to each of two neighbours */
-/* Less than half, so that what two neighbours leave over makes no number of a
- * 0. Only where the numbers end are errors larger. */
-#define ERROR_MOST 0.4990234375f
+/* Of an error, to the value after and the one below: less than all of it, so
+ * that a 0, which gets half a step less than that at most, stays one. */
+#define PART_AFTER 0.25f
+#define PART_BELOW 0.5f
+#define ERROR_MOST 0.5f /* larger where the numbers end */
 
 struct lanes {
     const float *x[LANES];
@@ -50,8 +51,8 @@ spread_plane(const struct lanes *l, size_t k, float *above)
         float left = 0;
 
         for (size_t i = 0; i < l->width; i++) {
-            float v =
-                x[i] * l->per_step[k] + l->zero + PART * above[i] + PART * left;
+            float v = x[i] * l->per_step[k] + l->zero + PART_BELOW * above[i] +
+                      PART_AFTER * left;
             float number = rintf(fminf(fmaxf(v, 0), l->most[k]));
 
             q[i] = (uint8_t)number;
@@ -112,11 +113,13 @@ load(const struct lanes *l, size_t first, size_t from, size_t n, __m256 v[HALF])
 INLINE void
 round_one(__m256 *v, __m256 most, float *above, __m256 *left)
 {
-    const __m256 part = _mm256_set1_ps(PART);
+    const __m256 after = _mm256_set1_ps(PART_AFTER);
+    const __m256 below = _mm256_set1_ps(PART_BELOW);
     const __m256 limit = _mm256_set1_ps(ERROR_MOST);
     const __m256 under = _mm256_set1_ps(-ERROR_MOST);
-    __m256 up = _mm256_mul_ps(_mm256_loadu_ps(above), part);
-    __m256 x = _mm256_add_ps(_mm256_add_ps(*v, up), _mm256_mul_ps(*left, part));
+    __m256 up = _mm256_mul_ps(_mm256_loadu_ps(above), below);
+    __m256 x =
+        _mm256_add_ps(_mm256_add_ps(*v, up), _mm256_mul_ps(*left, after));
     __m256 e;
 
     *v = _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), most);

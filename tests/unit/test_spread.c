@@ -105,7 +105,7 @@ spread__any_planes__are_within_a_step_and_zeros_stay(void **state)
             spread(&p, 13);
             for (size_t i = 0; i < count * each; i++) {
                 assert_true(p.q[i] <= p.scales.most);
-                assert_true(fabs(error_at(&p, i / each, i % each)) <= 1.0);
+                assert_true(fabs(error_at(&p, i / each, i % each)) <= 0.8751);
                 if (p.x[i] == 0)
                     assert_int_equal(p.q[i], p.scales.zero);
             }
@@ -114,10 +114,11 @@ spread__any_planes__are_within_a_step_and_zeros_stay(void **state)
     }
 }
 
-/* A flat region between two numbers keeps its mean, which rounding alone moves
- * by 0.3 of a step here. */
+/* A flat region between two numbers about keeps its mean, which rounding alone
+ * moves by 0.4 of a step here; by an eighth at most, as a quarter of each error
+ * is let go. */
 static void
-spread__a_flat_plane__keeps_its_mean(void **state)
+spread__a_flat_plane__about_keeps_its_mean(void **state)
 {
     struct planes p = planes_new(3, 32, 32);
     size_t each = p.rows * p.width;
@@ -125,7 +126,7 @@ spread__a_flat_plane__keeps_its_mean(void **state)
     (void)state;
     for (size_t k = 0; k < p.count; k++) {
         for (size_t i = 0; i < each; i++)
-            plane_of(&p, k)[i] = i == 0 ? 13 : 4.3f + (float)k;
+            plane_of(&p, k)[i] = i == 0 ? 13 : 4.4f + (float)k;
     }
     spread(&p, 13);
     for (size_t k = 0; k < p.count; k++) {
@@ -134,7 +135,7 @@ spread__a_flat_plane__keeps_its_mean(void **state)
 
             for (size_t i = 0; i < 4 * p.width; i++)
                 sum += error_at(&p, k, row * p.width + i);
-            assert_true(fabs(sum / (4.0 * (double)p.width)) < 0.03);
+            assert_true(fabs(sum / (4.0 * (double)p.width)) < 0.13);
         }
     }
     planes_free(&p);
@@ -184,7 +185,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spread__any_planes__are_within_a_step_and_zeros_stay),
-        cmocka_unit_test(spread__a_flat_plane__keeps_its_mean),
+        cmocka_unit_test(spread__a_flat_plane__about_keeps_its_mean),
         cmocka_unit_test(spread__planes__know_nothing_of_each_other),
         cmocka_unit_test(spread__clipped_values__are_one_number),
     };
