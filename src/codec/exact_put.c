@@ -10,7 +10,7 @@
 #define LOOK_RUNS 8
 #define LOOK_RUN 128
 #define LOOKS (LOOK_RUNS * LOOK_RUN)
-#define LOOK_FROM 8192   /* floats: below, looking takes too long */
+#define LOOK_FROM 8193   /* floats: below, looking takes too long */
 #define SAME_SHARE 25    /* at least this fraction */
 #define ABOVE_SHARE 50   /* ... of those that are not like the one before */
 #define SYMBOLS_FAST 31u /* up to here, Huffman codes are put side by side */

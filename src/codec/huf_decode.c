@@ -12,9 +12,10 @@
 #include <string.h>
 
 #define TABLE_LEN (1u << HUF_BITS)
-#define LOOKUPS 5         /* in a filled window: 7 + 5 * 11 < 64 */
-#define FILL_LEN 8        /* bytes */
-#define ENTRY_MOST 4      /* symbols */
+#define LOOKUPS 5                      /* in a filled window: 7 + 5 * 11 < 64 */
+#define FILL_LEN 8                     /* bytes */
+#define LENGTHS_MOST (256 * 3 / 2 + 2) /* bytes: up to three nibbles each */
+#define ENTRY_MOST 4                   /* symbols */
 #define FAST_FROM 256u    /* symbols: below, one by one is as fast */
 #define TWOS_FROM 6144u   /* ... and below, only the table of ones pays */
 #define TWOS_MOST_BITS 4u /* of a symbol; longer ones seldom come in twos */

@@ -14,7 +14,7 @@
 #define LOOK_RUNS 8
 #define LOOK_RUN 96
 #define LOOKS ((size_t)LOOK_RUNS * LOOK_RUN)
-#define LOOK_FROM 8192 /* numbers: below, looking takes too long */
+#define LOOK_FROM 8193 /* numbers: below, looking takes too long */
 #define DENSE_SHARE 32 /* fewer than this fraction are left out: no mask */
 
 enum flags {
