@@ -154,16 +154,29 @@ run_worker(void *arg)
     return NULL;
 }
 
+static void
+open_shop(struct shop *shop, const kerf_crew *crew, int threads)
+{
+    shop->crew = crew;
+    shop->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    shop->changed = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+    shop->slots = KERF_CREW_SLOTS(threads);
+    shop->changes = 0;
+    shop->taken = shop->given = 0;
+    shop->is_taking = shop->is_giving = shop->is_over = false;
+    shop->err = KERF_OK;
+    for (size_t i = 0; i < shop->slots; i++)
+        shop->slot[i].is_done = false;
+}
+
 kerf_err
 kerf_crew_run(const kerf_crew *crew, int threads, kerf_detail *why)
 {
-    struct shop shop = {.crew = crew,
-                        .lock = PTHREAD_MUTEX_INITIALIZER,
-                        .changed = PTHREAD_COND_INITIALIZER,
-                        .slots = KERF_CREW_SLOTS(threads)};
+    struct shop shop; /* large: only what is used of it is set */
     struct worker worker[KERF_CREW_MOST];
     size_t count = 0;
 
+    open_shop(&shop, crew, threads);
     /* Where no thread can be started, the caller does it all. */
     for (; count + 1 < (size_t)threads; count++) {
         worker[count] = (struct worker){.shop = &shop, .number = count};

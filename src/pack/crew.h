@@ -25,8 +25,10 @@ typedef struct kerf_crew {
 } kerf_crew;
 
 #define KERF_CREW_MOST 64
-/* Slots that a crew of so many threads, the caller's with them, uses. */
-#define KERF_CREW_SLOTS(threads) ((threads) > 1 ? 2 * (size_t)(threads) : 1)
+/* Slots that a crew of so many threads, the caller's with them, uses: several
+ * each, since one block may take as long as some others, which have to wait for
+ * it to be given. */
+#define KERF_CREW_SLOTS(threads) ((threads) > 1 ? 4 * (size_t)(threads) : 1)
 
 /* Runs until take has no more and all is given. 1 thread: the caller's alone.
  * The first error of any of them ends it. Errors: theirs. */
