@@ -63,8 +63,10 @@ kerf_session_offer(kerf_session *s, kerf_served *served)
     kerf_header h = {.type = KERF_FRAME_OFFER};
     size_t len;
 
-    if (o == NULL)
+    if (o == NULL) {
+        kerf_conn_break(s->control);
         return;
+    }
     hold(s, served);
     m.run = kerf_registry_pick(s->cloud->registry, s->hello.want) == served;
     memcpy(m.bundle, served->manifest.id, sizeof m.bundle);

@@ -108,6 +108,11 @@ void kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h,
 KERF_NODISCARD kerf_err kerf_conn_answer_ping(kerf_conn *conn,
                                               const kerf_frame_in *ping);
 
+/* Cuts it off, as a link that breaks does, for a frame that cannot be made: who
+ * waits for it would wait for ever, and a new connection gets it right. The
+ * loop then finds the end. Any thread. */
+void kerf_conn_break(kerf_conn *conn);
+
 /* A frame without payload, meta copied; for control messages. Without memory
  * the connection is cut off, as if the frame had been lost with it. Errors:
  * KERF_ENOMEM. */

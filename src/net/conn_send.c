@@ -178,16 +178,13 @@ kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h, size_t meta_len)
     out->head_len = kerf_head_seal(head, h, meta_len);
 }
 
-/* The other side would wait for ever for what cannot be sent; the loop finds
- * the end of the connection, and a new one gets it right. */
-static kerf_err
-break_off(kerf_conn *conn)
+void
+kerf_conn_break(kerf_conn *conn)
 {
     (void)pthread_mutex_lock(&conn->lock);
     if (conn->open)
         (void)shutdown(conn->fd, SHUT_RDWR);
     (void)pthread_mutex_unlock(&conn->lock);
-    return KERF_ENOMEM;
 }
 
 kerf_err
@@ -198,8 +195,10 @@ kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
     kerf_out *out = calloc(1, sizeof *out + kerf_head_len(len));
     uint8_t *head;
 
-    if (out == NULL)
-        return break_off(conn);
+    if (out == NULL) {
+        kerf_conn_break(conn);
+        return KERF_ENOMEM;
+    }
     head = (uint8_t *)(out + 1);
     if (len > 0)
         memcpy(head + KERF_HEADER_LEN, meta, len);
