@@ -9,7 +9,7 @@ from world import CLOCKED, DEAD_S, DIGITS, DISKED, EDGES, NAMED
 class Fault:
     name = ""
     numbers = tuple(range(EDGES))  # edges that it may happen to
-    finds = False  # the edge is to find a dead link
+    finds = ""  # who is to find a dead link: "edge" or "cloud"
     ends = False  # the edge may end, with a reason
     longest = 1.0
 
@@ -66,7 +66,7 @@ class Vanish(Fault):
 
     name = "link vanishes"
     longest = 0.1
-    finds = True
+    finds = "edge"
 
     def begin(self):
         self.edge.link.tell("vanish")
@@ -77,7 +77,7 @@ class Throttle(Fault):
     longest = 2.0
 
     def begin(self):
-        self.edge.link.tell(f"rate={self.rng.uniform(0.02, 0.2):.4f}")
+        self.edge.link.tell(f"rate={self.rng.uniform(0.1, 2):.4f}")
 
     def end(self):
         self.edge.link.tell("rate=0")
@@ -90,7 +90,8 @@ class Truncate(Fault):
     longest = 0.3
 
     def begin(self):
-        self.edge.link.tell(f"cut {self.rng.randint(1, 1500)}")
+        about = self.rng.choice([300, 3000, 30000])
+        self.edge.link.tell(f"cut {about + self.rng.randint(-299, 300)}")
 
 
 class Flip(Fault):
@@ -98,7 +99,7 @@ class Flip(Fault):
     longest = 1.5
 
     def begin(self):
-        self.edge.link.tell(f"flip={self.rng.uniform(3e-4, 3e-3):.6f}")
+        self.edge.link.tell(f"flip={10 ** self.rng.uniform(-5.5, -3):.8f}")
 
     def end(self):
         self.edge.link.tell("flip=0")
@@ -119,8 +120,16 @@ class EdgeKill(Fault):
 
 
 class EdgeStop(Fault):
+    """Shorter, or long enough to be found dead."""
+
     name = "edge stopped"
-    longest = 2 * DEAD_S
+    longest = DEAD_S
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        if self.rng.random() < 0.5:
+            self.seconds += DEAD_S + 1.2
+            self.finds = "cloud"
 
     def begin(self):
         self.edge.lines.signal(signal.SIGSTOP)
@@ -216,7 +225,7 @@ class CloudStop(CloudFault):
     """Long enough to be found dead."""
 
     name = "cloud stopped"
-    finds = True
+    finds = "edge"
 
     def __init__(self, *args):
         super().__init__(*args)

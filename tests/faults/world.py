@@ -6,7 +6,8 @@
 
 Edges 2 and 3 dial a name that only their private /etc/hosts knows; edges 1 and 5 and
 cloud A live under a clock that can be moved; the stores of edges 0 and 6 are small
-disks. What needs root or faketime is left out where there is none.
+disks. Edges 1 and 3 pack their tensors without loss and send them in blocks. What
+needs root or faketime is left out where there is none.
 """
 
 import json
@@ -29,6 +30,8 @@ DEAD_S = 1.0
 RATE = 12  # requests of an edge per second
 NAME = "cloud.kerf.test"
 NAMED, CLOCKED, DISKED, DOUBLE, DIGITS = (2, 3), (1, 5), (0, 6), (4, 5), (6, 7)
+PACKING = (1, 3)
+WIDTH = 4096  # values that cross; digits: 2,048
 EDGES = 8
 HEAD_BYTES = 60_000
 DISK = "400k"
@@ -226,6 +229,8 @@ class Edge:
         argv = [KERF, "edge", "--engine", self.cloud.engine, "--json", "--once"]
         argv += ["--cloud_host", ",".join(hosts), "--name", f"e{self.number}"]
         argv += ["--store", self.store / "models", "--rate", RATE, "--dead-after", DEAD_S]
+        if self.number in PACKING:
+            argv += ["--codec", "exact", "--block", 1]
         argv += ["--window", 4, "--input", *left]
         if self.hosts:
             argv = [*self.hosts.prefix(), *argv]
@@ -236,6 +241,11 @@ class Edge:
     @property
     def lines(self):
         return self.lives[-1]
+
+    def uses_link(self):
+        """It is connected, and not to a second cloud."""
+        told = [event for _, event in list(self.lines.events) if event["event"] == "state"]
+        return bool(told) and told[-1]["connected"] and f":{self.link.port}" in told[-1]["text"]
 
     def wait_answer(self, since, patience):
         """(time, event); None: there was none. Starts it again as a supervisor would."""
@@ -339,11 +349,15 @@ class World:
 
     def put_models(self, bias):
         self.bias = bias
-        exact.put(self.folder / "models", bias=bias, head_bytes=HEAD_BYTES, seed=bias + 1)
+        self._put(self.folder / "models", bias)
+
+    @staticmethod
+    def _put(folder, bias):
+        exact.put(folder, width=WIDTH, bias=bias, head_bytes=HEAD_BYTES, seed=bias + 1)
 
     def start(self):
         self.put_models(0)
-        exact.put(self.folder / "models-B", bias=0, head_bytes=HEAD_BYTES, seed=1)
+        self._put(self.folder / "models-B", 0)
         self.clouds["A"] = Cloud(self, "A", self.folder / "models", "fake")
         self.clouds["B"] = Cloud(self, "B", self.folder / "models-B", "fake")
         self.clouds["D"] = Cloud(self, "D", REPO / "models" / "digits", "openvino")
