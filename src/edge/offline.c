@@ -112,11 +112,12 @@ kerf_offline_up(kerf_edge *edge)
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_queue_ask(edge);
     if (edge->opts.offline == KERF_OFFLINE_LOCAL &&
-        (edge->welcome.features & KERF_FEATURE_TAILS) == 0)
+        (edge->welcome.features & KERF_FEATURE_TAILS) == 0) {
         kerf_edge_tell_state(edge, true,
                              "the cloud keeps its tails (see kerf cloud "
                              "--share-tail): without one, requests wait while "
                              "it is gone");
+    }
 }
 
 static void *

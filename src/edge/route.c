@@ -59,11 +59,12 @@ parse_one(kerf_address *a, const char *text, size_t len, int port,
 
         a->port = after == end && n > 0 && n < 65536 ? (int)n : 0;
     }
-    if (to <= from || (size_t)(to - from) >= sizeof a->host || a->port == 0)
+    if (to <= from || (size_t)(to - from) >= sizeof a->host || a->port == 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "--cloud-host: \"%.*s\" is not HOST, HOST:PORT or "
                          "[ADDRESS]:PORT",
                          (int)(len > 200 ? 200 : len), text);
+    }
     (void)snprintf(a->host, sizeof a->host, "%.*s", (int)(to - from), from);
     show_address(a);
     return KERF_OK;
@@ -218,9 +219,8 @@ on_probe_dialled(void *ctx, int fd, const char *why)
         on_ill(edge, why);
         return;
     }
-    if (kerf_conn_open(&r->conn, edge->loop, fd, &probe_ops, edge) != KERF_OK)
-        on_ill(edge, "out of memory");
-    else if (kerf_link_say_hello(edge, r->conn, KERF_ASKS_PROBE) != KERF_OK)
+    if (kerf_conn_open(&r->conn, edge->loop, fd, &probe_ops, edge) != KERF_OK ||
+        kerf_link_say_hello(edge, r->conn, KERF_ASKS_PROBE) != KERF_OK)
         on_ill(edge, "out of memory");
 }
 

@@ -124,13 +124,14 @@ kerf_spool_open(kerf_spool **out, const char *dir, uint64_t most,
     (void)snprintf(s->dir, sizeof s->dir, "%s", dir);
     s->most = most;
     s->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->fd < 0)
+    if (s->fd < 0) {
         err = kerf_fail(why, KERF_EIO, "%s: %s", dir, strerror(errno));
-    else if (flock(s->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    } else if (flock(s->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         err = kerf_fail(why, KERF_EBUSY,
                         "%s: another edge queues its requests there: give this "
                         "one a --store of its own",
                         dir);
+    }
     if (err == KERF_OK)
         err = list(s, why);
     if (err != KERF_OK) {
@@ -165,11 +166,12 @@ check_room(kerf_spool *s, size_t len, kerf_detail *why)
     char have[32], most[32];
     uint64_t bytes = kerf_spool_bytes(s);
 
-    if (!kerf_spool_holds(s, len))
+    if (!kerf_spool_holds(s, len)) {
         return kerf_fail(why, KERF_ETOOBIG,
                          "its %s are more than --queue-max %s",
                          kerf_text_bytes(have, sizeof have, len),
                          kerf_text_bytes(most, sizeof most, s->most));
+    }
     if (bytes <= s->most - len)
         return KERF_OK;
     return kerf_fail(why, KERF_ETOOBIG,
