@@ -38,6 +38,7 @@ struct kerf_cloud {
     kerf_post drained; /* posted by the worker that sent the last answer */
     kerf_timer *drain_timeout;
     kerf_timer *sweep;      /* runs while there are sessions or lanes */
+    uint64_t swept_ns;      /* the last time; 0: not since it was started */
     kerf_session *sessions; /* list; loop thread */
     size_t session_count;
     kerf_table *tokens;  /* of sessions that are open; loop thread */

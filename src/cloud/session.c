@@ -108,8 +108,10 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
     if (s->next != NULL)
         s->next->prev = s;
     cloud->sessions = s;
-    if (cloud->session_count++ == 0 && cloud->lanes.count == 0)
+    if (cloud->session_count++ == 0 && cloud->lanes.count == 0) {
+        cloud->swept_ns = 0;
         kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
+    }
 }
 
 static void
@@ -297,11 +299,27 @@ overdue(const kerf_session *s, uint64_t now_ns)
     return NULL;
 }
 
+/* This process itself was stopped: what came meanwhile is not read yet. */
+static bool
+was_away(kerf_cloud *cloud, uint64_t now_ns)
+{
+    uint64_t late_ms =
+        sweep_ms(cloud) + (uint64_t)cloud->opts.dead_after_ms / 3;
+    bool away = cloud->swept_ns != 0 &&
+                now_ns > cloud->swept_ns + late_ms * UINT64_C(1000000);
+
+    cloud->swept_ns = now_ns;
+    return away;
+}
+
 void
 kerf_sessions_sweep(kerf_cloud *cloud)
 {
     uint64_t now_ns = kerf_now_ns();
     kerf_session *next;
+
+    if (was_away(cloud, now_ns))
+        return;
 
     kerf_lanes_tick(&cloud->lanes, now_ns);
     if (cloud->session_count == 0 && cloud->lanes.count == 0)

@@ -351,10 +351,10 @@ def test_local__bits_are_those_of_the_cloud(digits, start_cloud, spawn, kerf, tm
     """The real network, by OpenVINO, the same images: once there, once here."""
     cloud = start_cloud("--models", digits, "--share-tail", "--workers", 1, "--batch", 1)
 
-    def go():
+    def go(*dead):
         edge = spawn(
             "edge", "--json", "--cloud_port", cloud.port, "--store", tmp_path / "store", "--once",
-            "--offline", "local", *DEAD, "--input", digits / "images" / "3_011.png",
+            "--offline", "local", *dead, "--input", digits / "images" / "3_011.png",
             digits / "images" / "7_005.png", digits / "images" / "9_065.png",
         )  # fmt: skip
         assert edge.wait() == 0, edge.report()
@@ -362,7 +362,7 @@ def test_local__bits_are_those_of_the_cloud(digits, start_cloud, spawn, kerf, tm
 
     there = go()
     cloud.kill()
-    here = go()
+    here = go(*DEAD)
     assert {via for via, _ in there.values()} == {"cloud"}
     assert {via for via, _ in here.values()} == {"local"}
     for index in range(3):

@@ -9,7 +9,7 @@ import pytest
 import wire
 
 FAKE = ("--engine", "fake")
-DEAD = ("--dead-after", 0.5)
+DEAD = ("--dead-after", 1)
 
 
 @pytest.fixture
