@@ -43,7 +43,6 @@ class Broken(Exception):
     """The campaign itself cannot go on."""
 
 
-<<<<<<< Updated upstream
 class Patience:
     """Seconds in which we ran: while the machine froze us, nobody else did anything."""
 
@@ -58,8 +57,6 @@ class Patience:
         return self.left <= 0
 
 
-=======
->>>>>>> Stashed changes
 class Lines:
     """A process whose whole JSON lines are kept with the time at which they came."""
 
@@ -94,11 +91,7 @@ class Lines:
 
     def wait_event(self, kind, since=0.0, patience=60.0, **fields):
         """(time, event) of the first of this kind that came after `since`; or None."""
-<<<<<<< Updated upstream
         patience = Patience(patience)
-=======
-        until = time.monotonic() + patience
->>>>>>> Stashed changes
         seen = 0
         with self.told:
             while True:
@@ -106,25 +99,17 @@ class Lines:
                     if at > since and event["event"] == kind and fields.items() <= event.items():
                         return at, event
                 seen = len(self.events)
-<<<<<<< Updated upstream
                 if patience.over():
                     return None
                 if self.popen.poll() is not None and not self.reader.is_alive():
                     return None
                 self.told.wait(0.1)
-=======
-                left = until - time.monotonic()
-                if left <= 0 or (self.popen.poll() is not None and not self.reader.is_alive()):
-                    return None
-                self.told.wait(min(left, 0.2))
->>>>>>> Stashed changes
 
     def signal(self, number):
         self.popen.send_signal(number)
 
     def end(self, number, patience=60):
         """Signals it, and returns its exit status; None: it did not end."""
-<<<<<<< Updated upstream
         self.signal(number)
         patience = Patience(patience)
         while (status := self.popen.poll()) is None and not patience.over():
@@ -133,18 +118,6 @@ class Lines:
             self.popen.kill()
             self.popen.wait()
         self.reader.join(30)
-=======
-        try:
-            self.signal(number)
-            status = self.popen.wait(patience)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if self.popen.poll() is None:
-                self.popen.kill()
-                self.popen.wait()
-            self.reader.join(30)
->>>>>>> Stashed changes
         return status
 
 
@@ -249,24 +222,14 @@ class Edge:
 
     def wait_answer(self, since, patience):
         """(time, event); None: there was none. Starts it again as a supervisor would."""
-<<<<<<< Updated upstream
         patience = Patience(patience)
         while not patience.over():
             found = self.lines.wait_event("result", since=since, patience=0.25)
-=======
-        until = time.monotonic() + patience
-        while (left := until - time.monotonic()) > 0:
-            found = self.lines.wait_event("result", since=since, patience=left)
->>>>>>> Stashed changes
             if found is not None:
                 return found
             if self.lines.popen.poll() is not None:
                 self.restarts += 1
-<<<<<<< Updated upstream
                 time.sleep(0.25)
-=======
-                time.sleep(0.3)
->>>>>>> Stashed changes
                 self.start()
         return None
 
