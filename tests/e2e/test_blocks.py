@@ -130,27 +130,27 @@ def test_blocks__tensors_of_one_request__go_one_by_one(exchange):
 @pytest.fixture
 def meet(spawn, tmp_path):
     """meet(cloud, args) -> (control, tensors, edge), its head fetched and running."""
-    files = files_of(model([X], [value("h", H)]), model([value("h", H)], [Y]))
-    ident, body = wire.manifest("m", files)
 
-    def greet(cloud, features):
+    def greet(cloud, features, shape=H):
+        files = files_of(model([X], [value("h", shape)]), model([value("h", shape)], [Y]))
+        ident, body = wire.manifest("m", files)
         control = cloud.greet(codecs=0x3FFFF, features=features, heartbeat_ms=600000)
         tensors = cloud.attach()
         wire.send_offer(control, ident, body)
-        return control, tensors
+        go.ident = ident
+        return control, tensors, files
 
-    def go(cloud, *args, features=wire.BLOCKS, binary=None):
+    def go(cloud, *args, features=wire.BLOCKS, binary=None, shape=H):
         edge = spawn(
             "edge", *FAKE, "--cloud_port", cloud.port, "--store", tmp_path / "store", "--codec",
             "q8", "--block", 64, "--input", "random:3", "--rate", 1000, "--json", *args,
             binary=binary,
         )  # fmt: skip
-        control, tensors = greet(cloud, features)
+        control, tensors, files = greet(cloud, features, shape)
         assert wire.serve_fetches(control, files).kind == wire.READY
         return control, tensors, edge
 
-    go.again = greet
-    go.ident = ident
+    go.again = lambda cloud, features: greet(cloud, features)[:2]
     return go
 
 
@@ -240,6 +240,20 @@ def test_edge__cut_within_a_request__sends_all_of_it_in_the_next_session(meet, k
         assert edge.wait() == 1, edge.report()
         (found,) = (e for e in edge.events() if e["event"] == "error")
         assert "does not take tensors in blocks" in found["why"]
+        control.close()
+        tensors.close()
+
+
+def test_edge__answered_before_its_last_block__ends_the_session(meet, kerf_asan):
+    """26 MB are more than the socket's buffers hold, so it cannot be sent yet."""
+    with wire.Cloud() as cloud:
+        big = ("--repeat", 1, "--codec", "exact", "--block", 1024)
+        control, tensors, edge = meet(cloud, *big, shape=(1, 64, 320, 320), binary=kerf_asan)
+        request = tensors.recv_kind(wire.TENSOR)
+        tensors.recv_kind(wire.BLOCK)
+        give_answer(tensors, meet.ident, request)
+        assert "not sent yet" in edge.wait_event("state", connected=False)["text"]
+        assert edge.alive(), edge.report()
         control.close()
         tensors.close()
 
