@@ -490,11 +490,12 @@ kerf_link_emu_tell(kerf_link_emu *emu, const char *text, kerf_detail *why)
         cut_after(emu, bytes);
     else if (strchr(text, '=') != NULL)
         err = change(emu, text, why);
-    else
+    else {
         err = kerf_fail(why, KERF_EINVAL,
                         "link: %s: expected key=value, hold, go, down, up, "
                         "reset, vanish or cut BYTES",
                         text);
+    }
     step(emu);
     return err;
 }

@@ -101,6 +101,14 @@ change__takes_words_only__others_stay(void **state)
 }
 
 static void
+add(char *text, size_t cap, const char *more)
+{
+    size_t len = strlen(text);
+
+    (void)snprintf(text + len, cap - len, "%s", more);
+}
+
+static void
 parse__what_is_wrong__is_said(void **state)
 {
     static const char *const bad[] = {
@@ -126,9 +134,9 @@ parse__what_is_wrong__is_said(void **state)
         assert_true(strncmp(why.text, "link: ", 6) == 0);
     }
     for (int i = 0; i < KERF_LINK_TIMES_MAX; i++)
-        strcat(many, ",stall=@1/1");
+        add(many, sizeof many, ",stall=@1/1");
     (void)parse(many);
-    strcat(many, ",stall=@1/1");
+    add(many, sizeof many, ",stall=@1/1");
     assert_int_equal(
         kerf_link_spec_parse(&(kerf_link_spec){.seed = 0}, many, NULL),
         KERF_EINVAL);
