@@ -318,12 +318,11 @@ kerf_sessions_sweep(kerf_cloud *cloud)
     uint64_t now_ns = kerf_now_ns();
     kerf_session *next;
 
-    if (was_away(cloud, now_ns))
-        return;
-
     kerf_lanes_tick(&cloud->lanes, now_ns);
     if (cloud->session_count == 0 && cloud->lanes.count == 0)
         kerf_timer_stop(cloud->sweep);
+    if (was_away(cloud, now_ns))
+        return;
     for (kerf_session *s = cloud->sessions; s != NULL; s = next) {
         const char *why = overdue(s, now_ns);
 
