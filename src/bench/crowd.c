@@ -10,14 +10,16 @@
 #define HOST "127.0.0.1"
 #define FILES_SPARE 256
 
-static const char head_json[] =
-    "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"x\", \"shape\": [1, 1024]}], "
-    "\"outputs\": [{\"name\": \"h\", \"shape\": [1, 1024], \"in\": [\"x\"]}]}";
+static const char head_json[] = "{\"kerf_fake\": 1, \"inputs\": [{\"name\": "
+                                "\"x\", \"shape\": [1, 64, 8, 8]}], "
+                                "\"outputs\": [{\"name\": \"h\", \"shape\": "
+                                "[1, 64, 8, 8], \"in\": [\"x\"]}]}";
 static const char tail_json[] =
-    "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"h\", \"shape\": [1, 1024]}], "
+    "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"h\", \"shape\": [1, 64, 8, "
+    "8]}], "
     "\"outputs\": [{\"name\": \"y\", \"shape\": [1, 10], \"in\": [\"h\"]}]}";
-static const kerf_shape fake_shape = {.rank = 2, .dims = {1, 1024}};
-static const kerf_shape resnet_shape = {.rank = 4, .dims = {1, 64, 8, 8}};
+
+static const kerf_shape crossing = {.rank = 4, .dims = {1, 64, 8, 8}};
 
 static kerf_err
 put(const char *dir, const char *name, const char *text, kerf_detail *why)
@@ -50,7 +52,7 @@ start_cloud(kerf_child *cloud, const char *dir, const char *engine,
     const char *argv[] = {
         "kerf",     "cloud", "--cloud_host", HOST,      "--cloud_port", "0",
         "--models", dir,     "--json",       "--quiet", "--engine",     engine,
-        "--batch",  batch,   "--max-edges",  "8000",  "--control",    "none",
+        "--batch",  batch,   "--max-edges",  "8000",    "--control",    "none",
         NULL};
     char log[KERF_PATH_MAX];
     char name[32];
@@ -93,7 +95,7 @@ run_count(const kerf_crowd_opts *opts, const char *dir, size_t edges,
                          .in_flight = (size_t)opts->in_flight,
                          .hz = opts->hz,
                          .seconds = opts->seconds,
-                         .shape = fake_shape,
+                         .shape = crossing,
                          .progress = opts->progress};
     kerf_edges_figures f;
     kerf_err err = start_cloud(&cloud, dir, "fake", "0", &o.port, why);
@@ -140,7 +142,7 @@ run_side(struct side *s, const kerf_crowd_opts *opts, size_t round,
                          .edges = 8,
                          .in_flight = 8,
                          .seconds = opts->seconds,
-                         .shape = resnet_shape,
+                         .shape = crossing,
                          .progress = opts->progress};
     kerf_edges_figures f;
     kerf_err err = kerf_edges_run(&f, &o, why);

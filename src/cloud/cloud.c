@@ -140,12 +140,13 @@ raise_files(const kerf_cloud_opts *o)
     size_t files = kerf_fs_raise_files();
     size_t most = files > FILES_SPARE ? (files - FILES_SPARE) / 2 : 0;
 
-    if (most < (size_t)o->edges_max)
+    if (most < (size_t)o->edges_max) {
         kerf_log(KERF_LOG_WARN, "cloud.few_files",
                  "open_files=%zu edges=%zu max_edges=%d: more edges wait until "
                  "others go; raise the hard limit (ulimit -Hn), or lower "
                  "--max-edges",
                  files, most, o->edges_max);
+    }
 }
 
 static kerf_err

@@ -329,6 +329,7 @@ kerf_lanes_look(kerf_lanes *l, kerf_fair *f, size_t most, kerf_cloud_view *out)
 
     (void)pthread_mutex_lock(&l->lock);
     v = l->past;
+    v.edge = NULL;
     v.shown = l->count < most ? l->count : most;
     ranks = calloc(l->count + 1, sizeof *ranks);
     seen = calloc(v.shown + 1, sizeof *seen);

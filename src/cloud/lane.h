@@ -24,24 +24,26 @@
 #define KERF_LANE_BATCHES 4 /* sizes 1, 2, 4, 8 */
 
 typedef struct kerf_lane {
-    kerf_line line; /* the queue's */
-    kerf_knot knot;
+    /* What each request touches, side by side. */
+    kerf_line line;        /* the queue's */
+    const void *served;    /* loop: whose names model and bundle are */
+    _Atomic unsigned held; /* slots; the last that is touched by its owner */
+    _Atomic uint64_t answered, bytes_in, bytes_out;
+    _Atomic uint64_t batched[KERF_LANE_BATCHES]; /* answers by level */
+    _Atomic uint64_t late, failed, busy;
+    /* By kerf_lanes_tick(), under the lock. */
+    bool is_busy; /* turned away within the last second */
+    uint64_t was_answered[KERF_LANE_SECONDS], was_busy;
     struct kerf_lane *prev, *next;     /* of all */
-    char name[KERF_NAME_MAX];          /* safe to print */
-    char host[64];                     /* without the port */
-    char peer[64];                     /* of the latest session */
     _Atomic size_t sessions, attached; /* changed by the loop */
-    const void *served;                /* loop: whose names these are */
+    kerf_knot knot;
+    uint64_t since_ns;
+    char name[KERF_NAME_MAX]; /* safe to print */
+    char host[64];            /* without the port */
+    char peer[64];            /* of the latest session */
     char model[KERF_NAME_MAX];
     char bundle[16];
-    uint64_t since_ns;
-    _Atomic unsigned held; /* slots; the last that is touched by its owner */
-    _Atomic uint64_t answered, late, failed, busy, bytes_in, bytes_out;
-    _Atomic uint64_t batched[KERF_LANE_BATCHES]; /* answers by level */
-    _Atomic uint32_t times_us[KERF_LANE_TIMES];  /* arrival to answer */
-    /* By kerf_lanes_tick(), under the lock. */
-    uint64_t was_answered[KERF_LANE_SECONDS], was_busy;
-    bool is_busy; /* turned away within the last second */
+    _Atomic uint32_t times_us[KERF_LANE_TIMES]; /* arrival to answer */
 } kerf_lane;
 
 typedef struct kerf_lanes {

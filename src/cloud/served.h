@@ -20,7 +20,7 @@ typedef struct kerf_served_opts {
 
 struct kerf_served {
     _Atomic int refs;
-    kerf_pair pair;                      /* tail bytes dropped, unless it is shared */
+    kerf_pair pair; /* tail bytes dropped, unless it is shared */
     kerf_packed packed[KERF_ROLE_COUNT]; /* of what is shipped, where smaller */
     kerf_manifest manifest;
     char id[KERF_SHA256_HEX];

@@ -187,6 +187,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (s->lane == NULL)
         return KERF_ENOMEM;
     kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
+    s->answer_max = s->hello.payload_max;
     s->state = KERF_SESSION_OPEN;
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);
     if (cloud->events.edge != NULL)

@@ -43,16 +43,26 @@ struct kerf_session {
     kerf_session *prev, *next;
     int refs; /* the list's and the shipping post's */
     kerf_session_state state;
-    uint64_t since_ns;
     kerf_conn *control, *tensors; /* owned; a NEW one has only control */
+    /* What each request looks at, side by side: among thousands of edges none
+     * of it is in a cache. */
+    kerf_lane *lane; /* once OPEN; counted */
+    uint64_t answer_max;
+    kerf_slot *slot;      /* being received into */
+    kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
+    kerf_err turn_err;
+    uint32_t turn_retry_ms;
+    size_t held_count;
+    kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
+    struct kerf_coming coming;
+    kerf_detail turn_why;
+
+    uint64_t since_ns;
     kerf_hello hello;
     char shown[KERF_NAME_MAX]; /* name, safe to print */
-    kerf_lane *lane;           /* once OPEN; counted */
     uint8_t token[KERF_TOKEN_LEN];
     kerf_knot by_token; /* while OPEN */
 
-    kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
-    size_t held_count;
     uint64_t shipped_bytes, shipped_wire;
     struct kerf_fetch fetch[KERF_FETCHES_MAX]; /* fetch[0] is under way */
     size_t fetch_count;
@@ -60,13 +70,6 @@ struct kerf_session {
     kerf_out chunk;
     uint8_t chunk_head[KERF_HEAD_STEP];
     kerf_post chunk_sent;
-
-    kerf_slot *slot; /* being received into */
-    struct kerf_coming coming;
-    kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
-    kerf_err turn_err;
-    uint32_t turn_retry_ms;
-    kerf_detail turn_why;
 };
 
 extern const kerf_conn_ops kerf_session_control_ops, kerf_session_tensor_ops;

@@ -86,9 +86,8 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame)
     (void)kerf_conn_count(slot->conn, 1);
     slot->id = frame->header.id;
     slot->deadline_ns = (uint64_t)m->deadline_ms * 1000000u; /* + arrival */
-    slot->answer_max = s->hello.payload_max;
+    slot->answer_max = s->answer_max;
     slot->bytes_in = (size_t)frame->header.payload_len;
-    memcpy(slot->edge, s->shown, sizeof slot->edge);
     s->slot = slot;
 }
 

@@ -62,7 +62,6 @@ typedef struct kerf_slot {
     void *owner;         /* the cloud */
     kerf_lane *lane;     /* holds it; NULL: nobody's, a trial */
     kerf_job job;        /* waiting for a worker */
-    char edge[KERF_NAME_MAX];
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
     uint64_t answer_max; /* bytes of payload that the edge takes */
     size_t bytes_in;
