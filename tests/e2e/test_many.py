@@ -154,3 +154,15 @@ def flags_of(result):
     _, descs = result.describe()
     at = 78 + sum(12 + 8 * len(dims) for _, _, dims, _ in descs)
     return struct.unpack_from("<I", result.meta, at)[0] if len(result.meta) > at else 0
+
+
+def test_too_few_files_for_its_edges__says_so_and_serves(start_cloud, kerf, models):
+    args = ("--engine", "fake", "--models", models, "--batch", 1)
+    cloud = start_cloud(*args, prefix=["prlimit", "--nofile=100:200"])
+    assert "ulimit -Hn" in cloud.wait_err(r"cloud.few_files open_files=200 .*")[0]
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        ask(edge, bundle, 1)
+        assert edge.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(1)
+    enough = start_cloud(*args, "--max-edges", 60, prefix=["prlimit", "--nofile=100:200"])
+    assert enough.term() == 0 and enough.err == ""

@@ -18,6 +18,7 @@
 #include "base/queue.h"
 #include "base/rng.h"
 #include "base/stats.h"
+#include "base/table.h"
 #include "base/text.h"
 
 static void
@@ -145,6 +146,32 @@ text_is_name__paths__are_refused(void **state)
 }
 
 static void
+table__same_hash_and_same_chain__are_told_apart(void **state)
+{
+    static kerf_table t;
+    kerf_knot knot[4];
+    int of[4];
+
+    (void)state;
+    kerf_table_add(&t, &knot[0], 7, &of[0]);
+    kerf_table_add(&t, &knot[1], 7, &of[1]);
+    kerf_table_add(&t, &knot[2], 7 + KERF_TABLE_CHAINS, &of[2]);
+    assert_ptr_equal(kerf_table_find(&t, 7)->of, &of[1]);
+    assert_ptr_equal(kerf_table_more(&knot[1]), &knot[0]);
+    assert_null(kerf_table_more(&knot[0]));
+    assert_ptr_equal(kerf_table_find(&t, 7 + KERF_TABLE_CHAINS)->of, &of[2]);
+    assert_null(kerf_table_find(&t, 8));
+    kerf_table_remove(&t, &knot[1]);
+    assert_ptr_equal(kerf_table_find(&t, 7), &knot[0]);
+    knot[3].hash = 7; /* never in it */
+    kerf_table_remove(&t, &knot[3]);
+    kerf_table_remove(&t, &knot[0]);
+    kerf_table_remove(&t, &knot[2]);
+    assert_null(kerf_table_find(&t, 7));
+    assert_null(kerf_table_find(&t, 7 + KERF_TABLE_CHAINS));
+}
+
+static void
 queue__full_and_closed__refuse(void **state)
 {
     int a = 0;
@@ -263,6 +290,7 @@ main(void)
         cmocka_unit_test(text_safe__hostile_bytes__are_escaped),
         cmocka_unit_test(text_is_utf8__malformed__is_not),
         cmocka_unit_test(text_is_name__paths__are_refused),
+        cmocka_unit_test(table__same_hash_and_same_chain__are_told_apart),
         cmocka_unit_test(queue__full_and_closed__refuse),
         cmocka_unit_test(stats__more_than_kept__quantiles_stay_close),
         cmocka_unit_test(rng__seed_1__is_the_published_sequence),
