@@ -11,8 +11,8 @@
 #define LEAST_ROWS 512   /* less than this does not pay for filling them */
 
 struct nibbles {
-    uint8_t *at;
-    bool half; /* the upper half of *at is written */
+    uint8_t v[SYMBOLS + 2]; /* one to a symbol at most, and the end */
+    size_t n;
 };
 
 /* Ascending counts of the symbols that are there. */
@@ -319,11 +319,7 @@ choose_lengths(uint8_t len[SYMBOLS], struct ranked *r)
 static void
 put_nibble(struct nibbles *to, size_t v)
 {
-    if (to->half)
-        *to->at++ |= (uint8_t)v;
-    else
-        *to->at = (uint8_t)(v << 4);
-    to->half = !to->half;
+    to->v[to->n++] = (uint8_t)v;
 }
 
 /* A run of symbols without a code; returns how many are left of it. */
@@ -350,10 +346,11 @@ put_absent(struct nibbles *to, size_t run)
 static size_t
 put_lengths(uint8_t *out, const uint8_t len[SYMBOLS])
 {
-    struct nibbles to = {.at = out};
+    struct nibbles to;
     size_t end = SYMBOLS;
     size_t s = 0;
 
+    to.n = 0;
     while (len[end - 1] == 0)
         end--;
     while (s < end) {
@@ -378,7 +375,10 @@ put_lengths(uint8_t *out, const uint8_t len[SYMBOLS])
         s += run;
     }
     put_nibble(&to, HUF_END);
-    return (size_t)(to.at - out) + to.half;
+    to.v[to.n] = 0; /* the other half of the last byte */
+    for (size_t i = 0; i < to.n; i += 2)
+        out[i / 2] = (uint8_t)(to.v[i] << 4 | to.v[i + 1]);
+    return (to.n + 1) / 2;
 }
 
 /* Canonical: by length, then by symbol. */
