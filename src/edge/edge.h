@@ -158,6 +158,9 @@ struct kerf_edge {
     kerf_sync sync;
     kerf_tensors parsed;
     kerf_flight *receiving;
+    /* The bundle of requests from disk that this cloud does not serve. */
+    uint8_t unserved[KERF_BUNDLE_ID_LEN];
+    bool has_unserved;
     kerf_fetcher fetch;
     kerf_queue *loads; /* jobs for the loader */
     kerf_post switched, arm, stop, part, probed;

@@ -128,6 +128,7 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
 void
 kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted)
 {
+    edge->has_unserved = false;
     add_wanted(&edge->fetch, wanted);
     work_on_first(edge);
 }

@@ -28,7 +28,7 @@ void kerf_link_part(kerf_edge *edge, size_t to);
 void kerf_link_on_part(void *edge);
 /* The cloud does not know the flight's bundle, and no other one is coming.
  * Under the lock. */
-bool kerf_link_is_hopeless(const kerf_edge *edge, const kerf_flight *f,
+bool kerf_link_is_hopeless(kerf_edge *edge, const kerf_flight *f,
                            uint64_t now_ns);
 /* Ends the session, if there is one, and tries again. */
 void kerf_link_down(kerf_edge *edge, const char *why);

@@ -155,13 +155,31 @@ kerf_link_unstrand(kerf_edge *edge)
     }
 }
 
-bool
-kerf_link_is_hopeless(const kerf_edge *edge, const kerf_flight *f,
-                      uint64_t now_ns)
+/* A request from disk of a bundle that was waited for in this session. */
+static bool
+is_given_up(const kerf_edge *edge, const kerf_flight *f)
 {
-    return f->stranded_ns != 0 &&
-           now_ns >= f->stranded_ns + edge->beat.dead_ns &&
-           edge->fetch.count == 0 && edge->next == NULL;
+    return f->record != NULL && edge->has_unserved &&
+           memcmp(edge->unserved, f->head + KERF_HEADER_LEN,
+                  sizeof edge->unserved) == 0;
+}
+
+bool
+kerf_link_is_hopeless(kerf_edge *edge, const kerf_flight *f, uint64_t now_ns)
+{
+    if (f->stranded_ns == 0 || edge->link != KERF_LINK_UP ||
+        edge->fetch.count > 0 || edge->next != NULL)
+        return false;
+    if (is_given_up(edge, f))
+        return true;
+    if (now_ns < f->stranded_ns + edge->beat.dead_ns)
+        return false;
+    if (f->record != NULL) { /* there may be many, a few at a time */
+        edge->has_unserved = true;
+        memcpy(edge->unserved, f->head + KERF_HEADER_LEN,
+               sizeof edge->unserved);
+    }
+    return true;
 }
 
 static kerf_err
@@ -181,6 +199,7 @@ on_attached(kerf_edge *edge)
     edge->attaching = NULL;
     edge->window = edge->welcome.window;
     edge->codecs = edge->welcome.codecs;
+    edge->has_unserved = false;
     edge->blocks = (edge->welcome.features & KERF_FEATURE_BLOCKS) != 0;
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {

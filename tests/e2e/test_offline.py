@@ -228,6 +228,23 @@ def test_queue__a_damaged_record_is_told_and_the_rest_is_sent(cloud_of, edge_of,
     assert "damaged" in failed["why"]
 
 
+def test_queue__the_cloud_has_another_model_now__each_is_told(cloud_of, edge_of, tmp_path):
+    exact.put(tmp_path / "others", bias=2, seed=2)
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 40, "--offline", "queue", "--once")
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    for _ in range(12):
+        edge.wait_event("queued")
+    cloud_of(cloud.port, models="others")
+    assert edge.wait() == 1, edge.report()
+    ends = of(edge, "result", "error")
+    assert sorted(e["index"] for e in ends) == list(range(40))
+    assert all("does not serve" in e["why"] for e in of(edge, "error"))
+    assert len(of(edge, "error")) == len(of(edge, "queued"))
+    assert not records(tmp_path / "store")
+
+
 def test_queue__two_edges_with_one_store__one_line(cloud_of, edge_of):
     cloud = cloud_of()
     first = edge_of(cloud.port, 3, "--offline", "queue", "--repeat", 0)
