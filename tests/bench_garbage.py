@@ -104,9 +104,7 @@ def quantile(values, q):
 
 def measure(args, folder):
     words = [KERF, "cloud", "--models", "models/digits", "--cloud-port", "0", "--json"]
-    cloud = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    cloud = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for line in cloud.stdout:
         event = json.loads(line)
         if event["event"] == "listening":

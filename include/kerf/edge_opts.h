@@ -33,7 +33,7 @@ typedef enum kerf_queue_full {
 /* Which way a result came. */
 typedef enum kerf_via {
     KERF_VIA_CLOUD = 0,
-    KERF_VIA_LOCAL, /* a tail on the edge itself */
+    KERF_VIA_LOCAL,  /* a tail on the edge itself */
     KERF_VIA_QUEUED, /* from the cloud, by way of the queue on disk */
 } kerf_via;
 

@@ -16,7 +16,7 @@
 typedef struct kerf_tensor_score {
     size_t raw, coded;
     double encode_us, decode_us;
-    double alone_us; /* one and the other at once, with nothing in between */
+    double alone_us;  /* one and the other at once, with nothing in between */
     double max_error; /* in parts of the tensor's greatest |value| */
     /* zlib -6 of the steps, one byte each; of the f32 bytes where there are
      * none. */

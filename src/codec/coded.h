@@ -9,8 +9,8 @@
 #include "base/bytes.h"
 
 /* Appends v[0..n). Bad: no room. spare, KERF_HUF_ROOM() bytes of n or of a
- * block, is used when there may be too little; NULL: there is enough, or it does
- * not matter. */
+ * block, is used when there may be too little; NULL: there is enough, or it
+ * does not matter. */
 void kerf_coded_put(kerf_wr *w, const uint8_t *v, size_t n, uint8_t *spare);
 
 /* Takes n bytes. Returns where they are: in out[0..n), or in the input when

@@ -24,7 +24,7 @@ pack_tell(const kerf_pack_job *job, const char *name, uint64_t got,
 
 /* The folder that what is in path goes to: its own, or job->to. */
 void kerf_pack_name_dir(const kerf_pack_job *job, const char *path,
-                   char dir[KERF_PATH_MAX]);
+                        char dir[KERF_PATH_MAX]);
 
 /* kwz_files.c. named: the files keep their names. */
 KERF_NODISCARD kerf_err kerf_kwz_pack_tree(const kerf_pack_job *job,

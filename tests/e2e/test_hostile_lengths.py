@@ -2,8 +2,6 @@
 that the field holds), hashes right: each ends in an answer, an ERROR or the end of
 the connection, and costs nobody else anything."""
 
-import struct
-
 import exact
 import pytest
 import wire
@@ -108,9 +106,7 @@ def test_cloud__every_length(cloud):  # noqa: F811
     cases += [("tensors", case) for case in tensor_cases(bundle)]
     cases += [("tensors after TENSOR", case) for case in block_cases()]
     cases += [("control", case) for case in fetch_cases(bundle, manifest["files"][0]["size"])]
-    cases.append(
-        ("control", Case("ready", wire.READY, wire.ready(bundle, 1, "why"), 34, 2, 511))
-    )
+    cases.append(("control", Case("ready", wire.READY, wire.ready(bundle, 1, "why"), 34, 2, 511)))
     for kind in (wire.ERROR, wire.BYE):
         cases += [("control", case) for case in notice_cases(kind)]
     for state, case in cases:

@@ -17,9 +17,7 @@ def cloud_of(start_cloud, kerf_asan, tmp_path):
     exact.put(tmp_path / "models")
 
     def start(port=0, *more, models="models"):
-        return start_cloud(
-            *FAKE, "--models", tmp_path / models, *more, port=port, binary=kerf_asan
-        )
+        return start_cloud(*FAKE, "--models", tmp_path / models, *more, port=port, binary=kerf_asan)
 
     return start
 

@@ -10,7 +10,6 @@ import struct
 import time
 
 import pytest
-
 from test_pack import FORMATS, ok, refused, weights
 
 
@@ -77,7 +76,9 @@ def test_only__is_that_file(run, repo, digits):
     refused(run("unpack", str(digits), "--only", name), "--force")
     refused(run("unpack", str(digits), "--only", "other"), "--list")
     refused(run("unpack", str(digits), "--tensor", "0"), "--only")
-    refused(run("unpack", str(digits), "--only", name, "--max-size", "1000", "--force"), "--max-size")
+    refused(
+        run("unpack", str(digits), "--only", name, "--max-size", "1000", "--force"), "--max-size"
+    )
 
 
 @pytest.mark.parametrize("by", ["name", "number"])
@@ -130,7 +131,11 @@ def test_what_cannot_be_looked_into(run, tmp_path):
     for name in ("zip", "gzip"):
         ok(run("pack", str(tmp_path / "w"), "--format", name))
         refused(run("unpack", str(tmp_path / f"w{FORMATS[name]}"), "--list"), "not a .kwz")
-    for words in (["-", "--list"], ["a", "--list", "--only", "b"], ["a", "--only", "b", "--remove"]):
+    for words in (
+        ["-", "--list"],
+        ["a", "--list", "--only", "b"],
+        ["a", "--only", "b", "--remove"],
+    ):
         assert run("unpack", *words).status == 2
 
 

@@ -126,7 +126,9 @@ def test_replaced_by_an_older_file__the_edge_is_told_what_to_run(cloud_of, edge_
     assert edge.term() == 0
 
 
-def test_cloud_with_another_model__what_was_asked_is_run_by_the_new_head(cloud_of, edge_of, tmp_path):
+def test_cloud_with_another_model__what_was_asked_is_run_by_the_new_head(
+    cloud_of, edge_of, tmp_path
+):
     """The new head is large: what is asked before it runs is refused."""
     exact.put(tmp_path / "models", bias=1, tail=slow(50))
     exact.put(tmp_path / "others", bias=2, seed=2, head_bytes=48 << 20)

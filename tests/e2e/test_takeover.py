@@ -100,7 +100,9 @@ def test_the_second_serves_another_version__the_edge_gets_it(clouds_of, edge_of)
     assert any(ends[-1] == exact.y_of(n, bias=2) for n in range(60))
 
 
-def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason(spawn, kerf_asan, tmp_path):
+def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason(
+    spawn, kerf_asan, tmp_path
+):
     made = exact.files()
     files = [(wire.ROLES.index(role), name, made[name]) for role, name in zip(
         wire.ROLES[1:], made, strict=True)]  # fmt: skip
@@ -108,7 +110,8 @@ def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason
     with wire.Cloud() as cloud:
         edge = spawn(
             "edge", "--json", *FAKE, "--cloud_port", cloud.port, "--once", "--store",
-            tmp_path / "store", *DEAD, "--input", *exact.inputs(tmp_path / "in", 1), binary=kerf_asan,
+            tmp_path / "store", *DEAD, "--input", *exact.inputs(tmp_path / "in", 1),
+            binary=kerf_asan,
         )  # fmt: skip
         control = cloud.greet()
         tensors = cloud.attach()
@@ -125,7 +128,9 @@ def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason
     assert "no such bundle" in failed["why"]
 
 
-def test_all_away__one_line_for_each__then_the_first_that_comes(spawn, free_port, edge_of, clouds_of, kerf_asan):
+def test_all_away__one_line_for_each__then_the_first_that_comes(
+    spawn, free_port, edge_of, clouds_of, kerf_asan
+):
     class Away:
         port = free_port()
 
@@ -150,7 +155,9 @@ def test_a_name_that_is_not_known__the_next_is_tried(spawn, clouds_of, kerf_asan
     assert "no-such-host.invalid:8080 (no such host" in states(edge)[0]
 
 
-@pytest.mark.parametrize("hosts", ["a,,b", "a:0", "a:99999", "[::1", "", "a:b", ",".join("abcdefghi")])
+@pytest.mark.parametrize(
+    "hosts", ["a,,b", "a:0", "a:99999", "[::1", "", "a:b", ",".join("abcdefghi")]
+)
 def test_bad_list_of_clouds__one_line(hosts, run, kerf_asan):
     edge = run("edge", *FAKE, "--cloud_host", hosts, binary=kerf_asan)
     (line,) = edge.err.splitlines()

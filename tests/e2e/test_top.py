@@ -173,9 +173,7 @@ def test_names__are_escaped(run, cloud, on_screen):
 
 def test_screen__more_edges_than_rows__resize__q(cloud, on_screen):
     with contextlib.ExitStack() as stack:
-        edges = [
-            stack.enter_context(wire.Edge(cloud.port, name=f"edge-{i:02}")) for i in range(12)
-        ]
+        edges = [stack.enter_context(wire.Edge(cloud.port, name=f"edge-{i:02}")) for i in range(12)]
         ask_some(edges[9], 5)
         screen = on_screen("top", "--control", cloud.control, rows=9)
         screen.wait_for(rb"and 7 more")
