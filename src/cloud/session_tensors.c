@@ -13,9 +13,14 @@
 static void
 turn_away(kerf_session *s, kerf_sink *sink, kerf_frame_type type, kerf_err err)
 {
+    const kerf_tensors *m = &s->cloud->parsed;
+
     s->turn = type;
     s->turn_err = err;
     sink->discard = true;
+    sink->count = m->count;
+    for (size_t i = 0; i < m->count; i++)
+        sink->len[i] = (size_t)m->tensor[i].len;
 }
 
 static bool
@@ -247,10 +252,10 @@ on_block_head(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink,
     c->at += b.count;
     c->reading = true;
     sink->discard = s->slot == NULL;
-    if (sink->discard)
-        return KERF_OK;
     sink->count = 1;
     sink->len[0] = b.len;
+    if (sink->discard)
+        return KERF_OK;
     sink->piece[0] = kerf_slot_add_block(s->slot, &b);
     s->slot->bytes_in += (size_t)frame->header.payload_len;
     return KERF_OK;

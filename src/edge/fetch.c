@@ -178,6 +178,8 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
     if (f->state != KERF_FETCH_RECEIVE || f->incoming == NULL ||
         memcmp(m.bundle, f->wanted[0].manifest.id, sizeof m.bundle) != 0) {
         f->dropping = sink->discard = true; /* of a bundle that we gave up */
+        sink->count = 1;
+        sink->len[0] = m.len;
         return KERF_OK;
     }
     f->dropping = false;

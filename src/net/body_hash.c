@@ -50,6 +50,36 @@ kerf_body_add(kerf_body_hasher *b, const void *const *piece, const size_t *len,
     }
 }
 
+bool
+kerf_body_pass(kerf_body_hasher *b, const uint8_t *data, uint64_t from,
+               size_t n, const size_t *len, size_t count)
+{
+    if (b->state == NULL)
+        b->state = kerf_xxh3_new();
+    if (b->state == NULL)
+        return false;
+    for (; b->piece < count; b->piece++) {
+        uint64_t end = b->start + len[b->piece];
+        uint64_t at = b->start + b->done;
+        uint64_t to = end < from + n ? end : from + n;
+
+        if (len[b->piece] > 0) {
+            if (at >= to)
+                return true;
+            if (b->done == 0)
+                kerf_xxh3_begin(b->state, b->hash);
+            kerf_xxh3_add(b->state, data + (at - from), (size_t)(to - at));
+            b->done = (size_t)(to - b->start);
+            if (to < end)
+                return true;
+            b->hash = kerf_xxh3_end(b->state);
+        }
+        b->start += kerf_align_up(len[b->piece], KERF_PIECE_ALIGN);
+        b->done = 0;
+    }
+    return true;
+}
+
 uint64_t
 kerf_body_end(const kerf_body_hasher *b)
 {

@@ -8,6 +8,9 @@
 #define KERF_NET_BODY_HASH_H
 
 #include "base/hash.h"
+#include "kerf/err.h"
+
+#include <stdbool.h>
 
 #define KERF_HASH_STEP ((size_t)256 << 10) /* bytes that caches keep */
 
@@ -23,6 +26,11 @@ void kerf_body_begin(kerf_body_hasher *b, const uint8_t *meta, size_t len);
  * again. */
 void kerf_body_add(kerf_body_hasher *b, const void *const *piece,
                    const size_t *len, size_t count, uint64_t up_to);
+/* The same for bytes that are not kept: data[0..n) is the payload from byte
+ * `from` on. False: no memory. */
+KERF_NODISCARD bool kerf_body_pass(kerf_body_hasher *b, const uint8_t *data,
+                                   uint64_t from, size_t n, const size_t *len,
+                                   size_t count);
 /* After all of the payload was added. */
 uint64_t kerf_body_end(const kerf_body_hasher *b);
 void kerf_body_fini(kerf_body_hasher *b);

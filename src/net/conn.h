@@ -27,7 +27,9 @@ typedef struct kerf_frame_in {
 
 /* Where a payload goes. Lengths are without the pads. */
 typedef struct kerf_sink {
-    bool discard; /* read and drop it; no other field counts */
+    /* Read and drop it. With count and len, without pieces, its hash is looked
+     * at all the same: a refusal may be due to damage. */
+    bool discard;
     size_t count;
     void *piece[KERF_PORTS_MAX];
     size_t len[KERF_PORTS_MAX];

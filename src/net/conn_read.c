@@ -114,7 +114,7 @@ static bool
 is_hashed(const kerf_conn *conn)
 {
     return (conn->frame.header.flags & KERF_FLAG_BODY_HASH) != 0 &&
-           !conn->sink.discard;
+           (!conn->sink.discard || conn->sink.count > 0);
 }
 
 static kerf_err
@@ -132,7 +132,7 @@ ask_sink(kerf_conn *conn, kerf_detail *why)
             kerf_conn_ask(conn, conn->events & ~UV_READABLE);
         if (err != KERF_OK)
             return err;
-        if (!conn->sink.discard &&
+        if ((!conn->sink.discard || conn->sink.count > 0) &&
             kerf_pieces_len(conn->sink.len, conn->sink.count) != len)
             return kerf_fail(why, KERF_EPROTO,
                              "payload length does not match its pieces");
@@ -158,34 +158,42 @@ clip(struct iovec *iov, int n, size_t most)
     return n;
 }
 
+/* Where what nobody keeps is read into. */
+static _Thread_local uint8_t dropped[SCRAP_LEN];
+
 /* The memory of the payload that is still to be read, up to one step of it. */
 static int
 sink_iov(kerf_conn *conn, struct iovec iov[KERF_CONN_IOV])
 {
-    static uint8_t scrap[SCRAP_LEN]; /* written, never read */
     uint64_t start = 0;
     int n = 0;
 
     if (conn->sink.discard) {
         uint64_t left = conn->frame.header.payload_len - conn->payload_got;
 
-        iov[0].iov_base = scrap;
+        iov[0].iov_base = dropped;
         iov[0].iov_len = left < SCRAP_LEN ? (size_t)left : SCRAP_LEN;
         return 1;
     }
     for (size_t i = 0; i < conn->sink.count && n + 2 <= KERF_CONN_IOV; i++)
         n = kerf_conn_add_piece(iov, n, conn->sink.piece[i], conn->sink.len[i],
-                                &start, conn->payload_got, scrap);
+                                &start, conn->payload_got, dropped);
     return clip(iov, n, KERF_HASH_STEP);
 }
 
-/* As far as it has come, while the caches have it and the peer sends on. */
-static void
-hash_received(kerf_conn *conn)
+/* As far as it has come, while the caches have it and the peer sends on.
+ * from: where the last read began. False: no memory. */
+static bool
+hash_received(kerf_conn *conn, uint64_t from)
 {
+    if (is_hashed(conn) && conn->sink.discard)
+        return kerf_body_pass(&conn->hash_in, dropped, from,
+                              (size_t)(conn->payload_got - from),
+                              conn->sink.len, conn->sink.count);
     if (is_hashed(conn))
         kerf_body_add(&conn->hash_in, (const void *const *)conn->sink.piece,
                       conn->sink.len, conn->sink.count, conn->payload_got);
+    return true;
 }
 
 static kerf_err
@@ -202,7 +210,8 @@ check_body(const kerf_conn *conn, kerf_detail *why)
 static kerf_err
 receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
 {
-    uint64_t left = conn->frame.header.payload_len - conn->payload_got;
+    uint64_t from = conn->payload_got;
+    uint64_t left = conn->frame.header.payload_len - from;
     struct iovec iov[KERF_CONN_IOV + 1];
     struct msghdr message = {.msg_iov = iov};
     uint64_t room = 0;
@@ -226,8 +235,9 @@ receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
     if (*got > left)
         conn->ahead_got = *got - (size_t)left;
     conn->payload_got += *got - conn->ahead_got;
-    hash_received(conn);
-    return KERF_OK;
+    return hash_received(conn, from)
+               ? KERF_OK
+               : kerf_fail(why, KERF_ENOMEM, "out of memory");
 }
 
 static kerf_err

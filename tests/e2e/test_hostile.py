@@ -264,6 +264,28 @@ def test_cloud__wrong_tensors__fail_or_end_the_session(cloud):
     end_well(cloud)
 
 
+def test_cloud__request_that_is_refused__damage_is_found_first(cloud):
+    """Else a bit error in a bundle's id would fail a request for good."""
+    pieces = [bytes([n]) * size for n, size in enumerate((200_000, 4, 0, 70_000))]
+    descs = [(wire.F32, 0, (1, len(piece) // 4), len(piece)) for piece in pieces]
+    meta = wire.tensors(bytes(32), descs)
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        edge.tensors.send(wire.TENSOR, meta, pieces, id=5)
+        got = edge.tensors.recv_kind(wire.FAILED)
+        assert got.id == 5 and got.notice()[0] == wire.ENOENT
+        edge.request(bundle, exact.h_of(4), id=6)  # the session goes on
+        assert edge.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(4)
+    whole = wire.frame(wire.TENSOR, meta, pieces, id=5)
+    for at in (70, 300, 200_100, len(whole) - 70):  # the id, and pieces
+        with wire.Edge(cloud.port) as edge:
+            bad = bytearray(whole)
+            bad[at] ^= 4
+            edge.tensors.raw(bytes(bad))
+            assert edge.tensors.recv_error()[0] in (wire.ECORRUPT, wire.EPROTO), at
+    end_well(cloud)
+
+
 def test_cloud__attach__once_with_the_right_token(cloud):
     with wire.Edge(cloud.port) as edge:
         bundle, _ = edge.offered()
