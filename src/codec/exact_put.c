@@ -56,10 +56,10 @@ look(const float *x, size_t count, size_t width)
         const float *at =
             x + least + (count - least - LOOK_RUN) / (LOOK_RUNS - 1) * r;
 
-        for (size_t i = 0; i < LOOK_RUN; i++) {
-            uint32_t word = kerf_float_bits(at[i]);
-            bool is_same = word == kerf_float_bits(at[i - 1]);
-            bool is_above = word == kerf_float_bits((at + i)[-(ptrdiff_t)back]);
+        for (const float *end = at + LOOK_RUN; at < end; at++) {
+            uint32_t word = kerf_float_bits(*at);
+            bool is_same = word == kerf_float_bits(at[-1]);
+            bool is_above = word == kerf_float_bits(*(at - back));
 
             same += word != 0 && is_same;
             above += word != 0 && !is_same && is_above;

@@ -86,9 +86,9 @@ choose_flags(const uint8_t *v, size_t count, uint8_t common)
         const uint8_t *at =
             v + 1 + (count - 1 - LOOK_RUN) / (LOOK_RUNS - 1) * r;
 
-        for (size_t i = 0; i < LOOK_RUN; i++) {
-            plain.seen[(uint8_t)(at[i] - common)]++;
-            deltas.seen[(uint8_t)(at[i] - at[i - 1])]++;
+        for (const uint8_t *end = at + LOOK_RUN; at < end; at++) {
+            plain.seen[(uint8_t)(*at - common)]++;
+            deltas.seen[(uint8_t)(*at - at[-1])]++;
         }
     }
     /* Many equal neighbours make runs in the mask, beside the entropy. */
