@@ -109,7 +109,8 @@ def test_bench_tensor__says_bytes_times_and_errors(run, tmp_path):
         assert row["raw_bytes"] == 4 * 8 * 40 * 40 > row["coded_bytes"]
         assert row["encode_us"] > 0 and row["decode_us"] > 0 and row["zlib_bytes"] > 0
         bits = int(name[1]) if name[0] == "q" else 0
-        assert row["max_error"] <= (1.01 / 2 / (2**bits - 1) + 1e-6 if bits else 2**-8)
+        most = 7 / 8 * 15 / 13 if name[-1] == "c" else 1 / 2  # steps: codec.h
+        assert row["max_error"] <= (1.01 * most / (2**bits - 1) + 1e-6 if bits else 2**-8)
         assert (row["entropy_bytes"] > 0) == (bits > 0)
     assert rows["exact"]["max_error"] == 0
     assert rows["q8"]["coded_bytes"] < rows["q8"]["entropy_bytes"]  # runs, differences
