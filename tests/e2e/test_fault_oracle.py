@@ -61,8 +61,9 @@ def test_oracle__wrong__also_the_right_answer_of_another_request(campaign):
 
 
 def test_oracle__failed_with_a_reason(campaign):
-    error = (3, {"event": "error", "index": 1, "why": "no cloud"})
-    assert judged(campaign, [result(1, 0), error]).failed == [(0, 3, "no cloud")]
+    error = (3, {"event": "error", "index": 1, "input": "in/000001.npy", "why": "no cloud"})
+    fates = judged(campaign, [result(1, 0), error, result(4, 2)])
+    assert fates.failed == [(0, 3, "no cloud")] and fates.lost == []
 
 
 def test_plan__same_seed_same_faults__no_two_on_one_edge(campaign):

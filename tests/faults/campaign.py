@@ -200,15 +200,19 @@ def judge_edge(edge, oracle, fates):
         when[event["input"]].append(at)
         if not oracle.is_right(edge.number, event):
             fates.wrong.append((edge.number, at))
+    told = set()
     for life in edge.lives:
         for at, event in life.events:
             if event["event"] in ("error", "skipped"):
+                told.add(event["input"])
                 fates.failed.append((edge.number, at, event["why"]))
     asked = [i for i, path in enumerate(edge.inputs) if str(path) in when]
     last_at = 0.0
     for path in edge.inputs[: max(asked) + 1]:
         times = when.get(str(path), [])
         fates.requests += 1
+        if not times and str(path) in told:
+            continue
         if not times:
             fates.lost.append((edge.number, last_at))
             continue
