@@ -95,9 +95,9 @@ fill(__m256i v, unsigned lanes, const float *before)
 {
     uint64_t bits = _pdep_u64(lanes, EACH_BYTE);
     uint64_t has = _pext_u64(LANES, bits * 255); /* lanes of the mask */
+    uint64_t sums = bits * EACH_BYTE;
     __m128i rank = /* in it, of the last one up to each lane; -1: none */
-        _mm_sub_epi8(_mm_cvtsi64_si128((long long)(bits * EACH_BYTE)),
-                     _mm_set1_epi8(1));
+        _mm_sub_epi8(_mm_cvtsi64_si128((long long)sums), _mm_set1_epi8(1));
     __m128i from = _mm_shuffle_epi8(_mm_cvtsi64_si128((long long)has), rank);
     __m256i filled = _mm256_permutevar8x32_epi32(v, _mm256_cvtepu8_epi32(from));
 

@@ -8,9 +8,9 @@
 #include "codec/cpu.h"
 #include "codec/exact.h"
 
-#define EXACT_PAD 64      /* behind each part of the scratch */
-#define EXACT_ROW_LEAST 8 /* what is above is of another vector */
-#define EXACT_MANTISSA 7  /* bits of it in the upper half of a float */
+#define EXACT_PAD ((size_t)64) /* behind each part of the scratch */
+#define EXACT_ROW_LEAST 8      /* what is above is of another vector */
+#define EXACT_MANTISSA 7       /* bits of it in the upper half of a float */
 
 enum exact_flags {
     EXACT_SAME = 1,       /* a mask of those that differ from the one before */
