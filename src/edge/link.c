@@ -366,7 +366,10 @@ kerf_link_arm(void *ctx)
             continue;
         }
         if (kerf_link_is_hopeless(edge, f, now_ns)) {
-            kerf_edge_answer(edge, f, KERF_ENOENT, f->why.text);
+            if (f->record != NULL && edge->route.count > 1)
+                kerf_queue_put_off(edge, f);
+            else
+                kerf_edge_answer(edge, f, KERF_ENOENT, f->why.text);
             continue;
         }
         if (f->retry_ns != 0 && now_ns >= f->retry_ns) {

@@ -3,6 +3,7 @@
 #include "base/thread.h"
 #include "edge/link_own.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +111,7 @@ kerf_offline_up(kerf_edge *edge)
     (void)pthread_mutex_lock(&edge->lock);
     o->offline = false;
     (void)pthread_mutex_unlock(&edge->lock);
+    atomic_store(&o->session_is_new, true);
     kerf_queue_ask(edge);
     if (edge->opts.offline == KERF_OFFLINE_LOCAL &&
         (edge->welcome.features & KERF_FEATURE_TAILS) == 0) {

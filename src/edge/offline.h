@@ -37,7 +37,7 @@ typedef struct kerf_offline_state {
     bool runs;
     kerf_spool *spool;                     /* NULL: nothing is queued */
     kerf_flight drain[KERF_DRAIN_FLIGHTS]; /* records on their way */
-    _Atomic bool drain_asked;
+    _Atomic bool drain_asked, session_is_new;
     char drain_token; /* its address is the job */
 } kerf_offline_state;
 
@@ -73,6 +73,8 @@ void kerf_queue_drain(struct kerf_edge *edge);
 void kerf_queue_ask(struct kerf_edge *edge); /* drain, soon; any thread */
 /* The caller has been told: the record may go. */
 void kerf_queue_told(struct kerf_edge *edge, kerf_flight *f);
+/* This cloud does not serve its bundle; another one may. Under the lock. */
+void kerf_queue_put_off(struct kerf_edge *edge, kerf_flight *f);
 /* The request will be tried again in another run. Under the lock. */
 void kerf_queue_let_go(struct kerf_edge *edge, kerf_flight *f);
 

@@ -311,8 +311,6 @@ send_record(kerf_edge *edge, kerf_flight *f, uint64_t seq)
         b->out.ctx = f;
     }
     (void)pthread_mutex_lock(&edge->lock);
-    if (seq < kerf_spool_first_new(edge->offline.spool))
-        edge->total.asked++; /* by an earlier run */
     f->state = KERF_FLIGHT_WAITING;
     if (edge->gave_up)
         kerf_queue_let_go(edge, f);
@@ -331,6 +329,23 @@ free_record(kerf_edge *edge, kerf_flight *f)
     free(record);
 }
 
+/* What the cloud before did not serve is tried again. */
+static void
+release_put_off(kerf_edge *edge)
+{
+    kerf_offline_state *o = &edge->offline;
+    uint64_t but[KERF_DRAIN_FLIGHTS];
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    for (size_t i = 0; i < KERF_DRAIN_FLIGHTS; i++) {
+        if (o->drain[i].state != KERF_FLIGHT_FREE)
+            but[n++] = o->drain[i].record_seq;
+    }
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_spool_release(o->spool, but, n);
+}
+
 void
 kerf_queue_drain(kerf_edge *edge)
 {
@@ -338,6 +353,8 @@ kerf_queue_drain(kerf_edge *edge)
     kerf_flight *f;
 
     atomic_store(&edge->offline.drain_asked, false);
+    if (atomic_exchange(&edge->offline.session_is_new, false))
+        release_put_off(edge);
     while ((f = take_flight(edge)) != NULL) {
         kerf_detail why = {{0}};
         uint64_t seq;
@@ -366,8 +383,24 @@ kerf_queue_drain(kerf_edge *edge)
 void
 kerf_queue_told(kerf_edge *edge, kerf_flight *f)
 {
-    kerf_spool_remove(edge->offline.spool, f->record_seq);
+    kerf_spool *s = edge->offline.spool;
+
+    if (f->record_seq < kerf_spool_first_new(s)) { /* by an earlier run */
+        (void)pthread_mutex_lock(&edge->lock);
+        edge->total.asked++;
+        (void)pthread_mutex_unlock(&edge->lock);
+    }
+    kerf_spool_remove(s, f->record_seq);
     free_record(edge, f);
+    kerf_queue_ask(edge);
+}
+
+void
+kerf_queue_put_off(kerf_edge *edge, kerf_flight *f)
+{
+    free(f->record); /* all of it was sent */
+    f->record = NULL;
+    f->state = KERF_FLIGHT_FREE; /* and taken, as long as the session is */
     kerf_queue_ask(edge);
 }
 

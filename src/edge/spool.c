@@ -295,6 +295,20 @@ kerf_spool_remove(kerf_spool *s, uint64_t seq)
         (void)unlink(path);
 }
 
+void
+kerf_spool_release(kerf_spool *s, const uint64_t *but, size_t count)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    for (size_t i = s->first; i < s->end; i++) {
+        bool keep = false;
+
+        for (size_t k = 0; k < count; k++)
+            keep |= but[k] == s->entry[i].seq;
+        s->entry[i].taken = keep && s->entry[i].taken;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 size_t
 kerf_spool_count(kerf_spool *s)
 {

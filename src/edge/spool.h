@@ -42,6 +42,9 @@ KERF_NODISCARD kerf_err kerf_spool_read(kerf_spool *s, uint64_t seq,
 void kerf_spool_give_back(kerf_spool *s, uint64_t seq); /* not taken */
 void kerf_spool_remove(kerf_spool *s, uint64_t seq);
 
+/* None is taken any more, but these. */
+void kerf_spool_release(kerf_spool *s, const uint64_t *but, size_t count);
+
 size_t kerf_spool_count(kerf_spool *s); /* taken ones, too */
 uint64_t kerf_spool_bytes(kerf_spool *s);
 /* Records with a lower number were there at the start. */

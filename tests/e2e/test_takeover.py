@@ -100,6 +100,27 @@ def test_the_second_serves_another_version__the_edge_gets_it(clouds_of, edge_of)
     assert any(ends[-1] == exact.y_of(n, bias=2) for n in range(60))
 
 
+def test_queued_for_one_cloud__waits_for_it_while_another_serves(clouds_of, edge_of, tmp_path):
+    first, second = clouds = clouds_of(1, 2)
+    edge = edge_of(clouds, 50, "--offline", "queue", until=("--repeat", 0))
+    edge.wait_event("result", index=3)
+    first.kill()
+    second.kill()
+    for _ in range(6):
+        edge.wait_event("queued")
+    clouds_of.again(1, second.port)
+    edge.wait_event("model", ok=True)
+    edge.wait_event("result", via="cloud")
+    clouds_of.again(0, first.port)
+    edge.wait_event("result", via="queued")
+    edge.term()
+    assert not [e for e in edge.events() if e["event"] == "error"], edge.report()
+    results = [e for e in edge.events() if e["event"] == "result"]
+    left = len(list((tmp_path / "store" / "queue").glob("*.req")))
+    asked = {e["index"] for e in edge.events() if e["event"] in ("result", "queued")}
+    assert len(results) == len({e["index"] for e in results}) == len(asked) - left
+
+
 def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason(
     spawn, kerf_asan, tmp_path
 ):

@@ -130,6 +130,24 @@ give_back__is_taken_again_before_later_ones(void **state)
 }
 
 static void
+release__all_but_some(void **state)
+{
+    kerf_spool *s = *state;
+    uint64_t seq[3], got;
+
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(add(s, (char)('a' + i), 20, &seq[i]), KERF_OK);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(kerf_spool_take(s, &got));
+    kerf_spool_release(s, &seq[1], 1);
+    assert_true(kerf_spool_take(s, &got));
+    assert_int_equal(got, seq[0]);
+    assert_true(kerf_spool_take(s, &got));
+    assert_int_equal(got, seq[2]);
+    assert_false(kerf_spool_take(s, &got));
+}
+
+static void
 add__over_the_bound__is_etoobig_and_leaves_nothing(void **state)
 {
     kerf_spool *s = *state;
@@ -224,6 +242,7 @@ main(void)
         CASE(take__gives_the_oldest_first),
         CASE(remove__in_any_order__what_is_left_stays_in_order),
         CASE(give_back__is_taken_again_before_later_ones),
+        CASE(release__all_but_some),
         CASE(add__over_the_bound__is_etoobig_and_leaves_nothing),
         CASE(open__finds_what_was_there__and_goes_on_numbering),
         CASE(open__half_written__is_removed__strange_files_stay),
