@@ -124,25 +124,23 @@ foretell_first(const struct ans_plane *p, const uint8_t *o, size_t width,
     for (size_t i = 1; i < width; i++)
         base[i] =
             to_byte(p->one * 8 +
-                    (o == NULL ? 0 : p->other * differ_of(o + i, 1, zero)));
+                    (p->back == 0 ? 0 : p->other * differ_of(o + i, 1, zero)));
 }
 
 /* CHUNK places of a row with one above. v, o: the first one, and that of the
- * other plane, or NULL. */
+ * other plane. */
 KERF_INLINE void
 foretell_chunk(const struct ans_plane *p, const uint8_t *restrict v,
                const uint8_t *restrict o, size_t width, uint8_t zero,
                uint8_t *restrict base)
 {
-    const int16_t one = (int16_t)(p->one * 8);
-    const int16_t up = p->up;
-    const int16_t other = p->other;
+    const uint8_t *above = v - width;
 
     for (size_t i = 0; i < CHUNK; i++) {
-        int16_t n = (int16_t)(one + up * far_of(*(v + i - width), zero));
+        int n = p->one * 8 + p->up * far_of(above[i], zero);
 
-        if (o != NULL)
-            n = (int16_t)(n + other * differ_of(o + i, width, zero));
+        if (p->back != 0)
+            n += p->other * differ_of(o + i, width, zero);
         base[i] = to_byte(n);
     }
 }
@@ -165,9 +163,9 @@ add_chunk(uint8_t *restrict near, const uint8_t *restrict base,
 KERF_INLINE size_t
 next_chunk(size_t i, size_t width)
 {
-    return i + CHUNK == width       ? width
-           : i + 2 * CHUNK <= width ? i + CHUNK
-                                    : width - CHUNK;
+    return i + CHUNK == width           ? width
+           : i + CHUNK + CHUNK <= width ? i + CHUNK
+                                        : width - CHUNK;
 }
 
 /* What is before the first place of a row is not its neighbour. */
@@ -177,7 +175,7 @@ first_base(const struct ans_plane *p, const uint8_t *v, const uint8_t *o,
 {
     int n = p->one * 8 + p->up * far_of(*(v - width), zero);
 
-    if (o != NULL)
+    if (p->back != 0)
         n += p->other * 2 * (far_of(*o, zero) - far_of(*(o - width), zero));
     return to_byte(n);
 }
@@ -188,10 +186,7 @@ foretell_row(const struct ans_plane *p, const uint8_t *v, const uint8_t *o,
              size_t width, uint8_t zero, uint8_t *base, uint8_t *near)
 {
     for (size_t i = 0; i < width; i = next_chunk(i, width)) {
-        if (o == NULL)
-            foretell_chunk(p, v + i, NULL, width, zero, base + i);
-        else
-            foretell_chunk(p, v + i, o + i, width, zero, base + i);
+        foretell_chunk(p, v + i, o + i, width, zero, base + i);
         if (near != NULL)
             add_chunk(near + i, base + i, v + i, p->left, zero);
     }
@@ -246,7 +241,7 @@ foretell_row_v3(const struct ans_plane *p, const uint8_t *v, const uint8_t *o,
         __m128i bytes;
 
         n = _mm256_add_epi16(n, one);
-        if (o != NULL)
+        if (p->back != 0)
             n = _mm256_add_epi16(
                 n, _mm256_mullo_epi16(other, differ_of_16(o + i, width, z)));
         bytes = to_bytes(n);
@@ -275,7 +270,7 @@ static void
 foretell(const struct ans_plane *p, const uint8_t *v, size_t width,
          size_t plane, uint8_t zero, uint8_t *base, uint8_t *near)
 {
-    const uint8_t *o = p->back == 0 ? NULL : v - p->back * plane;
+    const uint8_t *o = v - p->back * plane;
 
     if (kerf_cpu_is_v3())
         foretell_row_v3(p, v, o, width, zero, base, near);
@@ -288,8 +283,7 @@ kerf_ans_foretell(const struct ans_plane *p, const uint8_t *v, size_t width,
                   size_t plane, uint8_t zero, bool is_first_row, uint8_t *base)
 {
     if (is_first_row)
-        foretell_first(p, p->back == 0 ? NULL : v - p->back * plane, width,
-                       zero, base);
+        foretell_first(p, v - p->back * plane, width, zero, base);
     else
         foretell(p, v, width, plane, zero, base, NULL);
 }

@@ -88,7 +88,7 @@ code(const kerf_ans_shape *shape, size_t count, uint64_t seed)
     assert_true(scratch && out);
     c.len = kerf_ans_encode(ans, shape, c.v, count, scratch, out, cap);
     assert_true(c.len > 0);
-    c.blob = malloc(c.len);
+    c.blob = malloc(c.len + 1);
     assert_non_null(c.blob);
     memcpy(c.blob, out, c.len);
     free(scratch);
