@@ -271,6 +271,17 @@ kerf_fair_count(kerf_fair *f)
     return n;
 }
 
+bool
+kerf_fair_is_next(kerf_fair *f, const kerf_line *line)
+{
+    bool is_next;
+
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    is_next = f->first == line;
+    (void)pthread_mutex_unlock(&f->waiting.lock);
+    return is_next;
+}
+
 size_t
 kerf_fair_line_count(kerf_fair *f, const kerf_line *line)
 {

@@ -65,6 +65,8 @@ bool kerf_fair_take(kerf_fair *f, kerf_job *const *jobs, size_t count);
 void kerf_fair_close(kerf_fair *f);
 
 size_t kerf_fair_count(kerf_fair *f);
+/* Whether it is this line's turn now. */
+bool kerf_fair_is_next(kerf_fair *f, const kerf_line *line);
 size_t kerf_fair_line_count(kerf_fair *f, const kerf_line *line);
 /* What all that waits costs: one worker's time to drain the queue. */
 uint64_t kerf_fair_cost_ns(kerf_fair *f);

@@ -213,8 +213,8 @@ let_go(struct held *held)
 }
 
 /* Whether the answer that is about to be sent may wait for the next one: for
- * `next`, which is sent at once, or for what is in the queue, when its tail is
- * short. What is held is of the same edge. */
+ * `next`, which is sent at once, or for what is in the queue, when it is this
+ * edge's turn again and its tail is short. What is held is of the same edge. */
 static bool
 hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot,
      const kerf_slot *next)
@@ -222,9 +222,10 @@ hold(struct held *held, const kerf_cloud *cloud, const kerf_slot *slot,
     uint64_t tail_ns = atomic_load(&slot->served->price.ns);
     uint64_t now_ns = kerf_now_ns();
     uint64_t held_ns = held->conn != NULL ? now_ns - held->since_ns : 0;
-    bool may = next != NULL ? next->conn == slot->conn
-                            : kerf_fair_count(cloud->jobs) > 0 &&
-                                  held_ns + tail_ns <= HOLD_NS;
+    bool may = next != NULL
+                   ? next->conn == slot->conn
+                   : kerf_fair_is_next(cloud->jobs, &slot->lane->line) &&
+                         held_ns + tail_ns <= HOLD_NS;
 
     if (!may) {
         forget(held); /* this one takes it along */

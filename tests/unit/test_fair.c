@@ -80,6 +80,7 @@ fair__one_floods__others_wait_for_one_of_its_jobs(void **state)
     for (size_t i = 0; i < JOBS; i++)
         push(f, &greedy, i, &cheap_price);
     serve(f, 1);
+    assert_true(kerf_fair_is_next(f, &greedy.line)); /* it is alone */
     for (size_t i = 0; i < 3; i++)
         push(f, &modest[i], 0, &cheap_price);
     /* One more of the flood at most, then each of the three. */
