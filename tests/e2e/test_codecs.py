@@ -114,6 +114,12 @@ def test_bench_tensor__says_bytes_times_and_errors(run, tmp_path):
         assert (row["entropy_bytes"] > 0) == (bits > 0)
     assert rows["exact"]["max_error"] == 0
     assert rows["q8"]["coded_bytes"] < rows["q8"]["entropy_bytes"]  # runs, differences
+    got = run("bench", "tensor", tmp_path / "a.npy", "--rounds", 2, "--check", "--codec", "q8")
+    assert got.out.count("(bar: ") == 4 and "16 KB" not in got.out
+    assert got.status == ("not met" in got.out)
+    np.save(tmp_path / "s.npy", np.maximum(level[:, :, :, :16].reshape(-1)[:4096], 0).astype("<f4"))
+    got = run("bench", "tensor", tmp_path / "s.npy", "--rounds", 2, "--check", "--codec", "exact")
+    assert got.out.count("(bar: ") == 4 and "exact: 16 KB" in got.out
     (tmp_path / "b.npy").write_bytes(b"no")
     got = run("bench", "tensor", tmp_path / "b.npy")
     assert got.status == 1 and "b.npy" in got.err
