@@ -412,7 +412,7 @@ unpack__every_flip_of_groups__changes_nothing(void **state)
 
     (void)state;
     assert_int_equal(packed.data[KERF_KWZ_HEAD_LEN + 9] & 32, 32); /* groups */
-    for (size_t bit = 8 * (KERF_KWZ_HEAD_LEN + 9); bit < 8 * packed.len;
+    for (size_t bit = (size_t)8 * (KERF_KWZ_HEAD_LEN + 9); bit < 8 * packed.len;
          bit += bit < 3000 ? 1 : 1003) {
         kwz_buf back = {0};
 
