@@ -85,12 +85,12 @@ start_edge(struct processes *p, int requests, kerf_detail *why)
 {
     char port[16];
     char repeat[16];
-    const char *argv[] = {
-        "kerf",    "edge",    "--engine", "fake",         "--cloud_host",
-        HOST,      "--store", p->store,   "--cloud_port", port,
-        "--input", "random",  "--repeat", repeat,         "--window",
-        "1",       "--codec", "raw",      "--json",       "--once",
-        NULL};
+    const char *argv[] = {"kerf",         "edge", "--engine", "fake",
+                          "--cloud_host", HOST,   "--store",  p->store,
+                          "--cloud_port", port,   "--input",  "random",
+                          "--repeat",     repeat, "--window", "1",
+                          "--codec",      "raw",  "--json",   "--once",
+                          "--rate",       "1000", NULL};
 
     (void)snprintf(port, sizeof port, "%d", p->relay.port);
     (void)snprintf(repeat, sizeof repeat, "%d", requests);
