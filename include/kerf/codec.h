@@ -15,15 +15,15 @@
  *              0 in it and R the mean of these, but at least r / 254; where
  *              256 numbers around 0 do not do, (max - min) / (2^b - 1) of the
  *              channel. Rounded up to 16 bits, by less than 1 %.
- *              With planes, [N, C, ..., H, W], at most 7/8 of a step: there
- *              rounding errors go on to neighbours, so that those of a region
- *              cancel out, which is what the rest of a network asks for
+ *   QbS        the same, but with planes, [N, C, ..., H, W], at most 7/8 of a
+ *              step: there rounding errors go on to neighbours, so that those
+ *              of a region cancel out, which is what most networks ask for
  *              (docs/BENCHMARKS.md). step = 15 / 13 of the above there (but
  *              r / 254, and where 256 numbers do not do, as above).
- * Qb and QbC come with the rounding of f32 itself: 2^-20 of the greatest
+ * Qb, QbC and QbS come with the rounding of f32 itself: 2^-20 of the greatest
  * |value|. What a format cannot hold (NaN and Inf, but in EXACT; values that
  * would become infinite) makes the blob an exact one, whatever was asked for.
- * Qb is made to be fast, QbC to be small.
+ * Qb is made to be fast, QbC and QbS to be small.
  *
  * Threads: a codec owns scratch memory; give each worker its own.
  */

@@ -34,6 +34,13 @@ typedef enum kerf_codec_id {
     KERF_CODEC_Q4C = 15,
     KERF_CODEC_Q3C = 16,
     KERF_CODEC_Q2C = 17,
+    KERF_CODEC_Q8S = 18, /* ... and rounding errors spread over neighbours */
+    KERF_CODEC_Q7S = 19,
+    KERF_CODEC_Q6S = 20,
+    KERF_CODEC_Q5S = 21,
+    KERF_CODEC_Q4S = 22,
+    KERF_CODEC_Q3S = 23,
+    KERF_CODEC_Q2S = 24,
     KERF_CODEC_COUNT
 } kerf_codec_id;
 

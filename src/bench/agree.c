@@ -224,9 +224,10 @@ try_codec(struct work *w, kerf_agree_way *way, kerf_detail *why)
 static kerf_agree_family
 family_of(int id)
 {
-    return id >= KERF_CODEC_Q8C  ? KERF_AGREE_QC
-           : id >= KERF_CODEC_Q8 ? KERF_AGREE_Q
-                                 : KERF_AGREE_FLOAT;
+    return id >= KERF_CODEC_Q8S   ? KERF_AGREE_QS
+           : id >= KERF_CODEC_Q8C ? KERF_AGREE_QC
+           : id >= KERF_CODEC_Q8  ? KERF_AGREE_Q
+                                  : KERF_AGREE_FLOAT;
 }
 
 static kerf_err

@@ -19,6 +19,7 @@ typedef enum kerf_agree_family {
     KERF_AGREE_FLOAT = 0, /* f32 + zlib -6, exact, f16, bf16 */
     KERF_AGREE_Q,         /* q8 ... q2, the finest first */
     KERF_AGREE_QC,        /* q8c ... q2c */
+    KERF_AGREE_QS,        /* q8s ... q2s */
     KERF_AGREE_JPEG,      /* of falling quality */
     KERF_AGREE_WEBP,
     KERF_AGREE_FAMILIES

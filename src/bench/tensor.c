@@ -39,7 +39,7 @@ now_us(void)
 static unsigned
 bits_of(kerf_codec_id id)
 {
-    return id >= KERF_CODEC_Q8C  ? 8 - (unsigned)(id - KERF_CODEC_Q8C)
+    return id >= KERF_CODEC_Q8C  ? 8 - (unsigned)(id - KERF_CODEC_Q8C) % 7
            : id >= KERF_CODEC_Q8 ? 8 - (unsigned)(id - KERF_CODEC_Q8)
                                  : 0;
 }

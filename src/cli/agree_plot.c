@@ -21,6 +21,7 @@ static const struct {
     {"floats", "#7f8c8d", 4, "0,0.9"},
     {"q8 to q2", "#2e86c1", 7, "-1.6,0.7"},
     {"q8c to q2c", "#1e8449", 5, "1.4,-0.9"},
+    {"q8s to q2s", "#7d3c98", 11, "1.4,-0.5"},
     {"JPEG of the picture", "#c0392b", 9, "1.6,-0.5"},
     {"WebP of the picture", "#e67e22", 13, "-1.6,0.5"},
 };

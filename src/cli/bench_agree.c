@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const family_name[KERF_AGREE_FAMILIES] = {"float", "q", "qc",
-                                                             "jpeg", "webp"};
+static const char *const family_name[KERF_AGREE_FAMILIES] = {
+    "float", "q", "qc", "qs", "jpeg", "webp"};
 
 static double
 per_picture(const kerf_agree *a, double sum)
@@ -42,10 +42,11 @@ show_smallest(const kerf_agree *a)
 {
     if (a->is_boxes)
         return;
-    (void)printf("smallest with the same answer, median: q %.0f, qc %.0f, "
-                 "jpeg %.0f",
-                 a->smallest[KERF_AGREE_Q], a->smallest[KERF_AGREE_QC],
-                 a->smallest[KERF_AGREE_JPEG]);
+    (void)printf(
+        "smallest with the same answer, median: q %.0f, qc %.0f, qs %.0f, "
+        "jpeg %.0f",
+        a->smallest[KERF_AGREE_Q], a->smallest[KERF_AGREE_QC],
+        a->smallest[KERF_AGREE_QS], a->smallest[KERF_AGREE_JPEG]);
     if (a->has_webp)
         (void)printf(", webp %.0f", a->smallest[KERF_AGREE_WEBP]);
     (void)puts(" bytes");

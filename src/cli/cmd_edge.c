@@ -17,8 +17,9 @@
 #include <string.h>
 
 /* In the order of kerf_codec_id. */
-#define CODECS \
-    "raw|exact|f16|bf16|q8|q7|q6|q5|q4|q3|q2|q8c|q7c|q6c|q5c|q4c|q3c|q2c"
+#define CODECS                                                            \
+    "raw|exact|f16|bf16|q8|q7|q6|q5|q4|q3|q2|q8c|q7c|q6c|q5c|q4c|q3c|q2c" \
+    "|q8s|q7s|q6s|q5s|q4s|q3s|q2s"
 #define DEFAULT_STORE "data/receive/model"
 
 struct edge_ui {

@@ -77,14 +77,14 @@ kerf_codec_check(const uint8_t *blob, size_t len)
 bool
 kerf_codec_is_channelwise(kerf_codec_id id)
 {
-    return id >= KERF_CODEC_Q8C && id <= KERF_CODEC_Q2C;
+    return id >= KERF_CODEC_Q8C && id <= KERF_CODEC_Q2S;
 }
 
 unsigned
 kerf_codec_bits(kerf_codec_id id)
 {
     if (kerf_codec_is_channelwise(id))
-        return 8u - (unsigned)(id - KERF_CODEC_Q8C);
+        return 8u - (unsigned)(id - KERF_CODEC_Q8C) % 7;
     if (id >= KERF_CODEC_Q8 && id <= KERF_CODEC_Q2)
         return 8u - (unsigned)(id - KERF_CODEC_Q8);
     return 0;

@@ -340,8 +340,8 @@ kerf_codec_begin(kerf_codec *codec, kerf_codec_id id, const kerf_tensor *t)
     }
     k->row = row_of(&t->shape);
     k->width = kerf_codec_is_channelwise(id) ? k->row : 0;
-    k->spread =
-        t->shape.rank >= 4 && k->width > 0 && k->width <= SPREAD_WIDTH_MOST;
+    k->spread = id >= KERF_CODEC_Q8S && t->shape.rank >= 4 && k->width > 0 &&
+                k->width <= SPREAD_WIDTH_MOST;
     err = make_group_room(codec, k->groups);
     if (err == KERF_OK)
         err = make_error_room(codec);

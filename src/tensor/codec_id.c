@@ -4,7 +4,8 @@
 
 static const char *const names[KERF_CODEC_COUNT] = {
     "raw", "exact", "f16", "bf16", "q8",  "q7",  "q6",  "q5",  "q4",
-    "q3",  "q2",    "q8c", "q7c",  "q6c", "q5c", "q4c", "q3c", "q2c"};
+    "q3",  "q2",    "q8c", "q7c",  "q6c", "q5c", "q4c", "q3c", "q2c",
+    "q8s", "q7s",   "q6s", "q5s",  "q4s", "q3s", "q2s"};
 
 const char *
 kerf_codec_name(uint8_t id)

@@ -156,7 +156,7 @@ static const kerf_shape shapes[] = {
 static unsigned
 bits_of(int id)
 {
-    return id >= KERF_CODEC_Q8C  ? 8u - (unsigned)(id - KERF_CODEC_Q8C)
+    return id >= KERF_CODEC_Q8C  ? 8u - (unsigned)(id - KERF_CODEC_Q8C) % 7
            : id >= KERF_CODEC_Q8 ? 8u - (unsigned)(id - KERF_CODEC_Q8)
                                  : 0;
 }
@@ -203,7 +203,7 @@ check_steps(int id, const kerf_tensor *a, const kerf_tensor *b)
 {
     size_t n = a->bytes / sizeof(float);
     size_t each = n;
-    bool is_spread = id >= KERF_CODEC_Q8C && a->shape.rank >= 4;
+    bool is_spread = id >= KERF_CODEC_Q8S && a->shape.rank >= 4;
     double numbers = (1u << bits_of(id)) - 1;
     double reach = 0;
     double all = 0;
@@ -434,6 +434,7 @@ static const struct {
     {"q4c", KERF_CODEC_Q4C, NORMAL, {.rank = 3, .dims = {1, 4, 60}}},
     {"q5c_scales", KERF_CODEC_Q5C, SMOOTH, {.rank = 3, .dims = {2, 4, 60}}},
     {"q3c_long", KERF_CODEC_Q3C, RELU, {.rank = 4, .dims = {1, 3, 50, 60}}},
+    {"q3s_long", KERF_CODEC_Q3S, RELU, {.rank = 4, .dims = {1, 3, 50, 60}}},
     {"q4c_planes", KERF_CODEC_Q4C, ECHO, {.rank = 4, .dims = {1, 8, 33, 32}}},
     {"q2_long", KERF_CODEC_Q2, SMOOTH, {.rank = 1, .dims = {8199}}},
     {"f16_long", KERF_CODEC_F16, SPARSE, {.rank = 1, .dims = {8193}}},
