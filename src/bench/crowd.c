@@ -74,11 +74,12 @@ check_files(const kerf_crowd_opts *opts, kerf_detail *why)
         size_t files =
             2 * (opts->count[i] + (size_t)opts->greedy) + FILES_SPARE;
 
-        if (kerf_fs_raise_files() < files)
+        if (kerf_fs_raise_files() < files) {
             return kerf_fail(why, KERF_EINVAL,
                              "%zu edges need %zu open files: raise the hard "
                              "limit (ulimit -Hn), or take fewer",
                              opts->count[i], files);
+        }
     }
     return KERF_OK;
 }

@@ -173,12 +173,13 @@ on_result(void *ctx, size_t edges, const kerf_edges_figures *f)
         kerf_bench_ui_judge(&ui, f->crowd.jain >= JAIN_LEAST,
                             "Jain's index, beside a flood:", f->crowd.jain,
                             JAIN_LEAST, "");
-    if (first_cpu_us > 0)
+    if (first_cpu_us > 0) {
         kerf_bench_ui_judge(&ui, f->cpu_us <= COST_RATIO_MOST * first_cpu_us,
                             "CPU per request / with the first count of edges:",
                             f->cpu_us / first_cpu_us, COST_RATIO_MOST, "");
-    else
+    } else {
         first_cpu_us = f->cpu_us;
+    }
     (void)fflush(stdout);
 }
 
@@ -214,18 +215,19 @@ show_batches(const kerf_crowd_batch *b)
 int
 kerf_bench_edges_main(int argc, char **argv)
 {
-    kerf_crowd_batch batch;
+    kerf_crowd_batch batch = {0};
     kerf_detail why = {{0}};
     int status = kerf_opts_parse(&command, argc, argv);
     kerf_err err;
 
     if (status >= 0)
         return status;
-    if (!read_counts())
+    if (!read_counts()) {
         return kerf_usage_error("bench edges",
                                 "--edges %s: expected up to %d numbers from 1 "
                                 "to 7900, with commas",
                                 counts, KERF_CROWD_COUNTS);
+    }
     kerf_bench_ui_begin(&ui);
     opts.progress = kerf_bench_ui_progress(&ui);
     opts.result = on_result;

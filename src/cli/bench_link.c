@@ -129,11 +129,12 @@ read_sizes(size_t bytes[SIZES_MAX], size_t *count)
         unsigned long long v = strtoull(sizes.item[i], &end, 10);
 
         if (*end != '\0' || v == 0 || v % 4 != 0 || v > KERF_LINK_BYTES_MAX ||
-            i == SIZES_MAX)
+            i == SIZES_MAX) {
             return kerf_usage_error("bench link",
                                     "--bytes %s: expected a multiple of 4, up "
                                     "to 64 MiB, 16 of them at most",
                                     sizes.item[i]);
+        }
         bytes[(*count)++] = (size_t)v;
     }
     return -1;

@@ -342,8 +342,40 @@ static const kerf_conn_ops control_ops = {.on_head = on_control_head,
 
 /* Timers. */
 
-/* Sends what may be tried again, gives up what is too late, and sets the timer
- * for the next. */
+/* Sends what may be tried again, gives up what is too late. Returns when to
+ * look again; UINT64_MAX: not for time's sake. Under the lock. */
+static uint64_t
+arm_flight(kerf_edge *edge, kerf_flight *f, uint64_t now_ns)
+{
+    uint64_t soonest_ns = f->deadline_ns != 0 ? f->deadline_ns : UINT64_MAX;
+
+    if (now_ns >= soonest_ns && !f->receiving &&
+        atomic_load(&f->sending) == 0) {
+        kerf_edge_answer(edge, f, KERF_EDEADLINE,
+                         "no answer within the deadline");
+        return UINT64_MAX;
+    }
+    if (kerf_link_is_hopeless(edge, f, now_ns)) {
+        if (f->record != NULL && edge->route.count > 1)
+            kerf_queue_put_off(edge, f);
+        else
+            kerf_edge_answer(edge, f, KERF_ENOENT, f->why.text);
+        return UINT64_MAX;
+    }
+    if (f->retry_ns != 0 && now_ns >= f->retry_ns) {
+        f->retry_ns = 0;
+        kerf_link_send(edge, f);
+    }
+    if (now_ns >= soonest_ns) /* once its memory is free */
+        soonest_ns = now_ns + LATE_MS * (uint64_t)1000000;
+    if (f->retry_ns != 0 && f->retry_ns < soonest_ns)
+        soonest_ns = f->retry_ns;
+    if (f->stranded_ns != 0 && now_ns + edge->beat.dead_ns < soonest_ns)
+        soonest_ns = now_ns + edge->beat.dead_ns;
+    return soonest_ns;
+}
+
+/* Looks at each flight, and sets the timer for the next time. */
 void
 kerf_link_arm(void *ctx)
 {
@@ -356,35 +388,10 @@ kerf_link_arm(void *ctx)
     (void)pthread_mutex_lock(&edge->lock);
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
-        kerf_flight *f = list[i];
-        uint64_t due_ns;
+        uint64_t at_ns = arm_flight(edge, list[i], now_ns);
 
-        if (f->deadline_ns != 0 && now_ns >= f->deadline_ns && !f->receiving &&
-            atomic_load(&f->sending) == 0) {
-            kerf_edge_answer(edge, f, KERF_EDEADLINE,
-                             "no answer within the deadline");
-            continue;
-        }
-        if (kerf_link_is_hopeless(edge, f, now_ns)) {
-            if (f->record != NULL && edge->route.count > 1)
-                kerf_queue_put_off(edge, f);
-            else
-                kerf_edge_answer(edge, f, KERF_ENOENT, f->why.text);
-            continue;
-        }
-        if (f->retry_ns != 0 && now_ns >= f->retry_ns) {
-            f->retry_ns = 0;
-            kerf_link_send(edge, f);
-        }
-        due_ns = f->deadline_ns;
-        if (due_ns != 0 && due_ns <= now_ns) /* once its memory is free */
-            due_ns = now_ns + LATE_MS * (uint64_t)1000000;
-        if (due_ns != 0 && due_ns < soonest_ns)
-            soonest_ns = due_ns;
-        if (f->retry_ns != 0 && f->retry_ns < soonest_ns)
-            soonest_ns = f->retry_ns;
-        if (f->stranded_ns != 0 && now_ns + edge->beat.dead_ns < soonest_ns)
-            soonest_ns = now_ns + edge->beat.dead_ns;
+        if (at_ns < soonest_ns)
+            soonest_ns = at_ns;
     }
     (void)pthread_mutex_unlock(&edge->lock);
     if (soonest_ns != UINT64_MAX) {

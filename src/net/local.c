@@ -83,11 +83,12 @@ clear_stale(const struct sockaddr_un *at, kerf_detail *why)
 
     if (lstat(at->sun_path, &st) != 0)
         return KERF_OK;
-    if (!S_ISSOCK(st.st_mode))
+    if (!S_ISSOCK(st.st_mode)) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s is there, and is no socket: give --control "
                          "another path",
                          at->sun_path);
+    }
     fd = open_socket();
     if (fd < 0)
         return kerf_fail(why, KERF_EIO, "cannot make a socket: %s",
@@ -95,11 +96,12 @@ clear_stale(const struct sockaddr_un *at, kerf_detail *why)
     code =
         connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 ? 0 : errno;
     (void)close(fd);
-    if (code != ECONNREFUSED)
+    if (code != ECONNREFUSED) {
         return kerf_fail(why, KERF_EADDRINUSE,
                          "%s is in use by another process: give --control "
                          "another path",
                          at->sun_path);
+    }
     (void)unlink(at->sun_path);
     return KERF_OK;
 }

@@ -619,74 +619,6 @@ writer__files_with_names__come_back_in_order(void **state)
     free(b.data);
 }
 
-static kwz_buf
-read_golden(const char *name, const char *suffix)
-{
-    char path[512];
-    uint8_t part[4096];
-    kwz_buf b = {0};
-    FILE *f;
-    size_t n;
-
-    (void)snprintf(path, sizeof path, KERF_GOLDEN "/kwz/%s.%s", name, suffix);
-    f = fopen(path, "rb");
-    assert_non_null(f);
-    while ((n = fread(part, 1, sizeof part, f)) > 0)
-        kwz_add(&b, part, n);
-    (void)fclose(f);
-    return b;
-}
-
-/* Files that were written once are read for ever. */
-static void
-golden__each_kind_of_block__same_bytes(void **state)
-{
-    static const char *const names[] = {"stored", "zstd",      "deflate",
-                                        "planes", "stretches", "dictionary",
-                                        "grid",   "groups"};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        kwz_buf packed = read_golden(names[i], "kwz");
-        kwz_buf want = read_golden(names[i], "bin");
-        kwz_buf back = {0};
-
-        assert_int_equal(kwz_unpack(&back, packed.data, packed.len, MOST),
-                         KERF_OK);
-        assert_int_equal(back.len, want.len);
-        assert_memory_equal(back.data, want.data, want.len);
-        free(packed.data);
-        free(want.data);
-        free(back.data);
-    }
-}
-
-/* As above; its 64 KiB are made anew, since they are plain. */
-static void
-golden__columns__same_bytes(void **state)
-{
-    enum { COLUMNS = 64, COUNT = 16384 };
-    kwz_buf packed = read_golden("columns", "kwz");
-    kwz_buf back = {0};
-    float *want = malloc(COUNT * sizeof *want);
-    uint64_t seed = 17;
-
-    (void)state;
-    assert_non_null(want);
-    for (size_t i = 0; i < COUNT; i++) { /* 0 to 3 steps, exactly */
-        size_t c = i % COLUMNS;
-        float step = ldexpf(1.0f + (float)c / 64, (int)(c * 7 % 24) - 12);
-
-        want[i] = (float)(kerf_rng_next(&seed) >> 62) * step;
-    }
-    assert_int_equal(kwz_unpack(&back, packed.data, packed.len, MOST), KERF_OK);
-    assert_int_equal(back.len, COUNT * sizeof *want);
-    assert_memory_equal(back.data, want, back.len);
-    free(want);
-    free(back.data);
-    free(packed.data);
-}
-
 int
 main(void)
 {
@@ -710,8 +642,6 @@ main(void)
         cmocka_unit_test(unpack__every_flip__is_an_error_or_changes_nothing),
         cmocka_unit_test(range__each_tensor_and_across_blocks__same_bytes),
         cmocka_unit_test(index__every_flip_at_the_end__is_an_error),
-        cmocka_unit_test(golden__each_kind_of_block__same_bytes),
-        cmocka_unit_test(golden__columns__same_bytes),
         cmocka_unit_test(writer__files_with_names__come_back_in_order),
     };
 
