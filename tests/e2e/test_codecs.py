@@ -215,7 +215,7 @@ def test_cloud__bad_blobs__fail_and_the_session_goes_on(start_cloud, kerf_asan, 
         assert edge.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(4)
     # What the desc itself says wrong ends the session.
     for codec, dtype, dims, length in (
-        (18, wire.F32, (1, 16), 32),
+        (25, wire.F32, (1, 16), 32),
         (255, wire.F32, (1, 16), 32),
         (Q8, wire.I32, (1, 16), 32),
         (Q8, wire.F32, (1, 16), 64),

@@ -10,9 +10,13 @@ import pytest
 
 @pytest.fixture(scope="module")
 def campaign(repo):
+    other = sys.modules.pop("campaign", None)  # that of tests/cuts
     sys.path.insert(0, str(repo / "tests" / "faults"))
     yield importlib.import_module("campaign")
     sys.path.pop(0)
+    del sys.modules["campaign"]
+    if other is not None:
+        sys.modules["campaign"] = other
 
 
 def y_of(index, bias=0):

@@ -223,7 +223,9 @@ def test_edge__every_length(spawn, kerf_asan, tmp_path):
         edge.signal(15)
         for peer in peers.values():
             peer.close()
-        assert edge.wait() == 0
+        assert edge.wait() in (0, 1)  # one may have been asked just before
+    failed = [e for e in edge.events() if e["event"] == "error"]
+    assert len(failed) <= 1 and all("stopped before" in e["why"] for e in failed), failed
     results = [e for e in edge.events() if e["event"] == "result"]
     assert len(results) >= len(attacks)
     for e in results:
