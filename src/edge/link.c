@@ -401,13 +401,6 @@ kerf_link_arm(void *ctx)
     }
 }
 
-static void
-give_up(kerf_edge *edge, kerf_flight *f)
-{
-    if (!kerf_offline_keep(edge, f))
-        kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
-}
-
 /* Stopping, and the cloud does not answer: say so instead of waiting. */
 static void
 on_give_up(void *ctx)
@@ -424,7 +417,7 @@ on_give_up(void *ctx)
     edge->gave_up = true; /* what the worker still has ends in submit() */
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++)
-        give_up(edge, list[i]);
+        kerf_offline_give_up(edge, list[i]);
     (void)pthread_mutex_unlock(&edge->lock);
 }
 

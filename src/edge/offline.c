@@ -50,16 +50,17 @@ kerf_offline_take(kerf_edge *edge, kerf_flight *f)
         f->state = KERF_FLIGHT_WAITING;
 }
 
-bool
-kerf_offline_keep(kerf_edge *edge, kerf_flight *f)
+void
+kerf_offline_give_up(kerf_edge *edge, kerf_flight *f)
 {
     if (f->record != NULL) {
         kerf_queue_let_go(edge, f);
-        return true;
+        return;
     }
     if (edge->opts.offline != KERF_OFFLINE_FAIL)
         kerf_offline_take(edge, f);
-    return f->state == KERF_FLIGHT_OFFLINE;
+    if (f->state != KERF_FLIGHT_OFFLINE)
+        kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
 }
 
 static void
@@ -170,6 +171,9 @@ kerf_offline_init(kerf_edge *edge, kerf_detail *why)
     kerf_offline_state *o = &edge->offline;
     kerf_err err = kerf_timer_new(&o->timer, edge->loop, go_offline, edge);
 
+    o->put_off = (kerf_post){.fn = kerf_queue_put_timer, .ctx = edge};
+    if (err == KERF_OK)
+        err = kerf_timer_new(&o->again, edge->loop, kerf_queue_again, edge);
     if (err == KERF_OK)
         err = kerf_queue_new(&o->jobs, JOBS_MOST);
     if (err == KERF_OK && edge->opts.offline == KERF_OFFLINE_QUEUE)
@@ -211,6 +215,7 @@ kerf_offline_fini(kerf_edge *edge)
             free(o->drain[i].result[k].data);
     }
     kerf_timer_free(o->timer);
+    kerf_timer_free(o->again);
     kerf_queue_free(o->jobs);
     kerf_spool_close(o->spool);
 }

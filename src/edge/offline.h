@@ -38,7 +38,10 @@ typedef struct kerf_offline_state {
     kerf_spool *spool;                     /* NULL: nothing is queued */
     kerf_flight drain[KERF_DRAIN_FLIGHTS]; /* records on their way */
     _Atomic bool drain_asked, session_is_new;
-    char drain_token; /* its address is the job */
+    kerf_timer *again; /* the loop's: drains, after one could not be read */
+    kerf_post put_off; /* starts it */
+    bool unreadable;   /* the thread's: that was said */
+    char drain_token;  /* its address is the job */
 } kerf_offline_state;
 
 KERF_NODISCARD kerf_err kerf_offline_init(struct kerf_edge *edge,
@@ -54,9 +57,9 @@ void kerf_offline_up(struct kerf_edge *edge);
 /* Under the lock: the flight waits and there is no cloud. It is left WAITING
  * where nothing else is to be done with it. */
 void kerf_offline_take(struct kerf_edge *edge, kerf_flight *f);
-/* Under the lock: stopping; the same, but for what would wait. False: it must
- * be given up. */
-bool kerf_offline_keep(struct kerf_edge *edge, kerf_flight *f);
+/* Under the lock: stopping; the same, but what would wait is answered as given
+ * up. */
+void kerf_offline_give_up(struct kerf_edge *edge, kerf_flight *f);
 /* The worker's, at the end of the inputs: until the queue is empty, or
  * stopping. */
 void kerf_offline_wait(struct kerf_edge *edge);
@@ -71,6 +74,10 @@ void kerf_local_start(struct kerf_edge *edge);
 void kerf_queue_put(struct kerf_edge *edge, kerf_flight *f);
 void kerf_queue_drain(struct kerf_edge *edge);
 void kerf_queue_ask(struct kerf_edge *edge); /* drain, soon; any thread */
+void kerf_queue_again(void *edge);           /* the same; for a timer */
+void kerf_queue_put_timer(void *edge);       /* on the loop's thread */
+/* Whether a record is of an earlier run. */
+bool kerf_queue_is_earlier(const struct kerf_edge *edge, uint64_t seq);
 /* The caller has been told: the record may go. */
 void kerf_queue_told(struct kerf_edge *edge, kerf_flight *f);
 /* This cloud does not serve its bundle; another one may. Under the lock. */

@@ -21,7 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK_FIXED (10 + KERF_HEAD_STEP)
+#define BLOCK_LISTED 10 /* bytes of a block's lengths */
+#define BLOCK_FIXED (BLOCK_LISTED + KERF_HEAD_STEP)
+#define AGAIN_MS 1000 /* until a record that could not be read is tried */
 #define FIXED (KERF_SPOOL_HEAD + 64 + KERF_PATH_MAX + 8 * KERF_PORTS_MAX)
 
 static const char *
@@ -88,7 +90,7 @@ read_blocks(kerf_flight *f, kerf_rd *r)
     free(f->block);
     f->block = NULL;
     f->block_count = 0;
-    if (r->bad || count > r->left)
+    if (r->bad || count > r->left / BLOCK_LISTED)
         return KERF_ECORRUPT;
     if (count == 0)
         return KERF_OK;
@@ -142,7 +144,9 @@ read_record(kerf_flight *f, const uint8_t *data, size_t len, kerf_detail *why)
         f->send.len[i] = kerf_rd_u64(&r);
     err = read_blocks(f, &r);
     if (err != KERF_OK)
-        return kerf_fail(why, err, "a queued request is damaged");
+        return kerf_fail(why, err, "%s",
+                         err == KERF_ENOMEM ? "no memory for a queued request"
+                                            : "a queued request is damaged");
     meta = kerf_rd_bytes(&r, f->meta_len);
     for (size_t i = 0; i < count; i++)
         f->send.piece[i] = kerf_rd_bytes(&r, f->send.len[i]);
@@ -153,21 +157,30 @@ read_record(kerf_flight *f, const uint8_t *data, size_t len, kerf_detail *why)
     free(f->head);
     f->head = calloc(1, kerf_head_len(f->meta_len));
     if (f->head == NULL)
-        return KERF_ENOMEM;
+        return kerf_fail(why, KERF_ENOMEM, "no memory for a queued request");
     memcpy(f->head + KERF_HEADER_LEN, meta, f->meta_len);
     return KERF_OK;
 }
 
 /* Putting. */
 
+/* Whether a record that was read with this outcome may be removed: any other
+ * error (no files or memory left, a disk that fails) may pass. */
+static bool
+may_go(kerf_err err)
+{
+    return err == KERF_OK || err == KERF_ECORRUPT || err == KERF_ENOENT;
+}
+
 static void
-tell_dropped(kerf_edge *edge, const kerf_flight *f, kerf_err err,
+tell_dropped(kerf_edge *edge, const kerf_flight *f, uint64_t seq, kerf_err err,
              const char *why)
 {
     kerf_note *note = kerf_note_new(KERF_NOTE_DROPPED);
 
     kerf_edge_wait_for_room(edge);
     (void)pthread_mutex_lock(&edge->lock);
+    edge->total.asked += kerf_queue_is_earlier(edge, seq) ? 1 : 0;
     edge->total.failed++;
     (void)pthread_mutex_unlock(&edge->lock);
     if (note == NULL)
@@ -180,7 +193,7 @@ tell_dropped(kerf_edge *edge, const kerf_flight *f, kerf_err err,
 }
 
 /* The oldest record goes, and its request has failed. False: all are on their
- * way. */
+ * way, or it cannot be read now, and so cannot be named. */
 static bool
 drop_oldest(kerf_edge *edge, const char *reason)
 {
@@ -198,17 +211,20 @@ drop_oldest(kerf_edge *edge, const char *reason)
     err = f == NULL ? KERF_ENOMEM : kerf_spool_read(s, seq, &data, &len, &why);
     if (err == KERF_OK)
         err = read_record(f, data, len, &why);
-    if (f != NULL)
-        tell_dropped(edge, f, err == KERF_OK ? KERF_ETOOBIG : err,
+    if (may_go(err)) {
+        tell_dropped(edge, f, seq, err == KERF_OK ? KERF_ETOOBIG : err,
                      err == KERF_OK ? reason : why.text);
-    kerf_spool_remove(s, seq);
+        kerf_spool_remove(s, seq);
+    } else {
+        kerf_spool_give_back(s, seq);
+    }
     free(data);
     if (f != NULL) {
         free(f->head);
         free(f->block);
     }
     free(f);
-    return true;
+    return may_go(err);
 }
 
 static kerf_err
@@ -255,6 +271,12 @@ kerf_queue_put(kerf_edge *edge, kerf_flight *f)
 }
 
 /* Draining. */
+
+bool
+kerf_queue_is_earlier(const kerf_edge *edge, uint64_t seq)
+{
+    return seq < kerf_spool_first_new(edge->offline.spool);
+}
 
 void
 kerf_queue_ask(kerf_edge *edge)
@@ -347,6 +369,35 @@ release_put_off(kerf_edge *edge)
 }
 
 void
+kerf_queue_again(void *ctx)
+{
+    kerf_queue_ask(ctx);
+}
+
+void
+kerf_queue_put_timer(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    kerf_timer_start(edge->offline.again, AGAIN_MS, 0);
+}
+
+/* The record stays the oldest one, and is tried again in a while. */
+static void
+put_off_draining(kerf_edge *edge, kerf_flight *f, uint64_t seq, const char *why)
+{
+    kerf_offline_state *o = &edge->offline;
+
+    if (!o->unreadable)
+        kerf_log(KERF_LOG_WARN, "edge.queue_unreadable",
+                 "again_ms=%d why=\"%s\"", AGAIN_MS, why);
+    o->unreadable = true;
+    kerf_spool_give_back(o->spool, seq);
+    free_record(edge, f);
+    kerf_loop_post(edge->loop, &o->put_off);
+}
+
+void
 kerf_queue_drain(kerf_edge *edge)
 {
     kerf_spool *s = edge->offline.spool;
@@ -369,12 +420,17 @@ kerf_queue_drain(kerf_edge *edge)
         if (err == KERF_OK)
             err = read_record(f, f->record, len, &why);
         if (err == KERF_OK) {
+            edge->offline.unreadable = false;
             send_record(edge, f, seq);
             continue;
         }
+        if (!may_go(err)) {
+            put_off_draining(edge, f, seq, why.text);
+            return;
+        }
         kerf_log(KERF_LOG_WARN, "edge.queue_damaged", "why=\"%s\"", why.text);
         f->item.path[0] = f->item.name[0] = '\0';
-        tell_dropped(edge, f, err, why.text);
+        tell_dropped(edge, f, seq, err, why.text);
         kerf_spool_remove(s, seq);
         free_record(edge, f);
     }
@@ -385,7 +441,7 @@ kerf_queue_told(kerf_edge *edge, kerf_flight *f)
 {
     kerf_spool *s = edge->offline.spool;
 
-    if (f->record_seq < kerf_spool_first_new(s)) { /* by an earlier run */
+    if (kerf_queue_is_earlier(edge, f->record_seq)) {
         (void)pthread_mutex_lock(&edge->lock);
         edge->total.asked++;
         (void)pthread_mutex_unlock(&edge->lock);

@@ -157,7 +157,7 @@ kerf_spool_close(kerf_spool *s)
 bool
 kerf_spool_holds(const kerf_spool *s, size_t len)
 {
-    return len <= s->most;
+    return len <= s->most && len <= KERF_SPOOL_RECORD_MAX;
 }
 
 static kerf_err
@@ -239,7 +239,9 @@ kerf_spool_read(kerf_spool *s, uint64_t seq, uint8_t **data, size_t *len,
     kerf_err err = path_of(s, seq, path);
 
     if (err == KERF_OK)
-        err = kerf_fs_read(path, SIZE_MAX / 2, &bytes, len, why);
+        err = kerf_fs_read(path, KERF_SPOOL_RECORD_MAX, &bytes, len, why);
+    if (err == KERF_ETOOBIG || err == KERF_EINVAL) /* nothing that we wrote */
+        return kerf_fail(why, KERF_ECORRUPT, "%s is damaged", path);
     if (err != KERF_OK)
         return err;
     r = (kerf_rd){.at = bytes, .left = *len};

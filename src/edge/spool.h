@@ -26,6 +26,7 @@ void kerf_spool_close(kerf_spool *s); /* accepts NULL; records stay */
  * hash. Errors: KERF_ETOOBIG (the bound is reached, or it is larger than that),
  * KERF_ENOSPC (the disk is full), KERF_EIO. */
 #define KERF_SPOOL_HEAD 16
+#define KERF_SPOOL_RECORD_MAX ((size_t)3 << 30) /* a payload, with room */
 KERF_NODISCARD kerf_err kerf_spool_add(kerf_spool *s, uint8_t *data, size_t len,
                                        uint64_t *seq, kerf_detail *why);
 
@@ -35,7 +36,8 @@ bool kerf_spool_holds(const kerf_spool *s, size_t len);
 /* The oldest one that is not taken, which now is; false: there is none. */
 bool kerf_spool_take(kerf_spool *s, uint64_t *seq);
 /* Its bytes -> free(); the record is behind the first KERF_SPOOL_HEAD. Errors:
- * KERF_ECORRUPT, KERF_EIO, KERF_ENOMEM. */
+ * KERF_ECORRUPT (not what was written), KERF_ENOENT; those that may pass:
+ * KERF_EIO, KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_spool_read(kerf_spool *s, uint64_t seq,
                                         uint8_t **data, size_t *len,
                                         kerf_detail *why);

@@ -131,11 +131,11 @@ submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
     if (!blocks || !kerf_link_finish(edge, f)) {
         if (err != KERF_OK)
             kerf_edge_answer(edge, f, err, why->text);
-        else if (edge->gave_up && !kerf_offline_keep(edge, f))
-            kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
+        else if (edge->gave_up)
+            kerf_offline_give_up(edge, f);
         else if (edge->offline.offline)
             kerf_offline_take(edge, f);
-        else if (!edge->gave_up)
+        else
             kerf_link_send(edge, f);
     }
     (void)pthread_mutex_unlock(&edge->lock);

@@ -145,6 +145,20 @@ def test_queue__stopped_edge_leaves_it_for_the_next_run(cloud_of, edge_of, tmp_p
     assert summary["asked"] == summary["answered"] + summary["left_queued"]
 
 
+def test_queue__stopped_while_a_head_runs__the_request_is_queued_once(cloud_of, edge_of, tmp_path):
+    exact.put(tmp_path / "slow", head={"cost_us": 300000, "cost": "sleep"})
+    cloud = cloud_of(models="slow")
+    assert edge_of(cloud.port, 1, "--once").wait() == 0
+    cloud.kill()
+    edge = edge_of(cloud.port, 1, "--offline", "queue", "--repeat", 0)
+    edge.wait_event("queued")
+    assert edge.term() == 0, edge.report()  # and the next head runs
+    queued = [e["index"] for e in of(edge, "queued")]
+    assert queued == list(range(len(queued))) and len(queued) >= 2
+    (summary,) = of(edge, "summary")
+    assert summary["left_queued"] == len(queued) == len(records(tmp_path / "store"))
+
+
 @pytest.mark.parametrize("full", ["wait", "drop-oldest", "drop-new"])
 def test_queue__bound_reached(full, cloud_of, edge_of, tmp_path):
     cloud = cloud_of()
@@ -224,6 +238,34 @@ def test_queue__a_damaged_record_is_told_and_the_rest_is_sent(cloud_of, edge_of,
     assert len([e for e in of(again, "result") if e["via"] == "queued"]) == len(left) - 1
     (failed,) = of(again, "error")
     assert "damaged" in failed["why"]
+
+
+def test_queue__a_record_that_cannot_be_read_for_a_while__nothing_is_lost(
+    cloud_of, edge_of, tmp_path
+):
+    cloud = cloud_of()
+    edge = edge_of(cloud.port, 400, "--offline", "queue", "--once")
+    edge.wait_event("result", index=3)
+    cloud.kill()
+    for _ in range(5):
+        edge.wait_event("queued")
+    edge.kill()
+    left = records(tmp_path / "store")
+    aside = left[1].with_suffix(".aside")
+    cloud = cloud_of(cloud.port)
+    with relay.Relay(cloud.port) as link:
+        link.freeze()
+        again = edge_of(link.port, 1, "--offline", "queue", "--once")
+        again.wait_event("queued")
+        left[1].rename(aside)
+        left[1].symlink_to(left[1].name)  # ELOOP
+        link.thaw()
+        again.wait_err("edge.queue_unreadable")
+        aside.rename(left[1])
+        assert again.wait() == 0, again.report()
+    assert again.err.count("edge.queue_unreadable") == 1
+    assert len([e for e in of(again, "result") if e["via"] == "queued"]) == len(left) + 1
+    assert not of(again, "error") and not records(tmp_path / "store")
 
 
 def test_queue__the_cloud_has_another_model_now__each_is_told(cloud_of, edge_of, tmp_path):

@@ -234,6 +234,43 @@ read__every_byte_flipped_and_every_truncation__is_corrupt(void **state)
     free(right);
 }
 
+/* Nothing of it is there, but it would take the memory. */
+static void
+read__larger_than_any_record__is_corrupt(void **state)
+{
+    char path[KERF_PATH_MAX];
+    uint8_t *data = NULL;
+    uint64_t seq;
+    size_t len = 0;
+
+    assert_int_equal(add(*state, 'a', 40, &seq), KERF_OK);
+    assert_int_equal(kerf_path_join(path, dir, "0000000000000000.req"),
+                     KERF_OK);
+    assert_int_equal(truncate(path, (off_t)KERF_SPOOL_RECORD_MAX + 1), 0);
+    assert_int_equal(kerf_spool_read(*state, seq, &data, &len, NULL),
+                     KERF_ECORRUPT);
+    assert_null(data);
+}
+
+static void
+read__an_error_that_may_pass__is_not_corrupt(void **state)
+{
+    char path[KERF_PATH_MAX], aside[KERF_PATH_MAX];
+    uint8_t *data = NULL;
+    uint64_t seq;
+    size_t len = 0;
+
+    assert_int_equal(add(*state, 'a', 40, &seq), KERF_OK);
+    assert_int_equal(kerf_path_join(path, dir, "0000000000000000.req"),
+                     KERF_OK);
+    assert_int_equal(kerf_path_join(aside, dir, "aside"), KERF_OK);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(symlink("0000000000000000.req", path), 0); /* ELOOP */
+    assert_int_equal(kerf_spool_read(*state, seq, &data, &len, NULL), KERF_EIO);
+    assert_int_equal(rename(aside, path), 0);
+    assert_int_equal(letter_of(*state, seq), 'a');
+}
+
 int
 main(void)
 {
@@ -248,6 +285,8 @@ main(void)
         CASE(open__half_written__is_removed__strange_files_stay),
         CASE(open__twice__is_ebusy),
         CASE(read__every_byte_flipped_and_every_truncation__is_corrupt),
+        CASE(read__larger_than_any_record__is_corrupt),
+        CASE(read__an_error_that_may_pass__is_not_corrupt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
