@@ -59,6 +59,7 @@ void kerf_workers_stop(kerf_cloud *cloud); /* BUSY for what still waits */
 /* Hands a filled slot over; on a full queue the slot is not consumed. */
 KERF_NODISCARD kerf_err kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot);
 /* How long a request that comes now would wait, for BUSY. */
-uint32_t kerf_workers_retry_ms(kerf_cloud *cloud, const kerf_served *s);
+#define KERF_RETRY_MOST_MS 5000
+uint32_t kerf_workers_retry_ms(kerf_cloud *cloud, kerf_served *s);
 
 #endif

@@ -52,6 +52,8 @@ struct kerf_session {
     kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
     kerf_err turn_err;
     uint32_t turn_retry_ms;
+    unsigned busy_row;      /* BUSYs since a request was taken, told anew */
+    uint64_t busy_until_ns; /* when the last of these lets it come back */
     size_t held_count;
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
     struct kerf_coming coming;

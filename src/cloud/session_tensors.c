@@ -5,10 +5,13 @@
  */
 #include "cloud/session_own.h"
 
+#include "base/clock.h"
 #include "kerf/codec.h"
 
 #include <stdatomic.h>
 #include <string.h>
+
+#define BUSY_ROW_MOST 12 /* doubled often enough */
 
 static void
 turn_away(kerf_session *s, kerf_sink *sink, kerf_frame_type type, kerf_err err)
@@ -89,6 +92,8 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame)
     slot->conn = s->tensors;
     kerf_conn_ref(slot->conn);
     (void)kerf_conn_count(slot->conn, 1);
+    s->busy_row = 0;
+    s->busy_until_ns = 0;
     slot->id = frame->header.id;
     slot->deadline_ns = (uint64_t)m->deadline_ms * 1000000u; /* + arrival */
     slot->answer_max = s->answer_max;
@@ -104,6 +109,25 @@ holds_too_many(kerf_session *s)
 {
     return kerf_conn_count(s->tensors, 0) >=
            2 * (unsigned)s->cloud->opts.window;
+}
+
+/* When it may come back: later each time that it came back in vain. What comes
+ * before it may is of the same time: the rest of a window. */
+static uint32_t
+retry_ms(kerf_session *s, kerf_served *served)
+{
+    uint64_t now_ns = kerf_now_ns();
+    uint64_t ms = kerf_workers_retry_ms(s->cloud, served);
+
+    if (now_ns >= s->busy_until_ns && s->busy_row < BUSY_ROW_MOST)
+        s->busy_row++;
+    if (s->busy_row > 1)
+        ms <<= s->busy_row - 1;
+    if (ms > KERF_RETRY_MOST_MS)
+        ms = KERF_RETRY_MOST_MS;
+    if (now_ns >= s->busy_until_ns)
+        s->busy_until_ns = now_ns + ms * 1000000u;
+    return (uint32_t)ms;
 }
 
 /* Finds the next tensor that comes in blocks. */
@@ -163,14 +187,15 @@ take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
         (void)kerf_fail(&s->turn_why, KERF_EBUSY, "the cloud is stopping");
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
     } else if (holds_too_many(s)) {
-        s->turn_retry_ms = kerf_workers_retry_ms(cloud, served);
+        s->turn_retry_ms = retry_ms(s, served);
         (void)kerf_fail(&s->turn_why, KERF_EBUSY,
                         "more requests in flight than the window");
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
     } else if ((slot = kerf_slot_take(served, s->lane)) == NULL) {
-        s->turn_retry_ms = kerf_workers_retry_ms(cloud, served);
-        (void)kerf_fail(&s->turn_why, KERF_EBUSY, "%zu requests are waiting",
-                        kerf_fair_count(cloud->jobs));
+        s->turn_retry_ms = retry_ms(s, served);
+        (void)kerf_fail(&s->turn_why, KERF_EBUSY,
+                        "%zu requests are waiting or arriving",
+                        kerf_slots_used(&served->slots));
         turn_away(s, sink, KERF_FRAME_BUSY, KERF_EBUSY);
     } else if (place(slot, m, sink) != KERF_OK) {
         kerf_slot_give(slot);

@@ -200,13 +200,38 @@ is_full(const kerf_group *g)
     return g->used == (1u << g->size) - 1;
 }
 
+/* How many spare slots there may be: at least one. */
+static size_t
+spare_of(const kerf_slots *s)
+{
+    kerf_net *tail = tail_of(s);
+    size_t in = kerf_net_in_count(tail);
+    size_t ports = in + kerf_net_out_count(tail);
+    size_t bytes = 1;
+    size_t spare;
+
+    for (size_t i = 0; i < ports; i++) {
+        const kerf_port *port =
+            i < in ? kerf_net_in(tail, i) : kerf_net_out(tail, i - in);
+        size_t more = 0; /* an output that is not static: not known yet */
+
+        if (kerf_shape_bytes(&port->shape, port->dtype, &more) == KERF_OK)
+            bytes += more;
+    }
+    spare = KERF_SLOT_SPARE_BYTES / bytes;
+    return spare < 1                      ? 1
+           : spare > KERF_SLOT_SPARE_MOST ? KERF_SLOT_SPARE_MOST
+                                          : spare;
+}
+
 /* Under the lock. */
 static bool
 has_room(const kerf_slots *s, size_t held)
 {
-    size_t left = s->most - s->used;
+    size_t left = s->most > s->used ? s->most - s->used : 0;
 
-    return left > 0 && (held == 0 || held < KERF_SLOT_SHARE * left);
+    return held == 0 ? s->used < s->most + s->spare
+                     : held < KERF_SLOT_SHARE * left;
 }
 
 /* Under the lock. Neighbours are taken together, so that they may be answered
@@ -263,8 +288,11 @@ kerf_slot_take(kerf_served *served, kerf_lane *lane)
     kerf_slot *slot;
 
     (void)pthread_mutex_lock(&s->lock);
+    if (s->spare == 0)
+        s->spare = spare_of(s);
     slot = take_free(s, held);
-    may_grow = slot == NULL && s->made < s->most && has_room(s, held);
+    may_grow =
+        slot == NULL && s->made < s->most + s->spare && has_room(s, held);
     s->made += may_grow ? size : 0;
     (void)pthread_mutex_unlock(&s->lock);
     if (may_grow) {
@@ -283,6 +311,17 @@ kerf_slot_take(kerf_served *served, kerf_lane *lane)
         (void)atomic_fetch_add(&lane->held, 1);
     }
     return slot;
+}
+
+size_t
+kerf_slots_used(kerf_slots *s)
+{
+    size_t used;
+
+    (void)pthread_mutex_lock(&s->lock);
+    used = s->used;
+    (void)pthread_mutex_unlock(&s->lock);
+    return used;
 }
 
 void

@@ -79,6 +79,7 @@ typedef struct kerf_slots {
     size_t workers;
     size_t levels; /* that are run; 1: no batches */
     size_t most;   /* slots that are in use at a time */
+    size_t spare;  /* beyond these, for edges that hold none; 0: not known */
     pthread_mutex_t lock;
     size_t used; /* under lock, as all that follows */
     size_t made;
@@ -96,10 +97,16 @@ void kerf_slots_fini(kerf_slots *s); /* clears, and frees the networks */
 /* A free slot with a reference to served, or NULL: all are in use, or lane,
  * which may be NULL, has its share: an edge that holds some gets no more than
  * KERF_SLOT_SHARE times what is left free, so that one which floods always
- * leaves room for others (dynamic thresholds: Choudhury and Hahne, 1998). */
+ * leaves room for others (dynamic thresholds: Choudhury and Hahne, 1998). A
+ * slot is held while its tensors arrive, so that many slow uplinks alone would
+ * use all of them up: an edge that holds none may have one of the spare slots,
+ * of which there are as many as that memory allows. */
 #define KERF_SLOT_SHARE 3
+#define KERF_SLOT_SPARE_MOST 256
+#define KERF_SLOT_SPARE_BYTES ((size_t)256 << 20)
 kerf_slot *kerf_slot_take(kerf_served *served, kerf_lane *lane);
 void kerf_slot_give(kerf_slot *slot);
+size_t kerf_slots_used(kerf_slots *s);
 
 /* The 1 << level neighbours whose block holds this slot, in order. */
 kerf_slot **kerf_slot_block(const kerf_slot *slot, size_t level);

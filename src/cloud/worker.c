@@ -21,6 +21,7 @@
 #define JOBS_MAX 16384 /* that wait: of all models */
 #define MEAN_SHIFT 4   /* running mean over about 16 runs */
 #define HOLD_NS 100000 /* of an answer, at most */
+#define UPLOAD_MS 50   /* when slots wait for their tensors */
 
 /* What a worker has handed to the kernel and not yet let go: answers to one
  * edge, when the next request waits and its tail is short. Sent together, they
@@ -477,10 +478,16 @@ kerf_workers_push(kerf_cloud *cloud, kerf_slot *slot)
 }
 
 uint32_t
-kerf_workers_retry_ms(kerf_cloud *cloud, const kerf_served *s)
+kerf_workers_retry_ms(kerf_cloud *cloud, kerf_served *s)
 {
     uint64_t ns = kerf_fair_cost_ns(cloud->jobs) + atomic_load(&s->price.ns);
     uint64_t ms = ns / cloud->workers / 1000000;
+    uint64_t least_ms = 1;
 
-    return ms < 1 ? 1 : ms > 5000 ? 5000 : (uint32_t)ms;
+    /* Then the queue says nothing about when a slot comes back. */
+    if (2 * atomic_load(&cloud->in_flight) < kerf_slots_used(&s->slots))
+        least_ms = UPLOAD_MS;
+    return ms < least_ms             ? (uint32_t)least_ms
+           : ms > KERF_RETRY_MOST_MS ? KERF_RETRY_MOST_MS
+                                     : (uint32_t)ms;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define BUSY_MAX_MS 60000
+#define BUSY_DOUBLED 10 /* times: to a second */
 
 /* Under the lock. */
 static void
@@ -204,6 +205,7 @@ on_attached(kerf_edge *edge)
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++) {
         list[i]->retry_ns = list[i]->stranded_ns = 0;
+        list[i]->busy_row = 0;
         kerf_link_send(edge, list[i]);
     }
     kerf_edge_stir(edge);
@@ -349,10 +351,12 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     if (early) {
         f = NULL;
     } else if (f != NULL && busy) {
-        uint64_t wait_ms = n.retry_ms < 1             ? 1
-                           : n.retry_ms > BUSY_MAX_MS ? BUSY_MAX_MS
-                                                      : n.retry_ms;
+        /* Doubled here, too: each time all of it is sent again. */
+        uint64_t wait_ms = (uint64_t)1 << f->busy_row;
 
+        f->busy_row += f->busy_row < BUSY_DOUBLED ? 1 : 0;
+        if (n.retry_ms > wait_ms)
+            wait_ms = n.retry_ms < BUSY_MAX_MS ? n.retry_ms : BUSY_MAX_MS;
         wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
         f->state = KERF_FLIGHT_WAITING;
         f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;

@@ -318,6 +318,7 @@ send_record(kerf_edge *edge, kerf_flight *f, uint64_t seq)
     f->start_ns = f->encoded_ns = kerf_now_ns();
     f->deadline_ns = f->retry_ns = f->stranded_ns = 0;
     f->bytes_sent = f->bytes_received = 0;
+    f->busy_row = 0;
     f->result_count = 0;
     f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
     kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);

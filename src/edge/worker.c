@@ -166,6 +166,7 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
     }
     f->late = false;
     f->bytes_sent = f->bytes_received = 0;
+    f->busy_row = 0;
     f->tensor_bytes = f->coded_bytes = 0;
     f->codecs = 0;
     f->via = KERF_VIA_CLOUD;

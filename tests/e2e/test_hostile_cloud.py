@@ -316,6 +316,20 @@ def test_edge__busy_for_49_days__asks_again_in_the_next_session(attack):
     attack.serve_honestly()
 
 
+def test_edge__busy_at_once_each_time__comes_back_later_each_time(attack):
+    """All of a request is sent again each time."""
+    _, tensors = attack.running()
+    times = []
+    while len(times) < 10:
+        asked = tensors.recv_kind(wire.TENSOR)
+        if asked.id == 1:
+            times.append(time.monotonic())
+        tensors.send(wire.BUSY, wire.notice(wire.EBUSY, 1), id=asked.id)
+    assert times[-1] - times[0] > 0.5  # 1 + 2 + 4 + ... + 256 ms; a busy machine adds to it
+    attack.edge.signal(signal.SIGTERM)
+    assert attack.edge.wait() in (0, 1)
+
+
 def test_edge__busy_for_ever__stops_when_told(attack):
     control, tensors = attack.running()
     for _ in range(COUNT):
