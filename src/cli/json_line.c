@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 json_t *
 kerf_json_text(const char *text)
@@ -14,18 +15,33 @@ kerf_json_text(const char *text)
         kerf_text_safe(safe, sizeof safe, text == NULL ? "" : text));
 }
 
-void
-kerf_json_line(json_t *object)
+char *
+kerf_json_dump(json_t *object)
 {
     char *line =
         object == NULL
             ? NULL
             : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    size_t len = line == NULL ? 0 : strlen(line);
+    char *ended = line == NULL ? NULL : realloc(line, len + 2);
 
     json_decref(object);
+    if (ended == NULL) {
+        free(line);
+        return NULL;
+    }
+    memcpy(ended + len, "\n", 2);
+    return ended;
+}
+
+void
+kerf_json_line(json_t *object)
+{
+    char *line = kerf_json_dump(object);
+
     if (line == NULL)
         return;
-    (void)puts(line);
+    (void)fputs(line, stdout);
     (void)fflush(stdout);
     free(line);
 }

@@ -1,0 +1,318 @@
+#include "cli/printer.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "cli/json_line.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROOM ((size_t)4 << 20) /* bytes that wait; twice for rare lines */
+#define CHUNK 4096             /* a pipe that can be written has room for it */
+#define STEP_MS 100
+#define STILL_NS 1000000000u /* at the end: as long as nothing moves */
+#define END_S 5              /* ... and in all */
+#define END_NS (END_S * (uint64_t)1000000000u)
+
+struct item {
+    struct item *next;
+    size_t len;
+    char text[];
+};
+
+struct kerf_printer {
+    int fd;
+    bool as_json;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work, end;
+    /* Under the lock. */
+    struct item *first, **last;
+    size_t bytes;
+    unsigned long long left_out;
+    bool is_over, has_ended, has_frame;
+    kerf_printer_frame frame;
+    /* Of the thread. */
+    uint64_t moved_ns;
+    _Atomic uint64_t over_ns; /* 0: it goes on */
+    _Atomic int error;
+};
+
+/* Under the lock. False: no memory. */
+static bool
+append(kerf_printer *p, const char *text, size_t len)
+{
+    struct item *item = malloc(sizeof *item + len);
+
+    if (item == NULL)
+        return false;
+    item->next = NULL;
+    item->len = len;
+    memcpy(item->text, text, len);
+    *p->last = item;
+    p->last = &item->next;
+    p->bytes += sizeof *item + len;
+    return true;
+}
+
+/* Under the lock. */
+static void
+tell_left_out(kerf_printer *p)
+{
+    char text[96];
+    int n;
+
+    if (p->left_out == 0)
+        return;
+    n = snprintf(text, sizeof text,
+                 p->as_json ? "{\"event\":\"left_out\",\"count\":%llu}\n"
+                            : "%llu lines left out\n",
+                 p->left_out);
+    if (append(p, text, (size_t)n))
+        p->left_out = 0;
+}
+
+static unsigned long long
+lines_in(const char *text)
+{
+    unsigned long long count = 0;
+
+    for (; (text = strchr(text, '\n')) != NULL; text++)
+        count++;
+    return count;
+}
+
+void
+kerf_printer_text(kerf_printer *p, kerf_line kind, const char *text)
+{
+    size_t room = kind == KERF_LINE_RARE ? 2 * ROOM : ROOM;
+    size_t len = strlen(text);
+
+    if (atomic_load(&p->error) != 0)
+        return;
+    (void)pthread_mutex_lock(&p->lock);
+    if (p->bytes + len > room) {
+        p->left_out += lines_in(text);
+    } else {
+        tell_left_out(p);
+        if (!append(p, text, len))
+            p->left_out += lines_in(text);
+        (void)pthread_cond_signal(&p->work);
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
+void
+kerf_printer_say(kerf_printer *p, kerf_line kind, const char *fmt, ...)
+{
+    char text[4096];
+    va_list args;
+    int n;
+
+    va_start(args, fmt);
+    n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (n < 0)
+        return;
+    if ((size_t)n >= sizeof text)
+        text[sizeof text - 2] = '\n';
+    kerf_printer_text(p, kind, text);
+}
+
+void
+kerf_printer_json(kerf_printer *p, kerf_line kind, json_t *object)
+{
+    char *line = kerf_json_dump(object);
+
+    if (line != NULL)
+        kerf_printer_text(p, kind, line);
+    free(line);
+}
+
+/* Printing, on the thread. */
+
+static bool
+is_given_up(const kerf_printer *p)
+{
+    uint64_t over_ns = atomic_load(&p->over_ns);
+    uint64_t now_ns = kerf_now_ns();
+    uint64_t since_ns = p->moved_ns > over_ns ? p->moved_ns : over_ns;
+
+    return over_ns != 0 &&
+           (now_ns > since_ns + STILL_NS || now_ns > over_ns + END_NS);
+}
+
+static void
+fail(kerf_printer *p, int code)
+{
+    atomic_store(&p->error, code);
+    if (code != EPIPE)
+        kerf_log(KERF_LOG_ERROR, "cli.output_failed",
+                 "fd=%d why=\"%s\" nothing more is printed there", p->fd,
+                 strerror(code));
+}
+
+static void
+put(kerf_printer *p, const char *data, size_t len)
+{
+    while (len > 0 && atomic_load(&p->error) == 0 && !is_given_up(p)) {
+        struct pollfd w = {.fd = p->fd, .events = POLLOUT};
+        ssize_t n;
+
+        if (poll(&w, 1, STEP_MS) <= 0)
+            continue;
+        n = write(p->fd, data, len < CHUNK ? len : CHUNK);
+        if (n >= 0) {
+            data += n;
+            len -= (size_t)n;
+            p->moved_ns = kerf_now_ns();
+        } else if (errno != EINTR && errno != EAGAIN) {
+            fail(p, errno);
+        }
+    }
+}
+
+/* Lines, and what is below them, as one text: a terminal shows no half. */
+static void
+print(kerf_printer *p, struct item *list, const kerf_printer_frame *frame)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+
+    if (out != NULL && frame != NULL)
+        frame->erase(frame->ctx, out);
+    while (list != NULL) {
+        struct item *next = list->next;
+
+        if (out != NULL)
+            (void)fwrite(list->text, 1, list->len, out);
+        free(list);
+        list = next;
+    }
+    if (out != NULL && frame != NULL)
+        frame->draw(frame->ctx, out);
+    if (out != NULL && fclose(out) == 0)
+        put(p, text, len);
+    free(text);
+}
+
+static void
+wait_for_work(kerf_printer *p)
+{
+    struct timespec until;
+
+    if (!p->has_frame) {
+        (void)pthread_cond_wait(&p->work, &p->lock);
+        return;
+    }
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    (void)pthread_cond_timedwait(&p->work, &p->lock, &until);
+}
+
+static void *
+run_printer(void *ctx)
+{
+    kerf_printer *p = ctx;
+    bool is_last;
+
+    kerf_thread_begin("kerf-print");
+    (void)pthread_mutex_lock(&p->lock);
+    do {
+        kerf_printer_frame frame;
+        struct item *list;
+        bool has_frame;
+
+        if (p->first == NULL && !p->is_over)
+            wait_for_work(p);
+        is_last = p->is_over;
+        tell_left_out(p);
+        list = p->first;
+        frame = p->frame;
+        has_frame = p->has_frame;
+        p->first = NULL;
+        p->last = &p->first;
+        p->bytes = 0;
+        (void)pthread_mutex_unlock(&p->lock);
+        if (list != NULL || has_frame)
+            print(p, list, has_frame ? &frame : NULL);
+        (void)pthread_mutex_lock(&p->lock);
+    } while (!is_last);
+    p->has_ended = true;
+    (void)pthread_cond_signal(&p->end);
+    (void)pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+kerf_err
+kerf_printer_start(kerf_printer **out, int fd, bool as_json)
+{
+    kerf_printer *p = calloc(1, sizeof *p);
+
+    if (p == NULL)
+        return KERF_ENOMEM;
+    p->fd = fd;
+    p->as_json = as_json;
+    p->last = &p->first;
+    (void)pthread_mutex_init(&p->lock, NULL);
+    (void)pthread_cond_init(&p->work, NULL);
+    (void)pthread_cond_init(&p->end, NULL);
+    if (pthread_create(&p->thread, NULL, run_printer, p) != 0) {
+        free(p);
+        return KERF_ENOMEM;
+    }
+    *out = p;
+    return KERF_OK;
+}
+
+int
+kerf_printer_stop(kerf_printer *p)
+{
+    struct timespec until;
+    bool has_ended;
+    int error;
+
+    if (p == NULL)
+        return 0;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_S + 1;
+    (void)pthread_mutex_lock(&p->lock);
+    p->is_over = true;
+    atomic_store(&p->over_ns, kerf_now_ns());
+    (void)pthread_cond_signal(&p->work);
+    while (!p->has_ended &&
+           pthread_cond_timedwait(&p->end, &p->lock, &until) == 0)
+        ;
+    has_ended = p->has_ended;
+    (void)pthread_mutex_unlock(&p->lock);
+    error = atomic_load(&p->error);
+    if (!has_ended) { /* inside a write() after all: it ends with the process */
+        (void)pthread_detach(p->thread);
+        return error;
+    }
+    (void)pthread_join(p->thread, NULL);
+    (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_cond_destroy(&p->work);
+    (void)pthread_cond_destroy(&p->end);
+    free(p);
+    return error;
+}
+
+void
+kerf_printer_set_frame(kerf_printer *p, const kerf_printer_frame *frame)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    p->frame = *frame;
+    p->has_frame = true;
+    (void)pthread_cond_signal(&p->work);
+    (void)pthread_mutex_unlock(&p->lock);
+}
