@@ -71,6 +71,7 @@ typedef enum kerf_fetch_state {
 typedef struct kerf_wanted {
     kerf_manifest manifest;
     bool run;
+    bool stored; /* of no cloud: it is in the store, or cannot be run */
 } kerf_wanted;
 
 typedef struct kerf_fetcher {

@@ -78,6 +78,21 @@ drop_waiting(kerf_fetcher *f)
         kerf_manifest_fini(&f->wanted[--f->count].manifest);
 }
 
+/* The same, but what comes from the store needs no cloud. */
+static void
+drop_offered(kerf_fetcher *f)
+{
+    size_t keep = f->state == KERF_FETCH_IDLE ? 0 : 1;
+
+    for (size_t i = keep; i < f->count; i++) {
+        if (f->wanted[i].stored)
+            f->wanted[keep++] = f->wanted[i];
+        else
+            kerf_manifest_fini(&f->wanted[i].manifest);
+    }
+    f->count = f->count < keep ? f->count : keep;
+}
+
 /* The one to run comes right after the one under way; when there are too many,
  * the last goes: it is kept at most. */
 static void
@@ -302,6 +317,20 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     return KERF_OK;
 }
 
+static void
+tell_not_whole(kerf_edge *edge, const kerf_manifest *m, size_t part)
+{
+    kerf_detail line;
+
+    (void)kerf_fail(&line, KERF_ECORRUPT,
+                    "the head of %s in --store cannot be used: %s is missing "
+                    "or damaged",
+                    m->name, m->file[part].name);
+    kerf_edge_tell_state(edge, edge->link == KERF_LINK_UP, "%s", line.text);
+    if (edge->link != KERF_LINK_UP)
+        kerf_local_none(edge, line.text);
+}
+
 /* Asks for the next missing part, or loads when there is none. */
 static void
 next_part(kerf_edge *edge)
@@ -317,6 +346,11 @@ next_part(kerf_edge *edge)
         f->part++;
     if (f->part >= m->file_count) {
         to_loader(edge, KERF_FETCH_LOAD);
+        return;
+    }
+    if (f->wanted[0].stored) {
+        tell_not_whole(edge, m, f->part);
+        drop_first(f);
         return;
     }
     if (f->cut || edge->control == NULL) { /* the offer will come again */
@@ -461,9 +495,10 @@ kerf_fetch_cut(kerf_edge *edge)
         drop_first(f);
     }
     f->cut = true;
-    drop_waiting(f);
+    drop_offered(f);
     free(f->manifest_json);
     f->manifest_json = NULL;
+    work_on_first(edge);
 }
 
 /* The loader's thread. f is the loop's, but not while the loader has it. */

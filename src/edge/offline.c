@@ -63,27 +63,40 @@ kerf_offline_give_up(kerf_edge *edge, kerf_flight *f)
         kerf_edge_answer(edge, f, KERF_EINTR, KERF_GAVE_UP);
 }
 
+/* Only this thread makes it otherwise. */
+static bool
+has_no_program(kerf_edge *edge)
+{
+    bool none;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    none = edge->current == NULL && edge->next == NULL;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return none;
+}
+
 static void
 go_offline(void *ctx)
 {
     kerf_edge *edge = ctx;
     kerf_flight *list[KERF_FLIGHTS_LISTED];
-    bool none;
+    bool none = has_no_program(edge);
+    bool lacks = none && !kerf_local_start(edge);
     size_t n;
 
     (void)pthread_mutex_lock(&edge->lock);
     edge->offline.offline = true;
-    none = edge->current == NULL && edge->next == NULL;
     /* First this, then what becomes of them. */
-    kerf_edge_tell_state(edge, false, "no cloud for %.3g s: %s",
+    kerf_edge_tell_state(edge, false, "no cloud for %.3g s: %s%s",
                          (double)kerf_beat_dead_ms(edge) / 1e3,
-                         policy_text(edge));
+                         policy_text(edge),
+                         lacks ? ", and there is no model here yet" : "");
     n = kerf_link_flights(edge, list);
     for (size_t i = 0; i < n; i++)
         kerf_offline_take(edge, list[i]);
     kerf_edge_stir(edge);
-    if (none && edge->opts.offline != KERF_OFFLINE_FAIL)
-        kerf_local_start(edge);
+    if (lacks && edge->fetch.count == 0)
+        kerf_local_none(edge, "there is no model in --store to begin with");
 }
 
 void

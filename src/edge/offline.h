@@ -67,8 +67,11 @@ void kerf_offline_wait(struct kerf_edge *edge);
 /* offline_local.c */
 void kerf_local_run(struct kerf_edge *edge, kerf_flight *f);
 /* On the loop's thread: no cloud has come since the start. Runs what is in the
- * store. */
-void kerf_local_start(struct kerf_edge *edge);
+ * store; false: there is nothing. */
+bool kerf_local_start(struct kerf_edge *edge);
+/* ... and what is there cannot be run, or nothing is: where that leaves nothing
+ * to wait for, the run is over. */
+void kerf_local_none(struct kerf_edge *edge, const char *why);
 
 /* offline_queue.c */
 void kerf_queue_put(struct kerf_edge *edge, kerf_flight *f);

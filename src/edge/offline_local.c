@@ -67,12 +67,26 @@ kerf_local_run(kerf_edge *edge, kerf_flight *f)
     (void)pthread_mutex_unlock(&edge->lock);
 }
 
-void
+bool
 kerf_local_start(kerf_edge *edge)
 {
-    kerf_wanted w = {.run = true};
+    kerf_wanted w = {.run = true, .stored = true};
 
-    if (kerf_store_latest(edge->store, edge->opts.model, &w.manifest) ==
+    if (kerf_store_latest(edge->store, edge->opts.model, &w.manifest) !=
         KERF_OK)
-        kerf_fetch_add(edge, &w);
+        return false;
+    kerf_fetch_add(edge, &w);
+    return true;
+}
+
+void
+kerf_local_none(kerf_edge *edge, const char *why)
+{
+    kerf_detail line;
+
+    if (edge->opts.offline != KERF_OFFLINE_FAIL)
+        return;
+    (void)kerf_fail(&line, KERF_ECLOSED, "no cloud for %.3g s, and %s",
+                    (double)kerf_beat_dead_ms(edge) / 1e3, why);
+    kerf_edge_finish(edge, KERF_ECLOSED, line.text);
 }

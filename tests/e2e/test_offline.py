@@ -76,6 +76,49 @@ def test_fail__each_request_ends_with_the_reason__then_it_goes_on(cloud_of, edge
     assert vias["cloud"] > 5 and len(of(edge, "error")) > 0
 
 
+def test_fail__no_cloud_at_the_start__with_what_the_store_has_or_one_line(
+    cloud_of, edge_of, free_port
+):
+    cloud = cloud_of()
+    assert edge_of(cloud.port, 1, "--once").wait() == 0
+    cloud.kill()
+    edge = edge_of(cloud.port, 3, "--offline", "fail", "--once")
+    assert edge.wait() == 1
+    check_fates(edge, 3)
+    assert all("no cloud for 0.3 s" in e["why"] for e in of(edge, "error"))
+    none = edge_of(free_port(), 3, "--offline", "fail", "--once", store="empty")
+    assert none.wait() == 1
+    (line,) = none.err.splitlines()
+    assert "no cloud for 0.3 s" in line and "no model in --store" in line
+
+
+@pytest.mark.parametrize("policy", ["fail", "queue"])
+def test_no_cloud_at_the_start__damaged_head__named(policy, cloud_of, edge_of, tmp_path):
+    cloud = cloud_of()
+    assert edge_of(cloud.port, 1, "--once").wait() == 0
+    cloud.kill()
+    (tmp_path / "store" / "client_infer_m.pdiparams").write_bytes(b"short")
+    edge = edge_of(cloud.port, 3, "--offline", policy, "--once")
+    while "client_infer_m.pdiparams" not in edge.wait_event("state")["text"]:
+        pass
+    if policy == "queue":  # a cloud can still heal it
+        cloud_of(cloud.port)
+    assert edge.wait() == (0 if policy == "queue" else 1)
+    assert ("client_infer_m.pdiparams" in edge.err) == (policy == "fail")
+
+
+def test_queue__no_cloud_at_the_start_and_no_model__said__a_cloud_may_still_come(
+    cloud_of, edge_of, free_port
+):
+    port = free_port()
+    edge = edge_of(port, 3, "--offline", "queue", "--once")
+    while "there is no model here yet" not in edge.wait_event("state")["text"]:
+        pass
+    cloud_of(port)
+    assert edge.wait() == 0
+    assert check_fates(edge, 3) == {"cloud": 3}
+
+
 def test_queue__requests_wait_on_disk_and_are_sent_in_order(cloud_of, edge_of, tmp_path):
     cloud = cloud_of()
     edge = edge_of(cloud.port, 150, "--offline", "queue", "--once")
