@@ -37,13 +37,22 @@ kerf_beat_hello(kerf_edge *edge)
     fire_at(edge, kerf_now_ns() + edge->beat.dead_ns);
 }
 
+uint64_t
+kerf_beat_silence_ms(int told_ms, uint32_t heartbeat_ms)
+{
+    uint64_t cloud_ms = (uint64_t)heartbeat_ms * 3;
+
+    if (told_ms > 0)
+        return (uint64_t)told_ms;
+    return cloud_ms < KERF_DEAD_MOST_MS ? cloud_ms : KERF_DEAD_MOST_MS;
+}
+
 void
 kerf_beat_start(kerf_edge *edge)
 {
     uint64_t cloud_ms = edge->welcome.heartbeat_ms;
-    uint64_t dead_ms = edge->opts.dead_after_ms > 0
-                           ? (uint64_t)edge->opts.dead_after_ms
-                           : cloud_ms * 3;
+    uint64_t dead_ms = kerf_beat_silence_ms(edge->opts.dead_after_ms,
+                                            edge->welcome.heartbeat_ms);
     uint64_t ping_ms = dead_ms / 3 < cloud_ms ? dead_ms / 3 : cloud_ms;
     uint64_t now_ns = kerf_now_ns();
 

@@ -25,6 +25,10 @@ typedef struct kerf_beat {
 /* Silence of the peer that is the end, before there is a WELCOME; and how long
  * there is no cloud until that counts. */
 uint64_t kerf_beat_dead_ms(const struct kerf_edge *edge);
+/* Silence that is the end after a WELCOME: what the edge was told (0: nothing),
+ * else three times the cloud's heartbeat, KERF_DEAD_MOST_MS at most. */
+#define KERF_DEAD_MOST_MS 60000
+uint64_t kerf_beat_silence_ms(int told_ms, uint32_t heartbeat_ms);
 /* The first connection is there: HELLO has to be answered in time. */
 void kerf_beat_hello(struct kerf_edge *edge);
 /* WELCOME came. */
