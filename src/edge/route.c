@@ -29,11 +29,37 @@ show_address(kerf_address *a)
                    v6 ? "]" : "", a->port);
 }
 
+static bool
+is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Without blanks around it, as after the comma of "a, b". */
+static const char *
+trim(const char *text, size_t *len)
+{
+    for (; *len > 0 && is_blank(text[0]); text++)
+        (*len)--;
+    while (*len > 0 && is_blank(text[*len - 1]))
+        (*len)--;
+    return text;
+}
+
+static bool
+has_blank(const char *from, const char *to)
+{
+    while (from < to && !is_blank(*from))
+        from++;
+    return from < to;
+}
+
 /* One word up to a ',' or the end. */
 static kerf_err
 parse_one(kerf_address *a, const char *text, size_t len, int port,
           kerf_detail *why)
 {
+    text = trim(text, &len);
     const char *colon = memchr(text, ':', len);
     const char *end = text + len;
     const char *from = text;
@@ -59,7 +85,8 @@ parse_one(kerf_address *a, const char *text, size_t len, int port,
 
         a->port = after == end && n > 0 && n < 65536 ? (int)n : 0;
     }
-    if (to <= from || (size_t)(to - from) >= sizeof a->host || a->port == 0) {
+    if (to <= from || (size_t)(to - from) >= sizeof a->host || a->port == 0 ||
+        has_blank(from, to)) {
         return kerf_fail(why, KERF_EINVAL,
                          "--cloud-host: \"%.*s\" is not HOST, HOST:PORT or "
                          "[ADDRESS]:PORT",
@@ -79,7 +106,13 @@ kerf_route_parse(kerf_route *route, const char *hosts, int port,
     route->count = 0;
     for (;;) {
         size_t len = strcspn(at, ",");
+        size_t word = len;
         kerf_err err;
+
+        (void)trim(at, &word);
+        if (word == 0)
+            return kerf_fail(why, KERF_EINVAL,
+                             "--cloud-host \"%.200s\": a HOST is empty", hosts);
 
         if (route->count == KERF_ADDRESSES_MAX)
             return kerf_fail(why, KERF_EINVAL,

@@ -48,12 +48,41 @@ parse__several__in_their_order(void **state)
 }
 
 static void
+parse__blanks_around_a_host__are_none_of_it(void **state)
+{
+    kerf_route r = {0};
+
+    (void)state;
+    assert_int_equal(kerf_route_parse(&r, " a, b:2 ,\t[::1]:3\n", 1, NULL),
+                     KERF_OK);
+    assert_int_equal(r.count, 3);
+    assert_string_equal(r.at[0].host, "a");
+    assert_string_equal(r.at[1].host, "b");
+    assert_int_equal(r.at[1].port, 2);
+    assert_string_equal(r.at[2].host, "::1");
+    assert_int_equal(r.at[2].port, 3);
+}
+
+static void
+parse__an_empty_host__names_the_whole_text(void **state)
+{
+    kerf_route r = {0};
+    kerf_detail why = {{0}};
+
+    (void)state;
+    assert_int_equal(kerf_route_parse(&r, "a,,b", 8080, &why), KERF_EINVAL);
+    assert_non_null(strstr(why.text, "\"a,,b\""));
+}
+
+static void
 parse__what_is_no_address__is_einval_and_named(void **state)
 {
-    static const char *const bad[] = {
-        "",       ",",    "a,",    ",a",      "a,,b",   "a:", "a:0",
-        "a:x",    "a:1x", "a:-1",  "a:65536", "[",      "[]", "[::1",
-        "[::1]x", ":1",   "a: 1x", "[::1]:",  "[::1]:0"};
+    static const char *const bad[] = {"",      ",",      "a,",      ",a",
+                                      "a,,b",  "a:",     "a:0",     "a:x",
+                                      "a:1x",  "a:-1",   "a:65536", "[",
+                                      "[]",    "[::1",   "[::1]x",  ":1",
+                                      "a: 1x", "[::1]:", "[::1]:0", "a b",
+                                      "a, ,b", " ",      "a b:1",   "[a b]:1"};
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -95,6 +124,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse__one_address__of_each_kind),
         cmocka_unit_test(parse__several__in_their_order),
+        cmocka_unit_test(parse__blanks_around_a_host__are_none_of_it),
+        cmocka_unit_test(parse__an_empty_host__names_the_whole_text),
         cmocka_unit_test(parse__what_is_no_address__is_einval_and_named),
         cmocka_unit_test(parse__more_than_the_most__is_einval),
         cmocka_unit_test(parse__a_name_that_is_too_long__is_einval),
