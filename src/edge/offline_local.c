@@ -50,7 +50,10 @@ kerf_local_run(kerf_edge *edge, kerf_flight *f)
 {
     kerf_detail why = {{0}};
     uint64_t start_ns = kerf_now_ns();
-    kerf_err err = run_tail(f, &why);
+    bool too_late = f->deadline_ns != 0 && start_ns > f->deadline_ns;
+    kerf_err err = too_late ? kerf_fail(&why, KERF_EDEADLINE,
+                                        "not begun here within the deadline")
+                            : run_tail(f, &why);
     uint64_t end_ns = kerf_now_ns();
     uint64_t *ns = f->stages.ns;
     uint64_t whole_ns = end_ns - f->start_ns;
@@ -63,6 +66,7 @@ kerf_local_run(kerf_edge *edge, kerf_flight *f)
     ns[KERF_STAGE_QUEUE] = whole_ns > known_ns ? whole_ns - known_ns : 0;
     (void)pthread_mutex_lock(&edge->lock);
     f->via = KERF_VIA_LOCAL;
+    f->late = f->deadline_ns != 0 && end_ns > f->deadline_ns;
     kerf_edge_answer(edge, f, err, why.text[0] ? why.text : kerf_err_text(err));
     (void)pthread_mutex_unlock(&edge->lock);
 }
