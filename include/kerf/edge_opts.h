@@ -82,6 +82,10 @@ typedef struct kerf_edge_result {
     const char *why;
     kerf_via via;
     bool late; /* it came, and after its deadline */
+    /* An earlier run put it on disk: index is that run's, record is unique in
+     * this one. */
+    bool earlier;
+    uint64_t record;
     kerf_stages stages;
     uint64_t start_ns; /* CLOCK_MONOTONIC: before the first stage */
     size_t bytes_sent, bytes_received; /* on the wire, all of the frames */

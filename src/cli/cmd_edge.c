@@ -166,6 +166,7 @@ on_answer(void *ctx, const kerf_edge_result *r)
                      .err = r->err,
                      .why = r->why,
                      .late = r->late,
+                     .earlier = r->earlier,
                      .card = r->card,
                      .out = r->output,
                      .out_count = r->count,
@@ -187,8 +188,9 @@ on_answer(void *ctx, const kerf_edge_result *r)
         print_sent(r);
     if (ui->save == NULL || r->err != KERF_OK || ui->save_err != KERF_OK)
         return;
-    ui->save_err = kerf_save_outputs(ui->save, r->index, r->output, r->count,
-                                     &ui->save_why);
+    ui->save_err = kerf_save_outputs(ui->save, r->earlier ? "earlier-" : "",
+                                     r->earlier ? r->record : r->index,
+                                     r->output, r->count, &ui->save_why);
     if (ui->save_err != KERF_OK && ui->edge != NULL)
         kerf_edge_stop(ui->edge);
 }

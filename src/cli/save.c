@@ -26,12 +26,12 @@ kerf_save_start(const kerf_save *s, kerf_detail *why)
 }
 
 static kerf_err
-make_path(char out[KERF_PATH_MAX], const char *dir, uint64_t index, size_t i,
-          kerf_detail *why)
+make_path(char out[KERF_PATH_MAX], const char *dir, const char *prefix,
+          uint64_t index, size_t i, kerf_detail *why)
 {
     char name[64];
 
-    (void)snprintf(name, sizeof name, "%06llu.%zu.npy",
+    (void)snprintf(name, sizeof name, "%s%06llu.%zu.npy", prefix,
                    (unsigned long long)index, i);
     if (kerf_path_join(out, dir, name) != KERF_OK)
         return kerf_fail(why, KERF_ETOOBIG, "%s: path too long", dir);
@@ -39,14 +39,14 @@ make_path(char out[KERF_PATH_MAX], const char *dir, uint64_t index, size_t i,
 }
 
 kerf_err
-kerf_save_outputs(const char *dir, uint64_t index, const kerf_tensor *out,
-                  size_t count, kerf_detail *why)
+kerf_save_outputs(const char *dir, const char *prefix, uint64_t index,
+                  const kerf_tensor *out, size_t count, kerf_detail *why)
 {
     char path[KERF_PATH_MAX];
     kerf_err err = KERF_OK;
 
     for (size_t i = 0; i < count && err == KERF_OK; i++) {
-        err = make_path(path, dir, index, i, why);
+        err = make_path(path, dir, prefix, index, i, why);
         if (err == KERF_OK)
             err = kerf_npy_write(path, &out[i], why);
     }
@@ -152,7 +152,7 @@ compare_output(kerf_save *s, const kerf_answer *a, size_t i)
     bool same;
     double d;
 
-    if (make_path(path, s->against, a->index, i, &why) != KERF_OK ||
+    if (make_path(path, s->against, "", a->index, i, &why) != KERF_OK ||
         kerf_npy_read(&other, path, &why) != KERF_OK)
         return say_difference(s, &why);
     s->matched++;
@@ -176,7 +176,8 @@ kerf_save_answer(kerf_save *s, const kerf_answer *a, kerf_detail *why)
     bool same = true;
 
     if (s->save != NULL)
-        err = kerf_save_outputs(s->save, a->index, a->out, a->out_count, why);
+        err =
+            kerf_save_outputs(s->save, "", a->index, a->out, a->out_count, why);
     if (err != KERF_OK || s->against == NULL)
         return err;
     s->compared++;

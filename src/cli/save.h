@@ -40,8 +40,9 @@ typedef struct kerf_save {
 /* Makes the folder for --save, looks for the one of --against. */
 KERF_NODISCARD kerf_err kerf_save_start(const kerf_save *save,
                                         kerf_detail *why);
-/* Writes each output as dir/000000.0.npy. */
-KERF_NODISCARD kerf_err kerf_save_outputs(const char *dir, uint64_t index,
+/* Writes each output as dir/000000.0.npy, with a prefix before the number. */
+KERF_NODISCARD kerf_err kerf_save_outputs(const char *dir, const char *prefix,
+                                          uint64_t index,
                                           const kerf_tensor *out, size_t count,
                                           kerf_detail *why);
 /* Saves and compares what was asked for. An output that cannot be compared is

@@ -479,12 +479,19 @@ show_row(kerf_show *show, const kerf_answer *a, const kerf_judged *j)
 static void
 count_answer(kerf_show *show, const kerf_answer *a)
 {
+    bool waited = a->via != NULL && strcmp(a->via, "queued") == 0;
+
     show->answered++;
     show->local += a->via != NULL && strcmp(a->via, "local") == 0;
-    show->late += a->via != NULL && strcmp(a->via, "queued") == 0;
+    show->late += waited;
     show->bytes_sent += a->bytes_sent;
     show->tensor_bytes += a->tensor_bytes;
     show->coded_bytes += a->coded_bytes;
+    show->last_ns = kerf_now_ns();
+    if (show->answered == 1)
+        show->first_ns = show->last_ns;
+    if (waited) /* its times are only those after the disk */
+        return;
     kerf_stats_add(&show->total_us,
                    (double)kerf_stages_total(&a->stages) / 1e3);
     kerf_stats_add(&show->split_us,
@@ -492,9 +499,6 @@ count_answer(kerf_show *show, const kerf_answer *a)
                             a->stages.ns[KERF_STAGE_CAPTURE] -
                             a->stages.ns[KERF_STAGE_PREPROCESS]) /
                        1e3);
-    show->last_ns = kerf_now_ns();
-    if (show->answered == 1)
-        show->first_ns = show->last_ns;
     for (int i = 0; i < KERF_STAGE_COUNT; i++)
         show->stage_sum[i] += (double)a->stages.ns[i];
 }
@@ -509,7 +513,8 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
     if (a->err != KERF_OK) {
         show->failed++;
         if (show->mode == KERF_SHOW_JSON) {
-            kerf_show_json_error("error", a->index, a->input, a->why);
+            kerf_show_json_error("error", a->index, a->input, a->why,
+                                 a->earlier);
         } else {
             (void)fprintf(show->term.out, "Tensor %-4llu ",
                           (unsigned long long)a->index + 1);
@@ -545,7 +550,7 @@ kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
 
     show->skipped++;
     if (show->mode == KERF_SHOW_JSON)
-        kerf_show_json_error("skipped", index, input, why);
+        kerf_show_json_error("skipped", index, input, why, false);
     (void)fflush(stdout);
     (void)fprintf(stderr, "kerf: skipped: %s\n",
                   kerf_text_safe(safe, sizeof safe, why));
@@ -558,7 +563,7 @@ kerf_show_queued(kerf_show *show, uint64_t index, const char *input)
     if (show->quiet)
         return;
     if (show->mode == KERF_SHOW_JSON) {
-        kerf_show_json_error("queued", index, input, NULL);
+        kerf_show_json_error("queued", index, input, NULL, false);
     } else {
         (void)fprintf(show->term.out, "Tensor %-4llu ",
                       (unsigned long long)index + 1);
@@ -575,7 +580,8 @@ print_stages(const kerf_show *show, double total)
 
     (void)fprintf(t->out, "where the time went, mean\n");
     for (int i = 0; i < KERF_STAGE_COUNT; i++) {
-        double mean = show->stage_sum[i] / (double)show->answered;
+        double mean =
+            show->stage_sum[i] / (double)(show->answered - show->late);
         double share = total > 0.0 ? show->stage_sum[i] / total : 0.0;
         char ns[32];
 
@@ -621,7 +627,7 @@ kerf_show_summary(kerf_show *show)
         (void)fprintf(t->out, ", %llu left in the queue",
                       (unsigned long long)show->left);
     (void)fputc('\n', t->out);
-    if (show->answered == 0)
+    if (show->answered == show->late)
         return;
     (void)fprintf(
         t->out, "end to end p50 %s, p99 %s",

@@ -38,6 +38,7 @@ typedef struct kerf_answer {
     size_t out_count;
     kerf_stages stages;
     bool late;         /* after its deadline */
+    bool earlier;      /* index is of an earlier run, that queued it */
     size_t bytes_sent; /* 0: nothing was sent */
     /* What crossed, before and after the codec; NULL: raw. */
     size_t tensor_bytes, coded_bytes;

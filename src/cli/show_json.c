@@ -168,6 +168,8 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
     }
     if (a->late)
         (void)json_object_set_new(o, "late", json_true());
+    if (a->earlier)
+        (void)json_object_set_new(o, "earlier", json_true());
     (void)json_object_set_new(o, "stages_us", stages);
     (void)json_object_set_new(
         o, "total_us", json_real((double)kerf_stages_total(&a->stages) / 1e3));
@@ -180,7 +182,7 @@ kerf_show_json_answer(const kerf_answer *a, const kerf_judged *j)
 
 void
 kerf_show_json_error(const char *event, uint64_t index, const char *input,
-                     const char *why)
+                     const char *why, bool earlier)
 {
     json_t *o = json_object();
 
@@ -189,6 +191,8 @@ kerf_show_json_error(const char *event, uint64_t index, const char *input,
     (void)json_object_set_new(o, "input", kerf_json_text(input));
     if (why != NULL)
         (void)json_object_set_new(o, "why", kerf_json_text(why));
+    if (earlier)
+        (void)json_object_set_new(o, "earlier", json_true());
     kerf_json_line(o);
 }
 
@@ -198,7 +202,8 @@ kerf_show_json_summary(kerf_show *show)
     uint64_t asked = show->answered + show->failed + show->skipped + show->left;
     json_t *o = json_object();
     json_t *stages = json_object();
-    double n = show->answered == 0 ? 1.0 : (double)show->answered;
+    uint64_t timed = show->answered - show->late;
+    double n = timed == 0 ? 1.0 : (double)timed;
 
     for (int i = 0; i < KERF_STAGE_COUNT; i++)
         (void)json_object_set_new(stages, kerf_stage_name((kerf_stage)i),

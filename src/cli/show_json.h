@@ -24,7 +24,7 @@ void kerf_values_of(kerf_values *v, const kerf_tensor *t);
 
 void kerf_show_json_answer(const kerf_answer *answer, const kerf_judged *j);
 void kerf_show_json_error(const char *event, uint64_t index, const char *input,
-                          const char *why);
+                          const char *why, bool earlier);
 void kerf_show_json_summary(kerf_show *show);
 
 #endif

@@ -314,7 +314,8 @@ show_dropped(kerf_edge *edge, const kerf_note *n)
                           .name = n->name,
                           .err = n->err,
                           .why = n->text,
-                          .via = KERF_VIA_QUEUED};
+                          .via = KERF_VIA_QUEUED,
+                          .earlier = n->earlier};
 
     if (edge->events.answer != NULL)
         edge->events.answer(edge->events.ctx, &a);
@@ -388,6 +389,9 @@ show_answer(kerf_edge *edge, kerf_flight *f)
                           .why = f->why.text,
                           .via = f->via,
                           .late = f->late,
+                          .earlier = f->record != NULL &&
+                                     kerf_queue_is_earlier(edge, f->record_seq),
+                          .record = f->record_seq,
                           .stages = f->stages,
                           .start_ns = f->start_ns,
                           .bytes_sent = f->bytes_sent,

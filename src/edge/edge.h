@@ -40,6 +40,7 @@ typedef struct kerf_note { /* heap, but for the last */
     kerf_event event;
     kerf_note_kind kind;
     bool connected;
+    bool earlier; /* dropped: it is of an earlier run */
     uint64_t index, got, size, wire, ns;
     kerf_err err;
     char name[KERF_PATH_MAX];

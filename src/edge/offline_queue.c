@@ -186,6 +186,7 @@ tell_dropped(kerf_edge *edge, const kerf_flight *f, uint64_t seq, kerf_err err,
     if (note == NULL)
         return;
     note->index = f->index;
+    note->earlier = kerf_queue_is_earlier(edge, seq);
     note->err = err;
     (void)snprintf(note->name, sizeof note->name, "%s", input_of(f));
     (void)snprintf(note->text, sizeof note->text, "%s", why);

@@ -167,10 +167,20 @@ def test_queue__survives_kill_9_and_restart_of_the_edge(cloud_of, edge_of, tmp_p
     assert on_disk >= len(queued) >= 25
     (tmp_path / "store" / "queue" / "0000000000000099.req.abcdef.tmp").write_bytes(b"half")
     cloud = cloud_of(cloud.port)
-    again = edge_of(cloud.port, 1, "--offline", "queue", "--once")
+    again = edge_of(
+        cloud.port, 1, "--offline", "queue", "--once", "--save", tmp_path / "saved"
+    )  # fmt: skip
     assert again.wait() == 0, again.report()
-    late = [e for e in of(again, "result") if e["via"] == "queued"]
+    late = [e for e in of(again, "result") if e.get("earlier")]
     assert queued <= {e["index"] for e in late} and len(late) == on_disk
+    assert {e["via"] for e in late} == {"queued"}
+    saved = sorted((tmp_path / "saved").iterdir())
+    assert len([path for path in saved if path.name.startswith("earlier-")]) == on_disk
+    (own,) = [path for path in saved if not path.name.startswith("earlier-")]
+    assert own.name == "000000.0.npy" and own.read_bytes().endswith(exact.floats(exact.y_of(0)))
+    (summary,) = of(again, "summary")
+    timed = [e["total_us"] for e in of(again, "result") if e["via"] == "cloud"]
+    assert summary["p99_us"] == pytest.approx(max(timed, default=0.0))
     for event in late:
         assert event["outputs"][0]["values"] == exact.y_of(event["index"])
     assert not records(tmp_path / "store")
@@ -392,6 +402,20 @@ def test_local__starts_from_the_store_when_no_cloud_is_there(cloud_of, edge_of):
     edge = edge_of(cloud.port, 5, "--offline", "local", "--once")
     assert edge.wait() == 0, edge.report()
     assert check_fates(edge, 5) == {"local": 5}
+
+
+def test_local__deadline__too_late_fails__what_ends_after_it_is_late(cloud_of, edge_of, tmp_path):
+    """A tail takes 0.4 s, and so does each that stands before it."""
+    exact.put(tmp_path / "slow", tail={"cost_us": 400000, "cost": "sleep"})
+    cloud = cloud_of(0, "--share-tail", models="slow")
+    assert edge_of(cloud.port, 1, "--offline", "local", "--once").wait() == 0
+    cloud.kill()
+    edge = edge_of(cloud.port, 4, "--offline", "local", "--once", "--deadline", 300)
+    assert edge.wait() == 1
+    check_fates(edge, 4)
+    assert all(e["late"] for e in of(edge, "result"))
+    assert len(of(edge, "error")) >= 1
+    assert all("deadline" in e["why"] for e in of(edge, "error"))
 
 
 def test_queue__starts_from_the_store_when_no_cloud_is_there(cloud_of, edge_of, tmp_path):
