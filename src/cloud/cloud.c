@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define FILES_SPARE 64 /* for all but edges */
+#define NEW_SPARE 64   /* connections that may wait for their first frame */
 #define DRAIN_MS 5000
 #define DEAD_MS 5000
 #define WORKERS_MOST 4 /* unless more are asked for */
@@ -133,13 +134,17 @@ on_signal(void *ctx, int nth)
     start_drain(ctx);
 }
 
-/* Each edge needs two. */
+/* Each edge needs two. Those that have not said what they are get a quarter at
+ * most: they must not use all up. */
 static void
-raise_files(const kerf_cloud_opts *o)
+raise_files(kerf_cloud *cloud)
 {
+    const kerf_cloud_opts *o = &cloud->opts;
     size_t files = kerf_fs_raise_files();
+    size_t wanted = (size_t)o->edges_max + NEW_SPARE;
     size_t most = files > FILES_SPARE ? (files - FILES_SPARE) / 2 : 0;
 
+    cloud->new_most = files / 4 < wanted ? files / 4 + 1 : wanted;
     if (most < (size_t)o->edges_max) {
         kerf_log(KERF_LOG_WARN, "cloud.few_files",
                  "open_files=%zu edges=%zu max_edges=%d: more edges wait until "
@@ -236,7 +241,7 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
     cloud->events = *events;
     cloud->since_ns = kerf_now_ns();
     fill_defaults(&cloud->opts);
-    raise_files(&cloud->opts);
+    raise_files(cloud);
     cloud->stop = (kerf_post){.fn = on_stop, .ctx = cloud};
     cloud->drained = (kerf_post){.fn = on_drained, .ctx = cloud};
     if (gethostname(cloud->name, sizeof cloud->name - 1) != 0)

@@ -41,6 +41,9 @@ struct kerf_cloud {
     uint64_t swept_ns;      /* the last time; 0: not since it was started */
     kerf_session *sessions; /* list; loop thread */
     size_t session_count;
+    size_t open_count; /* of these; the others are NEW */
+    kerf_session *oldest_new, *newest_new;
+    size_t new_most;     /* NEW ones at a time */
     kerf_table *tokens;  /* of sessions that are open; loop thread */
     kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
 };

@@ -1,7 +1,7 @@
 /*
  * lane.h - an edge, as the cloud knows it: its line in the queue and its
  * counters. All sessions of one name from one address share a lane, so that to
- * connect often brings no larger share.
+ * connect often brings no larger share. (To give several names does.)
  *
  *     first session --> lane --> last session gone and no slot held: freed
  *

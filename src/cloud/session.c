@@ -5,6 +5,9 @@
  *     accepted --HELLO--> control of a new session --(OFFER, FETCH, PART)-->
  *              --ATTACH-> tensors of the session with that token
  *
+ * As many connections may wait for their first frame as there may be edges, and
+ * some more; then the oldest of them goes, so that idle ones shut nobody out.
+ *
  * A session ends with its control connection, and takes the tensor connection
  * with it; the edge then comes back with a new HELLO and asks again for what
  * was not answered. Everything here is on the loop's thread.
@@ -27,6 +30,31 @@
 
 static const kerf_conn_ops new_ops;
 
+static void
+add_new(kerf_cloud *cloud, kerf_session *s)
+{
+    s->older = cloud->newest_new;
+    if (s->older != NULL)
+        s->older->newer = s;
+    else
+        cloud->oldest_new = s;
+    cloud->newest_new = s;
+}
+
+static void
+remove_new(kerf_cloud *cloud, kerf_session *s)
+{
+    if (s->older != NULL)
+        s->older->newer = s->newer;
+    else
+        cloud->oldest_new = s->newer;
+    if (s->newer != NULL)
+        s->newer->older = s->older;
+    else
+        cloud->newest_new = s->older;
+    s->older = s->newer = NULL;
+}
+
 void
 kerf_session_unref(kerf_session *s)
 {
@@ -40,6 +68,10 @@ kerf_session_end(kerf_session *s, const char *why)
 {
     kerf_cloud *cloud = s->cloud;
 
+    if (s->state == KERF_SESSION_NEW)
+        remove_new(cloud, s);
+    else
+        cloud->open_count--;
     if (s->state == KERF_SESSION_OPEN && cloud->events.edge != NULL)
         cloud->events.edge(cloud->events.ctx, s->shown,
                            kerf_conn_peer(s->control), false, why);
@@ -81,17 +113,26 @@ sweep_ms(const kerf_cloud *cloud)
     return ms < SWEEP_MS ? ms + 1 : SWEEP_MS;
 }
 
+static void
+evict_oldest_new(kerf_cloud *cloud)
+{
+    kerf_session *s = cloud->oldest_new;
+    const char *why = "too many connections without HELLO";
+
+    kerf_log(KERF_LOG_WARN, "cloud.too_many_new", "most=%zu peer=%s",
+             cloud->new_most, kerf_conn_peer(s->control));
+    (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0, KERF_EBUSY, 0,
+                                 why);
+    kerf_session_end(s, why);
+}
+
 void
 kerf_session_accept(kerf_cloud *cloud, int fd)
 {
     kerf_session *s;
 
-    if (cloud->session_count >= (size_t)cloud->opts.edges_max + 64) {
-        kerf_log(KERF_LOG_WARN, "cloud.too_many_edges", "most=%d",
-                 cloud->opts.edges_max);
-        (void)close(fd);
-        return;
-    }
+    if (cloud->session_count - cloud->open_count >= cloud->new_most)
+        evict_oldest_new(cloud);
     s = calloc(1, sizeof *s);
     if (s == NULL) {
         (void)close(fd);
@@ -108,6 +149,7 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
     if (s->next != NULL)
         s->next->prev = s;
     cloud->sessions = s;
+    add_new(cloud, s);
     if (cloud->session_count++ == 0 && cloud->lanes.count == 0) {
         cloud->swept_ns = 0;
         kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
@@ -171,6 +213,13 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                          s->hello.version_min, s->hello.version_max,
                          KERF_WIRE_VERSION);
     }
+    if (cloud->open_count >= (size_t)cloud->opts.edges_max) {
+        kerf_log(KERF_LOG_WARN, "cloud.too_many_edges", "most=%d peer=%s",
+                 cloud->opts.edges_max, kerf_conn_peer(s->control));
+        return kerf_fail(why, KERF_EBUSY, "the cloud is full: %d edge%s",
+                         cloud->opts.edges_max,
+                         cloud->opts.edges_max == 1 ? "" : "s");
+    }
     if (getrandom(s->token, sizeof s->token, 0) != (ssize_t)sizeof s->token)
         return kerf_fail(why, KERF_EIO, "no random numbers");
     memcpy(m.token, s->token, sizeof m.token);
@@ -188,7 +237,9 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         return KERF_ENOMEM;
     kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
     s->answer_max = s->hello.payload_max;
+    remove_new(cloud, s);
     s->state = KERF_SESSION_OPEN;
+    cloud->open_count++;
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);
     if (cloud->events.edge != NULL)
         cloud->events.edge(cloud->events.ctx, s->shown,

@@ -41,7 +41,8 @@ typedef enum kerf_session_state {
 struct kerf_session {
     kerf_cloud *cloud;
     kerf_session *prev, *next;
-    int refs; /* the list's and the shipping post's */
+    kerf_session *older, *newer; /* while NEW */
+    int refs;                    /* the list's and the shipping post's */
     kerf_session_state state;
     kerf_conn *control, *tensors; /* owned; a NEW one has only control */
     /* What each request looks at, side by side: among thousands of edges none

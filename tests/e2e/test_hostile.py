@@ -437,6 +437,45 @@ def test_cloud__thousand_silent_connections__others_are_served(plain_cloud):
     end_well(cloud)
 
 
+def test_cloud__more_silent_connections_than_it_keeps__the_oldest_goes(
+    start_cloud, kerf_asan, tmp_path
+):
+    exact.put(tmp_path / "models")
+    cloud = start_cloud(
+        "--engine", "fake", "--models", tmp_path / "models", "--max-edges", 2, binary=kerf_asan
+    )
+    silent = [wire.dial(cloud.port) for _ in range(2 + 64)]
+    ask_honestly(cloud)
+    err, words = silent[0].recv_error()
+    assert err == wire.EBUSY and "HELLO" in words
+    # The last ones are kept, and may still say what they want.
+    silent[-1].send(wire.HELLO, wire.hello("late"))
+    silent[-1].recv_kind(wire.WELCOME)
+    for peer in silent:
+        peer.close()
+    end_well(cloud)
+
+
+def test_cloud__full__the_edge_says_so_and_gets_in_later(
+    start_cloud, spawn, kerf_asan, tmp_path
+):
+    exact.put(tmp_path / "models")
+    cloud = start_cloud(
+        "--engine", "fake", "--models", tmp_path / "models", "--max-edges", 1, binary=kerf_asan
+    )
+    files = exact.inputs(tmp_path / "in", 1)
+    with wire.Edge(cloud.port):
+        edge = spawn(
+            "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--once",
+            "--store", tmp_path / "store", "--input", *files, binary=kerf_asan,
+        )  # fmt: skip
+        said = edge.wait_event("state")["text"]
+        assert "the cloud is full: 1 edge" in said
+    assert edge.wait() == 0, edge.report()
+    exact.check_results(edge, 1)
+    end_well(cloud)
+
+
 def test_cloud__out_of_file_descriptors__serves_again(start_cloud, kerf_asan, tmp_path):
     exact.put(tmp_path / "models")
     cloud = start_cloud(
