@@ -45,8 +45,10 @@ on_listening(void *ctx, const char *host, int port)
                                     port));
     else
         kerf_printer_say(ui->out, KERF_LINE_RARE,
-                         "Listening on %s:%d, models from %s\n", host, port,
-                         ui->models);
+                         strchr(host, ':') == NULL
+                             ? "Listening on %s:%d, models from %s\n"
+                             : "Listening on [%s]:%d, models from %s\n",
+                         host, port, ui->models);
 }
 
 static void

@@ -105,23 +105,27 @@ static bool
 port_of(const kerf_local_place *place, const char *name, int *port)
 {
     size_t prefix = strlen(place->prefix);
-    char end[16] = "";
+    size_t len = strlen(name);
+    int used = 0;
 
     return strncmp(name, place->prefix, prefix) == 0 &&
-           sscanf(name + prefix, "%d%15s", port, end) == 2 &&
-           strcmp(end, ".sock") == 0;
+           sscanf(name + prefix, "%d%n", port, &used) == 1 &&
+           len >= prefix + (size_t)used + 5 &&
+           strcmp(name + len - 5, ".sock") == 0 &&
+           (len == prefix + (size_t)used + 5 ||
+            name[prefix + (size_t)used] == '@'); /* its host */
 }
 
 static void
-try_socket(struct found *f, int port)
+try_socket(struct found *f, const char *path, int port)
 {
-    char path[KERF_LOCAL_PATH];
     size_t used = strlen(f->ports);
     int fd = -1;
 
-    if (kerf_local_path(path, port, NULL) != KERF_OK ||
-        kerf_local_connect(&fd, path, NULL) != KERF_OK)
+    if (kerf_local_connect(&fd, path, NULL) != KERF_OK) {
+        kerf_local_clear(path); /* of one that was killed */
         return;
+    }
     (void)snprintf(f->ports + used, sizeof f->ports - used, "%s%d",
                    f->count > 0 ? ", " : "", port);
     if (f->count++ > 0) {
@@ -137,6 +141,7 @@ static kerf_err
 find_cloud(struct found *f, kerf_detail *why)
 {
     kerf_local_place place;
+    char path[KERF_LOCAL_PATH];
     struct dirent *entry;
     DIR *dir;
 
@@ -145,8 +150,11 @@ find_cloud(struct found *f, kerf_detail *why)
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         int port = 0;
 
-        if (port_of(&place, entry->d_name, &port))
-            try_socket(f, port);
+        if (port_of(&place, entry->d_name, &port) &&
+            (!args.port_given || port == args.port) &&
+            (size_t)snprintf(path, sizeof path, "%s/%s", place.dir,
+                             entry->d_name) < sizeof path)
+            try_socket(f, path, port);
     }
     if (dir != NULL)
         (void)closedir(dir);
@@ -154,6 +162,11 @@ find_cloud(struct found *f, kerf_detail *why)
         return KERF_OK;
     if (f->count > 1) {
         (void)close(f->fd);
+        if (args.port_given)
+            return kerf_fail(why, KERF_EINVAL,
+                             "several clouds run here on port %d, of other "
+                             "hosts: give --control",
+                             args.port);
         return kerf_fail(why, KERF_EINVAL,
                          "several clouds run here: give --cloud-port one of "
                          "%s",
@@ -175,11 +188,19 @@ open_cloud(struct found *f, kerf_detail *why)
     if (args.control != NULL)
         (void)snprintf(f->path, sizeof f->path, "%s", args.control);
     else
-        err = kerf_local_path(f->path, args.port, why);
-    return err == KERF_OK
-               ? kerf_local_connect(
-                     &f->fd, args.control != NULL ? args.control : f->path, why)
-               : err;
+        err = kerf_local_path(f->path, NULL, args.port, why);
+    if (err == KERF_OK)
+        err = kerf_local_connect(
+            &f->fd, args.control != NULL ? args.control : f->path, why);
+    if (err == KERF_ENOENT && args.control == NULL) {
+        kerf_detail none; /* the first words are the better ones */
+        kerf_err other = find_cloud(f, &none); /* of another host */
+
+        if (other == KERF_EINVAL)
+            *why = none;
+        err = other == KERF_ENOENT ? err : other;
+    }
+    return err;
 }
 
 /* Asking. */

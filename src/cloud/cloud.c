@@ -173,7 +173,8 @@ start_control(kerf_cloud *cloud, kerf_detail *why)
     if (is_given)
         return kerf_control_start(&cloud->control, cloud, cloud->opts.control,
                                   why);
-    err = kerf_local_path(path, kerf_listener_port(cloud->listener), why);
+    err = kerf_local_path(path, cloud->opts.host,
+                          kerf_listener_port(cloud->listener), why);
     if (err == KERF_OK)
         err = kerf_control_start(&cloud->control, cloud, path, why);
     if (err != KERF_OK)

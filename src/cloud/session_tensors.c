@@ -329,8 +329,9 @@ on_request(kerf_session *s, const kerf_frame_in *frame)
     (void)atomic_fetch_add(
         s->turn == KERF_FRAME_BUSY ? &s->lane->busy : &s->lane->failed, 1);
     if (s->turn == KERF_FRAME_FAILED && cloud->events.refused != NULL)
-        cloud->events.refused(cloud->events.ctx, s->shown, frame->header.id,
-                              s->turn_err, s->turn_why.text);
+        cloud->events.refused(cloud->events.ctx, s->shown,
+                              frame->header.id & ~KERF_DRAIN_ID, s->turn_err,
+                              s->turn_why.text);
     return kerf_conn_send_notice(s->tensors, s->turn, frame->header.id,
                                  s->turn_err, s->turn_retry_ms,
                                  s->turn_why.text);

@@ -58,8 +58,8 @@ refuse(kerf_cloud *cloud, kerf_slot *slot, kerf_err err, const char *text)
     (void)!kerf_conn_send_notice(slot->conn, KERF_FRAME_FAILED, slot->id, err,
                                  0, text);
     if (cloud->events.refused != NULL)
-        cloud->events.refused(cloud->events.ctx, slot->lane->name, slot->id,
-                              err, text);
+        cloud->events.refused(cloud->events.ctx, slot->lane->name,
+                              slot->id & ~KERF_DRAIN_ID, err, text);
     job_over(cloud, slot);
 }
 
@@ -186,7 +186,7 @@ tell_answered(kerf_cloud *cloud, const kerf_slot *slot, const kerf_tensors *m)
 {
     kerf_cloud_answer a = {.edge = slot->lane->name,
                            .model = slot->served->manifest.name,
-                           .id = slot->id,
+                           .id = slot->id & ~KERF_DRAIN_ID,
                            .queue_ns = m->queue_ns,
                            .tail_ns = m->tail_ns,
                            .bytes_in = slot->bytes_in,

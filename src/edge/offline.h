@@ -25,7 +25,6 @@
 struct kerf_edge;
 
 #define KERF_DRAIN_FLIGHTS 4
-#define KERF_DRAIN_ID ((uint64_t)1 << 63) /* ids of requests from disk */
 
 typedef struct kerf_offline_state {
     kerf_timer *timer;       /* the loop's */

@@ -65,7 +65,7 @@ typedef struct kerf_flight {
     uint64_t stranded_ns; /* the cloud does not know its bundle since; or 0 */
     kerf_stages stages;
     size_t bytes_sent, bytes_received;
-    unsigned busy_row; /* how often it was turned away */
+    unsigned busy_row;                /* how often it was turned away */
     size_t tensor_bytes, coded_bytes; /* of out, and of what is sent of it */
     uint32_t codecs;                  /* that it takes, a bit each */
     kerf_codec_id codec;              /* of the first tensor */

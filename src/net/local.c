@@ -7,9 +7,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BACKLOG 16
+#define YOUNG_S 10
 
 static bool
 is_own_dir(const char *path)
@@ -41,14 +43,20 @@ kerf_local_place_of(kerf_local_place *place)
 }
 
 kerf_err
-kerf_local_path(char out[KERF_LOCAL_PATH], int port, kerf_detail *why)
+kerf_local_path(char out[KERF_LOCAL_PATH], const char *host, int port,
+                kerf_detail *why)
 {
     kerf_local_place place;
+    char at[KERF_LOCAL_PATH] = "";
     int n;
 
+    if (host != NULL && strcmp(host, KERF_LOCAL_HOST) != 0)
+        (void)snprintf(at, sizeof at, "@%s", host);
+    for (char *c = at; *c != '\0'; c++)
+        *c = (char)(*c == '/' ? '_' : *c);
     kerf_local_place_of(&place);
-    n = snprintf(out, KERF_LOCAL_PATH, "%s/%s%d.sock", place.dir, place.prefix,
-                 port);
+    n = snprintf(out, KERF_LOCAL_PATH, "%s/%s%d%s.sock", place.dir,
+                 place.prefix, port, at);
     if (n < 0 || n >= KERF_LOCAL_PATH)
         return kerf_fail(why, KERF_ETOOBIG,
                          "%s: too long a path for a socket in it", place.dir);
@@ -104,6 +112,19 @@ clear_stale(const struct sockaddr_un *at, kerf_detail *why)
     }
     (void)unlink(at->sun_path);
     return KERF_OK;
+}
+
+void
+kerf_local_clear(const char *path)
+{
+    struct sockaddr_un at;
+    struct stat st;
+
+    /* Between bind() and listen() it refuses, too. */
+    if (fill_address(&at, path, NULL) == KERF_OK && lstat(path, &st) == 0 &&
+        S_ISSOCK(st.st_mode) && st.st_uid == geteuid() &&
+        time(NULL) > st.st_mtime + YOUNG_S)
+        (void)!clear_stale(&at, NULL);
 }
 
 kerf_err

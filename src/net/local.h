@@ -21,8 +21,11 @@ typedef struct kerf_local_place {
 } kerf_local_place;
 
 void kerf_local_place_of(kerf_local_place *place);
-/* The socket of a cloud on this port. Errors: KERF_ETOOBIG. */
-KERF_NODISCARD kerf_err kerf_local_path(char out[KERF_LOCAL_PATH], int port,
+/* The socket of a cloud on this port of host, which stands in its name unless
+ * it is KERF_LOCAL_HOST, or NULL. Errors: KERF_ETOOBIG. */
+#define KERF_LOCAL_HOST "127.0.0.1"
+KERF_NODISCARD kerf_err kerf_local_path(char out[KERF_LOCAL_PATH],
+                                        const char *host, int port,
                                         kerf_detail *why);
 
 /* Listens on path, mode 0600, not blocking. A socket there that nobody listens
@@ -30,6 +33,9 @@ KERF_NODISCARD kerf_err kerf_local_path(char out[KERF_LOCAL_PATH], int port,
  * KERF_EINVAL (no socket), KERF_ETOOBIG (the path), KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_local_listen(int *fd, const char *path,
                                           kerf_detail *why);
+/* Removes this user's socket there if nobody listens on it, nor was about to
+ * in the last seconds. */
+void kerf_local_clear(const char *path);
 /* Errors: KERF_ENOENT (nobody listens there), KERF_EIO, KERF_ETOOBIG,
  * KERF_EINVAL (another user's: neither ours nor root's). */
 KERF_NODISCARD kerf_err kerf_local_connect(int *fd, const char *path,

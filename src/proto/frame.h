@@ -195,6 +195,10 @@ typedef struct kerf_tensor_block {
     uint32_t len; /* of the payload's piece: the values, or a blob of them */
 } kerf_tensor_block;
 
+/* In the ids of requests that an edge has kept on disk, so that they meet no
+ * other's; not in what is shown. */
+#define KERF_DRAIN_ID ((uint64_t)1 << 63)
+
 typedef struct kerf_notice { /* ERROR, BUSY, FAILED, BYE */
     uint16_t err;            /* kerf_err */
     uint32_t retry_ms;       /* BUSY, BYE */

@@ -320,6 +320,17 @@ def test_cloud__one_id_many_times__each_is_answered(cloud):
     end_well(cloud)
 
 
+def test_cloud__id_of_a_request_from_disk__is_shown_without_its_bit(start_cloud, kerf, tmp_path):
+    exact.put(tmp_path / "models")
+    cloud = start_cloud("--engine", "fake", "--models", tmp_path / "models")
+    with wire.Edge(cloud.port) as edge:
+        bundle, _ = edge.offered()
+        for name, event in [(bundle, "answer"), (bytes(32), "refused")]:
+            edge.request(name, exact.h_of(5), id=1 << 63 | 5, dims=(1, 16))
+            assert edge.tensors.recv_kind(wire.RESULT, wire.FAILED).id == 1 << 63 | 5
+            assert cloud.wait_event(event)["id"] == 5
+
+
 def test_cloud__sessions_cut_at_every_byte(cloud):
     """A whole session's bytes, ended after each count: on both connections."""
     with wire.Edge(cloud.port) as edge:

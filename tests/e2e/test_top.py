@@ -232,8 +232,30 @@ def test_found_by_itself__unless_there_are_two(run, start_cloud, place, tmp_path
     done = run("top", "--json", "--once", env=env)
     assert done.status == 1 and str(first.port) in done.err and str(second.port) in done.err
     assert run("top", "--once", "--cloud-port", second.port, env=env).status == 0
-    first.kill()  # its socket stays, and is nobody's
+    first.kill()
+    left = place / f"kerf-cloud-{first.port}.sock"
     assert run("top", "--json", "--once", env=env).status == 0
+    assert left.exists()  # it may be of one that is about to listen
+    os.utime(left, (1e9, 1e9))
+    assert run("top", "--json", "--once", env=env).status == 0
+    assert not left.exists()
+
+
+def test_one_port_of_two_hosts__a_socket_each(run, spawn, place, tmp_path):
+    exact.put(tmp_path / "models")
+    env = {"XDG_RUNTIME_DIR": place}
+    port = 0
+    for host, says in [("127.0.0.2", "127.0.0.2"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")]:
+        cloud = spawn(
+            "cloud", "--engine", "fake", "--models", tmp_path / "models", "--cloud_host", host,
+            "--cloud_port", port, env=env,
+        )  # fmt: skip
+        found = cloud.wait_line(rf"^Listening on {re.escape(says)}:(\d+), models from ")
+        port = int(found[1])
+        assert cloud.err == ""
+        assert run("top", "--once", "--cloud-port", port, env=env).status == 0
+    names = {f"{port}@127.0.0.2", f"{port}", f"{port}@::1"}
+    assert {p.name for p in place.iterdir()} == {f"kerf-cloud-{name}.sock" for name in names}
 
 
 def test_path__stale_is_replaced__others_are_not_touched(run, start_cloud, place, tmp_path):
