@@ -23,6 +23,8 @@
 
 #define BLOCK_LISTED 10 /* bytes of a block's lengths */
 #define BLOCK_FIXED (BLOCK_LISTED + KERF_HEAD_STEP)
+/* Each but the last of a tensor has so many values, a byte each or more. */
+#define BLOCKS_MOST (KERF_PAYLOAD_MAX / KERF_BLOCK_VALUES_MIN + KERF_PORTS_MAX)
 #define AGAIN_MS 1000 /* until a record that could not be read is tried */
 #define FIXED (KERF_SPOOL_HEAD + 64 + KERF_PATH_MAX + 8 * KERF_PORTS_MAX)
 
@@ -90,7 +92,7 @@ read_blocks(kerf_flight *f, kerf_rd *r)
     free(f->block);
     f->block = NULL;
     f->block_count = 0;
-    if (r->bad || count > r->left / BLOCK_LISTED)
+    if (r->bad || count > r->left / BLOCK_LISTED || count > BLOCKS_MOST)
         return KERF_ECORRUPT;
     if (count == 0)
         return KERF_OK;
