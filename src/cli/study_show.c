@@ -6,6 +6,7 @@
 
 /* What docs/BENCHMARKS.md promises. */
 #define BIG_BYTES 1000000u /* from here on the bars on size and speed hold */
+#define TWO_THREADS_FROM 8000000u
 #define LONG_BYTES 100000000u
 #define FLOATS_LEAST 0.95 /* parts of the file: it is f32 weights */
 
@@ -154,7 +155,9 @@ judge_speed(struct judge *j, const kerf_codec_row *kwz)
         least(j, "in memory: kwz extracts faster than zstd -3, times:",
               zstd->memory_unpack_s / kwz->memory_unpack_s, 2.3);
     }
-    if (two != NULL && two->memory_pack_s > 0 && two->memory_unpack_s > 0) {
+    /* Of smaller files one thread is used. */
+    if (two != NULL && two->memory_pack_s > 0 && two->memory_unpack_s > 0 &&
+        j->file->bytes >= TWO_THREADS_FROM) {
         least(j, "in memory: two threads compress faster than one, times:",
               kwz->memory_pack_s / two->memory_pack_s, 1.5);
         least(j, "in memory: two threads extract faster than one, times:",

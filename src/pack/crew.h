@@ -30,6 +30,17 @@ typedef struct kerf_crew {
  * it to be given. */
 #define KERF_CREW_SLOTS(threads) ((threads) > 1 ? 4 * (size_t)(threads) : 1)
 
+/* How many of `most` threads pay for a file of so many bytes: packing and
+ * unpacking 4 MiB take 1 to 2 ms, starting a thread and waking a core some
+ * tenths of it. */
+static inline int
+kerf_crew_threads(int most, size_t bytes)
+{
+    size_t pay = bytes >> 22;
+
+    return pay < 1 ? 1 : pay < (size_t)most ? (int)pay : most;
+}
+
 /* Runs until take has no more and all is given. 1 thread: the caller's alone.
  * The first error of any of them ends it. Errors: theirs. */
 KERF_NODISCARD kerf_err kerf_crew_run(const kerf_crew *crew, int threads,

@@ -129,16 +129,6 @@ write_bytes(struct packing *p, kerf_err err, const kerf_kwz_bytes *bytes,
     return kerf_sink_write(p->sink, bytes->data, bytes->len, why);
 }
 
-/* No more than it has blocks: a folder may hold thousands of small files. */
-static int
-threads_for(const struct packing *p)
-{
-    size_t blocks = p->plan.block_count;
-    int most = p->job->threads;
-
-    return blocks == 0 ? 1 : blocks < (size_t)most ? (int)blocks : most;
-}
-
 static kerf_err
 pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
 {
@@ -156,7 +146,7 @@ pack_blocks(struct packing *p, const kerf_map *map, kerf_detail *why)
                              segment_count);
     if (err != KERF_OK)
         err = kerf_fail(why, err, "no memory");
-    p->threads = threads_for(p);
+    p->threads = kerf_crew_threads(p->job->threads, map->len);
     p->begin = p->sink->len;
     if (err == KERF_OK)
         err = kerf_crew_run(&crew, p->threads, why);

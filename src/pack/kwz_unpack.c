@@ -156,7 +156,6 @@ static kerf_err
 unpack_blocks(struct unpacking *u, kerf_detail *why)
 {
     const kerf_crew crew = {.ctx = u, .take = take, .work = work, .give = give};
-    int threads = u->job->threads;
 
     u->file_ended = false;
     u->result->files += !u->is_dir;
@@ -166,10 +165,13 @@ unpack_blocks(struct unpacking *u, kerf_detail *why)
         if (err != KERF_OK)
             return err;
     }
-    /* A folder may hold thousands of small files. */
-    if (u->record.kind == KERF_KWZ_BLOCK && u->record.block.is_last)
-        threads = 1;
-    return kerf_crew_run(&crew, threads, why);
+    /* What is left may be of many small files: a thread is soon out of work. */
+    return kerf_crew_run(&crew,
+                         u->record.kind == KERF_KWZ_BLOCK &&
+                                 u->record.block.is_last
+                             ? 1
+                             : kerf_crew_threads(u->job->threads, u->r.left),
+                         why);
 }
 
 static kerf_err

@@ -63,7 +63,7 @@ pack(const uint8_t *data, size_t len, int threads)
 static void
 pack_bytes__any_threads_and_room__same_bytes(void **state)
 {
-    const size_t lens[] = {0, 1, 5000, 1500000};
+    const size_t lens[] = {0, 1, 5000, 1500000, 16000000};
 
     (void)state;
     for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
@@ -94,7 +94,7 @@ pack_bytes__any_threads_and_room__same_bytes(void **state)
 static void
 unpack_bytes__any_threads_and_room__same_bytes(void **state)
 {
-    const size_t lens[] = {0, 1, 5000, 1500000};
+    const size_t lens[] = {0, 1, 5000, 1500000, 16000000};
 
     (void)state;
     for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
