@@ -1,11 +1,13 @@
 /*
- * Listening and dialling. Sockets are ours, not uv_tcp_t: conn.c reads straight
- * into tensor memory and sends from any thread, which libuv's streams cannot.
+ * Listening, and what is set on sockets. Sockets are ours, not uv_tcp_t: conn.c
+ * reads straight into tensor memory and sends from any thread, which libuv's
+ * streams cannot.
  */
 #include "net/loop.h"
 
 #include "base/fs.h"
 #include "net/loop_uv.h"
+#include "net/socket_own.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -68,8 +70,8 @@ unpace(int fd)
                          sizeof cubic - 1);
 }
 
-static void
-tune(int fd)
+void
+kerf_socket_tune(int fd)
 {
     unsigned unacked_ms = UNACKED_MS;
     int on = 1;
@@ -106,7 +108,7 @@ on_acceptable(uv_poll_t *poll, int status, int events)
             accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
-            tune(fd);
+            kerf_socket_tune(fd);
             listener->fn(listener->ctx, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
                    errno == ENOBUFS) {
@@ -213,8 +215,8 @@ kerf_listener_fd(const kerf_listener *listener)
     return listener->fd;
 }
 
-static void
-free_data(uv_handle_t *handle)
+void
+kerf_handle_free_data(uv_handle_t *handle)
 {
     free(handle->data);
 }
@@ -225,190 +227,8 @@ kerf_listener_free(kerf_listener *listener)
     if (listener == NULL)
         return;
     kerf_timer_free(listener->pause);
-    uv_close((uv_handle_t *)&listener->poll, free_data);
+    uv_close((uv_handle_t *)&listener->poll, kerf_handle_free_data);
     (void)close(listener->fd);
-}
-
-struct kerf_dial {
-    uv_getaddrinfo_t resolve;
-    uv_poll_t *poll; /* of the attempt under way, or NULL */
-    bool resolving, cancelled;
-    kerf_timer *timeout;
-    uint64_t timeout_ms;
-    kerf_loop *loop;
-    struct addrinfo *list, *at;
-    kerf_dial_fn *fn;
-    void *ctx;
-    int fd;
-    char why[192];
-};
-
-static void
-drop_poll(kerf_dial *dial)
-{
-    if (dial->poll == NULL)
-        return;
-    (void)uv_poll_stop(dial->poll);
-    dial->poll->data = dial->poll;
-    uv_close((uv_handle_t *)dial->poll, free_data);
-    dial->poll = NULL;
-}
-
-static void
-finish(kerf_dial *dial, int fd)
-{
-    drop_poll(dial);
-    if (fd < 0 && dial->fd >= 0)
-        (void)close(dial->fd);
-    kerf_timer_free(dial->timeout);
-    uv_freeaddrinfo(dial->list);
-    if (!dial->cancelled)
-        dial->fn(dial->ctx, fd, dial->why);
-    free(dial);
-}
-
-static void
-drop_attempt(kerf_dial *dial)
-{
-    drop_poll(dial);
-    (void)close(dial->fd);
-    dial->fd = -1;
-    dial->at = dial->at->ai_next;
-}
-
-static bool start_attempt(kerf_dial *dial);
-
-static void
-try_addresses(kerf_dial *dial)
-{
-    for (; dial->at != NULL; dial->at = dial->at->ai_next) {
-        if (start_attempt(dial))
-            return;
-    }
-    finish(dial, -1);
-}
-
-static void
-on_connect(uv_poll_t *poll, int status, int events)
-{
-    kerf_dial *dial = poll->data;
-    socklen_t len = sizeof(int);
-    int code = status;
-
-    (void)events;
-    if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0)
-        code = errno;
-    if (code == 0) {
-        tune(dial->fd);
-        finish(dial, dial->fd);
-        return;
-    }
-    (void)snprintf(dial->why, sizeof dial->why, "%s", strerror(code));
-    drop_attempt(dial);
-    try_addresses(dial);
-}
-
-static bool
-start_attempt(kerf_dial *dial)
-{
-    int fd = socket(dial->at->ai_family,
-                    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd >= 0 && (connect(fd, dial->at->ai_addr, dial->at->ai_addrlen) == 0 ||
-                    errno == EINPROGRESS)) {
-        dial->poll = calloc(1, sizeof *dial->poll);
-        if (dial->poll != NULL) {
-            dial->fd = fd;
-            (void)uv_poll_init(kerf_loop_uv(dial->loop), dial->poll, fd);
-            dial->poll->data = dial;
-            (void)uv_poll_start(dial->poll, UV_WRITABLE, on_connect);
-            kerf_timer_start(dial->timeout, dial->timeout_ms, 0);
-            return true;
-        }
-    }
-    (void)snprintf(dial->why, sizeof dial->why, "%s", strerror(errno));
-    if (fd >= 0)
-        (void)close(fd);
-    return false;
-}
-
-static void
-on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
-{
-    kerf_dial *dial = request->data;
-
-    dial->resolving = false;
-    dial->list = dial->at = list;
-    if (status != 0) /* uv_strerror(0) would allocate */
-        (void)snprintf(dial->why, sizeof dial->why, "no such host (%s)",
-                       uv_strerror(status));
-    if (dial->cancelled || status != 0) {
-        finish(dial, -1);
-        return;
-    }
-    try_addresses(dial);
-}
-
-/* Of the name, or of one address: then the next one has its turn. */
-static void
-on_dial_timeout(void *ctx)
-{
-    kerf_dial *dial = ctx;
-
-    (void)snprintf(dial->why, sizeof dial->why, "no answer in time");
-    if (dial->resolving) {
-        (void)uv_cancel((uv_req_t *)&dial->resolve); /* on_resolved follows */
-        return;
-    }
-    drop_attempt(dial);
-    try_addresses(dial);
-}
-
-kerf_err
-kerf_dial_start(kerf_dial **out, kerf_loop *loop, const char *host, int port,
-                uint64_t timeout_ms, kerf_dial_fn *fn, void *ctx)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    kerf_dial *dial = calloc(1, sizeof *dial);
-    char service[16];
-
-    if (dial == NULL)
-        return KERF_ENOMEM;
-    if (kerf_timer_new(&dial->timeout, loop, on_dial_timeout, dial) !=
-        KERF_OK) {
-        free(dial);
-        return KERF_ENOMEM;
-    }
-    dial->loop = loop;
-    dial->fd = -1;
-    dial->fn = fn;
-    dial->ctx = ctx;
-    dial->timeout_ms = timeout_ms;
-    dial->resolve.data = dial;
-    dial->resolving = true;
-    (void)snprintf(service, sizeof service, "%d", port);
-    if (uv_getaddrinfo(kerf_loop_uv(loop), &dial->resolve, on_resolved, host,
-                       service, &hints) != 0) {
-        kerf_timer_free(dial->timeout);
-        free(dial);
-        return KERF_EIO;
-    }
-    kerf_timer_start(dial->timeout, timeout_ms, 0);
-    *out = dial;
-    return KERF_OK;
-}
-
-void
-kerf_dial_cancel(kerf_dial *dial)
-{
-    dial->cancelled = true;
-    if (dial->resolving) { /* on_resolved() frees it, perhaps long after */
-        kerf_timer_free(dial->timeout);
-        dial->timeout = NULL;
-        (void)uv_cancel((uv_req_t *)&dial->resolve);
-    } else {
-        finish(dial, -1);
-    }
 }
 
 char *

@@ -3,10 +3,12 @@ comes back to the first. Each request is answered exactly once."""
 
 import contextlib
 import signal
+from pathlib import Path
 
 import exact
 import pytest
 import wire
+from test_copies import cc
 
 FAKE = ("--engine", "fake")
 DEAD = ("--dead-after", 1)
@@ -175,6 +177,29 @@ def test_a_name_that_is_not_known__the_next_is_tried(spawn, clouds_of, kerf_asan
     assert edge.wait() == 0, edge.report()
     exact.check_results(edge, 2)
     assert "no-such-host.invalid:8080 (no such host" in states(edge)[0]
+
+
+def test_name_service_hangs__the_next_is_tried__no_look_up_beside_it(spawn, clouds_of, tmp_path):
+    source = Path(__file__).with_name("slowname.c")
+    cc(tmp_path, "-fPIC", "-shared", "-o", "slowname.so", source, "-ldl")
+    (cloud,) = clouds_of(0)
+    until, count = tmp_path / "until", tmp_path / "count"
+    edge = spawn(
+        "edge", "--json", *FAKE, "--cloud_host", f"slow.example,127.0.0.1:{cloud.port}",
+        "--store", tmp_path / "store", "--rate", 50, "--dead-after", 0.4, "--repeat", 0,
+        "--input", *exact.inputs(tmp_path / "in", 5),
+        env={
+            "LD_PRELOAD": tmp_path / "slowname.so",
+            "SLOWNAME_UNTIL": until, "SLOWNAME_COUNT": count,
+        },
+    )  # fmt: skip
+    try:
+        edge.wait_event("result", index=60)  # probes of the first: tries of the name
+        assert count.read_text() == "."
+    finally:
+        until.touch()
+    edge.signal(signal.SIGTERM)
+    assert edge.wait() == 0
 
 
 @pytest.mark.parametrize(
