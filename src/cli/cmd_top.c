@@ -98,7 +98,8 @@ struct found {
     char path[KERF_LOCAL_PATH];
     int fd;
     size_t count;
-    char ports[256]; /* of all of them, for an error */
+    char ports[256];  /* of all of them, for an error */
+    kerf_detail mute; /* of one that does not answer */
 };
 
 static bool
@@ -120,9 +121,14 @@ static void
 try_socket(struct found *f, const char *path, int port)
 {
     size_t used = strlen(f->ports);
+    kerf_detail why = {{0}};
+    kerf_err err;
     int fd = -1;
 
-    if (kerf_local_connect(&fd, path, NULL) != KERF_OK) {
+    err = kerf_local_connect(&fd, path, &why);
+    if (err == KERF_EDEADLINE)
+        f->mute = why;
+    if (err != KERF_OK) {
         kerf_local_clear(path); /* of one that was killed */
         return;
     }
@@ -172,6 +178,8 @@ find_cloud(struct found *f, kerf_detail *why)
                          "%s",
                          f->ports);
     }
+    if (f->mute.text[0] != '\0')
+        return kerf_fail(why, KERF_EDEADLINE, "%s", f->mute.text);
     return kerf_fail(why, KERF_ENOENT,
                      "no cloud of yours runs on this machine (looked for "
                      "%s/%s*.sock): start kerf cloud, or give --control",

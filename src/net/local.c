@@ -1,6 +1,7 @@
 #include "net/local.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #define BACKLOG 16
 #define YOUNG_S 10
+#define CONNECT_MS 1000
+#define STEP_MS 50
 
 static bool
 is_own_dir(const char *path)
@@ -78,7 +81,40 @@ fill_address(struct sockaddr_un *at, const char *path, kerf_detail *why)
 static int
 open_socket(void)
 {
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* A listener that is frozen has a full backlog at some time: connect() would
+ * wait for it without end, and poll() does not tell of room there. Returns 0
+ * or an errno, EAGAIN for that. */
+static int
+connect_for(int fd, const struct sockaddr_un *at, int most_ms)
+{
+    const struct timespec pause = {.tv_nsec = STEP_MS * 1000000L};
+    int code = 0;
+
+    for (int ms = 0; ms <= most_ms; ms += STEP_MS) {
+        if (ms > 0)
+            (void)nanosleep(&pause, NULL);
+        code = connect(fd, (const struct sockaddr *)at, sizeof *at) == 0
+                   ? 0
+                   : errno;
+        if (code != EAGAIN && code != EINTR)
+            break;
+    }
+    return code;
+}
+
+/* As callers have it. */
+static kerf_err
+make_blocking(int fd, kerf_detail *why)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0)
+        return KERF_OK;
+    return kerf_fail(why, KERF_EIO, "cannot set up a socket: %s",
+                     strerror(errno));
 }
 
 /* Removes a socket that nobody listens on. */
@@ -101,8 +137,7 @@ clear_stale(const struct sockaddr_un *at, kerf_detail *why)
     if (fd < 0)
         return kerf_fail(why, KERF_EIO, "cannot make a socket: %s",
                          strerror(errno));
-    code =
-        connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 ? 0 : errno;
+    code = connect_for(fd, at, 0); /* EAGAIN: somebody listens */
     (void)close(fd);
     if (code != ECONNREFUSED) {
         return kerf_fail(why, KERF_EADDRINUSE,
@@ -169,6 +204,7 @@ kerf_local_connect(int *fd, const char *path, kerf_detail *why)
 {
     struct sockaddr_un at;
     kerf_err err = fill_address(&at, path, why);
+    int code;
     int s;
 
     if (err != KERF_OK)
@@ -177,14 +213,19 @@ kerf_local_connect(int *fd, const char *path, kerf_detail *why)
     if (s < 0)
         return kerf_fail(why, KERF_EIO, "cannot make a socket: %s",
                          strerror(errno));
-    if (connect(s, (const struct sockaddr *)&at, sizeof at) != 0) {
-        int code = errno;
-
-        err = code == ENOENT || code == ECONNREFUSED
-                  ? kerf_fail(why, KERF_ENOENT, "no cloud listens on %s", path)
-                  : kerf_fail(why, KERF_EIO, "%s: %s", path, strerror(code));
+    code = connect_for(s, &at, CONNECT_MS);
+    if (code == ENOENT || code == ECONNREFUSED) {
+        err = kerf_fail(why, KERF_ENOENT, "no cloud listens on %s", path);
+    } else if (code == EAGAIN) {
+        err =
+            kerf_fail(why, KERF_EDEADLINE,
+                      "the cloud on %s does not answer: is it stopped?", path);
+    } else if (code != 0) {
+        err = kerf_fail(why, KERF_EIO, "%s: %s", path, strerror(code));
     } else if (!kerf_local_is_trusted(s)) {
         err = kerf_fail(why, KERF_EINVAL, "%s belongs to another user", path);
+    } else {
+        err = make_blocking(s, why);
     }
     if (err != KERF_OK) {
         (void)close(s);

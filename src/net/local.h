@@ -36,7 +36,8 @@ KERF_NODISCARD kerf_err kerf_local_listen(int *fd, const char *path,
 /* Removes this user's socket there if nobody listens on it, nor was about to
  * in the last seconds. */
 void kerf_local_clear(const char *path);
-/* Errors: KERF_ENOENT (nobody listens there), KERF_EIO, KERF_ETOOBIG,
+/* Waits a second at most. Errors: KERF_ENOENT (nobody listens there),
+ * KERF_EDEADLINE (whoever does, does not take it), KERF_EIO, KERF_ETOOBIG,
  * KERF_EINVAL (another user's: neither ours nor root's). */
 KERF_NODISCARD kerf_err kerf_local_connect(int *fd, const char *path,
                                            kerf_detail *why);

@@ -279,6 +279,45 @@ def test_path__stale_is_replaced__others_are_not_touched(run, start_cloud, place
     assert none.term() == 0
 
 
+def freeze(pid):
+    """Returns when no thread of it runs any more."""
+    os.kill(pid, signal.SIGSTOP)
+    until = time.monotonic() + wire.PATIENCE
+    while any(
+        task.read_text().rsplit(")", 1)[1].split()[0] != "T"
+        for task in Path(f"/proc/{pid}/task").glob("*/stat")
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def fill(path, stack):
+    """Connects until the backlog is full."""
+    with pytest.raises(BlockingIOError):
+        while True:
+            sock = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX)))
+            sock.setblocking(False)
+            sock.connect(str(path))
+
+
+def test_frozen_cloud__one_line(run, start_cloud, place, tmp_path):
+    exact.put(tmp_path / "models")
+    args = ("--engine", "fake", "--models", tmp_path / "models")
+    cloud = start_cloud(*args, env={"XDG_RUNTIME_DIR": place})
+    (path,) = place.glob("*.sock")
+    freeze(cloud.pid)
+    with contextlib.ExitStack() as stack:
+        fill(path, stack)
+        for who in ([], ["--control", path]):
+            done = run("top", "--once", *who, env={"XDG_RUNTIME_DIR": place})
+            assert done.status == 1 and "does not answer" in done.err
+            assert done.err.count("\n") == 1
+        done = run("cloud", "--cloud_port", 0, *args, "--control", path)
+        assert done.status == 1 and "in use" in done.err
+    cloud.signal(signal.SIGCONT)
+    assert cloud.term() == 0
+
+
 HOSTILE = {
     "empty": b"\n",
     "garbage": bytes(range(256)).replace(b"\n", b"") + b"\n",
@@ -374,6 +413,7 @@ LINES = re.compile(
     r"Model m is ready.*|Listening on .*|Edge \S+ connected.*|Edge \S+ is gone.*"
     r"|Tensor \d+ of \S+ refused.*|(warn|info|debug) \S+ .*|"
 )
+ERASED = re.compile(r"\x1b\[\d+A\r\x1b\[J")
 
 
 def test_cloud_on_a_terminal__table_below_whole_lines(on_screen, free_port, tmp_path):
@@ -395,17 +435,17 @@ def test_cloud_on_a_terminal__table_below_whole_lines(on_screen, free_port, tmp_
                 stranger.sendall(b"x" * 300)  # a line of the log
             at = len(screen.seen)
             screen.wait_for(f"turn-{turn} +m [0-9a-f]{{8}} .*\r\n".encode(), at)
-    lines = drawn(screen.seen.decode())
-    table = next(i for i, line in enumerate(lines) if re.match(r"\d+ edges?, ", line))
-    for line in lines[:table]:
-        assert LINES.fullmatch(line), line
-    assert sum("refused" in line for line in lines[:table]) == 60
-    assert any(line.startswith("warn cloud.stranger") for line in lines[:table])
-    assert lines[table + 1].startswith("edge ")
     os.kill(screen.pid, signal.SIGTERM)
     assert screen.wait() == 0
-    lines = drawn(screen.seen.decode())
-    assert not [line for line in lines if line.startswith("edge ") or " edges, " in line]
+    seen = screen.seen.decode()
+    lines = drawn(seen[: [m.start() for m in ERASED.finditer(seen)][-1]])  # a frame, whole
+    table = next(i for i, line in enumerate(lines) if re.match(r"\d+ edges?, ", line))
+    assert lines[table + 1].startswith("edge ")
+    lines = drawn(seen)  # the table is gone
+    for line in lines:
+        assert LINES.fullmatch(line), line
+    assert sum("refused" in line for line in lines) == 60
+    assert any(line.startswith("warn cloud.stranger") for line in lines)
     assert "\x07" not in screen.seen.decode() and "\u202e" not in screen.seen.decode()
 
 
