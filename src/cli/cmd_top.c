@@ -168,11 +168,12 @@ find_cloud(struct found *f, kerf_detail *why)
         return KERF_OK;
     if (f->count > 1) {
         (void)close(f->fd);
-        if (args.port_given)
+        if (args.port_given) {
             return kerf_fail(why, KERF_EINVAL,
                              "several clouds run here on port %d, of other "
                              "hosts: give --control",
                              args.port);
+        }
         return kerf_fail(why, KERF_EINVAL,
                          "several clouds run here: give --cloud-port one of "
                          "%s",

@@ -467,9 +467,7 @@ def test_cloud__more_silent_connections_than_it_keeps__the_oldest_goes(
     end_well(cloud)
 
 
-def test_cloud__full__the_edge_says_so_and_gets_in_later(
-    start_cloud, spawn, kerf_asan, tmp_path
-):
+def test_cloud__full__the_edge_says_so_and_gets_in_later(start_cloud, spawn, kerf_asan, tmp_path):
     exact.put(tmp_path / "models")
     cloud = start_cloud(
         "--engine", "fake", "--models", tmp_path / "models", "--max-edges", 1, binary=kerf_asan
