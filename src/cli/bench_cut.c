@@ -6,6 +6,7 @@
 #include "cli/bench_ui.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
+#include "cli/out.h"
 
 #include <stdio.h>
 
@@ -115,7 +116,7 @@ on_result(void *ctx, const kerf_cut_figures *f)
     kerf_bench_ui_judge(&ui, (double)f->list_own <= OWN_MB_MOST * 1e6,
                         "list, memory of its own:", (double)f->list_own / 1e6,
                         OWN_MB_MOST, " MB");
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 int

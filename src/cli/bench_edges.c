@@ -5,6 +5,7 @@
 #include "cli/bench_ui.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
+#include "cli/out.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,7 +181,7 @@ on_result(void *ctx, size_t edges, const kerf_edges_figures *f)
     } else {
         first_cpu_us = f->cpu_us;
     }
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 static void

@@ -5,6 +5,7 @@
 #include "cli/bench_ui.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
+#include "cli/out.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +74,7 @@ show(const char *spec, const kerf_link_timed *t)
                      met ? "met" : "not met", kerf_term_plain(&ui.out));
     }
     (void)printf("\n");
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 static kerf_err

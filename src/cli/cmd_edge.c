@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "cli/json_line.h"
+#include "cli/out.h"
 #include "cli/save.h"
 #include "cli/show.h"
 #include "kerf/edge.h"
@@ -32,6 +33,14 @@ struct edge_ui {
     char bundle[80];
 };
 
+/* Answers that nobody can have are not asked for. */
+static void
+stop_if_mute(struct edge_ui *ui)
+{
+    if (kerf_out_error() != 0 && ui->edge != NULL)
+        kerf_edge_stop(ui->edge);
+}
+
 static void
 on_state(void *ctx, bool connected, const char *text)
 {
@@ -48,7 +57,8 @@ on_state(void *ctx, bool connected, const char *text)
     (void)fputs(
         ui->show.mode == KERF_SHOW_JSON ? "" : kerf_term_plain(&ui->show.term),
         stdout);
-    (void)fflush(stdout);
+    kerf_out_flush();
+    stop_if_mute(ui);
 }
 
 static void
@@ -91,7 +101,7 @@ on_received(void *ctx, const char *file, uint64_t size, uint64_t wire,
         (void)printf("%s came packed: %s as %s\n", file,
                      kerf_text_bytes(plain, sizeof plain, size),
                      kerf_text_bytes(packed, sizeof packed, wire));
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 static void
@@ -116,7 +126,7 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
                      kerf_term_red(&ui->show.term), name, why,
                      kerf_term_plain(&ui->show.term));
     }
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 /* The reference's two lines, before the answer's own. */
@@ -136,7 +146,7 @@ print_reference_lines(const kerf_edge_result *r)
                      (double)bytes / 1024.0,
                      kerf_shape_text(shape, &r->sent[i].shape));
     }
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 /* On the reference's wire a tensor gets no answer: that it is sent is all. */
@@ -186,6 +196,7 @@ on_answer(void *ctx, const kerf_edge_result *r)
         kerf_show_answer(&ui->show, &a);
     else if (ui->show.mode == KERF_SHOW_JSON)
         print_sent(r);
+    stop_if_mute(ui);
     if (ui->save == NULL || r->err != KERF_OK || ui->save_err != KERF_OK)
         return;
     ui->save_err = kerf_save_outputs(ui->save, r->earlier ? "earlier-" : "",
@@ -223,6 +234,8 @@ conclude(struct edge_ui *ui, kerf_err err, const kerf_detail *why,
         kerf_show_summary(&ui->show);
     if (ui->save_err != KERF_OK)
         return kerf_cmd_failed(ui->save_err, &ui->save_why);
+    if (kerf_out_error() != 0)
+        return 1; /* main() says it */
     if (err != KERF_OK)
         return kerf_cmd_failed(err, why);
     return total->failed + total->skipped > 0 ? 1 : 0;

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
+#include "cli/out.h"
 #include "net/fd_watch.h"
 #include "net/link_emu.h"
 
@@ -172,7 +173,7 @@ say_listening(struct ui *ui, const struct address *at, const struct address *to)
         kerf_text_safe(safe[0], sizeof safe[0], at->host), port,
         kerf_text_safe(safe[1], sizeof safe[1], to->host), to->port,
         kerf_link_spec_text(text, sizeof text, kerf_link_emu_spec(ui->emu)));
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 static void

@@ -228,18 +228,6 @@ remove_read(const char *path, kerf_detail *why)
                      strerror(errno));
 }
 
-/* What could not be written is told, too. */
-static int
-end_output(int rc)
-{
-    kerf_detail why;
-
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return rc;
-    return kerf_cmd_failed(
-        kerf_fail(&why, KERF_EIO, "cannot write to standard output"), &why);
-}
-
 static int
 run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
 {
@@ -273,7 +261,7 @@ run_all(const pack_flags *f, kerf_pack_job *job, bool packs)
     }
     job->progress = NULL;
     job->ctx = NULL;
-    return end_output(rc);
+    return rc;
 }
 
 /* --list, or --only and --tensor. */
@@ -299,7 +287,7 @@ look_into_all(const pack_flags *f, kerf_pack_job *job)
         if (err != KERF_OK)
             rc = kerf_cmd_failed(err, &why);
     }
-    return end_output(rc);
+    return rc;
 }
 
 /* As kerf_opts_parse(); files are the words without a flag. */

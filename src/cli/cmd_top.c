@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/cmd.h"
 #include "cli/json_line.h"
+#include "cli/out.h"
 #include "cli/term.h"
 #include "cli/top_draw.h"
 #include "cli/top_read.h"
@@ -320,7 +321,7 @@ show(const kerf_term *term, json_t *o, size_t lines, kerf_detail *why)
     (void)kerf_top_draw(term, &view, lines);
     if (term->is_tty && !args.once)
         (void)fputs("\033[J", term->out);
-    (void)fflush(term->out);
+    kerf_out_flush();
     kerf_cloud_view_free(&view);
     return KERF_OK;
 }
@@ -353,6 +354,8 @@ look(int fd, struct line *l, kerf_detail *why)
         err = show(&term, o, lines, why);
     }
     json_decref(o);
+    if (err == KERF_OK && kerf_out_error() != 0)
+        err = KERF_EINTR; /* main() says it */
     return err;
 }
 
@@ -399,7 +402,7 @@ look_on_screen(int fd, struct line *l, kerf_detail *why)
     (void)fputs("\033[?1049h\033[?25l\033[H\033[J", stdout);
     err = look_on(fd, l, has_keys, why);
     (void)fputs("\033[?25h\033[?1049l", stdout);
-    (void)fflush(stdout);
+    kerf_out_flush();
     if (has_keys)
         (void)tcsetattr(STDIN_FILENO, TCSANOW, &was);
     return err;

@@ -1,5 +1,7 @@
 #include "cli/json_line.h"
 
+#include "cli/out.h"
+
 #include "base/text.h"
 
 #include <stdio.h>
@@ -42,6 +44,6 @@ kerf_json_line(json_t *object)
     if (line == NULL)
         return;
     (void)fputs(line, stdout);
-    (void)fflush(stdout);
+    kerf_out_flush();
     free(line);
 }

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "cli/cmd.h"
 #include "cli/opts.h"
+#include "cli/out.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -95,11 +96,11 @@ main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 ||
         (strcmp(name, "help") == 0 && argc == 2)) {
         print_help();
-        return 0;
+        return kerf_out_end(0);
     }
     if (strcmp(name, "--version") == 0) {
         (void)puts("kerf " KERF_VERSION);
-        return 0;
+        return kerf_out_end(0);
     }
     if (strcmp(name, "help") == 0) { /* kerf help run */
         char flag[] = "--help";
@@ -109,7 +110,7 @@ main(int argc, char **argv)
     }
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+            return kerf_out_end(commands[i].run(argc - 1, argv + 1));
     }
     return fail_unknown(name);
 }

@@ -1,3 +1,4 @@
+#include "cli/out.h"
 #include "cli/show.h"
 
 #include "base/clock.h"
@@ -539,7 +540,7 @@ kerf_show_answer(kerf_show *show, const kerf_answer *a)
         show_row(show, a, j);
     else
         show_lines(show, a, j);
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 void
@@ -551,7 +552,7 @@ kerf_show_skipped(kerf_show *show, uint64_t index, const char *input,
     show->skipped++;
     if (show->mode == KERF_SHOW_JSON)
         kerf_show_json_error("skipped", index, input, why, false);
-    (void)fflush(stdout);
+    kerf_out_flush();
     (void)fprintf(stderr, "kerf: skipped: %s\n",
                   kerf_text_safe(safe, sizeof safe, why));
 }
@@ -570,7 +571,7 @@ kerf_show_queued(kerf_show *show, uint64_t index, const char *input)
         print_name(show, input);
         (void)fprintf(show->term.out, "  queued\n");
     }
-    (void)fflush(stdout);
+    kerf_out_flush();
 }
 
 static void

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 
 import exact
 import pytest
@@ -85,3 +86,46 @@ def test_full_pipe__edges_are_served__what_waits_is_printed(cloud_args, base_env
         _, said = cloud.communicate()
     assert [e["id"] for e in events if e["event"] == "answer"] == list(range(500))
     assert not [e for e in events if e["event"] == "left_out"], said
+
+
+def lines_of(err):
+    return err.read().decode().splitlines()
+
+
+@pytest.fixture
+def served(start_cloud, tmp_path):
+    exact.put(tmp_path / "models")
+    with tempfile.TemporaryDirectory(prefix="kerf-still-") as place:  # a short path
+        cloud = start_cloud(
+            "--engine", "fake", "--models", tmp_path / "models", "--control", f"{place}/c"
+        )
+        edge = ["edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--store",
+                tmp_path / "store", "--repeat", 0, "--rate", 100,
+                "--input", *exact.inputs(tmp_path / "in", 3)]  # fmt: skip
+        top = ["top", "--json", "--control", f"{place}/c"]
+        yield {"edge": edge, "top": top, "once": [*top, "--once"]}
+
+
+@pytest.mark.parametrize("what", ["edge", "top"])
+def test_reader_goes__it_ends_quietly(what, served, kerf_asan, base_env):
+    argv = [str(word) for word in [kerf_asan, *served[what]]]
+    with start(argv, base_env, subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(b"{")
+        process.stdout.close()
+        try:
+            assert process.wait(wire.PATIENCE) == 1
+        finally:
+            process.kill()
+        assert lines_of(process.stderr) == []
+
+
+@pytest.mark.parametrize("what", ["edge", "top", "once"])
+def test_disk_is_full__one_line(what, served, kerf_asan, base_env):
+    argv = [str(word) for word in [kerf_asan, *served[what]]]
+    with open("/dev/full", "wb") as full, start(argv, base_env, full) as process:
+        try:
+            assert process.wait(wire.PATIENCE) == 1
+        finally:
+            process.kill()
+        (line,) = lines_of(process.stderr)
+    assert line == "kerf: error: cannot write to standard output: No space left on device"
