@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 json_t *
 kerf_json_text(const char *text)
@@ -24,16 +23,9 @@ kerf_json_dump(json_t *object)
         object == NULL
             ? NULL
             : json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    size_t len = line == NULL ? 0 : strlen(line);
-    char *ended = line == NULL ? NULL : realloc(line, len + 2);
 
     json_decref(object);
-    if (ended == NULL) {
-        free(line);
-        return NULL;
-    }
-    memcpy(ended + len, "\n", 2);
-    return ended;
+    return line;
 }
 
 void
@@ -43,7 +35,7 @@ kerf_json_line(json_t *object)
 
     if (line == NULL)
         return;
-    (void)fputs(line, stdout);
+    (void)puts(line);
     kerf_out_flush();
     free(line);
 }

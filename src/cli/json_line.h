@@ -12,7 +12,7 @@
  * the whole object NULL when the text is not UTF-8. */
 json_t *kerf_json_text(const char *text);
 
-/* New string: the object as a line, its end included, 9 digits per number;
+/* New string: the object as a line without its end, 9 digits per number;
  * takes the reference. NULL: no memory. */
 char *kerf_json_dump(json_t *object);
 

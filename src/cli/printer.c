@@ -16,17 +16,14 @@
 #include <unistd.h>
 
 #define ROOM ((size_t)4 << 20) /* bytes that wait; twice for rare lines */
-#define CHUNK 4096             /* a pipe that can be written has room for it */
+#define NOTICE 96              /* more than one takes */
+/* Had from the start, so that no line needs memory. */
+#define SPACE (2 * ROOM + NOTICE)
+#define CHUNK 4096 /* a pipe that can be written has room for it */
 #define STEP_MS 100
 #define STILL_NS 1000000000u /* at the end: as long as nothing moves */
 #define END_S 5              /* ... and in all */
 #define END_NS (END_S * (uint64_t)1000000000u)
-
-struct item {
-    struct item *next;
-    size_t len;
-    char text[];
-};
 
 struct kerf_printer {
     int fd;
@@ -35,39 +32,31 @@ struct kerf_printer {
     pthread_mutex_t lock;
     pthread_cond_t work, end;
     /* Under the lock. */
-    struct item *first, **last;
-    size_t bytes;
+    char *waiting; /* SPACE bytes, as printing */
+    size_t len;
     unsigned long long left_out;
     bool is_over, has_ended, has_frame;
     kerf_printer_frame frame;
-    /* Of the thread. */
+    /* Of the thread, but to swap it. */
+    char *printing;
     uint64_t moved_ns;
     _Atomic uint64_t over_ns; /* 0: it goes on */
     _Atomic int error;
 };
 
-/* Under the lock. False: no memory. */
-static bool
+/* Under the lock. */
+static void
 append(kerf_printer *p, const char *text, size_t len)
 {
-    struct item *item = malloc(sizeof *item + len);
-
-    if (item == NULL)
-        return false;
-    item->next = NULL;
-    item->len = len;
-    memcpy(item->text, text, len);
-    *p->last = item;
-    p->last = &item->next;
-    p->bytes += sizeof *item + len;
-    return true;
+    memcpy(p->waiting + p->len, text, len);
+    p->len += len;
 }
 
 /* Under the lock. */
 static void
 tell_left_out(kerf_printer *p)
 {
-    char text[96];
+    char text[NOTICE];
     int n;
 
     if (p->left_out == 0)
@@ -76,8 +65,8 @@ tell_left_out(kerf_printer *p)
                  p->as_json ? "{\"event\":\"left_out\",\"count\":%llu}\n"
                             : "%llu lines left out\n",
                  p->left_out);
-    if (append(p, text, (size_t)n))
-        p->left_out = 0;
+    append(p, text, (size_t)n);
+    p->left_out = 0;
 }
 
 static unsigned long long
@@ -90,24 +79,32 @@ lines_in(const char *text)
     return count;
 }
 
-void
-kerf_printer_text(kerf_printer *p, kerf_line kind, const char *text)
+/* Text and what ends it. */
+static void
+push(kerf_printer *p, kerf_line kind, const char *text, const char *end)
 {
     size_t room = kind == KERF_LINE_RARE ? 2 * ROOM : ROOM;
     size_t len = strlen(text);
+    size_t end_len = strlen(end);
 
     if (atomic_load(&p->error) != 0)
         return;
     (void)pthread_mutex_lock(&p->lock);
-    if (p->bytes + len > room) {
-        p->left_out += lines_in(text);
+    if (p->len + NOTICE + len + end_len > room) {
+        p->left_out += lines_in(text) + lines_in(end);
     } else {
         tell_left_out(p);
-        if (!append(p, text, len))
-            p->left_out += lines_in(text);
+        append(p, text, len);
+        append(p, end, end_len);
         (void)pthread_cond_signal(&p->work);
     }
     (void)pthread_mutex_unlock(&p->lock);
+}
+
+void
+kerf_printer_text(kerf_printer *p, kerf_line kind, const char *text)
+{
+    push(p, kind, text, "");
 }
 
 void
@@ -133,7 +130,7 @@ kerf_printer_json(kerf_printer *p, kerf_line kind, json_t *object)
     char *line = kerf_json_dump(object);
 
     if (line != NULL)
-        kerf_printer_text(p, kind, line);
+        push(p, kind, line, "\n");
     free(line);
 }
 
@@ -180,29 +177,29 @@ put(kerf_printer *p, const char *data, size_t len)
     }
 }
 
-/* Lines, and what is below them, as one text: a terminal shows no half. */
 static void
-print(kerf_printer *p, struct item *list, const kerf_printer_frame *frame)
+put_frame(kerf_printer *p, void (*write_to)(void *ctx, FILE *out), void *ctx)
 {
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
 
-    if (out != NULL && frame != NULL)
-        frame->erase(frame->ctx, out);
-    while (list != NULL) {
-        struct item *next = list->next;
-
-        if (out != NULL)
-            (void)fwrite(list->text, 1, list->len, out);
-        free(list);
-        list = next;
-    }
-    if (out != NULL && frame != NULL)
-        frame->draw(frame->ctx, out);
-    if (out != NULL && fclose(out) == 0)
+    if (out == NULL)
+        return;
+    write_to(ctx, out);
+    if (fclose(out) == 0)
         put(p, text, len);
     free(text);
+}
+
+static void
+print(kerf_printer *p, size_t len, const kerf_printer_frame *frame)
+{
+    if (frame != NULL)
+        put_frame(p, frame->erase, frame->ctx);
+    put(p, p->printing, len);
+    if (frame != NULL)
+        put_frame(p, frame->draw, frame->ctx);
 }
 
 static void
@@ -229,28 +226,40 @@ run_printer(void *ctx)
     (void)pthread_mutex_lock(&p->lock);
     do {
         kerf_printer_frame frame;
-        struct item *list;
+        char *lines;
+        size_t len;
         bool has_frame;
 
-        if (p->first == NULL && !p->is_over)
+        if (p->len == 0 && !p->is_over)
             wait_for_work(p);
         is_last = p->is_over;
         tell_left_out(p);
-        list = p->first;
+        lines = p->waiting;
+        p->waiting = p->printing;
+        p->printing = lines;
+        len = p->len;
+        p->len = 0;
         frame = p->frame;
         has_frame = p->has_frame;
-        p->first = NULL;
-        p->last = &p->first;
-        p->bytes = 0;
         (void)pthread_mutex_unlock(&p->lock);
-        if (list != NULL || has_frame)
-            print(p, list, has_frame ? &frame : NULL);
+        print(p, len, has_frame ? &frame : NULL);
         (void)pthread_mutex_lock(&p->lock);
     } while (!is_last);
     p->has_ended = true;
     (void)pthread_cond_signal(&p->end);
     (void)pthread_mutex_unlock(&p->lock);
     return NULL;
+}
+
+static void
+free_printer(kerf_printer *p)
+{
+    (void)pthread_mutex_destroy(&p->lock);
+    (void)pthread_cond_destroy(&p->work);
+    (void)pthread_cond_destroy(&p->end);
+    free(p->waiting);
+    free(p->printing);
+    free(p);
 }
 
 kerf_err
@@ -262,12 +271,14 @@ kerf_printer_start(kerf_printer **out, int fd, bool as_json)
         return KERF_ENOMEM;
     p->fd = fd;
     p->as_json = as_json;
-    p->last = &p->first;
+    p->waiting = malloc(SPACE);
+    p->printing = malloc(SPACE);
     (void)pthread_mutex_init(&p->lock, NULL);
     (void)pthread_cond_init(&p->work, NULL);
     (void)pthread_cond_init(&p->end, NULL);
-    if (pthread_create(&p->thread, NULL, run_printer, p) != 0) {
-        free(p);
+    if (p->waiting == NULL || p->printing == NULL ||
+        pthread_create(&p->thread, NULL, run_printer, p) != 0) {
+        free_printer(p);
         return KERF_ENOMEM;
     }
     *out = p;
@@ -300,10 +311,7 @@ kerf_printer_stop(kerf_printer *p)
         return error;
     }
     (void)pthread_join(p->thread, NULL);
-    (void)pthread_mutex_destroy(&p->lock);
-    (void)pthread_cond_destroy(&p->work);
-    (void)pthread_cond_destroy(&p->end);
-    free(p);
+    free_printer(p);
     return error;
 }
 

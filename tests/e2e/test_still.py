@@ -84,7 +84,8 @@ def test_full_pipe__edges_are_served__what_waits_is_printed(cloud_args, base_env
     finally:
         cloud.kill()
         _, said = cloud.communicate()
-    assert [e["id"] for e in events if e["event"] == "answer"] == list(range(500))
+    answers = [e["id"] for e in events if e["event"] == "answer"]
+    assert sorted(answers) == list(range(500))  # workers are several
     assert not [e for e in events if e["event"] == "left_out"], said
 
 
