@@ -38,17 +38,18 @@ on_listening(void *ctx, const char *host, int port)
 {
     struct cloud_ui *ui = ctx;
 
-    if (ui->json)
+    if (ui->json) {
         kerf_printer_json(ui->out, KERF_LINE_RARE,
                           json_pack("{s:s, s:o, s:i}", "event", "listening",
                                     "host", kerf_json_text(host), "port",
                                     port));
-    else
+    } else {
         kerf_printer_say(ui->out, KERF_LINE_RARE,
                          strchr(host, ':') == NULL
                              ? "Listening on %s:%d, models from %s\n"
                              : "Listening on [%s]:%d, models from %s\n",
                          host, port, ui->models);
+    }
 }
 
 static void
@@ -82,18 +83,19 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
     (void)pthread_mutex_lock(&ui->lock);
     ui->edges += joined ? 1 : (size_t)-1;
     (void)pthread_mutex_unlock(&ui->lock);
-    if (ui->json)
+    if (ui->json) {
         kerf_printer_json(ui->out, KERF_LINE_RARE,
                           json_pack("{s:s, s:o, s:o, s:b, s:o}", "event",
                                     "edge", "edge", kerf_json_text(edge),
                                     "peer", kerf_json_text(peer), "joined",
                                     joined, "why", kerf_json_text(why)));
-    else if (joined)
+    } else if (joined) {
         kerf_printer_say(ui->out, KERF_LINE_RARE, "Edge %s connected from %s\n",
                          edge, peer);
-    else
+    } else {
         kerf_printer_say(ui->out, KERF_LINE_RARE, "Edge %s is gone: %s\n", edge,
                          why);
+    }
 }
 
 static void
@@ -197,17 +199,18 @@ on_refused(void *ctx, const char *edge, uint64_t id, kerf_err err,
 {
     struct cloud_ui *ui = ctx;
 
-    if (ui->json)
+    if (ui->json) {
         kerf_printer_json(
             ui->out, KERF_LINE_MANY,
             json_pack("{s:s, s:o, s:I, s:s, s:o}", "event", "refused", "edge",
                       kerf_json_text(edge), "id", (json_int_t)id, "err",
                       kerf_err_name(err), "why", kerf_json_text(why)));
-    else
+    } else {
         kerf_printer_say(ui->out, KERF_LINE_MANY,
                          "%sTensor %llu of %s refused: %s%s\n",
                          kerf_term_red(&ui->term), (unsigned long long)id, edge,
                          why, kerf_term_plain(&ui->term));
+    }
 }
 
 static void
