@@ -147,7 +147,7 @@ try_socket(struct found *f, const char *path, int port)
 static kerf_err
 find_cloud(struct found *f, kerf_detail *why)
 {
-    kerf_local_place place;
+    kerf_local_place place = {0};
     char path[KERF_LOCAL_PATH];
     struct dirent *entry;
     DIR *dir;

@@ -207,7 +207,8 @@ take(kerf_link_conn *conn, int way, uint64_t at_ns)
                        at_ns);
     }
     less = realloc(chunk, sizeof *chunk + (size_t)n);
-    chunk = less != NULL ? less : chunk;
+    if (less != NULL)
+        chunk = less;
     chunk->len = (size_t)n;
     emu->counts.flipped +=
         kerf_lane_spoil(lane, emu->spec.flip, chunk->data, chunk->len);

@@ -49,7 +49,7 @@ kerf_err
 kerf_local_path(char out[KERF_LOCAL_PATH], const char *host, int port,
                 kerf_detail *why)
 {
-    kerf_local_place place;
+    kerf_local_place place = {0};
     char at[KERF_LOCAL_PATH] = "";
     int n;
 

@@ -36,7 +36,7 @@ add__in_any_parts__is_the_hash_of_the_whole(void **state)
     uint64_t seed = 5;
 
     (void)state;
-    for (size_t i = 0; i < PIECES * MOST; i++)
+    for (size_t i = 0; i < (size_t)PIECES * MOST; i++)
         memory[i / MOST][i % MOST] = (uint8_t)kerf_rng_next(&seed);
     for (int run = 0; run < 2000; run++) {
         const void *piece[PIECES];
@@ -71,7 +71,7 @@ add__byte_that_changes_before_it_comes__counts(void **state)
     kerf_body_add(&b, piece, len, PIECES, 1000);
     memory[0][1000] ^= 1;
     memory[0][999] ^= 1; /* too late */
-    kerf_body_add(&b, piece, len, PIECES, 3 * MOST);
+    kerf_body_add(&b, piece, len, PIECES, (uint64_t)3 * MOST);
     assert_true(kerf_body_end(&b) != hash_whole(piece, len));
     memory[0][999] ^= 1;
     assert_true(kerf_body_end(&b) == hash_whole(piece, len));

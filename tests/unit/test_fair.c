@@ -104,7 +104,7 @@ fair__all_backlogged__equal_counts(void **state)
         for (size_t i = 0; i < JOBS; i++)
             push(f, &flow[k], i, &cheap_price);
     }
-    serve(f, 5 * 40);
+    serve(f, (size_t)5 * 40);
     for (size_t k = 0; k < 5; k++)
         assert_int_equal(flow[k].served, 40);
     kerf_fair_free(f);

@@ -85,12 +85,12 @@ take__gives_the_oldest_first(void **state)
     kerf_spool *s = *state;
     uint64_t seq;
 
-    for (char c = 'a'; c <= 'd'; c++)
-        assert_int_equal(add(s, c, 100, &seq), KERF_OK);
+    for (const char *c = "abcd"; *c != '\0'; c++)
+        assert_int_equal(add(s, *c, 100, &seq), KERF_OK);
     assert_int_equal(kerf_spool_bytes(s), 400);
-    for (char c = 'a'; c <= 'd'; c++) {
+    for (const char *c = "abcd"; *c != '\0'; c++) {
         assert_true(kerf_spool_take(s, &seq));
-        assert_int_equal(letter_of(s, seq), c);
+        assert_int_equal(letter_of(s, seq), *c);
     }
     assert_false(kerf_spool_take(s, &seq));
     assert_int_equal(kerf_spool_count(s), 4);
