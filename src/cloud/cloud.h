@@ -37,6 +37,7 @@ struct kerf_cloud {
     kerf_post stop;
     kerf_post drained; /* posted by the worker that sent the last answer */
     kerf_timer *drain_timeout;
+    unsigned sweeps;
     kerf_timer *sweep;      /* runs while there are sessions or lanes */
     uint64_t swept_ns;      /* the last time; 0: not since it was started */
     kerf_session *sessions; /* list; loop thread */

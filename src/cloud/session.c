@@ -26,6 +26,9 @@
 #include <unistd.h>
 
 #define SWEEP_MS 1000
+/* Of so many sweeps one looks for frames and blocks that take too long, which
+ * is a matter of 10 s: for an idle edge it is most of what a sweep costs. */
+#define SWEEPS_THOROUGH 4u
 #define FIRST_FRAME_NS 10000000000u
 
 static const kerf_conn_ops new_ops;
@@ -334,7 +337,7 @@ kerf_session_on_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 }
 
 static const char *
-overdue(const kerf_session *s, uint64_t now_ns)
+overdue(const kerf_session *s, uint64_t now_ns, bool thorough)
 {
     uint64_t silence_ns = (uint64_t)s->cloud->opts.dead_after_ms * 1000000u;
 
@@ -343,6 +346,8 @@ overdue(const kerf_session *s, uint64_t now_ns)
                                                      : NULL;
     if (now_ns > kerf_conn_last_in_ns(s->control) + silence_ns)
         return "silent for too long";
+    if (!thorough)
+        return NULL;
     if (kerf_conn_is_stalled(s->control, now_ns) ||
         (s->tensors != NULL && kerf_conn_is_stalled(s->tensors, now_ns)))
         return "a frame takes too long";
@@ -368,6 +373,7 @@ void
 kerf_sessions_sweep(kerf_cloud *cloud)
 {
     uint64_t now_ns = kerf_now_ns();
+    bool thorough = cloud->sweeps++ % SWEEPS_THOROUGH == 0;
     kerf_session *next;
 
     kerf_lanes_tick(&cloud->lanes, now_ns);
@@ -376,7 +382,7 @@ kerf_sessions_sweep(kerf_cloud *cloud)
     if (was_away(cloud, now_ns))
         return;
     for (kerf_session *s = cloud->sessions; s != NULL; s = next) {
-        const char *why = overdue(s, now_ns);
+        const char *why = overdue(s, now_ns, thorough);
 
         next = s->next;
         if (why == NULL)
