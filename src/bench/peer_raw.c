@@ -5,6 +5,7 @@
 #include "bench/peer_own.h"
 
 #include "bench/peer.h"
+#include "bench/plain.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,34 +23,6 @@ struct raw {
     uint8_t *memory[KERF_PEER_WINDOW];
 };
 
-static bool
-send_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return false;
-        data += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool
-recv_all(int fd, uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = recv(fd, data, len, 0);
-
-        if (n <= 0)
-            return false;
-        data += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 static void
 set_options(int fd)
 {
@@ -63,17 +36,13 @@ set_options(int fd)
 static int
 serve(const kerf_peer *peer)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
+    struct sockaddr_in at;
     uint8_t *memory = kerf_peer_memory(peer->bytes, 0);
     uint8_t answer[KERF_PEER_ANSWER];
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int fd = -1;
 
-    if (listener >= 0 && bind(listener, (struct sockaddr *)&at, len) == 0 &&
-        listen(listener, 1) == 0 &&
-        getsockname(listener, (struct sockaddr *)&at, &len) == 0) {
+    if (listener >= 0 && kerf_plain_listen(listener, &at)) {
         kerf_peer_ready(ntohs(at.sin_port));
         fd = accept(listener, NULL, NULL);
     }
@@ -83,9 +52,9 @@ serve(const kerf_peer *peer)
         return 1;
     }
     set_options(fd);
-    while (recv_all(fd, memory, peer->bytes)) {
+    while (kerf_plain_recv(fd, memory, peer->bytes)) {
         kerf_peer_answer(answer, memory, peer->bytes);
-        if (!send_all(fd, answer, sizeof answer))
+        if (!kerf_plain_send(fd, answer, sizeof answer))
             break;
     }
     (void)pause(); /* its CPU time is looked at after the last answer */
@@ -98,7 +67,7 @@ send_tensor(void *ctx, unsigned slot)
 {
     const struct raw *raw = ctx;
 
-    return send_all(raw->fd, raw->memory[slot], raw->bytes);
+    return kerf_plain_send(raw->fd, raw->memory[slot], raw->bytes);
 }
 
 static bool
@@ -107,7 +76,7 @@ take_answer(void *ctx)
     const struct raw *raw = ctx;
     uint8_t answer[KERF_PEER_ANSWER];
 
-    return recv_all(raw->fd, answer, sizeof answer);
+    return kerf_plain_recv(raw->fd, answer, sizeof answer);
 }
 
 static int

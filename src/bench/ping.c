@@ -1,6 +1,7 @@
 #include "bench/ping.h"
 
 #include "base/clock.h"
+#include "bench/plain.h"
 #include "bench/relay.h"
 
 #include <arpa/inet.h>
@@ -18,34 +19,6 @@
 
 #define WARM_RUNS 50
 
-static bool
-send_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return false;
-        data += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool
-recv_all(int fd, uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = recv(fd, data, len, 0);
-
-        if (n <= 0)
-            return false;
-        data += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 /* The peer, in a process of its own. buffer holds the larger of both. */
 static void
 answer_all(int listener, uint8_t *buffer, size_t request_bytes,
@@ -55,22 +28,10 @@ answer_all(int listener, uint8_t *buffer, size_t request_bytes,
     int fd = accept(listener, NULL, NULL);
 
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    while (recv_all(fd, buffer, request_bytes) &&
-           send_all(fd, buffer, answer_bytes))
+    while (kerf_plain_recv(fd, buffer, request_bytes) &&
+           kerf_plain_send(fd, buffer, answer_bytes))
         continue;
     _exit(0);
-}
-
-static bool
-listen_on_loopback(int listener, struct sockaddr_in *at)
-{
-    socklen_t len = sizeof *at;
-
-    *at = (struct sockaddr_in){.sin_family = AF_INET,
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    return bind(listener, (struct sockaddr *)at, sizeof *at) == 0 &&
-           listen(listener, 1) == 0 &&
-           getsockname(listener, (struct sockaddr *)at, &len) == 0;
 }
 
 static bool
@@ -81,8 +42,8 @@ time_trips(int fd, uint8_t *buffer, const kerf_ping_opts *opts, kerf_stats *ns)
     for (int i = -warm; i < opts->runs; i++) {
         uint64_t start_ns = kerf_now_ns();
 
-        if (!send_all(fd, buffer, opts->request_bytes) ||
-            !recv_all(fd, buffer, opts->answer_bytes))
+        if (!kerf_plain_send(fd, buffer, opts->request_bytes) ||
+            !kerf_plain_recv(fd, buffer, opts->answer_bytes))
             return false;
         if (i >= 0)
             kerf_stats_add(ns, (double)(kerf_now_ns() - start_ns));
@@ -128,7 +89,7 @@ kerf_ping_run(kerf_stats *ns, const kerf_ping_opts *opts, kerf_detail *why)
     kerf_err err = KERF_EIO;
 
     if (buffer != NULL && listener >= 0 && fd >= 0 &&
-        listen_on_loopback(listener, &at))
+        kerf_plain_listen(listener, &at))
         pid = fork();
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);

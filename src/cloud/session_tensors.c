@@ -297,11 +297,7 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     case KERF_FRAME_BLOCK:
         return on_block_head(ctx, frame, sink, why);
     default:
-        sink->discard = frame->header.type >= 128;
-        return sink->discard ? KERF_OK
-                             : kerf_fail(why, KERF_EPROTO,
-                                         "frame type %u carries no payload",
-                                         frame->header.type);
+        return kerf_conn_skip(frame, sink, why);
     }
 }
 

@@ -310,11 +310,7 @@ on_control_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     case KERF_FRAME_PART:
         return kerf_fetch_part_head(edge, frame, sink, why);
     default:
-        sink->discard = frame->header.type >= 128;
-        return sink->discard ? KERF_OK
-                             : kerf_fail(why, KERF_EPROTO,
-                                         "frame type %u carries no payload",
-                                         frame->header.type);
+        return kerf_conn_skip(frame, sink, why);
     }
 }
 

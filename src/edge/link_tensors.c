@@ -247,12 +247,9 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
 
     (void)conn;
     edge->receiving = NULL;
-    sink->discard = true;
-    if (frame->header.type >= 128)
-        return KERF_OK;
     if (frame->header.type != KERF_FRAME_RESULT)
-        return kerf_fail(why, KERF_EPROTO, "frame type %u carries no payload",
-                         frame->header.type);
+        return kerf_conn_skip(frame, sink, why);
+    sink->discard = true;
     err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
                            frame->header.payload_len, why);
     if (err != KERF_OK)

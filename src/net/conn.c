@@ -265,6 +265,16 @@ kerf_conn_rate(const kerf_conn *conn)
     return kerf_rate_of(conn->fd);
 }
 
+kerf_err
+kerf_conn_skip(const kerf_frame_in *frame, kerf_sink *sink, kerf_detail *why)
+{
+    sink->discard = frame->header.type >= 128;
+    return sink->discard
+               ? KERF_OK
+               : kerf_fail(why, KERF_EPROTO, "frame type %u carries no payload",
+                           frame->header.type);
+}
+
 bool
 kerf_conn_is_stalled(kerf_conn *conn, uint64_t now_ns)
 {

@@ -110,6 +110,11 @@ void kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h,
 KERF_NODISCARD kerf_err kerf_conn_answer_ping(kerf_conn *conn,
                                               const kerf_frame_in *ping);
 
+/* For on_head, of a type that carries no payload which is known here: what a
+ * peer may skip (types from 128 on) is dropped, all else is KERF_EPROTO. */
+KERF_NODISCARD kerf_err kerf_conn_skip(const kerf_frame_in *frame,
+                                       kerf_sink *sink, kerf_detail *why);
+
 /* Cuts it off, as a link that breaks does, for a frame that cannot be made: who
  * waits for it would wait for ever, and a new connection gets it right. The
  * loop then finds the end. Any thread. */
