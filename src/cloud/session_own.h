@@ -1,6 +1,7 @@
 /*
  * session_own.h - the inside of a session, shared by session.c (life),
- * session_control.c and session_tensors.c only. All on the loop's thread.
+ * session_control.c, session_parts.c and session_tensors.c only. All on the
+ * loop's thread.
  */
 #ifndef KERF_CLOUD_SESSION_OWN_H
 #define KERF_CLOUD_SESSION_OWN_H
@@ -94,5 +95,10 @@ void kerf_session_offer(kerf_session *s, kerf_served *served);
 void kerf_session_drop_held(kerf_session *s, size_t i);
 /* The bundle that was offered under this id, or NULL. */
 kerf_served *kerf_session_held(kerf_session *s, const uint8_t *id);
+
+/* session_parts.c: FETCH */
+KERF_NODISCARD kerf_err kerf_session_on_fetch(kerf_session *s,
+                                              const kerf_frame_in *frame,
+                                              kerf_detail *why);
 
 #endif

@@ -1,0 +1,148 @@
+/*
+ * Parts of bundles on their way to an edge: what it asks for, one after the
+ * other, chunk by chunk, packed where that pays.
+ */
+#include "cloud/session_own.h"
+
+#include <string.h>
+
+#define PACK_RATE_MOST 400000000u /* bytes/s, as TCP measures them */
+
+static void ship_next(kerf_session *s);
+
+static void
+on_chunk_sent(void *ctx, kerf_err err)
+{
+    kerf_session *s = ctx;
+
+    (void)err;
+    s->refs++; /* the post's */
+    kerf_loop_post(s->cloud->loop, &s->chunk_sent);
+}
+
+static void
+on_chunk_turn(void *ctx)
+{
+    kerf_session *s = ctx;
+
+    s->chunk_sending = false;
+    if (s->control != NULL)
+        ship_next(s);
+    kerf_session_unref(s);
+}
+
+/* A link that is faster than what packing and unpacking can keep up with: the
+ * bytes as they are. It is measured on the way, so the first go packed. */
+static bool
+may_pack(const kerf_session *s)
+{
+    switch (s->cloud->opts.model_codec) {
+    case KERF_MODEL_CODEC_RAW:
+        return false;
+    case KERF_MODEL_CODEC_KWZ:
+        break;
+    case KERF_MODEL_CODEC_AUTO:
+        if (kerf_conn_rate(s->control) > PACK_RATE_MOST)
+            return false;
+        break;
+    }
+    return (s->hello.part_codecs >> KERF_PART_KWZ & 1) != 0;
+}
+
+/* The next bytes of the file: a packed block, where one begins here, or some as
+ * they are, up to where the next one begins. */
+static const uint8_t *
+choose_chunk(const kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
+{
+    const kerf_packed_block *b =
+        kerf_packed_at(&f->served->packed[f->role], f->at);
+    uint64_t left = f->served->pair.len[f->role] - f->at;
+
+    m->offset = f->at;
+    if (b != NULL && b->offset == f->at && b->data != NULL && may_pack(s)) {
+        m->codec = KERF_PART_KWZ;
+        m->kind = b->kind;
+        m->plain = b->len;
+        m->len = b->data_len;
+        return b->data;
+    }
+    if (b != NULL && b->offset + b->len - f->at < left)
+        left = b->offset + b->len - f->at;
+    m->len = left < KERF_PART_CHUNK ? (uint32_t)left : KERF_PART_CHUNK;
+    return f->served->pair.data[f->role] + f->at;
+}
+
+static void
+ship_chunk(kerf_session *s, struct kerf_fetch *f)
+{
+    kerf_range m = {.part = f->part};
+    kerf_header h = {.type = KERF_FRAME_PART};
+    const uint8_t *data = choose_chunk(s, f, &m);
+    uint32_t plain = m.codec == KERF_PART_RAW ? m.len : m.plain;
+    size_t meta_len;
+
+    memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
+    meta_len = kerf_range_put(s->chunk_head + KERF_HEADER_LEN,
+                              sizeof s->chunk_head - KERF_HEADER_LEN, &m);
+    s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
+    s->chunk.piece[0] = data;
+    s->chunk.len[0] = m.len;
+    kerf_out_seal(&s->chunk, s->chunk_head, &h, meta_len);
+    s->chunk_sent = (kerf_post){.fn = on_chunk_turn, .ctx = s};
+    s->chunk_sending = true;
+    s->shipped_bytes += plain;
+    s->shipped_wire += m.len;
+    f->at += plain;
+    kerf_conn_send(s->control, &s->chunk);
+}
+
+static void
+ship_next(kerf_session *s)
+{
+    struct kerf_fetch *f = &s->fetch[0];
+
+    if (s->chunk_sending || s->fetch_count == 0)
+        return;
+    if (f->at < f->served->pair.len[f->role]) {
+        ship_chunk(s, f);
+        return; /* goes on in on_chunk_turn() */
+    }
+    kerf_served_unref(f->served);
+    s->fetch_count--;
+    memmove(&s->fetch[0], &s->fetch[1], s->fetch_count * sizeof s->fetch[0]);
+    ship_next(s);
+}
+
+kerf_err
+kerf_session_on_fetch(kerf_session *s, const kerf_frame_in *frame,
+                      kerf_detail *why)
+{
+    kerf_range m;
+    kerf_served *served;
+    const kerf_file *file;
+    kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    served = kerf_session_held(s, m.bundle);
+    if (served == NULL)
+        return kerf_fail(why, KERF_ENOENT, "FETCH of a bundle not offered");
+    if (m.part >= served->manifest.file_count)
+        return kerf_fail(why, KERF_EPROTO, "FETCH of part %u of %zu", m.part,
+                         served->manifest.file_count);
+    file = &served->manifest.file[m.part];
+    if (!kerf_role_is_shipped(file->role, s->cloud->opts.share_tail) ||
+        m.offset > file->size)
+        return kerf_fail(why, KERF_EPROTO, "FETCH of part %u is not allowed",
+                         m.part);
+    if (s->fetch_count == KERF_FETCHES_MAX)
+        return kerf_fail(why, KERF_EPROTO, "more than %d FETCH at a time",
+                         KERF_FETCHES_MAX);
+    s->fetch[s->fetch_count++] =
+        (struct kerf_fetch){.served = kerf_served_ref(served),
+                            .role = file->role,
+                            .at = m.offset,
+                            .part = m.part};
+    ship_next(s);
+    return KERF_OK;
+}
