@@ -165,6 +165,14 @@ kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns)
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+size_t
+kerf_lane_share(const kerf_lane *lane)
+{
+    uint64_t held = atomic_load(&lane->held);
+
+    return (uint32_t)held - (size_t)(held / KERF_LANE_DONE);
+}
+
 void
 kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t level,
                       size_t bytes_in, size_t bytes_out, bool late)
@@ -254,7 +262,7 @@ see(struct seen *s, const struct rank *rank, kerf_fair *f, uint64_t now_ns)
     (void)snprintf(v->state, sizeof v->state, "%s", state_of(lane));
     v->sessions = lane->sessions;
     v->queued = kerf_fair_line_count(f, &lane->line);
-    v->held = atomic_load(&lane->held);
+    v->held = (uint32_t)atomic_load(&lane->held);
     v->seconds = (double)(now_ns - lane->since_ns) / 1e9;
     v->rate_hz = rank->rate_hz;
     v->answered = atomic_load(&lane->answered);

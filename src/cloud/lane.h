@@ -23,11 +23,17 @@
 #define KERF_LANE_SECONDS 4 /* that a rate is over */
 #define KERF_LANE_BATCHES 4 /* sizes 1, 2, 4, 8 */
 
+/* A slot whose answer is being handed to the kernel: the edge may have it, and
+ * ask again, before the worker has given the slot back. */
+#define KERF_LANE_DONE ((uint64_t)1 << 32)
+
 typedef struct kerf_lane {
     /* What each request touches, side by side. */
     kerf_line line;        /* the queue's */
     const void *served;    /* loop: whose names model and bundle are */
-    _Atomic unsigned held; /* slots; the last that is touched by its owner */
+    _Atomic uint64_t held; /* slots, and KERF_LANE_DONE for each that is as
+                            * good as given back; the last that is touched by
+                            * its owner */
     _Atomic uint64_t answered, bytes_in, bytes_out;
     _Atomic uint64_t batched[KERF_LANE_BATCHES]; /* answers by level */
     _Atomic uint64_t late, failed, busy;
@@ -67,6 +73,9 @@ void kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
                            const char *model, const char *bundle);
 /* Once a second or more often: rates; frees lanes that are over. */
 void kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns);
+
+/* Slots that count against its share. */
+size_t kerf_lane_share(const kerf_lane *lane);
 
 void kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t level,
                            size_t bytes_in, size_t bytes_out, bool late);

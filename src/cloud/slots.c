@@ -282,7 +282,7 @@ kerf_slot *
 kerf_slot_take(kerf_served *served, kerf_lane *lane)
 {
     kerf_slots *s = &served->slots;
-    size_t held = lane != NULL ? atomic_load(&lane->held) : 0;
+    size_t held = lane != NULL ? kerf_lane_share(lane) : 0;
     size_t size = (size_t)1 << (s->levels - 1);
     bool may_grow;
     kerf_slot *slot;
@@ -331,6 +331,7 @@ kerf_slot_give(kerf_slot *slot)
     kerf_slots *s = &served->slots;
     kerf_group *g = slot->group;
     kerf_lane *lane = slot->lane;
+    bool done = slot->done;
 
     if (slot->conn != NULL) {
         (void)kerf_conn_count(slot->conn, -1);
@@ -338,6 +339,7 @@ kerf_slot_give(kerf_slot *slot)
     }
     slot->conn = NULL;
     slot->lane = NULL;
+    slot->done = false;
     (void)pthread_mutex_lock(&s->lock);
     g->used &= ~(1u << slot->at);
     s->used--;
@@ -348,8 +350,19 @@ kerf_slot_give(kerf_slot *slot)
     }
     (void)pthread_mutex_unlock(&s->lock);
     if (lane != NULL)
-        (void)atomic_fetch_sub(&lane->held, 1); /* it may be freed now */
+        (void)atomic_fetch_sub(&lane->held, /* it may be freed now */
+                               done ? 1 + KERF_LANE_DONE : 1);
     kerf_served_unref(served);
+}
+
+void
+kerf_slot_done(kerf_slot *slot, bool done)
+{
+    if (done)
+        (void)atomic_fetch_add(&slot->lane->held, KERF_LANE_DONE);
+    else
+        (void)atomic_fetch_sub(&slot->lane->held, KERF_LANE_DONE);
+    slot->done = done;
 }
 
 kerf_slot **

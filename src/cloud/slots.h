@@ -61,6 +61,7 @@ typedef struct kerf_slot {
     kerf_conn *conn;     /* counted while in use */
     void *owner;         /* the cloud */
     kerf_lane *lane;     /* holds it; NULL: nobody's, a trial */
+    bool done;           /* kerf_slot_done() */
     kerf_job job;        /* waiting for a worker */
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
     uint64_t answer_max; /* bytes of payload that the edge takes */
@@ -106,6 +107,9 @@ void kerf_slots_fini(kerf_slots *s); /* clears, and frees the networks */
 #define KERF_SLOT_SPARE_BYTES ((size_t)256 << 20)
 kerf_slot *kerf_slot_take(kerf_served *served, kerf_lane *lane);
 void kerf_slot_give(kerf_slot *slot);
+/* While its answer is handed to the kernel it does not count against the share
+ * of its lane. */
+void kerf_slot_done(kerf_slot *slot, bool done);
 size_t kerf_slots_used(kerf_slots *s);
 
 /* The 1 << level neighbours whose block holds this slot, in order. */

@@ -317,14 +317,14 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     slot->send.more = hold(&me->held, cloud, slot, next);
     kerf_lane_note_answer(slot->lane, m->queue_ns + m->decode_ns + m->tail_ns,
                           b->level, slot->bytes_in, bytes, m->late);
-    if (cloud->events.answered != NULL) {
-        slot->holds = 2;
-        kerf_conn_send(slot->conn, &slot->send);
+    slot->holds = 2;
+    kerf_slot_done(slot, true);
+    kerf_conn_send(slot->conn, &slot->send);
+    if (atomic_load(&slot->holds) == 2) /* the kernel did not take it all */
+        kerf_slot_done(slot, false);
+    if (cloud->events.answered != NULL)
         tell_answered(cloud, slot, m);
-        job_over(cloud, slot);
-    } else {
-        kerf_conn_send(slot->conn, &slot->send);
-    }
+    job_over(cloud, slot);
 }
 
 static void
