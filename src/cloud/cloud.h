@@ -44,8 +44,10 @@ struct kerf_cloud {
     size_t session_count;
     size_t open_count; /* of these; the others are NEW */
     kerf_session *oldest_new, *newest_new;
-    size_t new_most;     /* NEW ones at a time */
-    kerf_table *tokens;  /* of sessions that are open; loop thread */
+    size_t new_most;    /* NEW ones at a time */
+    kerf_table *tokens; /* of sessions that are open; loop thread */
+    kerf_block_coder
+        *piece_coder;    /* of the loop thread; NULL: not yet needed */
     kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
 };
 

@@ -63,6 +63,7 @@ kerf_session_unref(kerf_session *s)
 {
     if (--s->refs > 0)
         return;
+    free(s->piece);
     free(s);
 }
 
@@ -200,7 +201,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                       .window = (uint32_t)cloud->opts.window,
                       .heartbeat_ms = (uint32_t)cloud->opts.heartbeat_ms,
                       .features =
-                          KERF_FEATURE_BLOCKS |
+                          KERF_FEATURE_BLOCKS | KERF_FEATURE_RANGES |
                           (cloud->opts.share_tail ? KERF_FEATURE_TAILS : 0u)};
     uint8_t meta[KERF_HEAD_STEP * 2];
     kerf_err err;

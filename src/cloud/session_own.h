@@ -16,7 +16,7 @@
 struct kerf_fetch {
     kerf_served *served; /* counted */
     kerf_role role;
-    uint64_t at;
+    uint64_t at, end;
     uint16_t part;
 };
 
@@ -71,6 +71,8 @@ struct kerf_session {
     struct kerf_fetch fetch[KERF_FETCHES_MAX]; /* fetch[0] is under way */
     size_t fetch_count;
     bool chunk_sending;
+    uint8_t *piece;        /* owned: it is being sent, packed for this edge */
+    uint64_t pieces_bytes; /* packed so */
     kerf_out chunk;
     uint8_t chunk_head[KERF_HEAD_STEP];
     kerf_post chunk_sent;

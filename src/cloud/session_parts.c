@@ -4,8 +4,12 @@
  */
 #include "cloud/session_own.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#define PIECE_LEAST 512           /* packing less does not pay for its head */
+#define PIECE_MOST (128u << 10)   /* a millisecond of the loop's time, about */
+#define PIECES_MOST (32u << 20)   /* of a session: the loop has other edges */
 #define PACK_RATE_MOST 400000000u /* bytes/s, as TCP measures them */
 
 static void ship_next(kerf_session *s);
@@ -26,6 +30,8 @@ on_chunk_turn(void *ctx)
     kerf_session *s = ctx;
 
     s->chunk_sending = false;
+    free(s->piece);
+    s->piece = NULL;
     if (s->control != NULL)
         ship_next(s);
     kerf_session_unref(s);
@@ -49,17 +55,43 @@ may_pack(const kerf_session *s)
     return (s->hello.part_codecs >> KERF_PART_KWZ & 1) != 0;
 }
 
-/* The next bytes of the file: a packed block, where one begins here, or some as
- * they are, up to where the next one begins. */
+/* Bytes of a block of which not all was asked for: packed anew where they are
+ * few and get fewer. */
 static const uint8_t *
-choose_chunk(const kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
+choose_piece(kerf_session *s, const uint8_t *data, uint64_t len, kerf_range *m)
+{
+    size_t some = len < PIECE_MOST ? (size_t)len : PIECE_MOST;
+    kerf_packed_block b;
+
+    m->len = len < KERF_PART_CHUNK ? (uint32_t)len : KERF_PART_CHUNK;
+    if (some < PIECE_LEAST || s->pieces_bytes > PIECES_MOST)
+        return data;
+    s->pieces_bytes += some;
+    if (kerf_packed_piece(&b, &s->cloud->piece_coder, data, some) != KERF_OK)
+        return data;
+    m->len = b.data_len;
+    if (b.data == NULL)
+        return data;
+    m->codec = KERF_PART_KWZ;
+    m->kind = b.kind;
+    m->plain = b.len;
+    s->piece = b.data;
+    return b.data;
+}
+
+/* The next bytes of what was asked for: a packed block, where one begins here
+ * and all of it was asked for; else some of this block, anew or as they are. */
+static const uint8_t *
+choose_chunk(kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
 {
     const kerf_packed_block *b =
         kerf_packed_at(&f->served->packed[f->role], f->at);
-    uint64_t left = f->served->pair.len[f->role] - f->at;
+    const uint8_t *data = f->served->pair.data[f->role] + f->at;
+    uint64_t left = f->end - f->at;
+    bool packs = b != NULL && b->data != NULL && may_pack(s);
 
     m->offset = f->at;
-    if (b != NULL && b->offset == f->at && b->data != NULL && may_pack(s)) {
+    if (packs && b->offset == f->at && b->len <= left) {
         m->codec = KERF_PART_KWZ;
         m->kind = b->kind;
         m->plain = b->len;
@@ -68,8 +100,10 @@ choose_chunk(const kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
     }
     if (b != NULL && b->offset + b->len - f->at < left)
         left = b->offset + b->len - f->at;
+    if (packs)
+        return choose_piece(s, data, left, m);
     m->len = left < KERF_PART_CHUNK ? (uint32_t)left : KERF_PART_CHUNK;
-    return f->served->pair.data[f->role] + f->at;
+    return data;
 }
 
 static void
@@ -103,7 +137,7 @@ ship_next(kerf_session *s)
 
     if (s->chunk_sending || s->fetch_count == 0)
         return;
-    if (f->at < f->served->pair.len[f->role]) {
+    if (f->at < f->end) {
         ship_chunk(s, f);
         return; /* goes on in on_chunk_turn() */
     }
@@ -132,7 +166,7 @@ kerf_session_on_fetch(kerf_session *s, const kerf_frame_in *frame,
                          served->manifest.file_count);
     file = &served->manifest.file[m.part];
     if (!kerf_role_is_shipped(file->role, s->cloud->opts.share_tail) ||
-        m.offset > file->size)
+        m.offset > file->size || m.len > file->size - m.offset)
         return kerf_fail(why, KERF_EPROTO, "FETCH of part %u is not allowed",
                          m.part);
     if (s->fetch_count == KERF_FETCHES_MAX)
@@ -142,6 +176,7 @@ kerf_session_on_fetch(kerf_session *s, const kerf_frame_in *frame,
         (struct kerf_fetch){.served = kerf_served_ref(served),
                             .role = file->role,
                             .at = m.offset,
+                            .end = m.len == 0 ? file->size : m.offset + m.len,
                             .part = m.part};
     ship_next(s);
     return KERF_OK;

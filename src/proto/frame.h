@@ -124,6 +124,7 @@ typedef struct kerf_hello {
 enum {
     KERF_FEATURE_BLOCKS = 1, /* it takes BLOCK */
     KERF_FEATURE_TAILS = 2,  /* tails may be fetched as heads are */
+    KERF_FEATURE_RANGES = 4, /* FETCH may say how much */
 };
 
 typedef struct kerf_welcome {
@@ -150,7 +151,8 @@ typedef enum kerf_part_codec {
     KERF_PART_CODECS
 } kerf_part_codec;
 
-typedef struct kerf_range { /* FETCH (len 0: all from offset) and PART */
+/* FETCH and PART. Of a FETCH len is of the file, 0: all from offset. */
+typedef struct kerf_range {
     uint8_t bundle[KERF_BUNDLE_ID_LEN];
     uint16_t part; /* index in the manifest */
     uint64_t offset;

@@ -188,6 +188,9 @@ def test_cloud__fetch__only_what_was_offered(cloud):
         "past_the_end": wire.part(bundle, 0, files[0]["size"] + 1),
         "offset_2_31": wire.part(bundle, 0, (1 << 31) + 1),
         "offset_2_64": wire.part(bundle, 0, (1 << 64) - 1),
+        "range_past_the_end": wire.part(bundle, 0, 1, files[0]["size"]),
+        "range_of_nothing": wire.part(bundle, 0, files[0]["size"], 1),
+        "range_2_32": wire.part(bundle, 0, 1, (1 << 32) - 1),
         "unknown_bundle": wire.part(b"u" * 32, 0),
         "short": wire.part(bundle, 0)[:-1],
     }

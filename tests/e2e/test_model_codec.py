@@ -72,9 +72,9 @@ def test_shipped__byte_for_byte(start_cloud, run, kerf_asan, models, tmp_path, c
     assert cloud.term() == 0
 
 
-def parts_of(edge, bundle, index, offset, size):
-    """[(codec, offset, plain, piece)] until the file's end; they follow each other."""
-    edge.control.send(wire.FETCH, wire.part(bundle, index, offset))
+def parts_of(edge, bundle, index, offset, size, length=0):
+    """[(codec, offset, plain, piece)] until size; they follow each other."""
+    edge.control.send(wire.FETCH, wire.part(bundle, index, offset, length))
     found = []
     while offset < size:
         got = edge.control.recv_kind(wire.PART)
@@ -97,7 +97,7 @@ def test_old_edge__gets_the_bytes_as_they_are(start_cloud, models):
         assert b"".join(piece for *_, piece in parts) == weights
 
 
-def test_fetch_from_the_midst_of_a_block__raw_up_to_the_next(start_cloud, models):
+def test_fetch_from_the_midst_of_a_block__its_rest_by_itself(start_cloud, models):
     folder, weights = models
     cloud = start(start_cloud, folder, "--model-codec", "kwz")
     with wire.Edge(cloud.port, parts=3) as edge:
@@ -110,10 +110,34 @@ def test_fetch_from_the_midst_of_a_block__raw_up_to_the_next(start_cloud, models
             assert codec or piece == weights[at : at + plain]
         first, length = packed[0]
         rest = parts_of(edge, bundle, index, first + 5, len(weights))
-        assert rest[0][0] == 0
-        raw = [part for part in rest if part[1] < first + length]
-        assert b"".join(piece for *_, piece in raw) == weights[first + 5 : first + length]
-        assert rest[len(raw) :] == [part for part in whole if part[1] >= first + length]
+        anew = [part for part in rest if part[1] < first + length]
+        for codec, at, plain, piece in anew:
+            assert len(piece) < plain if codec else piece == weights[at : at + plain]
+        assert sum(plain for _, _, plain, _ in anew) == length - 5
+        assert sum(len(piece) for *_, piece in anew) < 0.95 * length
+        assert rest[len(anew) :] == [part for part in whole if part[1] >= first + length]
+
+
+def test_ranges__several_at_a_time__each_is_all_that_comes(start_cloud, models):
+    folder, weights = models
+    cloud = start(start_cloud, folder, "--model-codec", "raw")
+    with wire.Edge(cloud.port) as edge:
+        assert edge.features & wire.RANGES
+        bundle, manifest = edge.offered()
+        index = [f["name"] for f in manifest["files"]].index(HEAD)
+        asked = [(n * 100_003, 1 + n * 37_000) for n in range(15)] + [(len(weights) - 1, 1)]
+        for offset, length in asked:
+            edge.control.send(wire.FETCH, wire.part(bundle, index, offset, length))
+        for offset, length in asked:
+            got = bytearray()
+            while len(got) < length:
+                part = edge.control.recv_kind(wire.PART)
+                at, size = struct.unpack_from("<QI", part.meta, 34)
+                assert at == offset + len(got)
+                got += part.payload[:size]
+            assert got == weights[offset : offset + length]
+        edge.control.send(wire.PING)
+        edge.control.recv_kind(wire.PONG)
 
 
 def test_bench_link__a_shaped_link__has_its_numbers(repo, kerf, digits):

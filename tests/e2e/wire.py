@@ -16,6 +16,7 @@ HELLO, WELCOME, ATTACH, ATTACHED, ERROR, PING, PONG, OFFER = range(1, 9)
 FETCH, PART, READY, TENSOR, RESULT, BUSY, FAILED, BYE, BLOCK = range(9, 18)
 ALL_TYPES = range(1, 18)
 BLOCKS = 1  # feature of a cloud: it takes BLOCK
+RANGES = 4  # and FETCH with a length
 BLOCK_MIN = 65536  # values of a block that is not the last
 OK, ECORRUPT, ETOOBIG, ENOENT, EMISMATCH, EVERSION, EPROTO, EBUSY, EDEADLINE = (
     *(0, 3, 4, 7, 8, 9, 10, 11, 12),
@@ -315,7 +316,8 @@ class Edge:
         self.control.send(HELLO, hello(name, **more))
         got = self.control.recv_kind(WELCOME)
         self.token = got.meta[14:30]
-        self.window, self.heartbeat_ms = struct.unpack_from("<II", got.meta, 30)
+        self.window, self.heartbeat_ms, name = struct.unpack_from("<IIH", got.meta, 30)
+        (self.features,) = struct.unpack_from("<I", got.meta.ljust(256, b"\0"), 40 + name)
         self.tensors = None
         if attach:
             self.attach(rcvbuf)
@@ -396,8 +398,9 @@ def serve_fetches(control, files, until=READY):
         if got.kind == PING:
             control.send(PONG, pong(got.sent_ns, time.monotonic_ns()))
             continue
-        index, offset, _ = struct.unpack_from("<HQI", got.meta, 32)
+        index, offset, length = struct.unpack_from("<HQI", got.meta, 32)
         data = files[index][2][offset:]
+        data = data[: length or len(data)]
         for at in range(0, len(data), CHUNK):
             step = data[at : at + CHUNK]
             meta = part(got.meta[:32], index, offset + at, len(step))

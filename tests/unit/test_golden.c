@@ -143,6 +143,16 @@ make_fetch(frame *f, uint8_t *out, size_t cap)
 }
 
 static size_t
+make_fetch_range(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_range m = {.part = 1, .offset = 262144, .len = 70000};
+
+    f->h.sent_ns = SENT + 7;
+    count_up(m.bundle, sizeof m.bundle, 0);
+    return kerf_range_put(out, cap, &m);
+}
+
+static size_t
 make_part(frame *f, uint8_t *out, size_t cap)
 {
     kerf_range m = {.part = 1, .offset = 262144, .len = 5};
@@ -279,6 +289,23 @@ make_welcome_blocks(frame *f, uint8_t *out, size_t cap)
     return kerf_welcome_put(out, cap, &m);
 }
 
+/* As a cloud says it whose FETCH may say how much. */
+static size_t
+make_welcome_ranges(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_welcome m = {.version = 1,
+                      .codecs = 1,
+                      .payload_max = 1u << 30,
+                      .window = 8,
+                      .heartbeat_ms = 2000,
+                      .name = "cloud-1",
+                      .features = KERF_FEATURE_RANGES};
+
+    f->h.sent_ns = SENT + 1;
+    count_up(m.token, KERF_TOKEN_LEN, 0xa0);
+    return kerf_welcome_put(out, cap, &m);
+}
+
 /* 65,551 values follow in blocks, and three come with it. */
 static size_t
 make_tensor_blocks(frame *f, uint8_t *out, size_t cap)
@@ -392,6 +419,7 @@ static const struct sample {
     {"hello_probe", KERF_FRAME_HELLO, make_hello_probe},
     {"welcome", KERF_FRAME_WELCOME, make_welcome},
     {"welcome_blocks", KERF_FRAME_WELCOME, make_welcome_blocks},
+    {"welcome_ranges", KERF_FRAME_WELCOME, make_welcome_ranges},
     {"attach", KERF_FRAME_ATTACH, make_attach},
     {"attached", KERF_FRAME_ATTACHED, make_attached},
     {"error", KERF_FRAME_ERROR, make_error},
@@ -399,6 +427,7 @@ static const struct sample {
     {"pong", KERF_FRAME_PONG, make_pong},
     {"offer", KERF_FRAME_OFFER, make_offer},
     {"fetch", KERF_FRAME_FETCH, make_fetch},
+    {"fetch_range", KERF_FRAME_FETCH, make_fetch_range},
     {"part", KERF_FRAME_PART, make_part},
     {"part_kwz", KERF_FRAME_PART, make_part_kwz},
     {"ready", KERF_FRAME_READY, make_ready},
