@@ -34,6 +34,7 @@ int kerf_bench_link_main(int argc, char **argv);
 typedef struct kerf_cmd_common {
     int engine, precision, log;
     bool log_given; /* else KERF_LOG in the environment says it */
+    kerf_config config;
 } kerf_cmd_common;
 
 #define KERF_CMD_ENGINE_OPTS(engine_opts, common)                  \
@@ -60,6 +61,15 @@ typedef struct kerf_cmd_common {
         .given = &(common)->log_given,                                \
         .choices = "warn|error|info|debug|trace",                     \
         .help = "events on stderr, one logfmt line each"              \
+    }
+
+/* Of those that run as services. */
+#define KERF_CMD_SERVICE_OPTS(common)                                         \
+    {.kind = KERF_OPT_GROUP, .help = "As a service"},                         \
+    {                                                                         \
+        .name = "config", .kind = KERF_OPT_CONFIG, .to = &(common)->config,   \
+        .help = "file of flags, a line each: name = value; those given here " \
+                "win"                                                         \
     }
 
 /* Puts the parsed flags into force: engine options, log level. */

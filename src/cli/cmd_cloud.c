@@ -202,6 +202,7 @@ static const kerf_opt table[] = {
      .to = &args.ui.quiet,
      .help = "no line per answer"},
     KERF_CMD_LOG_OPT(&args.common),
+    KERF_CMD_SERVICE_OPTS(&args.common),
 };
 
 static const kerf_command command = {

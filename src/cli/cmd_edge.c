@@ -260,6 +260,7 @@ static const kerf_opt table[] = {
      .no_default = true,
      .help = "outputs as DIR/000000.0.npy ..."},
     KERF_CMD_LOG_OPT(&args.common),
+    KERF_CMD_SERVICE_OPTS(&args.common),
 };
 
 static const kerf_command command = {

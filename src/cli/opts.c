@@ -2,7 +2,8 @@
 
 #include "base/fs.h"
 #include "base/text.h"
-#include "cli/term.h"
+#include "cli/config.h"
+#include "cli/opts_own.h"
 
 #include <errno.h>
 #include <float.h>
@@ -13,6 +14,14 @@
 #include <string.h>
 
 #define NAME_MAX_LEN 64
+#define LISTS_MAX 16 /* of one command */
+
+/* What of the words was seen. */
+struct words {
+    kerf_place place;
+    const kerf_opt *list[LISTS_MAX]; /* that began */
+    size_t list_count;
+};
 
 int
 kerf_usage_error(const char *command, const char *fmt, ...)
@@ -87,8 +96,8 @@ kerf_text_distance(const char *a, const char *b)
     return d[la][lb];
 }
 
-static const kerf_opt *
-find_opt(const kerf_command *c, const char *name)
+const kerf_opt *
+kerf_opt_find(const kerf_command *c, const char *name)
 {
     for (size_t i = 0; i < c->opt_count; i++) {
         const kerf_opt *o = &c->opt[i];
@@ -101,10 +110,26 @@ find_opt(const kerf_command *c, const char *name)
     return NULL;
 }
 
-static int
-fail_unknown(const kerf_command *c, const char *name)
+int
+kerf_opt_fail(const kerf_place *place, const char *fmt, ...)
 {
-    const char *nearest = "help";
+    char text[1024];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (place->file == NULL)
+        return kerf_usage_error(place->command->name, "--%s", text);
+    return kerf_usage_error(place->command->name, "%s:%zu: %s", place->file,
+                            place->line, text);
+}
+
+int
+kerf_opt_fail_unknown(const kerf_place *place, const char *name)
+{
+    const kerf_command *c = place->command;
+    const char *nearest = place->file == NULL ? "help" : "";
     size_t best = kerf_text_distance(name, nearest);
 
     for (size_t i = 0; i < c->opt_count; i++) {
@@ -118,10 +143,17 @@ fail_unknown(const kerf_command *c, const char *name)
             nearest = c->opt[i].name;
         }
     }
-    if (best <= strlen(name) / 2 && best <= 4)
-        return kerf_usage_error(
-            c->name, "unknown flag --%s: did you mean --%s?", name, nearest);
-    return kerf_usage_error(c->name, "unknown flag --%s", name);
+    if (best > strlen(name) / 2 || best > 4)
+        nearest = "";
+    if (place->file != NULL)
+        return kerf_usage_error(c->name, "%s:%zu: unknown name %s%s%s%s",
+                                place->file, place->line, name,
+                                nearest[0] == '\0' ? "" : ": did you mean ",
+                                nearest, nearest[0] == '\0' ? "" : "?");
+    if (nearest[0] == '\0')
+        return kerf_usage_error(c->name, "unknown flag --%s", name);
+    return kerf_usage_error(c->name, "unknown flag --%s: did you mean --%s?",
+                            name, nearest);
 }
 
 static bool
@@ -222,41 +254,59 @@ find_choice(const char *choices, const char *text)
 }
 
 static int
-fail_value(const kerf_command *c, const kerf_opt *o, const char *text)
+fail_value(const kerf_place *place, const kerf_opt *o, const char *text)
 {
     switch (o->kind) {
+    case KERF_OPT_FLAG:
+        return kerf_opt_fail(place, "%s %s: expected yes or no", o->name, text);
     case KERF_OPT_INT:
-        return kerf_usage_error(
-            c->name, "--%s %s: expected a whole number, %.0f to %.0f", o->name,
-            text, o->min, o->max);
+        return kerf_opt_fail(place,
+                             "%s %s: expected a whole number, %.0f to %.0f",
+                             o->name, text, o->min, o->max);
     case KERF_OPT_REAL:
-        return kerf_usage_error(c->name, "--%s %s: expected a number, %g to %g",
-                                o->name, text, o->min, o->max);
+        return kerf_opt_fail(place, "%s %s: expected a number, %g to %g",
+                             o->name, text, o->min, o->max);
     case KERF_OPT_REALS:
-        return kerf_usage_error(c->name,
-                                "--%s %s: expected 1 or 3 numbers with commas, "
-                                "as 0.485,0.456,0.406 or 1/255",
-                                o->name, text);
+        return kerf_opt_fail(place,
+                             "%s %s: expected 1 or 3 numbers with commas, as "
+                             "0.485,0.456,0.406 or 1/255",
+                             o->name, text);
     case KERF_OPT_SIZE:
-        return kerf_usage_error(
-            c->name, "--%s %s: expected HEIGHTxWIDTH in pixels, as 224x224",
+        return kerf_opt_fail(
+            place, "%s %s: expected HEIGHTxWIDTH in pixels, as 224x224",
             o->name, text);
     default:
-        return kerf_usage_error(c->name, "--%s %s: expected %s", o->name, text,
-                                o->choices);
+        return kerf_opt_fail(place, "%s %s: expected %s", o->name, text,
+                             o->choices);
     }
 }
 
-/* -1: taken. */
-static int
-take_value(const kerf_command *c, const kerf_opt *o, const char *text)
+/* Whether it is yes or no: even is yes. */
+static bool
+read_flag(const char *text, bool *out)
+{
+    int n = find_choice("yes|no|true|false|on|off|1|0", text);
+
+    if (n >= 0)
+        *out = n % 2 == 0;
+    return n >= 0;
+}
+
+int
+kerf_opt_take(const kerf_place *place, const kerf_opt *o, const char *text)
 {
     double real = 0.0;
     char *end = NULL;
     bool good = true;
+    bool is_on = true;
     int choice;
 
     switch (o->kind) {
+    case KERF_OPT_FLAG:
+        good = read_flag(text, &is_on);
+        if (good)
+            *(bool *)o->to = is_on;
+        break;
     case KERF_OPT_INT:
         good = read_int(text, o, o->to);
         break;
@@ -285,26 +335,44 @@ take_value(const kerf_command *c, const kerf_opt *o, const char *text)
         kerf_list *list = o->to;
 
         if (list->count == KERF_LIST_MAX)
-            return kerf_usage_error(c->name, "--%s: more than %d", o->name,
-                                    KERF_LIST_MAX);
+            return kerf_opt_fail(place, "%s: more than %d", o->name,
+                                 KERF_LIST_MAX);
         list->item[list->count++] = text;
         break;
     }
-    case KERF_OPT_FLAG:
+    case KERF_OPT_CONFIG: /* was read before */
     case KERF_OPT_GROUP:
         break;
     }
     if (!good)
-        return fail_value(c, o, text);
+        return fail_value(place, o, text);
     if (o->given != NULL)
-        *o->given = true;
+        *o->given = is_on;
     return -1;
+}
+
+/* What the words replace: a list that came from a file. */
+static void
+begin_list(struct words *w, const kerf_opt *o)
+{
+    kerf_list *list = o->to;
+
+    if (o->kind != KERF_OPT_LIST)
+        return;
+    for (size_t i = 0; i < w->list_count; i++) {
+        if (w->list[i] == o)
+            return;
+    }
+    if (w->list_count < LISTS_MAX)
+        w->list[w->list_count++] = o;
+    list->count = 0;
 }
 
 /* Handles argv[*at], which starts with "--"; *at ends on the last word used. */
 static int
-take_flag(const kerf_command *c, int argc, char **argv, int *at)
+take_flag(struct words *w, int argc, char **argv, int *at)
 {
+    const kerf_command *c = w->place.command;
     const char *word = argv[*at] + 2;
     const char *equals = strchr(word, '=');
     char name[NAME_MAX_LEN + 1];
@@ -314,23 +382,18 @@ take_flag(const kerf_command *c, int argc, char **argv, int *at)
     (void)snprintf(name, sizeof name, "%.*s",
                    equals == NULL ? (int)strlen(word) : (int)(equals - word),
                    word);
-    o = find_opt(c, name);
+    o = kerf_opt_find(c, name);
     if (o == NULL)
-        return fail_unknown(c, name);
-    if (o->kind == KERF_OPT_FLAG) {
-        if (equals != NULL)
-            return kerf_usage_error(c->name, "--%s takes no value", o->name);
-        *(bool *)o->to = true;
-        if (o->given != NULL)
-            *o->given = true;
-        return -1;
-    }
+        return kerf_opt_fail_unknown(&w->place, name);
+    begin_list(w, o);
     if (equals != NULL)
-        return take_value(c, o, equals + 1);
+        return kerf_opt_take(&w->place, o, equals + 1);
+    if (o->kind == KERF_OPT_FLAG)
+        return kerf_opt_take(&w->place, o, "yes");
     if (*at + 1 >= argc || strncmp(argv[*at + 1], "--", 2) == 0)
         return kerf_usage_error(c->name, "--%s needs a value", o->name);
     do {
-        rc = take_value(c, o, argv[++*at]);
+        rc = kerf_opt_take(&w->place, o, argv[++*at]);
     } while (rc < 0 && o->kind == KERF_OPT_LIST && *at + 1 < argc &&
              argv[*at + 1][0] != '-');
     return rc;
@@ -339,20 +402,22 @@ take_flag(const kerf_command *c, int argc, char **argv, int *at)
 /* Handles argv[*at], which starts with one "-": an option whose second name is
  * that letter, with its value in the same word or in the next. */
 static int
-take_letter(const kerf_command *c, int argc, char **argv, int *at)
+take_letter(struct words *w, int argc, char **argv, int *at)
 {
+    const kerf_command *c = w->place.command;
     const char *word = argv[*at] + 1;
     const char letter[2] = {word[0], '\0'};
-    const kerf_opt *o = find_opt(c, letter);
+    const kerf_opt *o = kerf_opt_find(c, letter);
 
     if (o == NULL || o->kind == KERF_OPT_FLAG)
         return kerf_usage_error(
             c->name, "unknown flag -%s: flags are long, --name", word);
+    begin_list(w, o);
     if (word[1] != '\0')
-        return take_value(c, o, word + 1);
+        return kerf_opt_take(&w->place, o, word + 1);
     if (*at + 1 >= argc || argv[*at + 1][0] == '-')
         return kerf_usage_error(c->name, "-%s needs a value", word);
-    return take_value(c, o, argv[++*at]);
+    return kerf_opt_take(&w->place, o, argv[++*at]);
 }
 
 static const char *
@@ -378,6 +443,8 @@ value_name(const kerf_opt *o)
         return "TEXT";
     case KERF_OPT_LIST:
         return "SRC...";
+    case KERF_OPT_CONFIG:
+        return "FILE";
     }
     return "";
 }
@@ -456,15 +523,54 @@ fail_missing(const kerf_command *c)
     return kerf_usage_error(c->name, "%s is missing", c->arg_name);
 }
 
+/* The value of --config, which is read first; NULL: there is none, or it is
+ * wrong, which is told when its turn comes. -1, or the status. */
+static int
+load_config(const kerf_command *c, int argc, char **argv)
+{
+    const kerf_opt *config = NULL;
+    const char *path = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < c->opt_count; i++) {
+        if (c->opt[i].kind == KERF_OPT_CONFIG)
+            config = &c->opt[i];
+    }
+    for (int i = 1; config != NULL && i < argc; i++) {
+        size_t len = strlen(config->name) + 2;
+        const char *word = argv[i];
+
+        if (strcmp(word, "--") == 0)
+            break;
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+            return -1;
+        if (strncmp(word, "--", 2) != 0 ||
+            strncmp(word + 2, config->name, len - 2) != 0)
+            continue;
+        if (word[len] == '\0' && i + 1 < argc)
+            path = argv[i + 1];
+        else if (word[len] == '=')
+            path = word + len + 1;
+        else
+            continue;
+        count++;
+    }
+    if (count > 1)
+        return kerf_usage_error(c->name, "--%s twice: one file has it all",
+                                config->name);
+    return path == NULL ? -1 : kerf_config_load(c, config->to, path);
+}
+
 int
 kerf_opts_parse(const kerf_command *c, int argc, char **argv)
 {
+    struct words w = {.place = {.command = c}};
     size_t args = 0;
     bool only_args = false;
+    int rc = load_config(c, argc, argv);
 
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; rc < 0 && i < argc; i++) {
         const char *word = argv[i];
-        int rc = -1;
 
         if (!only_args && strcmp(word, "--") == 0) {
             only_args = true;
@@ -473,17 +579,17 @@ kerf_opts_parse(const kerf_command *c, int argc, char **argv)
             print_help(c);
             return 0;
         } else if (!only_args && strncmp(word, "--", 2) == 0) {
-            rc = take_flag(c, argc, argv, &i);
+            rc = take_flag(&w, argc, argv, &i);
         } else if (!only_args && word[0] == '-' && word[1] != '\0') {
-            rc = take_letter(c, argc, argv, &i);
+            rc = take_letter(&w, argc, argv, &i);
         } else if (args == c->arg_most) {
             rc = kerf_usage_error(c->name, "%s: unexpected word", word);
         } else {
             c->arg[args++] = word;
         }
-        if (rc >= 0)
-            return rc;
     }
+    if (rc >= 0)
+        return rc;
     if (args < c->arg_least)
         return fail_missing(c);
     return -1;

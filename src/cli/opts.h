@@ -8,7 +8,8 @@
  *     };
  *
  * `-` and `_` are the same in names: --cloud_port is --cloud-port. A value
- * follows as `--name value` or `--name=value`.
+ * follows as `--name value` or `--name=value`. A flag may be taken back:
+ * --name=no.
  * Threads: one.
  */
 #ifndef KERF_CLI_OPTS_H
@@ -28,8 +29,17 @@ typedef enum kerf_opt_kind {
     KERF_OPT_CHOICE,   /* to: int, index into choices "a|b|c" */
     KERF_OPT_TEXT,     /* to: const char * */
     KERF_OPT_LIST,     /* to: kerf_list; takes all words up to the next flag */
+    KERF_OPT_CONFIG,   /* to: kerf_config; a file of settings: config.h */
     KERF_OPT_GROUP,    /* no option: a headline in the help */
 } kerf_opt_kind;
+
+/* A configuration file, read before the other words are. Values point into it
+ * for as long as they are used. */
+typedef struct kerf_config {
+    const char *path; /* NULL: none */
+    char *text;
+    size_t len;
+} kerf_config;
 
 typedef struct kerf_reals {
     double v[3]; /* one number is copied to all */

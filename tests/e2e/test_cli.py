@@ -81,7 +81,7 @@ def test_unknown_command__names_the_nearest(run):
         (["run", "m", "--input", "x", "--size", "0x4"], ["--size 0x4", "224x224"]),
         (["run", "m", "--input", "x", "--mean", "1,2"], ["--mean 1,2", "1 or 3"]),
         (["run", "m", "--input", "x", "--scale", "1/0"], ["--scale 1/0"]),
-        (["run", "m", "--input", "x", "--json=yes"], ["--json"]),
+        (["run", "m", "--input", "x", "--json=perhaps"], ["--json perhaps", "yes or no"]),
         (["run", "m", "--input", "x", "--save-input"], ["--save"]),
         (["cloud", "--log", "loud"], ["loud", "info"]),
     ],

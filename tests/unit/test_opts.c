@@ -132,7 +132,7 @@ parse__wrong_words__one_line_and_status_2(void **state)
         {{"--cloudport", "1"}, "did you mean --cloud-port?"},
         {{"--zzzzzzzzz", NULL}, "unknown flag --zzzzzzzzz ("},
         {{"-x", NULL}, "flags are long"},
-        {{"--flag=1", NULL}, "--flag takes no value"},
+        {{"--flag=maybe", NULL}, "--flag maybe: expected yes or no"},
         {{"--text", NULL}, "--text needs a value"},
         {{"--text", "--flag"}, "--text needs a value"},
         {{"--cloud-port", "0"}, "1 to 65535"},
