@@ -43,7 +43,8 @@ extern "C" {
     X(ENOSPC, 15, "no space left")            \
     X(EINTR, 16, "interrupted")               \
     X(EAGAIN, 17, "not ready yet")            \
-    X(EADDRINUSE, 18, "address in use")
+    X(EADDRINUSE, 18, "address in use")       \
+    X(EDENIED, 19, "not permitted")
 
 typedef enum kerf_err {
 #define KERF_ERR_ENUM(name, number, text) KERF_##name = (number),

@@ -17,7 +17,7 @@ ROWS = [
     ["bus", "net", "engine", "source", "plan", "pack"],
     ["model"],
     ["proto", "codec", "graph"],
-    ["tensor"],
+    ["tensor", "trust"],
     ["base"],
 ]
 
@@ -39,7 +39,7 @@ SOLE = {
     "openvino/": r"src/engine/openvino\w*\.[ch]",
     "gst/": r"src/source/gst\w*\.[ch]",
     "archive": r"src/pack/archive\.c",
-    "openssl/": r"src/base/hash\.c|src/net/tls\.c",
+    "openssl/": r"src/base/hash\.c|src/net/tls\.c|src/trust/\w+\.[ch]",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
