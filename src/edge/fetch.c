@@ -6,19 +6,13 @@
  * CHECK, COMMIT and LOAD touch the disk or compile, so they are done by the
  * loader thread, one at a time, while the loop does other things.
  */
-#include "edge/edge.h"
+#include "edge/fetch_own.h"
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-_Static_assert(KERF_PART_BLOCK == KERF_BLOCK_MOST, "docs/PROTOCOL.md says it");
-
-static void work_on_first(kerf_edge *edge);
 
 void
 kerf_fetch_ready(kerf_edge *edge, const uint8_t *bundle, kerf_err err,
@@ -145,77 +139,11 @@ kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted)
 {
     edge->has_unserved = false;
     add_wanted(&edge->fetch, wanted);
-    work_on_first(edge);
+    kerf_fetch_work(edge);
 }
 
-/* Parts. */
-
-/* The lengths are within the limits of a PART: kerf_range_get(). */
-static bool
-is_next(const kerf_fetcher *f, const kerf_range *m)
-{
-    uint64_t got = kerf_incoming_got(f->incoming);
-    uint64_t left = f->wanted[0].manifest.file[f->part].size - got;
-
-    if (m->part != f->part || m->offset != got || m->len == 0)
-        return false;
-    return m->codec == KERF_PART_RAW ? m->len <= KERF_PART_CHUNK
-                                     : m->plain <= left;
-}
-
-static kerf_err
-make_room(uint8_t **buffer, size_t *room, size_t len)
-{
-    uint8_t *bigger;
-
-    if (len <= *room)
-        return KERF_OK;
-    len = len < KERF_PART_CHUNK ? KERF_PART_CHUNK : len;
-    bigger = malloc(len);
-    if (bigger == NULL)
-        return KERF_ENOMEM;
-    free(*buffer);
-    *buffer = bigger;
-    *room = len;
-    return KERF_OK;
-}
-
-kerf_err
-kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
-                     kerf_sink *sink, kerf_detail *why)
-{
-    kerf_fetcher *f = &edge->fetch;
-    kerf_range m;
-    kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
-
-    if (err != KERF_OK)
-        return err;
-    if (f->state != KERF_FETCH_RECEIVE || f->incoming == NULL ||
-        memcmp(m.bundle, f->wanted[0].manifest.id, sizeof m.bundle) != 0) {
-        f->dropping = sink->discard = true; /* of a bundle that we gave up */
-        sink->count = 1;
-        sink->len[0] = m.len;
-        return KERF_OK;
-    }
-    f->dropping = false;
-    if (!is_next(f, &m))
-        return kerf_fail(why, KERF_EPROTO, "PART %u at %llu was not asked for",
-                         m.part, (unsigned long long)m.offset);
-    err = make_room(&f->chunk, &f->chunk_room, m.len);
-    if (err == KERF_OK && m.codec == KERF_PART_KWZ)
-        err = make_room(&f->plain, &f->plain_room, m.plain);
-    if (err == KERF_OK && m.codec == KERF_PART_KWZ && f->unpacker == NULL)
-        err = kerf_block_coder_new(&f->unpacker);
-    if (err != KERF_OK)
-        return err;
-    sink->count = 1;
-    sink->piece[0] = f->chunk;
-    sink->len[0] = m.len;
-    return KERF_OK;
-}
-
-static void
-give_up_first(kerf_edge *edge, kerf_err err, const char *why)
+void
+kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_manifest *m = &f->wanted[0].manifest;
@@ -237,26 +165,8 @@ give_up_first(kerf_edge *edge, kerf_err err, const char *why)
     drop_first(f);
 }
 
-static void
-tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got,
-              uint64_t wire)
-{
-    kerf_note *note;
-
-    if (kerf_queue_count(edge->queue) > 64 && got < file->size)
-        return; /* the caller is slow: it may miss some of these */
-    note = kerf_note_new(KERF_NOTE_PROGRESS);
-    if (note == NULL)
-        return;
-    (void)snprintf(note->name, sizeof note->name, "%s", file->name);
-    note->got = got;
-    note->size = file->size;
-    note->wire = wire;
-    kerf_edge_tell(edge, note);
-}
-
-static void
-to_loader(kerf_edge *edge, kerf_fetch_state state)
+void
+kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state)
 {
     kerf_fetcher *f = &edge->fetch;
 
@@ -267,54 +177,6 @@ to_loader(kerf_edge *edge, kerf_fetch_state state)
     kerf_incoming_abort(f->incoming);
     f->incoming = NULL;
     drop_waiting(f);
-}
-
-/* The frame's hash was right: what does not unpack is the cloud's fault. */
-static kerf_err
-write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
-{
-    kerf_err err;
-
-    if (m->codec == KERF_PART_RAW)
-        return kerf_incoming_write(f->incoming, f->chunk, m->len, why);
-    err = kerf_block_decode(f->unpacker, f->plain, m->plain,
-                            (kerf_block_kind)m->kind, f->chunk, m->len,
-                            m->offset, kerf_incoming_recall, f->incoming);
-    if (err == KERF_ENOMEM)
-        return kerf_fail(why, err, "no memory to unpack a part");
-    if (err != KERF_OK) {
-        return kerf_fail(why, err,
-                         "%s: the packed block at byte %llu is damaged",
-                         f->wanted[0].manifest.file[f->part].name,
-                         (unsigned long long)m->offset);
-    }
-    return kerf_incoming_write(f->incoming, f->plain, m->plain, why);
-}
-
-kerf_err
-kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
-{
-    kerf_fetcher *f = &edge->fetch;
-    const kerf_file *file;
-    kerf_range m;
-    kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
-
-    if (err != KERF_OK || f->dropping)
-        return err;
-    file = &f->wanted[0].manifest.file[f->part];
-    err = write_part(f, &m, why);
-    if (err == KERF_ENOMEM)
-        return err; /* the next session tries again */
-    if (err != KERF_OK) {
-        give_up_first(edge, err, why->text);
-        work_on_first(edge);
-        return KERF_OK; /* the connection is fine */
-    }
-    f->part_wire += m.len;
-    tell_progress(edge, file, kerf_incoming_got(f->incoming), f->part_wire);
-    if (kerf_incoming_got(f->incoming) == file->size)
-        to_loader(edge, KERF_FETCH_COMMIT);
-    return KERF_OK;
 }
 
 static void
@@ -331,49 +193,25 @@ tell_not_whole(kerf_edge *edge, const kerf_manifest *m, size_t part)
         kerf_local_none(edge, line.text);
 }
 
-/* Asks for the next missing part, or loads when there is none. */
+/* Receives the next missing part, or loads when there is none. */
 static void
 next_part(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_manifest *m = &f->wanted[0].manifest;
-    kerf_detail why = {{0}};
-    kerf_range ask = {0};
-    uint8_t meta[64];
-    kerf_err err;
 
     while (f->part < m->file_count && !(f->missing >> f->part & 1))
         f->part++;
     if (f->part >= m->file_count) {
-        to_loader(edge, KERF_FETCH_LOAD);
-        return;
-    }
-    if (f->wanted[0].stored) {
+        kerf_fetch_to_loader(edge, KERF_FETCH_LOAD);
+    } else if (f->wanted[0].stored) {
         tell_not_whole(edge, m, f->part);
         drop_first(f);
-        return;
+    } else if (f->cut || edge->control == NULL) {
+        drop_first(f); /* the offer will come again */
+    } else {
+        kerf_fetch_ask(edge);
     }
-    if (f->cut || edge->control == NULL) { /* the offer will come again */
-        drop_first(f);
-        return;
-    }
-    err =
-        kerf_incoming_open(&f->incoming, edge->store, &m->file[f->part], &why);
-    if (err != KERF_OK) {
-        give_up_first(edge, err, why.text);
-        return;
-    }
-    f->state = KERF_FETCH_RECEIVE;
-    f->part_since_ns = kerf_now_ns();
-    f->part_wire = 0;
-    if (m->file[f->part].size == 0) {
-        to_loader(edge, KERF_FETCH_COMMIT);
-        return;
-    }
-    memcpy(ask.bundle, m->id, sizeof ask.bundle);
-    ask.part = (uint16_t)f->part;
-    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
-                               kerf_range_put(meta, sizeof meta, &ask));
 }
 
 static bool
@@ -408,8 +246,8 @@ is_running(kerf_edge *edge, const uint8_t *id)
     return runs || next;
 }
 
-static void
-work_on_first(kerf_edge *edge)
+void
+kerf_fetch_work(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
 
@@ -424,23 +262,8 @@ work_on_first(kerf_edge *edge)
         f->tails = takes_tails(edge);
         f->missing = 0;
         f->part = 0;
-        to_loader(edge, KERF_FETCH_CHECK);
+        kerf_fetch_to_loader(edge, KERF_FETCH_CHECK);
     }
-}
-
-static void
-tell_received(kerf_edge *edge, const kerf_file *file, uint64_t wire,
-              uint64_t ns)
-{
-    kerf_note *note = kerf_note_new(KERF_NOTE_RECEIVED);
-
-    if (note == NULL)
-        return;
-    (void)snprintf(note->name, sizeof note->name, "%s", file->name);
-    note->size = file->size;
-    note->wire = wire;
-    note->ns = ns;
-    kerf_edge_tell(edge, note);
 }
 
 static void
@@ -458,22 +281,21 @@ take_program(kerf_edge *edge)
     kerf_edge_free_flight(edge, NULL);
 }
 
-static void
-on_loader_done(void *ctx)
+void
+kerf_fetch_on_loader(void *ctx)
 {
     kerf_edge *edge = ctx;
     kerf_fetcher *f = &edge->fetch;
     const kerf_manifest *m = &f->wanted[0].manifest;
 
     if (f->err != KERF_OK) {
-        give_up_first(edge, f->err,
-                      f->why.text[0] ? f->why.text : kerf_err_text(f->err));
+        kerf_fetch_give_up(
+            edge, f->err, f->why.text[0] ? f->why.text : kerf_err_text(f->err));
     } else if (f->state == KERF_FETCH_CHECK) {
         next_part(edge);
     } else if (f->state == KERF_FETCH_COMMIT) {
         f->incoming = NULL;
-        tell_received(edge, &m->file[f->part], f->part_wire,
-                      kerf_now_ns() - f->part_since_ns);
+        kerf_fetch_tell_received(edge, &m->file[f->part]);
         f->missing &= ~(1u << f->part);
         next_part(edge);
     } else {
@@ -481,7 +303,7 @@ on_loader_done(void *ctx)
             take_program(edge);
         drop_first(f);
     }
-    work_on_first(edge);
+    kerf_fetch_work(edge);
 }
 
 void
@@ -498,72 +320,5 @@ kerf_fetch_cut(kerf_edge *edge)
     drop_offered(f);
     free(f->manifest_json);
     f->manifest_json = NULL;
-    work_on_first(edge);
-}
-
-/* The loader's thread. f is the loop's, but not while the loader has it. */
-
-static void
-check_parts(kerf_edge *edge, kerf_fetcher *f)
-{
-    const kerf_manifest *m = &f->wanted[0].manifest;
-
-    for (size_t i = 0; i < m->file_count; i++) {
-        if (kerf_role_is_shipped(m->file[i].role, f->tails) &&
-            !kerf_store_has(edge->store, &m->file[i]))
-            f->missing |= 1u << i;
-    }
-}
-
-/* Of this cloud, or of an earlier one that shared it. */
-static bool
-has_tail(kerf_edge *edge, const kerf_manifest *m)
-{
-    bool has = edge->opts.offline == KERF_OFFLINE_LOCAL;
-
-    for (size_t i = 0; has && i < m->file_count; i++)
-        has = kerf_role_is_shipped(m->file[i].role, false) ||
-              kerf_store_has(edge->store, &m->file[i]);
-    return has;
-}
-
-static void
-load(kerf_edge *edge, kerf_fetcher *f)
-{
-    const kerf_manifest *m = &f->wanted[0].manifest;
-
-    f->err = kerf_store_finish(edge->store, m, &f->why);
-    if (f->err == KERF_OK && f->wanted[0].run)
-        f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
-                                   edge->raw, has_tail(edge, m),
-                                   (size_t)edge->opts.window, &f->why);
-}
-
-void *
-kerf_loader_run(void *ctx)
-{
-    kerf_edge *edge = ctx;
-    kerf_fetcher *f;
-
-    kerf_thread_begin("kerf-loader");
-    while ((f = kerf_queue_pop(edge->loads)) != NULL) {
-        f->err = KERF_OK;
-        f->why.text[0] = '\0';
-        f->program = NULL;
-        switch (f->state) {
-        case KERF_FETCH_CHECK:
-            check_parts(edge, f);
-            break;
-        case KERF_FETCH_COMMIT:
-            f->err = kerf_incoming_commit(f->incoming, &f->why);
-            f->incoming = NULL;
-            break;
-        default:
-            load(edge, f);
-            break;
-        }
-        f->done = (kerf_post){.fn = on_loader_done, .ctx = edge};
-        kerf_loop_post(edge->loop, &f->done);
-    }
-    return NULL;
+    kerf_fetch_work(edge);
 }

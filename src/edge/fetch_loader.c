@@ -1,0 +1,72 @@
+/*
+ * The loader's thread: what of receiving a model touches the disk at length, or
+ * compiles. f is the loop's, but not while the loader has it.
+ */
+#include "edge/fetch_own.h"
+
+#include "base/thread.h"
+
+static void
+check_parts(kerf_edge *edge, kerf_fetcher *f)
+{
+    const kerf_manifest *m = &f->wanted[0].manifest;
+
+    for (size_t i = 0; i < m->file_count; i++) {
+        if (kerf_role_is_shipped(m->file[i].role, f->tails) &&
+            !kerf_store_has(edge->store, &m->file[i]))
+            f->missing |= 1u << i;
+    }
+}
+
+/* Of this cloud, or of an earlier one that shared it. */
+static bool
+has_tail(kerf_edge *edge, const kerf_manifest *m)
+{
+    bool has = edge->opts.offline == KERF_OFFLINE_LOCAL;
+
+    for (size_t i = 0; has && i < m->file_count; i++)
+        has = kerf_role_is_shipped(m->file[i].role, false) ||
+              kerf_store_has(edge->store, &m->file[i]);
+    return has;
+}
+
+static void
+load(kerf_edge *edge, kerf_fetcher *f)
+{
+    const kerf_manifest *m = &f->wanted[0].manifest;
+
+    f->err = kerf_store_finish(edge->store, m, &f->why);
+    if (f->err == KERF_OK && f->wanted[0].run)
+        f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
+                                   edge->raw, has_tail(edge, m),
+                                   (size_t)edge->opts.window, &f->why);
+}
+
+void *
+kerf_loader_run(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_fetcher *f;
+
+    kerf_thread_begin("kerf-loader");
+    while ((f = kerf_queue_pop(edge->loads)) != NULL) {
+        f->err = KERF_OK;
+        f->why.text[0] = '\0';
+        f->program = NULL;
+        switch (f->state) {
+        case KERF_FETCH_CHECK:
+            check_parts(edge, f);
+            break;
+        case KERF_FETCH_COMMIT:
+            f->err = kerf_incoming_commit(f->incoming, &f->why);
+            f->incoming = NULL;
+            break;
+        default:
+            load(edge, f);
+            break;
+        }
+        f->done = (kerf_post){.fn = kerf_fetch_on_loader, .ctx = edge};
+        kerf_loop_post(edge->loop, &f->done);
+    }
+    return NULL;
+}
