@@ -185,6 +185,13 @@ kerf_fs_read_at(int fd, uint64_t offset, uint8_t *to, size_t len)
 kerf_err
 kerf_fs_write(const char *path, const void *data, size_t len, kerf_detail *why)
 {
+    return kerf_fs_write_mode(path, data, len, 0644, why);
+}
+
+kerf_err
+kerf_fs_write_mode(const char *path, const void *data, size_t len,
+                   unsigned mode, kerf_detail *why)
+{
     char temp[KERF_PATH_MAX];
     int code;
     int fd;
@@ -196,7 +203,7 @@ kerf_fs_write(const char *path, const void *data, size_t len, kerf_detail *why)
     if (fd < 0)
         return fail_errno(why, errno, temp);
     code = write_all(fd, data, len);
-    if (code == 0 && fchmod(fd, 0644) != 0)
+    if (code == 0 && fchmod(fd, (mode_t)mode) != 0)
         code = errno;
     if (code == 0 && fsync(fd) != 0)
         code = errno;

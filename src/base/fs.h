@@ -41,6 +41,10 @@ bool kerf_fs_read_at(int fd, uint64_t offset, uint8_t *to, size_t len);
  * Errors: KERF_ENOSPC, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_fs_write(const char *path, const void *data,
                                       size_t len, kerf_detail *why);
+/* The same with this mode, in place of 0644. */
+KERF_NODISCARD kerf_err kerf_fs_write_mode(const char *path, const void *data,
+                                           size_t len, unsigned mode,
+                                           kerf_detail *why);
 
 /* mkdir -p. */
 KERF_NODISCARD kerf_err kerf_fs_mkdirs(const char *path, kerf_detail *why);

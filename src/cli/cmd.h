@@ -17,6 +17,7 @@ int kerf_cmd_run(int argc, char **argv);
 int kerf_cmd_cut(int argc, char **argv);
 int kerf_cmd_pack(int argc, char **argv);
 int kerf_cmd_unpack(int argc, char **argv);
+int kerf_cmd_keygen(int argc, char **argv);
 int kerf_cmd_link(int argc, char **argv);
 int kerf_cmd_top(int argc, char **argv);
 int kerf_cmd_bench(int argc, char **argv);

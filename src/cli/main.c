@@ -20,6 +20,7 @@ static const struct {
     {"card", kerf_cmd_card, "write down how a model takes its input"},
     {"pack", kerf_cmd_pack, "make models and other files small"},
     {"unpack", kerf_cmd_unpack, "get packed files back"},
+    {"keygen", kerf_cmd_keygen, "make, renew and revoke keys of a fleet"},
     {"link", kerf_cmd_link, "carry connections as a link of a known kind does"},
     {"top", kerf_cmd_top, "show what a cloud on this machine is doing"},
     {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},

@@ -39,6 +39,7 @@ SOLE = {
     "openvino/": r"src/engine/openvino\w*\.[ch]",
     "gst/": r"src/source/gst\w*\.[ch]",
     "archive": r"src/pack/archive\.c",
+    "openssl/ssl": r"src/net/tls\.c",
     "openssl/": r"src/base/hash\.c|src/net/tls\.c|src/trust/\w+\.[ch]",
 }
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 COMMANDS = {name: [name] for name in ["cloud", "edge", "run", "cut", "card", "pack", "unpack"]}
+COMMANDS["keygen"] = ["keygen"]
 COMMANDS["link"] = ["link"]
 COMMANDS["top"] = ["top"]
 COMMANDS["bench"] = ["bench", "split"]
