@@ -6,6 +6,7 @@
 #define KERF_CLOUD_OPTS_H
 
 #include "kerf/engine.h"
+#include "kerf/signature.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -93,6 +94,11 @@ typedef struct kerf_cloud_events {
     /* err KERF_OK: loaded and tested, now served; why: NULL or the trouble. */
     void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
                   const char *why);
+    /* What the signature of a model says that is now served, not checked: the
+     * cloud has no keys. NULL: there is one, and why it is of no use. why may
+     * also warn of one that is. */
+    void (*signature)(void *ctx, const char *name, const kerf_signature *sig,
+                      const char *why);
     void (*edge)(void *ctx, const char *edge, const char *peer, bool joined,
                  const char *why);
     /* The edge runs the model's head (KERF_OK), or could not and why. wire:

@@ -54,6 +54,29 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
 }
 
 static void
+on_signature(void *ctx, const char *name, const kerf_signature *sig,
+             const char *why)
+{
+    kerf_cloud_ui *ui = ctx;
+
+    if (ui->json) {
+        kerf_printer_json(ui->out, KERF_LINE_RARE,
+                          kerf_json_signature(name, sig, why));
+        return;
+    }
+    if (sig != NULL) {
+        kerf_printer_say(ui->out, KERF_LINE_RARE,
+                         "Model %s is signed: version %lld, until %.10s, key "
+                         "%s\n",
+                         name, (long long)sig->version, sig->expires, sig->key);
+    }
+    if (why[0] != '\0')
+        kerf_printer_say(ui->out, KERF_LINE_RARE, "%sSignature of %s: %s%s\n",
+                         kerf_term_red(&ui->term), name, why,
+                         kerf_term_plain(&ui->term));
+}
+
+static void
 on_edge(void *ctx, const char *edge, const char *peer, bool joined,
         const char *why)
 {
@@ -241,6 +264,7 @@ kerf_cloud_ui_events(kerf_cloud_ui *ui, bool with_answers,
     *out = (kerf_cloud_events){.ctx = ui,
                                .listening = on_listening,
                                .model = on_model,
+                               .signature = on_signature,
                                .edge = on_edge,
                                .shipped = on_shipped,
                                .answered = with_answers ? on_answered : NULL,

@@ -192,6 +192,8 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
     s->pair = *pair;
     *pair = (kerf_pair){0};
     s->manifest = s->pair.manifest;
+    s->says = s->pair.says;
+    s->sig_why = s->pair.sig_why;
     /* the engine is told the format by the pair */
     s->pair.manifest = (kerf_manifest){.format = s->manifest.format};
     err = load(s, engine, opts, why);

@@ -23,6 +23,8 @@ struct kerf_served {
     kerf_pair pair; /* tail bytes dropped, unless it is shared */
     kerf_packed packed[KERF_ROLE_COUNT]; /* of what is shipped, where smaller */
     kerf_manifest manifest;
+    kerf_statement says; /* of the manifest's signature; version 0: none */
+    kerf_detail sig_why; /* why a signature that is there is not sent */
     char id[KERF_SHA256_HEX];
     char *manifest_json;
     size_t manifest_len;

@@ -116,6 +116,7 @@ kerf_manifest_format(const kerf_manifest *m, char **out)
     char hex[2 * KERF_BUNDLE_ID_LEN + 1];
     json_t *files = json_array();
     json_t *probes = kerf_probes_to_json(m->probe, m->probe_count);
+    json_t *sig = NULL;
     json_t *root = NULL;
     kerf_err err = KERF_ENOMEM;
     char *text = NULL;
@@ -127,11 +128,14 @@ kerf_manifest_format(const kerf_manifest *m, char **out)
         if (json_array_append_new(files, file_to_json(&m->file[i])) != 0)
             goto out;
     }
-    root = json_pack("{s:i, s:s, s:s, s:s, s:O, s:O, s:f}", "kerf_manifest",
-                     MANIFEST_FORM, "name", m->name, "id", hex, "format",
-                     m->format == KERF_FORMAT_ONNX ? "onnx" : "paddle", "files",
-                     files, "probes", probes, "probe_tolerance",
-                     m->probe_tolerance);
+    if (m->sig.len > 0 && (sig = kerf_signed_to_json(&m->sig)) == NULL)
+        goto out;
+    root = json_pack(
+        "{s:i, s:s, s:s, s:s, s:O, s:O, s:f, s:o*}", "kerf_manifest",
+        MANIFEST_FORM, "name", m->name, "id", hex, "format",
+        m->format == KERF_FORMAT_ONNX ? "onnx" : "paddle", "files", files,
+        "probes", probes, "probe_tolerance", m->probe_tolerance, "signed", sig);
+    sig = NULL;
     if (root != NULL)
         text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
     if (text == NULL)
@@ -342,6 +346,9 @@ kerf_manifest_parse(kerf_manifest *m, const void *json, size_t len,
         err = check_id(&new, root, why);
     if (err == KERF_OK)
         err = read_probes(&new, root, why);
+    if (err == KERF_OK)
+        err = kerf_signed_from_json(&new.sig, json_object_get(root, "signed"),
+                                    why);
     json_decref(root);
     if (err != KERF_OK) {
         kerf_manifest_fini(&new);

@@ -5,6 +5,8 @@
  *     client_infer_NAME.pdmodel + .pdiparams | .onnx      the head
  *     server_infer_NAME.pdmodel + .pdiparams | .onnx      the tail
  *     NAME.kerf.json                                      the card, optional
+ *     NAME.kerf.sig.json                                  who signed it,
+ * optional
  *
  * The bundle's id is SHA-256 over its parts' roles, names, sizes and hashes, so
  * it names the content. Buffers, but for kerf_pair_read().
@@ -18,6 +20,7 @@
 #include "kerf/card.h"
 #include "kerf/model.h"
 #include "proto/frame.h"
+#include "trust/statement.h"
 
 typedef enum kerf_role {
     KERF_ROLE_CARD = 0,
@@ -57,6 +60,7 @@ typedef struct kerf_manifest {
     size_t probe_count;
     kerf_probe *probe;      /* owned; of the head: seed -> sampled outputs */
     double probe_tolerance; /* of each output's range */
+    kerf_signed sig;        /* as it came: nothing of it is checked */
 } kerf_manifest;
 
 void kerf_manifest_fini(kerf_manifest *m);
@@ -81,6 +85,8 @@ typedef struct kerf_pair {
     kerf_manifest manifest; /* sealed; without probes */
     kerf_card card;
     bool has_card;
+    kerf_statement says; /* manifest.sig, which fits; version 0: not signed */
+    kerf_detail sig_why; /* a signature is there, and why it is not used */
     uint8_t *data[KERF_ROLE_COUNT]; /* owned; NULL: no such part */
     size_t len[KERF_ROLE_COUNT];
 } kerf_pair;
@@ -96,24 +102,27 @@ kerf_model_bytes kerf_pair_bytes(const kerf_pair *pair, bool head);
  * For who fills data[] himself. */
 KERF_NODISCARD kerf_err kerf_pair_card(kerf_pair *pair, kerf_detail *why);
 
-/* Whether a file of that name may be a part of a pair. */
+/* Whether a file of that name may be a part of a pair, or its signature. */
 bool kerf_pair_has_name(const char *file);
 /* Names of the models in dir of which any half is there (a card alone is not
  * one), sorted; KERF_ETOOBIG over KERF_MODELS_MAX. */
 #define KERF_MODELS_MAX 256
 KERF_NODISCARD kerf_err kerf_pair_names(const char *dir, kerf_names *out,
                                         kerf_detail *why);
+/* NAME.kerf.sig.json into out. name: as kerf_role_file() takes it. */
+void kerf_pair_sig_file(char out[KERF_PART_NAME], const char *name);
 /* Reads and hashes the pair NAME. KERF_ENOENT with "waiting for FILE" in *why
  * when a file is missing (a .pdmodel needs its .pdiparams; an empty one is
  * fine), KERF_EAGAIN when files changed meanwhile, KERF_EMISMATCH for halves of
- * different formats. Other errors: those of the files and of the card. */
+ * different formats. A signature that is damaged, or of other files, is no
+ * error: sig_why. Other errors: those of the files and of the card. */
 KERF_NODISCARD kerf_err kerf_pair_read(kerf_pair *pair, const char *dir,
                                        const char *name, kerf_detail *why);
 
 /*
  * Cheap identity of the pair's files as they are now (names, sizes, mtimes,
  * inodes), to see whether anything changed; 0 when there are none. newest_ns:
- * the latest mtime.
+ * the latest mtime of a part: to sign is no change.
  */
 uint64_t kerf_pair_stamp(const char *dir, const char *name, int64_t *newest_ns);
 

@@ -28,6 +28,14 @@ static const struct kind {
 
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 
+#define SIG_END ".kerf.sig.json"
+
+void
+kerf_pair_sig_file(char out[KERF_PART_NAME], const char *name)
+{
+    (void)snprintf(out, KERF_PART_NAME, "%s" SIG_END, name);
+}
+
 void
 kerf_pair_drop(kerf_pair *pair, kerf_role role)
 {
@@ -95,7 +103,8 @@ kerf_pair_has_name(const char *file)
 {
     char name[KERF_NAME_MAX];
 
-    return kerf_path_ends(file, ".kerf.json") || model_of(name, file);
+    return kerf_path_ends(file, ".kerf.json") ||
+           kerf_path_ends(file, SIG_END) || model_of(name, file);
 }
 
 static int
@@ -146,35 +155,48 @@ kerf_pair_names(const char *dir, kerf_names *out, kerf_detail *why)
     return KERF_OK;
 }
 
+/* Adds a file to the stamp, if it is there. Returns its mtime. */
+static int64_t
+add_stamp(kerf_wr *w, size_t kind, const char *dir, const char *file)
+{
+    char path[KERF_PATH_MAX];
+    struct stat st;
+    int64_t mtime;
+
+    if (kerf_path_join(path, dir, file) != KERF_OK || stat(path, &st) != 0)
+        return INT64_MIN;
+    mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    kerf_wr_u64(w, kind);
+    kerf_wr_u64(w, (uint64_t)st.st_size);
+    kerf_wr_u64(w, (uint64_t)mtime);
+    kerf_wr_u64(w, (uint64_t)st.st_ino);
+    return mtime;
+}
+
 uint64_t
 kerf_pair_stamp(const char *dir, const char *name, int64_t *newest_ns)
 {
-    uint8_t bytes[KIND_COUNT * 40];
+    uint8_t bytes[(KIND_COUNT + 1) * 32];
     kerf_wr w = {.at = bytes, .left = sizeof bytes};
+    char file[KERF_PART_NAME];
     int64_t newest = INT64_MIN;
     bool any = false;
     uint64_t stamp;
 
     for (size_t i = 0; i < KIND_COUNT; i++) {
-        char file[KERF_PART_NAME];
-        char path[KERF_PATH_MAX];
-        struct stat st;
         int64_t mtime;
 
-        if (!kerf_role_file(file, kinds[i].role, kinds[i].format, name) ||
-            kerf_path_join(path, dir, file) != KERF_OK || stat(path, &st) != 0)
+        if (!kerf_role_file(file, kinds[i].role, kinds[i].format, name))
             continue;
-        any = any || kinds[i].role != KERF_ROLE_CARD;
-        mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+        mtime = add_stamp(&w, i, dir, file);
+        any = any || (mtime != INT64_MIN && kinds[i].role != KERF_ROLE_CARD);
         newest = mtime > newest ? mtime : newest;
-        kerf_wr_u64(&w, i);
-        kerf_wr_u64(&w, (uint64_t)st.st_size);
-        kerf_wr_u64(&w, (uint64_t)mtime);
-        kerf_wr_u64(&w, (uint64_t)st.st_ino);
     }
     *newest_ns = any ? newest : 0;
     if (!any)
         return 0;
+    kerf_pair_sig_file(file, name);
+    (void)add_stamp(&w, KIND_COUNT, dir, file);
     stamp = kerf_xxh3(bytes, (size_t)(w.at - bytes));
     return stamp == 0 ? 1 : stamp;
 }
@@ -291,6 +313,57 @@ read_parts(kerf_pair *pair, const char *dir, kerf_detail *why)
     return err;
 }
 
+/* The signature beside it, as bytes; whether it fits shows when it is sealed.
+ */
+static void
+read_sig(kerf_pair *pair, const char *dir)
+{
+    kerf_manifest *m = &pair->manifest;
+    char file[KERF_PART_NAME];
+    char path[KERF_PATH_MAX];
+    uint8_t *json = NULL;
+    size_t len = 0;
+    kerf_err err;
+
+    kerf_pair_sig_file(file, m->name);
+    if (kerf_path_join(path, dir, file) != KERF_OK)
+        return; /* nor would the parts' be */
+    err = kerf_fs_read(path, KERF_SIG_FILE_MAX, &json, &len, &pair->sig_why);
+    if (err == KERF_OK) {
+        err =
+            kerf_signed_parse(&m->sig, &pair->says, json, len, &pair->sig_why);
+        if (err != KERF_OK)
+            (void)kerf_fail_in(&pair->sig_why, err, "%s", file);
+    } else if (err == KERF_ENOENT) {
+        pair->sig_why.text[0] = '\0';
+    }
+    free(json);
+}
+
+/* One that is of other files is not sent: no edge would take it. */
+static void
+check_sig(kerf_pair *pair)
+{
+    kerf_manifest *m = &pair->manifest;
+
+    if (m->sig.len == 0)
+        return;
+    if (strcmp(pair->says.model, m->name) != 0)
+        (void)kerf_fail(&pair->sig_why, KERF_EMISMATCH,
+                        "%s" SIG_END " is of model %s: sign this one (kerf "
+                        "sign)",
+                        m->name, pair->says.model);
+    else if (memcmp(pair->says.bundle, m->id, sizeof m->id) != 0)
+        (void)kerf_fail(&pair->sig_why, KERF_EMISMATCH,
+                        "the pair changed since it was signed, as version "
+                        "%lld: sign it again (kerf sign)",
+                        (long long)pair->says.version);
+    else
+        return;
+    m->sig = (kerf_signed){0};
+    pair->says = (kerf_statement){0};
+}
+
 kerf_err
 kerf_pair_read(kerf_pair *pair, const char *dir, const char *name,
                kerf_detail *why)
@@ -315,6 +388,7 @@ kerf_pair_read(kerf_pair *pair, const char *dir, const char *name,
     err = read_parts(&new, dir, why);
     if (err != KERF_OK)
         goto out;
+    read_sig(&new, dir);
     /* A half-copied pair must not go out as a bundle of its own. */
     if (kerf_pair_stamp(dir, name, &newest) != stamp) {
         err = kerf_fail(why, KERF_EAGAIN, "%s: its files changed while read",
@@ -327,6 +401,7 @@ kerf_pair_read(kerf_pair *pair, const char *dir, const char *name,
     err = kerf_manifest_seal(m);
     if (err != KERF_OK)
         goto out;
+    check_sig(&new);
     *pair = new;
     new = (kerf_pair){0};
 out:

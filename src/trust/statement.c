@@ -175,13 +175,17 @@ kerf_statement_sign(kerf_signed *out, const kerf_statement *s,
     return KERF_OK;
 }
 
-char *
-kerf_statement_line(char *out, size_t cap, const kerf_statement *s)
+kerf_signature
+kerf_statement_show(const kerf_statement *s, const kerf_signed *with,
+                    bool checked)
 {
-    char expires[KERF_DATE_TEXT];
+    kerf_signature out = {.version = s->version,
+                          .rollback_from = s->rollback_from,
+                          .checked = checked};
 
-    (void)snprintf(out, cap, "version %lld, until %.10s", (long long)s->version,
-                   kerf_date_text(expires, s->expires_s));
+    (void)kerf_date_text(out.issued, s->issued_s);
+    (void)kerf_date_text(out.expires, s->expires_s);
+    kerf_hex(out.key, with->key, sizeof with->key);
     return out;
 }
 

@@ -10,6 +10,7 @@
 #define KERF_TRUST_STATEMENT_H
 
 #include "kerf/limits.h"
+#include "kerf/signature.h"
 #include "trust/ed25519.h"
 
 #include <jansson.h>
@@ -47,8 +48,9 @@ KERF_NODISCARD kerf_err kerf_statement_sign(kerf_signed *out,
                                             const kerf_secret_key *key,
                                             const kerf_public_key *public,
                                             kerf_detail *why);
-/* "version 3, until 2027-02-28" into out[cap]. Returns out. */
-char *kerf_statement_line(char *out, size_t cap, const kerf_statement *s);
+/* For people. checked: with a trusted key. */
+kerf_signature kerf_statement_show(const kerf_statement *s,
+                                   const kerf_signed *with, bool checked);
 
 /* The member of a manifest; NULL: no memory. */
 json_t *kerf_signed_to_json(const kerf_signed *s);

@@ -29,6 +29,7 @@ PUBLIC = {
     "stage": "tensor",
     "codec_id": "tensor",
     "card": "model",
+    "signature": "trust",
     "model": "graph",
     "cloud_opts": "engine",
     "edge_opts": "engine",
