@@ -7,6 +7,7 @@
 
 #include "kerf/codec_id.h"
 #include "kerf/engine.h"
+#include "kerf/signature.h"
 #include "kerf/stage.h"
 
 #ifdef __cplusplus
@@ -45,6 +46,10 @@ typedef struct kerf_edge_opts {
     const char *store; /* folder for received models */
     const char *name;  /* shown by the cloud; NULL: host name and pid */
     const char *model; /* wanted; NULL: what the cloud says */
+    /* Public keys (kerf sign), or folders of FILE.pub: only what one of these
+     * signed is run. None: all is. */
+    const char *const *trust;
+    size_t trust_count;
     kerf_engine_opts engine;
     int window;      /* requests in flight, 1..64; 0: 8 */
     int deadline_ms; /* per request; 0: none */
@@ -110,6 +115,8 @@ typedef struct kerf_edge_events {
     /* Loaded, tested on its probes, in use; or why it cannot be. */
     void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
                   const char *why);
+    /* What the signature says of the model in use, if it has one. */
+    void (*signature)(void *ctx, const char *name, const kerf_signature *sig);
     void (*answer)(void *ctx, const kerf_edge_result *result);
     /* The request is on disk: its answer comes later, or in a later run. */
     void (*queued)(void *ctx, uint64_t index, const char *name);

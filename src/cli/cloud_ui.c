@@ -66,7 +66,7 @@ on_signature(void *ctx, const char *name, const kerf_signature *sig,
     }
     if (sig != NULL) {
         kerf_printer_say(ui->out, KERF_LINE_RARE,
-                         "Model %s is signed: version %lld, until %.10s, key "
+                         "Model %s is signed: version %lld, until %.16sZ, key "
                          "%s\n",
                          name, (long long)sig->version, sig->expires, sig->key);
     }

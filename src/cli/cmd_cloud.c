@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_MODELS "data/send/model"
-
 static bool
 is_live(const kerf_cloud_ui *ui)
 {
@@ -48,10 +46,10 @@ static struct {
     kerf_cut_flags cut; /* --model, --cut, and what goes with them */
     kerf_cut_served served;
     kerf_cmd_common common;
-} args = {.ui = {.models = DEFAULT_MODELS},
+} args = {.ui = {.models = KERF_CMD_MODELS},
           .o = {.host = "127.0.0.1",
                 .port = 8080,
-                .models = DEFAULT_MODELS,
+                .models = KERF_CMD_MODELS,
                 .handle_signals = true},
           .edge_host = "127.0.0.1",
           .edge_port = 8081,
@@ -281,7 +279,7 @@ kerf_cmd_cloud(int argc, char **argv)
     if (args.models_given && !kerf_cmd_is_dir(args.o.models)) {
         return kerf_usage_error("cloud",
                                 "--models %s: no such folder; make it, or "
-                                "leave the flag out for " DEFAULT_MODELS,
+                                "leave the flag out for " KERF_CMD_MODELS,
                                 args.o.models);
     }
     ui->models = args.o.models;

@@ -87,7 +87,7 @@ has_folder(const kerf_edge_opts *o)
 static struct {
     kerf_edge_ui ui;
     kerf_edge_opts o;
-    kerf_list inputs;
+    kerf_list inputs, trust;
     const char *edge_host;
     int edge_port, repeat, codec;
     bool legacy, once, repeat_given, window_given, deadline_given, name_given;
@@ -133,6 +133,13 @@ static const kerf_opt table[] = {
      .value = "NAME",
      .no_default = true,
      .help = "run this one; default: the one that changed last"},
+    {.name = "trust",
+     .kind = KERF_OPT_LIST,
+     .to = &args.trust,
+     .value = "KEY.pub...",
+     .no_default = true,
+     .help = "public keys, or folders of them: run nothing that is not signed "
+             "with one (kerf sign)"},
     {.name = "name",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.name,
@@ -313,6 +320,9 @@ kerf_cmd_edge(int argc, char **argv)
 
     if (status >= 0)
         return status;
+    if (args.legacy && args.trust.count > 0)
+        return kerf_usage_error("edge", "--trust does not go with --legacy: "
+                                        "that wire carries no signatures");
     if (args.legacy && find_useless() != NULL) {
         return kerf_usage_error("edge",
                                 "--%s does nothing with --legacy: results stay "
@@ -341,6 +351,8 @@ kerf_cmd_edge(int argc, char **argv)
     o->queue_full = (kerf_queue_full)args.queue_full;
     o->dead_after_ms = (int)(args.dead_after_s * 1000.0);
     o->block_ki = args.block == 0 ? -1 : args.block;
+    o->trust = args.trust.item;
+    o->trust_count = args.trust.count;
     o->inputs = args.inputs.item;
     o->input_count = args.inputs.count;
     o->repeat = (uint64_t)args.repeat;

@@ -103,6 +103,21 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
     kerf_out_flush();
 }
 
+static void
+on_signature(void *ctx, const char *name, const kerf_signature *sig)
+{
+    kerf_edge_ui *ui = ctx;
+
+    if (ui->show.mode == KERF_SHOW_JSON) {
+        kerf_json_line(kerf_json_signature(name, sig, ""));
+        return;
+    }
+    (void)printf("Signature of %s: version %lld, until %.16sZ, key %s%s\n", name,
+                 (long long)sig->version, sig->expires, sig->key,
+                 sig->checked ? ", trusted" : ", not checked (see --trust)");
+    kerf_out_flush();
+}
+
 /* The reference's two lines, before the answer's own. */
 static void
 print_reference_lines(const kerf_edge_result *r)
@@ -206,6 +221,7 @@ kerf_edge_ui_events(kerf_edge_ui *ui, kerf_edge_events *out)
                               .progress = on_progress,
                               .received = on_received,
                               .model = on_model,
+                              .signature = on_signature,
                               .answer = on_answer,
                               .queued = on_queued,
                               .skipped = on_skipped};

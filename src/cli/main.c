@@ -18,6 +18,7 @@ static const struct {
     {"run", kerf_cmd_run, "run a whole model on this machine"},
     {"cut", kerf_cmd_cut, "list the cuts of a model, make one and prove it"},
     {"card", kerf_cmd_card, "write down how a model takes its input"},
+    {"sign", kerf_cmd_sign, "sign pairs, so that edges run no others"},
     {"pack", kerf_cmd_pack, "make models and other files small"},
     {"unpack", kerf_cmd_unpack, "get packed files back"},
     {"keygen", kerf_cmd_keygen, "make, renew and revoke keys of a fleet"},

@@ -1,6 +1,7 @@
 #include "edge/edge.h"
 
 #include "base/thread.h"
+#include "edge/trusted.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -296,6 +297,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK)
         err = kerf_link_init(edge);
     if (err == KERF_OK)
+        err = kerf_trusted_init(edge, why);
+    if (err == KERF_OK)
         err = kerf_offline_init(edge, why);
     if (err == KERF_OK && edge->opts.handle_signals)
         err = kerf_loop_on_signal(edge->loop, on_signal, edge);
@@ -342,6 +345,10 @@ show_note(kerf_edge *edge, const kerf_note *n)
     case KERF_NOTE_MODEL:
         if (e->model != NULL)
             e->model(e->ctx, n->name, n->id, n->err, n->text);
+        break;
+    case KERF_NOTE_SIGNATURE:
+        if (e->signature != NULL)
+            e->signature(e->ctx, n->name, &n->signature);
         break;
     case KERF_NOTE_SKIPPED:
         if (e->skipped != NULL)
@@ -517,6 +524,7 @@ kerf_edge_close(kerf_edge *edge)
     if (edge->loop != NULL)
         kerf_link_close(edge);
     kerf_offline_fini(edge);
+    kerf_trusted_fini(edge);
     kerf_loop_free(edge->loop);
     if (edge->queue != NULL)
         drop_events(edge);

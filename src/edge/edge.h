@@ -31,6 +31,7 @@ typedef enum kerf_note_kind {
     KERF_NOTE_PROGRESS,
     KERF_NOTE_RECEIVED,
     KERF_NOTE_MODEL,
+    KERF_NOTE_SIGNATURE,
     KERF_NOTE_SKIPPED,
     KERF_NOTE_DROPPED, /* a request that was queued on disk */
     KERF_NOTE_DONE,    /* the run is over: err and text say how */
@@ -45,6 +46,7 @@ typedef struct kerf_note { /* heap, but for the last */
     kerf_err err;
     char name[KERF_PATH_MAX];
     char id[KERF_SHA256_HEX];
+    kerf_signature signature;
     char text[KERF_TEXT_MAX];
 } kerf_note;
 
@@ -64,6 +66,7 @@ typedef enum kerf_fetch_state {
     KERF_FETCH_RECEIVE, /* PART frames */
     KERF_FETCH_COMMIT,  /* loader: sync, rename */
     KERF_FETCH_LOAD,    /* loader: compile, test */
+    KERF_FETCH_RENEW,   /* loader: it runs, and was signed anew */
 } kerf_fetch_state;
 
 #define KERF_OFFERS_MAX 64
@@ -94,6 +97,7 @@ typedef struct kerf_fetcher {
     /* The loader's answer. */
     kerf_post done;
     kerf_program *program;
+    kerf_statement says; /* of the first's signature; trusted.h */
     kerf_err err;
     kerf_detail why;
 } kerf_fetcher;
@@ -105,6 +109,7 @@ struct kerf_edge {
     bool raw; /* every input is a tensor as the network takes it */
     kerf_engine *engine;
     kerf_store *store;
+    kerf_trust trust;
     kerf_source *source; /* under lock: made with the first program */
     kerf_loop *loop;
     kerf_queue *queue; /* of kerf_event */
@@ -149,7 +154,7 @@ struct kerf_edge {
     kerf_dial *dial;
     kerf_conn *control, *attaching;
     kerf_welcome welcome;
-    kerf_timer *backoff, *heartbeat, *wake, *give_up;
+    kerf_timer *backoff, *heartbeat, *wake, *give_up, *expiry;
     uint64_t backoff_ms, jitter;
     uint64_t shake_until_ns; /* the link must be up by then */
     kerf_beat beat;

@@ -7,6 +7,7 @@
  * loader thread, one at a time, while the loop does other things.
  */
 #include "edge/fetch_own.h"
+#include "edge/trusted.h"
 
 #include "base/log.h"
 
@@ -179,15 +180,15 @@ kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state)
     drop_waiting(f);
 }
 
+/* What is in the store, and no cloud to ask for better. */
 static void
-tell_not_whole(kerf_edge *edge, const kerf_manifest *m, size_t part)
+tell_not_used(kerf_edge *edge, const kerf_manifest *m, const char *why)
 {
     kerf_detail line;
 
     (void)kerf_fail(&line, KERF_ECORRUPT,
-                    "the head of %s in --store cannot be used: %s is missing "
-                    "or damaged",
-                    m->name, m->file[part].name);
+                    "the head of %s in --store cannot be used: %s", m->name,
+                    why);
     kerf_edge_tell_state(edge, edge->link == KERF_LINK_UP, "%s", line.text);
     if (edge->link != KERF_LINK_UP)
         kerf_local_none(edge, line.text);
@@ -205,7 +206,11 @@ next_part(kerf_edge *edge)
     if (f->part >= m->file_count) {
         kerf_fetch_to_loader(edge, KERF_FETCH_LOAD);
     } else if (f->wanted[0].stored) {
-        tell_not_whole(edge, m, f->part);
+        kerf_detail why;
+
+        (void)kerf_fail(&why, KERF_ECORRUPT, "%s is missing or damaged",
+                        m->file[f->part].name);
+        tell_not_used(edge, m, why.text);
         drop_first(f);
     } else if (f->cut || edge->control == NULL) {
         drop_first(f); /* the offer will come again */
@@ -254,6 +259,10 @@ kerf_fetch_work(kerf_edge *edge)
     while (f->state == KERF_FETCH_IDLE && f->count > 0) {
         const kerf_manifest *m = &f->wanted[0].manifest;
 
+        if (kerf_trusted_is_news(edge, m)) {
+            kerf_fetch_to_loader(edge, KERF_FETCH_RENEW);
+            continue;
+        }
         if (is_running(edge, m->id)) {
             drop_first(f);
             continue;
@@ -288,7 +297,10 @@ kerf_fetch_on_loader(void *ctx)
     kerf_fetcher *f = &edge->fetch;
     const kerf_manifest *m = &f->wanted[0].manifest;
 
-    if (f->err != KERF_OK) {
+    if (f->err == KERF_EDENIED && f->wanted[0].stored) {
+        tell_not_used(edge, m, f->why.text);
+        drop_first(f);
+    } else if (f->err != KERF_OK) {
         kerf_fetch_give_up(
             edge, f->err, f->why.text[0] ? f->why.text : kerf_err_text(f->err));
     } else if (f->state == KERF_FETCH_CHECK) {
@@ -298,6 +310,10 @@ kerf_fetch_on_loader(void *ctx)
         kerf_fetch_tell_received(edge, &m->file[f->part]);
         f->missing &= ~(1u << f->part);
         next_part(edge);
+    } else if (f->state == KERF_FETCH_RENEW) {
+        kerf_trusted_renew(edge, m, &f->says);
+        (void)is_running(edge, m->id); /* says READY */
+        drop_first(f);
     } else {
         if (f->program != NULL)
             take_program(edge);

@@ -5,12 +5,16 @@
 #include "edge/fetch_own.h"
 
 #include "base/thread.h"
+#include "edge/trusted.h"
 
 static void
 check_parts(kerf_edge *edge, kerf_fetcher *f)
 {
     const kerf_manifest *m = &f->wanted[0].manifest;
 
+    f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
+    if (f->err != KERF_OK)
+        return;
     for (size_t i = 0; i < m->file_count; i++) {
         if (kerf_role_is_shipped(m->file[i].role, f->tails) &&
             !kerf_store_has(edge->store, &m->file[i]))
@@ -35,11 +39,34 @@ load(kerf_edge *edge, kerf_fetcher *f)
 {
     const kerf_manifest *m = &f->wanted[0].manifest;
 
-    f->err = kerf_store_finish(edge->store, m, &f->why);
+    /* Again: it may have taken hours to come. */
+    f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
+    if (f->err == KERF_OK)
+        f->err = kerf_store_finish(edge->store, m, &f->why);
     if (f->err == KERF_OK && f->wanted[0].run)
         f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
                                    edge->raw, has_tail(edge, m),
                                    (size_t)edge->opts.window, &f->why);
+    if (f->program == NULL)
+        return;
+    f->program->says = f->says;
+    f->err = kerf_trusted_ran(edge, &f->says, &f->why);
+    if (f->err != KERF_OK) {
+        kerf_program_free(f->program);
+        f->program = NULL;
+    }
+}
+
+/* The bytes are those that run; what is said of them changed. */
+static void
+renew(kerf_edge *edge, kerf_fetcher *f)
+{
+    f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
+    if (f->err == KERF_OK)
+        f->err =
+            kerf_store_finish(edge->store, &f->wanted[0].manifest, &f->why);
+    if (f->err == KERF_OK)
+        f->err = kerf_trusted_ran(edge, &f->says, &f->why);
 }
 
 void *
@@ -60,6 +87,9 @@ kerf_loader_run(void *ctx)
         case KERF_FETCH_COMMIT:
             f->err = kerf_incoming_commit(f->incoming, &f->why);
             f->incoming = NULL;
+            break;
+        case KERF_FETCH_RENEW:
+            renew(edge, f);
             break;
         default:
             load(edge, f);

@@ -10,6 +10,7 @@
  * kerf_link_send().
  */
 #include "edge/link_own.h"
+#include "edge/trusted.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -444,6 +445,7 @@ kerf_link_on_switched(void *ctx)
     memcpy(tail_why, edge->current->tail_why.text, sizeof tail_why);
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_edge_tell_model(edge, name, hex, KERF_OK, "");
+    kerf_trusted_switched(edge);
     kerf_fetch_ready(edge, id, KERF_OK, "");
     if (tail_why[0] != '\0')
         kerf_edge_tell_state(edge, edge->link == KERF_LINK_UP,

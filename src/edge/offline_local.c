@@ -5,7 +5,7 @@
 #include "edge/offline.h"
 
 #include "base/clock.h"
-#include "edge/edge.h"
+#include "edge/trusted.h"
 
 #include <string.h>
 
@@ -76,8 +76,7 @@ kerf_local_start(kerf_edge *edge)
 {
     kerf_wanted w = {.run = true, .stored = true};
 
-    if (kerf_store_latest(edge->store, edge->opts.model, &w.manifest) !=
-        KERF_OK)
+    if (kerf_trusted_stored(edge, &w.manifest) != KERF_OK)
         return false;
     kerf_fetch_add(edge, &w);
     return true;

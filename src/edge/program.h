@@ -84,7 +84,9 @@ typedef struct kerf_flight {
 } kerf_flight;
 
 struct kerf_program {
-    kerf_manifest manifest;
+    kerf_manifest manifest; /* its sig: under the edge's lock */
+    kerf_statement says;    /* of sig; so is this. version 0: nothing */
+    bool expired;           /* under the lock: it is not run, for now */
     char id[KERF_SHA256_HEX];
     kerf_card card; /* settled, when has_card */
     bool has_card;

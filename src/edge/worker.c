@@ -19,7 +19,9 @@ find_free(kerf_edge *edge)
 {
     kerf_program *p = edge->current;
     /* What is moved goes on, or the next program would wait for it for ever. */
-    bool hold = (edge->next != NULL || edge->stale) && edge->leaving == NULL;
+    bool hold =
+        (edge->next != NULL || edge->stale || (p != NULL && p->expired)) &&
+        edge->leaving == NULL;
     size_t most = p == NULL || hold ? 0 : p->flights;
 
     if (edge->window > 0 && edge->window < most)
@@ -283,6 +285,29 @@ has_redone(kerf_edge *edge, kerf_flight *f)
     return true;
 }
 
+/* Its input is there. Whether its program was replaced meanwhile; else it is
+ * RUNNING. Waits while the program may not run: for its signature, or for the
+ * next one. */
+static bool
+has_left(kerf_edge *edge, kerf_flight *f)
+{
+    bool left;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    while (f->program != edge->leaving && f->program->expired &&
+           !edge->stopping)
+        (void)pthread_cond_wait(&edge->changed, &edge->lock);
+    left = f->program == edge->leaving;
+    if (!left && f->program->expired && f->item.err == KERF_OK)
+        f->item.err = kerf_fail(&f->item.why, KERF_EDENIED,
+                                "the signature of the model expired before it "
+                                "was run on this");
+    if (!left)
+        f->state = KERF_FLIGHT_RUNNING;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return left;
+}
+
 /* False: the source has ended, or the run is over. */
 static bool
 do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
@@ -296,11 +321,7 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
         kerf_edge_free_flight(edge, f);
         return false;
     }
-    (void)pthread_mutex_lock(&edge->lock);
-    left = f->program == edge->leaving;
-    if (!left)
-        f->state = KERF_FLIGHT_RUNNING;
-    (void)pthread_mutex_unlock(&edge->lock);
+    left = has_left(edge, f);
     if (left) {
         (void)redo_stranded(edge);
         kerf_flight *to = f->item.err == KERF_OK ? move_flight(edge, f) : NULL;

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-COMMANDS = {name: [name] for name in ["cloud", "edge", "run", "cut", "card", "pack", "unpack"]}
-COMMANDS["keygen"] = ["keygen"]
+NAMES = ["cloud", "edge", "run", "cut", "card", "sign", "pack", "unpack", "keygen"]
+COMMANDS = {name: [name] for name in NAMES}
 COMMANDS["link"] = ["link"]
 COMMANDS["top"] = ["top"]
 COMMANDS["bench"] = ["bench", "split"]

@@ -438,6 +438,85 @@ pair_stamp__a_change__is_seen(void **state)
     assert_true(kerf_pair_stamp(dir, "digits", &newest) != b);
 }
 
+/* Signs the pair as version 3 with a key of its own. */
+static void
+sign_pair(const char *name)
+{
+    kerf_secret_key *key = NULL;
+    kerf_public_key public;
+    kerf_pair pair = {0};
+    kerf_statement s = {.version = 3, .issued_s = 1, .expires_s = 2};
+    kerf_signed sig;
+    char path[KERF_PATH_MAX], file[KERF_PART_NAME];
+    char *json = NULL;
+
+    assert_int_equal(kerf_path_join(path, dir, "key"), KERF_OK);
+    assert_int_equal(kerf_key_make(path, &public, NULL), KERF_OK);
+    assert_int_equal(kerf_secret_key_read(&key, path, &public, NULL), KERF_OK);
+    assert_int_equal(kerf_pair_read(&pair, dir, name, NULL), KERF_OK);
+    (void)snprintf(s.model, sizeof s.model, "%s", name);
+    memcpy(s.bundle, pair.manifest.id, sizeof s.bundle);
+    assert_int_equal(kerf_statement_sign(&sig, &s, key, &public, NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_signed_format(&sig, &json), KERF_OK);
+    kerf_pair_sig_file(file, name);
+    write_file(file, json);
+    free(json);
+    kerf_pair_fini(&pair);
+    kerf_secret_key_free(key);
+}
+
+static void
+pair_read__signed__the_manifest_carries_it(void **state)
+{
+    kerf_manifest back = {0};
+    kerf_pair pair = {0};
+    int64_t before = 0;
+    int64_t newest = 0;
+    uint64_t stamp;
+    char *text = NULL;
+
+    (void)state;
+    write_pair("digits");
+    stamp = kerf_pair_stamp(dir, "digits", &before);
+    sign_pair("digits");
+    assert_true(kerf_pair_stamp(dir, "digits", &newest) != stamp);
+    assert_true(newest == before); /* it is no newer than another model */
+    assert_true(kerf_pair_has_name("digits.kerf.sig.json"));
+    assert_int_equal(kerf_pair_read(&pair, dir, "digits", NULL), KERF_OK);
+    assert_string_equal(pair.sig_why.text, "");
+    assert_int_equal(pair.says.version, 3);
+    assert_int_equal(kerf_manifest_format(&pair.manifest, &text), KERF_OK);
+    assert_int_equal(kerf_manifest_parse(&back, text, strlen(text), NULL),
+                     KERF_OK);
+    assert_true(back.sig.len > 0);
+    assert_memory_equal(&back.sig, &pair.manifest.sig, sizeof back.sig);
+    free(text);
+    kerf_manifest_fini(&back);
+    kerf_pair_fini(&pair);
+}
+
+static void
+pair_read__changed_since_it_was_signed__says_so_and_sends_none(void **state)
+{
+    kerf_pair pair = {0};
+
+    (void)state;
+    write_pair("digits");
+    sign_pair("digits");
+    write_file("server_infer_digits.pdiparams", "others");
+    assert_int_equal(kerf_pair_read(&pair, dir, "digits", NULL), KERF_OK);
+    assert_int_equal(pair.manifest.sig.len, 0);
+    assert_int_equal(pair.says.version, 0);
+    assert_non_null(strstr(pair.sig_why.text, "changed since it was signed"));
+    kerf_pair_fini(&pair);
+    write_file("digits.kerf.sig.json", "{\"kerf_sig\": 1}");
+    assert_int_equal(kerf_pair_read(&pair, dir, "digits", NULL), KERF_OK);
+    assert_int_equal(pair.manifest.sig.len, 0);
+    assert_non_null(strstr(pair.sig_why.text, "digits.kerf.sig.json"));
+    kerf_pair_fini(&pair);
+}
+
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
 
 int
@@ -456,6 +535,8 @@ main(void)
         IN_DIR(pair_read__onnx_with_card__reads_all),
         IN_DIR(pair_read__contradictions__are_errors),
         IN_DIR(pair_read__manifest_of_it__parses),
+        IN_DIR(pair_read__signed__the_manifest_carries_it),
+        IN_DIR(pair_read__changed_since_it_was_signed__says_so_and_sends_none),
         IN_DIR(pair_names__a_mixed_folder__lists_each_model_once),
         IN_DIR(pair_stamp__a_change__is_seen),
     };
