@@ -70,6 +70,7 @@ typedef struct kerf_cloud_opts {
      * be made; NULL: none. Not for the reference's wire. */
     const char *control;
     bool handle_signals; /* SIGINT, SIGTERM: drain and return; twice: exit */
+    int alive_ms;        /* the alive event comes so often; 0: never */
     /* Only for the reference's wire: */
     int retry_ms; /* between two attempts to reach the edge; 0: 2000 */
     int stall_ms; /* of silence within a message end it; 0: 30000 */
@@ -110,6 +111,14 @@ typedef struct kerf_cloud_events {
                      const kerf_tensor *output);
     void (*refused)(void *ctx, const char *edge, uint64_t id, kerf_err err,
                     const char *why);
+    /* The loop turns, and no worker has been at one request for longer than
+     * busy_ms: what a watchdog wants to know. */
+    void (*alive)(void *ctx, uint64_t busy_ms);
+    /* SIGHUP, with handle_signals; NULL: it has its default action. */
+    void (*reload)(void *ctx);
+    /* It takes no new edges and answers what it has: once, before
+     * kerf_cloud_run() returns. */
+    void (*stopping)(void *ctx);
 } kerf_cloud_events;
 
 #ifdef __cplusplus

@@ -1,9 +1,9 @@
 /*
  * edge.h - get heads from a cloud, run them on inputs, show the answers: what
  * `kerf edge` does, as one call.
- * Threads: kerf_edge_run() calls every event on the calling thread; it starts
- * one thread for sockets and one for the engine. kerf_edge_stop() from any
- * thread, or from an event.
+ * Threads: kerf_edge_run() calls events on the calling thread, unless they say
+ * otherwise; it starts one thread for sockets and one for the engine.
+ * kerf_edge_stop() from any thread, or from an event.
  */
 #ifndef KERF_EDGE_H
 #define KERF_EDGE_H

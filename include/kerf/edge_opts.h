@@ -69,10 +69,11 @@ typedef struct kerf_edge_opts {
     /* Inputs: see source/source.h. */
     const char *const *inputs;
     size_t input_count;
-    uint64_t repeat; /* times over the inputs; 0: for ever */
-    double rate_hz;  /* 0: as fast as answers come */
-    bool watch;      /* folders: go on with files that arrive later */
-    bool handle_signals;
+    uint64_t repeat;     /* times over the inputs; 0: for ever */
+    double rate_hz;      /* 0: as fast as answers come */
+    bool watch;          /* folders: go on with files that arrive later */
+    bool handle_signals; /* SIGINT, SIGTERM: stop; twice: exit */
+    int alive_ms;        /* the alive event comes so often; 0: never */
     /* Only for the reference's wire, which carries no cards: */
     const char *card; /* file; NULL: NAME.kerf.json in the store, if any */
     int retry_ms;     /* between two attempts to reach the cloud; 0: 2000 */
@@ -123,6 +124,13 @@ typedef struct kerf_edge_events {
     /* An input that could not be read; the run goes on. */
     void (*skipped)(void *ctx, uint64_t index, const char *name, kerf_err err,
                     const char *why);
+    /* These three come on the loop's thread. */
+    /* The loop turns, and the head has not run for longer than busy_ms on one
+     * input: what a watchdog wants to know. */
+    void (*alive)(void *ctx, uint64_t busy_ms);
+    /* SIGHUP, with handle_signals; NULL: it has its default action. */
+    void (*reload)(void *ctx);
+    void (*stopping)(void *ctx); /* SIGINT or SIGTERM came */
 } kerf_edge_events;
 
 typedef struct kerf_edge_total {

@@ -96,6 +96,34 @@ kerf_text_safe(char *out, size_t cap, const char *text)
     return out;
 }
 
+char *
+kerf_text_quote(char *out, size_t cap, const char *text)
+{
+    char safe[1024];
+    size_t n = 0;
+
+    (void)kerf_text_safe(safe, sizeof safe, text);
+    out[n++] = '"';
+    for (const char *at = safe; *at != '\0'; at++) {
+        bool escaped = *at == '"' || *at == '\\';
+
+        if (n + 4 > cap) {              /* this one, escaped, and the end */
+            if ((*at & 0xC0) == 0x80) { /* no part of a letter */
+                while ((out[n - 1] & 0xC0) == 0x80)
+                    n--;
+                n--;
+            }
+            break;
+        }
+        if (escaped)
+            out[n++] = '\\';
+        out[n++] = *at;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return out;
+}
+
 bool
 kerf_text_is_name(const char *text)
 {

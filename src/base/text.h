@@ -13,6 +13,10 @@
  * Returns out. */
 char *kerf_text_safe(char *out, size_t cap, const char *text);
 
+/* The same, in quotes, with a backslash before each quote and backslash of the
+ * text: a value that ends where it says. cap >= 3. Returns out. */
+char *kerf_text_quote(char *out, size_t cap, const char *text);
+
 /* Is it well-formed UTF-8, as JSON needs it? */
 bool kerf_text_is_utf8(const char *text);
 

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "cli/json_line.h"
+#include "cli/service.h"
 #include "cli/show.h"
 
 #include <errno.h>
@@ -17,7 +18,12 @@ on_listening(void *ctx, const char *host, int port)
 {
     kerf_cloud_ui *ui = ctx;
 
-    if (ui->json) {
+    kerf_service_ready();
+    kerf_service_status("Listening on %s, port %d", host, port);
+    if (ui->logs) {
+        kerf_log(KERF_LOG_INFO, "cloud.listening", "host=%s port=%d models=%s",
+                 host, port, KERF_Q(ui->models));
+    } else if (ui->json) {
         kerf_printer_json(ui->out, KERF_LINE_RARE,
                           json_pack("{s:s, s:o, s:i}", "event", "listening",
                                     "host", kerf_json_text(host), "port",
@@ -37,7 +43,12 @@ on_model(void *ctx, const char *name, const char *id, kerf_err err,
 {
     kerf_cloud_ui *ui = ctx;
 
-    if (ui->json) {
+    if (ui->logs) {
+        kerf_log(err == KERF_OK ? KERF_LOG_INFO : KERF_LOG_ERROR,
+                 err == KERF_OK ? "cloud.model" : "cloud.model_failed",
+                 "model=%s bundle=%s why=%s", name, KERF_Q(id),
+                 KERF_Q(why != NULL ? why : ""));
+    } else if (ui->json) {
         kerf_printer_json(
             ui->out, KERF_LINE_RARE,
             json_pack("{s:s, s:o, s:o, s:b, s:o}", "event", "model", "name",
@@ -81,11 +92,19 @@ on_edge(void *ctx, const char *edge, const char *peer, bool joined,
         const char *why)
 {
     kerf_cloud_ui *ui = ctx;
+    size_t edges;
 
     (void)pthread_mutex_lock(&ui->lock);
     ui->edges += joined ? 1 : (size_t)-1;
+    edges = ui->edges;
     (void)pthread_mutex_unlock(&ui->lock);
-    if (ui->json) {
+    kerf_service_status(edges == 1 ? "%zu edge" : "%zu edges", edges);
+    if (ui->logs) {
+        kerf_log(KERF_LOG_INFO,
+                 joined ? "cloud.edge_joined" : "cloud.edge_gone",
+                 "edge=%s peer=%s why=%s", KERF_Q(edge), peer,
+                 KERF_Q(why != NULL ? why : ""));
+    } else if (ui->json) {
         kerf_printer_json(ui->out, KERF_LINE_RARE,
                           json_pack("{s:s, s:o, s:o, s:b, s:o}", "event",
                                     "edge", "edge", kerf_json_text(edge),
@@ -110,7 +129,13 @@ on_shipped(void *ctx, const char *edge, const char *model, uint64_t bytes,
     if (wire < bytes)
         (void)snprintf(packed, sizeof packed, " as %.2f MB",
                        (double)wire / 1e6);
-    if (ui->json) {
+    if (ui->logs) {
+        kerf_log(err == KERF_OK ? KERF_LOG_INFO : KERF_LOG_ERROR,
+                 err == KERF_OK ? "cloud.shipped" : "cloud.ship_failed",
+                 "edge=%s model=%s bytes=%llu wire_bytes=%llu why=%s",
+                 KERF_Q(edge), model, (unsigned long long)bytes,
+                 (unsigned long long)wire, KERF_Q(why != NULL ? why : ""));
+    } else if (ui->json) {
         kerf_printer_json(
             ui->out, KERF_LINE_RARE,
             json_pack("{s:s, s:o, s:o, s:I, s:I, s:b, s:o}", "event", "shipped",
@@ -171,6 +196,15 @@ on_answered(void *ctx, const kerf_cloud_answer *a, const kerf_tensor *output)
     bool with_name;
     FILE *out;
 
+    if (ui->logs) {
+        kerf_log(KERF_LOG_DEBUG, "cloud.answer",
+                 "edge=%s model=%s id=%llu queue_us=%.1f tail_us=%.1f "
+                 "bytes_in=%zu bytes_out=%zu",
+                 KERF_Q(a->edge), a->model, (unsigned long long)a->id,
+                 (double)a->queue_ns / 1e3, (double)a->tail_ns / 1e3,
+                 a->bytes_in, a->bytes_out);
+        return;
+    }
     if (ui->json) {
         kerf_printer_json(
             ui->out, KERF_LINE_MANY,
@@ -201,7 +235,11 @@ on_refused(void *ctx, const char *edge, uint64_t id, kerf_err err,
 {
     kerf_cloud_ui *ui = ctx;
 
-    if (ui->json) {
+    if (ui->logs) {
+        kerf_log(KERF_LOG_WARN, "cloud.refused",
+                 "edge=%s id=%llu err=%s why=%s", KERF_Q(edge),
+                 (unsigned long long)id, kerf_err_name(err), KERF_Q(why));
+    } else if (ui->json) {
         kerf_printer_json(
             ui->out, KERF_LINE_MANY,
             json_pack("{s:s, s:o, s:I, s:s, s:o}", "event", "refused", "edge",
@@ -257,6 +295,31 @@ kerf_cloud_ui_stop(kerf_cloud_ui *ui, int status)
     return code != 0 && code != EPIPE ? 1 : status;
 }
 
+static void
+on_alive(void *ctx, uint64_t busy_ms)
+{
+    (void)ctx;
+    kerf_service_alive(busy_ms);
+}
+
+static void
+on_reload(void *ctx)
+{
+    const kerf_cloud_ui *ui = ctx;
+
+    kerf_cmd_reload(ui->command, ui->common);
+}
+
+static void
+on_stopping(void *ctx)
+{
+    const kerf_cloud_ui *ui = ctx;
+
+    kerf_service_stopping();
+    if (ui->logs)
+        kerf_log(KERF_LOG_INFO, "cloud.stopping", "edges=%zu", ui->edges);
+}
+
 void
 kerf_cloud_ui_events(kerf_cloud_ui *ui, bool with_answers,
                      kerf_cloud_events *out)
@@ -268,5 +331,9 @@ kerf_cloud_ui_events(kerf_cloud_ui *ui, bool with_answers,
                                .edge = on_edge,
                                .shipped = on_shipped,
                                .answered = with_answers ? on_answered : NULL,
-                               .refused = on_refused};
+                               .refused = on_refused,
+                               .alive = on_alive,
+                               .stopping = on_stopping};
+    if (ui->common->config.path != NULL)
+        out->reload = on_reload;
 }

@@ -5,6 +5,7 @@
 #ifndef KERF_CLI_CLOUD_UI_H
 #define KERF_CLI_CLOUD_UI_H
 
+#include "cli/cmd.h"
 #include "cli/live.h"
 #include "cli/printer.h"
 #include "cli/term.h"
@@ -18,9 +19,12 @@ typedef struct kerf_cloud_ui {
     kerf_term term;
     kerf_live live;
     bool json, quiet, lines;
+    bool logs;   /* events go to the log alone */
     bool legacy; /* that wire does not say what the edge does with a model */
     const char *models;
     size_t edges;
+    const kerf_command *command; /* SIGHUP reads its file again */
+    kerf_cmd_common *common;
 } kerf_cloud_ui;
 
 /* Where the lines go, and the log's. */

@@ -2,13 +2,39 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "cli/config.h"
+#include "cli/service.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Whether systemd's journal reads stderr: it takes a priority per line. */
+static bool
+is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM"); /* device:inode */
+    char own[64];
+    struct stat st;
+
+    if (stream == NULL || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    (void)snprintf(own, sizeof own, "%llu:%llu", (unsigned long long)st.st_dev,
+                   (unsigned long long)st.st_ino);
+    return strcmp(own, stream) == 0;
+}
+
+bool
+kerf_cmd_logs(const kerf_cmd_common *common)
+{
+    return common->log_format != KERF_LOG_TEXT;
+}
 
 void
-kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
+kerf_cmd_apply_log(const kerf_cmd_common *common)
 {
     static const kerf_log_level levels[] = {KERF_LOG_WARN, KERF_LOG_ERROR,
                                             KERF_LOG_INFO, KERF_LOG_DEBUG,
@@ -16,8 +42,28 @@ kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
 
     if (common->log_given)
         kerf_log_set_level(levels[common->log]);
+    else if (kerf_cmd_logs(common) && getenv("KERF_LOG") == NULL)
+        kerf_log_set_level(KERF_LOG_INFO);
+}
+
+void
+kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
+{
+    kerf_cmd_apply_log(common);
+    kerf_log_set_format((kerf_log_format)common->log_format, is_journal());
     engine->kind = common->engine == 1 ? "fake" : NULL;
     engine->precision = (kerf_precision)common->precision;
+}
+
+void
+kerf_cmd_reload(const kerf_command *command, kerf_cmd_common *common)
+{
+    kerf_service_reloading();
+    kerf_config_again(command, &common->config);
+    kerf_cmd_apply_log(common);
+    kerf_log(KERF_LOG_INFO, "config.reread", "file=%s",
+             KERF_Q(common->config.path != NULL ? common->config.path : ""));
+    kerf_service_ready();
 }
 
 int

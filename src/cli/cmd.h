@@ -36,7 +36,8 @@ int kerf_bench_link_main(int argc, char **argv);
 
 /* Flags that every command with an engine has. */
 typedef struct kerf_cmd_common {
-    int engine, precision, log;
+    int engine, precision, log, log_format;
+    bool log_by_word;
     bool log_given; /* else KERF_LOG in the environment says it */
     kerf_config config;
 } kerf_cmd_common;
@@ -59,29 +60,40 @@ typedef struct kerf_cmd_common {
         .help = "threads of one inference; 0: 1"                   \
     }
 
-#define KERF_CMD_LOG_OPT(common)                                      \
-    {                                                                 \
-        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log, \
-        .given = &(common)->log_given,                                \
-        .choices = "warn|error|info|debug|trace",                     \
-        .help = "events on stderr, one logfmt line each"              \
+#define KERF_CMD_LOG_OPT(common)                                          \
+    {                                                                     \
+        .name = "log", .kind = KERF_OPT_CHOICE, .to = &(common)->log,     \
+        .given = &(common)->log_given, .by_word = &(common)->log_by_word, \
+        .again = true, .choices = "warn|error|info|debug|trace",          \
+        .help = "events on stderr, one logfmt line each"                  \
     }
 
 /* Of those that run as services. */
 #define KERF_CMD_SERVICE_OPTS(common)                                         \
     {.kind = KERF_OPT_GROUP, .help = "As a service"},                         \
+        {.name = "log-format",                                                \
+         .kind = KERF_OPT_CHOICE,                                             \
+         .to = &(common)->log_format,                                         \
+         .choices = "text|logfmt|json",                                       \
+         .help = "logfmt, json: a line per event with its time, on stderr, "  \
+                 "also for what is else on stdout"},                          \
     {                                                                         \
         .name = "config", .kind = KERF_OPT_CONFIG, .to = &(common)->config,   \
         .help = "file of flags, a line each: name = value; those given here " \
                 "win"                                                         \
     }
 
-/* Puts the parsed flags into force: engine options, log level. */
+/* Whether events go to the log, and not to stdout. */
+bool kerf_cmd_logs(const kerf_cmd_common *common);
+/* Puts the parsed flags into force: engine options, log level and format. */
 void kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine);
+void kerf_cmd_apply_log(const kerf_cmd_common *common); /* the level alone */
 /* "4G", "500M", "1000": bytes, in powers of 1000; false: none of these. */
 bool kerf_cmd_size(const char *text, uint64_t *out);
 /* Prints the error as one line; returns 1. */
 int kerf_cmd_failed(kerf_err err, const kerf_detail *why);
+/* SIGHUP: reads the configuration file again. */
+void kerf_cmd_reload(const kerf_command *command, kerf_cmd_common *common);
 bool kerf_cmd_is_dir(const char *path);
 
 #endif

@@ -3,8 +3,10 @@
  */
 #include "cli/cmd.h"
 
+#include "base/log.h"
 #include "cli/cloud_ui.h"
 #include "cli/cut_cmd.h"
+#include "cli/service.h"
 #include "kerf/legacy.h"
 
 #include <stdio.h>
@@ -14,7 +16,7 @@ static bool
 is_live(const kerf_cloud_ui *ui)
 {
     return ui->term.is_tty && ui->term.moves && !ui->json && !ui->lines &&
-           !ui->legacy;
+           !ui->legacy && !ui->logs;
 }
 
 static kerf_err
@@ -290,6 +292,14 @@ kerf_cmd_cloud(int argc, char **argv)
             return kerf_cmd_failed(err, &why);
     }
     kerf_term_init(&ui->term, stdout);
+    ui->command = &command;
+    ui->common = &args.common;
+    ui->logs = kerf_cmd_logs(&args.common) && !ui->json;
+    if (ui->logs && !kerf_log_on(KERF_LOG_DEBUG))
+        ui->quiet = true;
+    args.o.alive_ms = kerf_service_alive_ms();
+    if (args.legacy)
+        kerf_service_no_watchdog();
     kerf_cloud_ui_events(ui, !ui->quiet && !is_live(ui), &events);
     (void)pthread_mutex_init(&ui->lock, NULL);
     err = kerf_cloud_ui_start(ui);

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "cli/edge_ui.h"
 #include "cli/out.h"
+#include "cli/service.h"
 #include "kerf/legacy.h"
 
 #include <stdio.h>
@@ -24,8 +25,10 @@ conclude(kerf_edge_ui *ui, kerf_err err, const kerf_detail *why,
          const kerf_edge_total *total)
 {
     ui->show.left = total->left;
-    if (ui->summary || ui->show.mode != KERF_SHOW_LINES ||
-        total->answered + total->failed + total->skipped > 1)
+    if (ui->logs)
+        kerf_edge_log_total(total);
+    else if (ui->summary || ui->show.mode != KERF_SHOW_LINES ||
+             total->answered + total->failed + total->skipped > 1)
         kerf_show_summary(&ui->show);
     if (ui->save_err != KERF_OK)
         return kerf_cmd_failed(ui->save_err, &ui->save_why);
@@ -48,6 +51,8 @@ run_edge(kerf_edge_ui *ui, const kerf_edge_opts *o,
     if (err != KERF_OK)
         return kerf_cmd_failed(err, &why);
     ui->show.has_via = true;
+    /* Not when there is a cloud: an edge runs without one, too. */
+    kerf_service_ready();
     err = kerf_edge_run(ui->edge, &total, &why);
     status = conclude(ui, err, &why, &total);
     kerf_edge_close(ui->edge);
@@ -60,10 +65,14 @@ run_legacy(kerf_edge_ui *ui, const kerf_edge_opts *o, const char *edge_host,
 {
     kerf_edge_total total = {0};
     kerf_detail why = {{0}};
-    kerf_err err =
-        kerf_legacy_edge_run(o, edge_host, edge_port, events, &total, &why);
+    kerf_err err;
 
-    if (ui->show.mode == KERF_SHOW_LINES)
+    kerf_service_no_watchdog();
+    kerf_service_ready();
+    err = kerf_legacy_edge_run(o, edge_host, edge_port, events, &total, &why);
+    if (ui->logs)
+        kerf_edge_log_total(&total);
+    else if (ui->show.mode == KERF_SHOW_LINES)
         (void)printf("%llu of %llu tensors sent\n",
                      (unsigned long long)total.answered,
                      (unsigned long long)total.asked);
@@ -335,6 +344,10 @@ kerf_cmd_edge(int argc, char **argv)
         return kerf_usage_error("edge",
                                 "--card needs --legacy: else the card comes "
                                 "with the head");
+    ui->command = &command;
+    ui->common = &args.common;
+    ui->logs = kerf_cmd_logs(&args.common) && !ui->show.json;
+    o->alive_ms = kerf_service_alive_ms();
     kerf_edge_ui_events(ui, &events);
     kerf_cmd_apply(&args.common, &o->engine);
     o->codec_auto = args.codec == KERF_CODEC_COUNT;

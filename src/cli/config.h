@@ -26,10 +26,15 @@
  * points into it any more. */
 int kerf_config_load(const kerf_command *c, kerf_config *config,
                      const char *path);
-/* The same of bytes: data[len] is 0, and data is changed. name: of the file.
- */
-int kerf_config_parse(const kerf_command *c, const char *name, char *data,
-                      size_t len);
+/* The same of bytes that malloc() gave, which *config takes: text[len] is 0. */
+int kerf_config_parse(const kerf_command *c, kerf_config *config,
+                      const char *path, char *text, size_t len);
 void kerf_config_free(kerf_config *config); /* zeroes it */
+
+/* Reads the file again. Sets what has changed of options that may be set while
+ * the command runs and were not among the words; logs others as
+ * config.needs_restart, and a file that is wrong, of which nothing is set, as
+ * config.not_reread. */
+void kerf_config_again(const kerf_command *c, kerf_config *config);
 
 #endif

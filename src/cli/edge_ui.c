@@ -1,9 +1,10 @@
 #include "cli/edge_ui.h"
 
-#include "base/text.h"
+#include "base/log.h"
 #include "cli/json_line.h"
 #include "cli/out.h"
 #include "cli/save.h"
+#include "cli/service.h"
 
 #include <stdio.h>
 
@@ -20,6 +21,7 @@ on_state(void *ctx, bool connected, const char *text)
 {
     kerf_edge_ui *ui = ctx;
 
+    kerf_service_status("%s", text);
     if (ui->show.mode == KERF_SHOW_JSON) {
         kerf_json_line(json_pack("{s:s, s:b, s:o}", "event", "state",
                                  "connected", connected, "text",
@@ -186,6 +188,12 @@ on_answer(void *ctx, const kerf_edge_result *r)
     else if (ui->show.mode == KERF_SHOW_JSON)
         print_sent(r);
     stop_if_mute(ui);
+    kerf_edge_ui_save(ui, r);
+}
+
+void
+kerf_edge_ui_save(kerf_edge_ui *ui, const kerf_edge_result *r)
+{
     if (ui->save == NULL || r->err != KERF_OK || ui->save_err != KERF_OK)
         return;
     ui->save_err = kerf_save_outputs(ui->save, r->earlier ? "earlier-" : "",
@@ -213,6 +221,32 @@ on_skipped(void *ctx, uint64_t index, const char *name, kerf_err err,
     kerf_show_skipped(&ui->show, index, name, why);
 }
 
+static void
+on_alive(void *ctx, uint64_t busy_ms)
+{
+    (void)ctx;
+    kerf_service_alive(busy_ms);
+}
+
+static void
+on_reload(void *ctx)
+{
+    const kerf_edge_ui *ui = ctx;
+
+    kerf_cmd_reload(ui->command, ui->common);
+}
+
+static void
+on_stopping(void *ctx)
+{
+    const kerf_edge_ui *ui = ctx;
+
+    kerf_service_stopping();
+    if (ui->logs)
+        kerf_log(KERF_LOG_INFO, "edge.stopping", "%s",
+                 "then=\"answers what is in flight\"");
+}
+
 void
 kerf_edge_ui_events(kerf_edge_ui *ui, kerf_edge_events *out)
 {
@@ -225,4 +259,10 @@ kerf_edge_ui_events(kerf_edge_ui *ui, kerf_edge_events *out)
                               .answer = on_answer,
                               .queued = on_queued,
                               .skipped = on_skipped};
+    if (ui->logs)
+        kerf_edge_log_events(ui, out);
+    out->alive = on_alive;
+    out->stopping = on_stopping;
+    if (ui->common->config.path != NULL)
+        out->reload = on_reload;
 }

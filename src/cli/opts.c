@@ -1,6 +1,7 @@
 #include "cli/opts.h"
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "cli/config.h"
 #include "cli/opts_own.h"
@@ -45,6 +46,10 @@ kerf_say_error(const kerf_detail *why)
     char safe[2048];
 
     (void)fflush(stdout);
+    if (kerf_log_get_format() != KERF_LOG_TEXT) {
+        kerf_log(KERF_LOG_ERROR, "kerf.failed", "why=%s", KERF_Q(why->text));
+        return 1;
+    }
     (void)fprintf(stderr, "kerf: error: %s\n",
                   kerf_text_safe(safe, sizeof safe, why->text));
     return 1;
@@ -386,6 +391,8 @@ take_flag(struct words *w, int argc, char **argv, int *at)
     if (o == NULL)
         return kerf_opt_fail_unknown(&w->place, name);
     begin_list(w, o);
+    if (o->by_word != NULL)
+        *o->by_word = true;
     if (equals != NULL)
         return kerf_opt_take(&w->place, o, equals + 1);
     if (o->kind == KERF_OPT_FLAG)

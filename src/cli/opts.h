@@ -33,12 +33,15 @@ typedef enum kerf_opt_kind {
     KERF_OPT_GROUP,    /* no option: a headline in the help */
 } kerf_opt_kind;
 
+struct kerf_setting;
+
 /* A configuration file, read before the other words are. Values point into it
  * for as long as they are used. */
 typedef struct kerf_config {
     const char *path; /* NULL: none */
     char *text;
-    size_t len;
+    struct kerf_setting *setting;
+    size_t count, room;
 } kerf_config;
 
 typedef struct kerf_reals {
@@ -59,11 +62,13 @@ typedef struct kerf_opt {
     kerf_opt_kind kind;
     void *to;            /* holds the default */
     bool *given;         /* NULL, or set when it was there */
+    bool *by_word;       /* NULL, or set when it was among the words */
     double min, max;     /* INT, REAL */
     const char *choices; /* CHOICE */
     const char *value;   /* in the help: "FILE", "HxW"; NULL: by kind */
     const char *help;    /* one line; the default is appended */
     bool no_default;     /* ... but not for this one */
+    bool again;          /* may be set while the command runs: config.h */
 } kerf_opt;
 
 typedef struct kerf_command {

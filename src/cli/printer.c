@@ -153,8 +153,8 @@ fail(kerf_printer *p, int code)
     atomic_store(&p->error, code);
     if (code != EPIPE)
         kerf_log(KERF_LOG_ERROR, "cli.output_failed",
-                 "fd=%d why=\"%s\" nothing more is printed there", p->fd,
-                 strerror(code));
+                 "fd=%d why=%s then=\"nothing more is printed there\"", p->fd,
+                 KERF_Q(strerror(code)));
 }
 
 static void

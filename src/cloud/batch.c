@@ -274,9 +274,9 @@ count_levels(struct trial *t)
         err = try_levels(t, &levels, &why);
     give_group(t);
     if (err != KERF_OK)
-        kerf_log(KERF_LOG_INFO, "cloud.no_batch", "model=%s why=\"%s\"",
+        kerf_log(KERF_LOG_INFO, "cloud.no_batch", "model=%s why=%s",
                  t->served->manifest.name,
-                 why.text[0] != '\0' ? why.text : kerf_err_text(err));
+                 KERF_Q(why.text[0] != '\0' ? why.text : kerf_err_text(err)));
     return levels;
 }
 

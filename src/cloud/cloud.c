@@ -143,10 +143,30 @@ on_drain_timeout(void *ctx)
 }
 
 static void
+on_alive(void *ctx)
+{
+    kerf_cloud *cloud = ctx;
+
+    cloud->events.alive(cloud->events.ctx,
+                        kerf_busy_ms(cloud->busy, cloud->workers));
+}
+
+static void
+on_hangup(void *ctx)
+{
+    kerf_cloud *cloud = ctx;
+
+    kerf_registry_look(cloud->registry);
+    cloud->events.reload(cloud->events.ctx);
+}
+
+static void
 start_drain(kerf_cloud *cloud)
 {
     if (atomic_exchange(&cloud->draining, true))
         return;
+    if (cloud->events.stopping != NULL)
+        cloud->events.stopping(cloud->events.ctx);
     kerf_listener_free(cloud->listener);
     cloud->listener = NULL;
     kerf_sessions_bye(cloud, "the cloud is stopping");
@@ -181,9 +201,10 @@ raise_files(kerf_cloud *cloud)
     cloud->new_most = files / 4 < wanted ? files / 4 + 1 : wanted;
     if (most < (size_t)o->edges_max) {
         kerf_log(KERF_LOG_WARN, "cloud.few_files",
-                 "open_files=%zu edges=%zu max_edges=%d: more edges wait until "
+                 "open_files=%zu edges=%zu max_edges=%d then=\"more edges wait "
+                 "until "
                  "others go; raise the hard limit (ulimit -Hn), or lower "
-                 "--max-edges",
+                 "--max-edges\"",
                  files, most, o->edges_max);
     }
 }
@@ -212,7 +233,8 @@ start_control(kerf_cloud *cloud, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_control_start(&cloud->control, cloud, path, why);
     if (err != KERF_OK)
-        kerf_log(KERF_LOG_WARN, "cloud.no_control", "why=\"%s\"", why->text);
+        kerf_log(KERF_LOG_WARN, "cloud.no_control", "why=%s",
+                 KERF_Q(why->text));
     return KERF_OK;
 }
 
@@ -260,6 +282,12 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         err = start_control(cloud, why);
     if (err == KERF_OK && cloud->opts.handle_signals)
         err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
+    if (err == KERF_OK && cloud->opts.handle_signals &&
+        cloud->events.reload != NULL)
+        err = kerf_loop_on_hangup(cloud->loop, on_hangup, cloud);
+    if (err == KERF_OK && cloud->events.alive != NULL &&
+        cloud->opts.alive_ms > 0)
+        err = kerf_timer_new(&cloud->alive, cloud->loop, on_alive, cloud);
     return err;
 }
 
@@ -295,6 +323,8 @@ kerf_cloud_run(kerf_cloud *cloud)
 {
     kerf_thread_begin("kerf-loop");
     kerf_registry_start(cloud->registry);
+    if (cloud->alive != NULL)
+        kerf_timer_start(cloud->alive, 0, (uint64_t)cloud->opts.alive_ms);
     if (cloud->events.listening != NULL)
         cloud->events.listening(cloud->events.ctx, cloud->opts.host,
                                 kerf_listener_port(cloud->listener));
@@ -321,6 +351,7 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_listener_free(cloud->listener);
     kerf_timer_free(cloud->sweep);
     kerf_timer_free(cloud->drain_timeout);
+    kerf_timer_free(cloud->alive);
     kerf_loop_free(cloud->loop);
     kerf_engine_close(cloud->engine);
     kerf_lanes_fini(&cloud->lanes);

@@ -8,6 +8,7 @@
 #ifndef KERF_CLOUD_CLOUD_H
 #define KERF_CLOUD_CLOUD_H
 
+#include "base/busy.h"
 #include "cloud/fair.h"
 #include "cloud/lane.h"
 #include "cloud/registry.h"
@@ -29,6 +30,7 @@ struct kerf_cloud {
     uint64_t since_ns;
     struct kerf_ahead *ahead;
     pthread_t *worker;
+    kerf_busy *busy; /* one per worker */
     size_t workers;
     _Atomic unsigned next_worker; /* which request is mine? */
     _Atomic size_t idle;          /* workers that wait for a job */
@@ -37,6 +39,7 @@ struct kerf_cloud {
     kerf_post stop;
     kerf_post drained; /* posted by the worker that sent the last answer */
     kerf_timer *drain_timeout;
+    kerf_timer *alive; /* for who watches over us */
     unsigned sweeps;
     kerf_timer *sweep;      /* runs while there are sessions or lanes */
     uint64_t swept_ns;      /* the last time; 0: not since it was started */

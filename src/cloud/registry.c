@@ -226,8 +226,8 @@ run_loader(void *ctx)
         (void)pthread_mutex_unlock(&r->lock);
         kerf_detail why = {{0}};
         if (scan(r, &why) != KERF_OK)
-            kerf_log(KERF_LOG_WARN, "cloud.scan_failed", "why=\"%s\"",
-                     why.text);
+            kerf_log(KERF_LOG_WARN, "cloud.scan_failed", "why=%s",
+                     KERF_Q(why.text));
         kerf_loop_post(r->loop, &r->deliver);
         (void)pthread_mutex_lock(&r->lock);
     }
@@ -244,6 +244,12 @@ ask_scan(void *ctx)
     r->scan_wanted = true;
     (void)pthread_mutex_unlock(&r->lock);
     (void)pthread_cond_signal(&r->wanted);
+}
+
+void
+kerf_registry_look(kerf_registry *r)
+{
+    ask_scan(r);
 }
 
 static size_t

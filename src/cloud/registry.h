@@ -35,6 +35,8 @@ KERF_NODISCARD kerf_err kerf_registry_new(kerf_registry **out, kerf_loop *loop,
                                           kerf_detail *why);
 /* Calls changed and failed for the first scan's findings. */
 void kerf_registry_start(kerf_registry *r);
+/* Looks at the folder, changed or not. */
+void kerf_registry_look(kerf_registry *r);
 void kerf_registry_free(kerf_registry *r); /* accepts NULL */
 
 size_t kerf_registry_count(const kerf_registry *r);

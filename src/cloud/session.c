@@ -164,8 +164,8 @@ static void
 on_new_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 {
     if (err != KERF_ECLOSED)
-        kerf_log(KERF_LOG_WARN, "cloud.stranger", "conn=%u peer=%s why=\"%s\"",
-                 kerf_conn_number(conn), kerf_conn_peer(conn), why);
+        kerf_log(KERF_LOG_WARN, "cloud.stranger", "conn=%u peer=%s why=%s",
+                 kerf_conn_number(conn), kerf_conn_peer(conn), KERF_Q(why));
     kerf_session_end(ctx, why);
 }
 
@@ -388,8 +388,8 @@ kerf_sessions_sweep(kerf_cloud *cloud)
         next = s->next;
         if (why == NULL)
             continue;
-        kerf_log(KERF_LOG_WARN, "cloud.overdue", "peer=%s why=\"%s\"",
-                 kerf_conn_peer(s->control), why);
+        kerf_log(KERF_LOG_WARN, "cloud.overdue", "peer=%s why=%s",
+                 kerf_conn_peer(s->control), KERF_Q(why));
         (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
                                      KERF_EDEADLINE, 0, why);
         kerf_session_end(s, why);

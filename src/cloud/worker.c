@@ -412,7 +412,9 @@ run_worker(void *ctx)
         gather(cloud, slot, me.batch);
         if (me.batch->count > 1)
             let_go(&me.held); /* it was held for one tail */
+        kerf_busy_begin(&cloud->busy[me.number]);
         do_batch(cloud, me.batch, &me);
+        kerf_busy_end(&cloud->busy[me.number]);
     }
     kerf_codec_free(me.codec);
     free(me.m);
@@ -429,7 +431,8 @@ kerf_workers_start(kerf_cloud *cloud, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     cloud->worker = calloc(want, sizeof *cloud->worker);
-    if (cloud->worker == NULL)
+    cloud->busy = calloc(want, sizeof *cloud->busy);
+    if (cloud->worker == NULL || cloud->busy == NULL)
         return KERF_ENOMEM;
     for (size_t i = 0; i < want; i++) {
         if (pthread_create(&cloud->worker[i], NULL, run_worker, cloud) != 0)
@@ -457,8 +460,10 @@ kerf_workers_stop(kerf_cloud *cloud)
         (void)pthread_join(cloud->worker[i], NULL);
     kerf_fair_free(cloud->jobs);
     free(cloud->worker);
+    free(cloud->busy);
     cloud->jobs = NULL;
     cloud->worker = NULL;
+    cloud->busy = NULL;
     cloud->workers = 0;
 }
 

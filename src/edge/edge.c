@@ -217,9 +217,29 @@ kerf_edge_drop_leaving(kerf_edge *edge)
 static void
 on_signal(void *ctx, int nth)
 {
+    kerf_edge *edge = ctx;
+
     if (nth > 1)
         _exit(1);
-    kerf_edge_stop(ctx);
+    if (edge->events.stopping != NULL)
+        edge->events.stopping(edge->events.ctx);
+    kerf_edge_stop(edge);
+}
+
+static void
+on_hangup(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    edge->events.reload(edge->events.ctx);
+}
+
+static void
+on_alive(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    edge->events.alive(edge->events.ctx, kerf_busy_ms(&edge->busy, 1));
 }
 
 static void *
@@ -229,6 +249,8 @@ run_loop(void *ctx)
 
     kerf_thread_begin("kerf-loop");
     kerf_link_start(edge);
+    if (edge->alive != NULL)
+        kerf_timer_start(edge->alive, 0, (uint64_t)edge->opts.alive_ms);
     kerf_loop_run(edge->loop);
     return NULL;
 }
@@ -302,6 +324,11 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
         err = kerf_offline_init(edge, why);
     if (err == KERF_OK && edge->opts.handle_signals)
         err = kerf_loop_on_signal(edge->loop, on_signal, edge);
+    if (err == KERF_OK && edge->opts.handle_signals &&
+        edge->events.reload != NULL)
+        err = kerf_loop_on_hangup(edge->loop, on_hangup, edge);
+    if (err == KERF_OK && edge->events.alive != NULL && edge->opts.alive_ms > 0)
+        err = kerf_timer_new(&edge->alive, edge->loop, on_alive, edge);
     if (err != KERF_OK) {
         kerf_edge_close(edge);
         return err;
@@ -525,6 +552,7 @@ kerf_edge_close(kerf_edge *edge)
         kerf_link_close(edge);
     kerf_offline_fini(edge);
     kerf_trusted_fini(edge);
+    kerf_timer_free(edge->alive);
     kerf_loop_free(edge->loop);
     if (edge->queue != NULL)
         drop_events(edge);

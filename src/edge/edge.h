@@ -13,6 +13,7 @@
 #define KERF_EDGE_EDGE_H
 
 #include "codec/block.h"
+#include "base/busy.h"
 #include "base/awake.h"
 #include "base/queue.h"
 #include "edge/beat.h"
@@ -114,6 +115,8 @@ struct kerf_edge {
     kerf_loop *loop;
     kerf_queue *queue; /* of kerf_event */
     kerf_note done_note;
+    kerf_timer *alive; /* for who watches over us */
+    kerf_busy busy;    /* the head, in the worker */
     pthread_t loop_thread, worker_thread, loader_thread;
     bool loop_runs, worker_runs, loader_runs;
 

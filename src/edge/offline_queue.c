@@ -393,8 +393,8 @@ put_off_draining(kerf_edge *edge, kerf_flight *f, uint64_t seq, const char *why)
     kerf_offline_state *o = &edge->offline;
 
     if (!o->unreadable)
-        kerf_log(KERF_LOG_WARN, "edge.queue_unreadable",
-                 "again_ms=%d why=\"%s\"", AGAIN_MS, why);
+        kerf_log(KERF_LOG_WARN, "edge.queue_unreadable", "again_ms=%d why=%s",
+                 AGAIN_MS, KERF_Q(why));
     o->unreadable = true;
     kerf_spool_give_back(o->spool, seq);
     free_record(edge, f);
@@ -432,7 +432,8 @@ kerf_queue_drain(kerf_edge *edge)
             put_off_draining(edge, f, seq, why.text);
             return;
         }
-        kerf_log(KERF_LOG_WARN, "edge.queue_damaged", "why=\"%s\"", why.text);
+        kerf_log(KERF_LOG_WARN, "edge.queue_damaged", "why=%s",
+                 KERF_Q(why.text));
         f->item.path[0] = f->item.name[0] = '\0';
         tell_dropped(edge, f, seq, err, why.text);
         kerf_spool_remove(s, seq);

@@ -175,8 +175,8 @@ on_ill(kerf_edge *edge, const char *why)
 {
     kerf_route *r = &edge->route;
 
-    kerf_log(KERF_LOG_DEBUG, "edge.probe", "cloud=%s why=\"%s\"",
-             r->at[r->candidate].shown, why);
+    kerf_log(KERF_LOG_DEBUG, "edge.probe", "cloud=%s why=%s",
+             r->at[r->candidate].shown, KERF_Q(why));
     end_probe(edge);
     r->well = 0;
     if (++r->candidate < r->now) {

@@ -174,7 +174,9 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
     f->via = KERF_VIA_CLOUD;
     f->queued = false;
     f->result_count = 0;
+    kerf_busy_begin(&edge->busy);
     err = kerf_request_run(f->request, &why);
+    kerf_busy_end(&edge->busy);
     head_ns = kerf_now_ns();
     f->stages.ns[KERF_STAGE_HEAD] = head_ns - taken_ns;
     if (err == KERF_OK)

@@ -67,8 +67,8 @@ warn_of_differences(const kerf_model_bytes *m)
     }
     told[count++ % room] = hash;
     kerf_log(KERF_LOG_WARN, "engine.differs",
-             "why=\"OpenVINO computes this otherwise than Paddle: %s\"",
-             what.text);
+             "why=\"OpenVINO computes this otherwise than Paddle\" what=%s",
+             KERF_Q(what.text));
 }
 
 kerf_err

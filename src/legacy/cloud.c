@@ -134,7 +134,8 @@ on_folder(void *ctx)
     kerf_detail why = {{0}};
 
     if (scan(ctx, &why) != KERF_OK)
-        kerf_log(KERF_LOG_WARN, "legacy.scan_failed", "why=\"%s\"", why.text);
+        kerf_log(KERF_LOG_WARN, "legacy.scan_failed", "why=%s",
+                 KERF_Q(why.text));
 }
 
 static void

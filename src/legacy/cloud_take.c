@@ -44,8 +44,8 @@ lose(kerf_legacy_cloud *cloud, kerf_err err, const kerf_detail *why)
     kerf_legacy_taker *t = &cloud->taker;
     bool amid = t->in_payload || !kerf_legacy_idle(&t->reader);
 
-    kerf_log(KERF_LOG_INFO, "legacy.tensors_closed", "peer=%s why=\"%s\"",
-             t->peer, why->text);
+    kerf_log(KERF_LOG_INFO, "legacy.tensors_closed", "peer=%s why=%s", t->peer,
+             KERF_Q(why->text));
     if (err != KERF_ECLOSED || amid)
         tell_refused(cloud, t->in_payload ? t->message.index + 1 : 0, err,
                      why->text[0] != '\0' ? why->text : kerf_err_text(err));
@@ -221,8 +221,8 @@ on_down(void *ctx, const char *why)
     if (strcmp(t->said, why) == 0)
         return;
     (void)snprintf(t->said, sizeof t->said, "%s", why);
-    kerf_log(KERF_LOG_INFO, "legacy.waiting", "edge=%s:%d why=\"%s\"",
-             t->dialler.host, t->dialler.port, why);
+    kerf_log(KERF_LOG_INFO, "legacy.waiting", "edge=%s:%d why=%s",
+             t->dialler.host, t->dialler.port, KERF_Q(why));
 }
 
 kerf_err

@@ -18,9 +18,11 @@
 struct kerf_loop {
     uv_loop_t uv;
     uv_async_t wake;
-    uv_signal_t signals[2];
+    uv_signal_t signals[2], hangup;
     kerf_signal_fn *on_signal;
     void *signal_ctx;
+    kerf_loop_fn *on_hangup;
+    void *hangup_ctx;
     int signal_count;
     kerf_orphan *orphans;
     pthread_mutex_t lock;
@@ -273,6 +275,26 @@ kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn, void *ctx)
             return KERF_EIO;
     }
     return KERF_OK;
+}
+
+static void
+on_hangup(uv_signal_t *uv, int number)
+{
+    kerf_loop *loop = uv->data;
+
+    (void)number;
+    loop->on_hangup(loop->hangup_ctx);
+}
+
+kerf_err
+kerf_loop_on_hangup(kerf_loop *loop, kerf_loop_fn *fn, void *ctx)
+{
+    loop->on_hangup = fn;
+    loop->hangup_ctx = ctx;
+    (void)uv_signal_init(&loop->uv, &loop->hangup);
+    loop->hangup.data = loop;
+    return uv_signal_start(&loop->hangup, on_hangup, SIGHUP) == 0 ? KERF_OK
+                                                                  : KERF_EIO;
 }
 
 struct kerf_folder_watch {

@@ -64,6 +64,9 @@ void kerf_timer_free(kerf_timer *timer); /* accepts NULL */
 typedef void kerf_signal_fn(void *ctx, int nth);
 KERF_NODISCARD kerf_err kerf_loop_on_signal(kerf_loop *loop, kerf_signal_fn *fn,
                                             void *ctx);
+/* SIGHUP, which ends the process otherwise. */
+KERF_NODISCARD kerf_err kerf_loop_on_hangup(kerf_loop *loop, kerf_loop_fn *fn,
+                                            void *ctx);
 
 /* Whether a file of that name counts. */
 typedef bool kerf_name_fn(void *ctx, const char *name);

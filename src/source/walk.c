@@ -311,8 +311,8 @@ take_folder(kerf_watch *w, const char *dir, int depth, kerf_paths *out)
     if (err == KERF_ENOMEM || err == KERF_ETOOBIG)
         return err;
     if (err != KERF_OK && err != KERF_ENOENT) /* gone again is fine */
-        kerf_log(KERF_LOG_WARN, "source.folder_not_watched", "why=\"%s\"",
-                 why.text);
+        kerf_log(KERF_LOG_WARN, "source.folder_not_watched", "why=%s",
+                 KERF_Q(why.text));
     return KERF_OK;
 }
 

@@ -69,7 +69,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     memset(&got, 0, sizeof got);
     stderr = nowhere; /* thousands of lines that nobody reads */
-    rc = kerf_config_parse(&command, "FILE", text, size);
+    rc = kerf_config_parse(&command, &got.config, "FILE", text, size);
     stderr = err;
     check(rc == -1 || rc == 2);
     check(got.number >= 0 && got.number <= 65535);
@@ -79,6 +79,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < got.list.count; i++)
         check(strlen(got.list.item[i]) < size);
     check(got.text == NULL || strlen(got.text) < size);
-    free(text);
+    kerf_config_free(&got.config);
     return 0;
 }
