@@ -295,17 +295,16 @@ add_name(kerf_names *names, size_t *room, const char *name)
     return KERF_OK;
 }
 
-kerf_err
-kerf_fs_list(const char *dir, size_t most, kerf_names *out, kerf_detail *why)
+/* Takes d. */
+static kerf_err
+list_names(DIR *d, const char *dir, size_t most, kerf_names *out,
+           kerf_detail *why)
 {
     kerf_names names = {0};
     struct dirent *entry;
     kerf_err err = KERF_OK;
     size_t room = 0;
-    DIR *d = opendir(dir);
 
-    if (d == NULL)
-        return fail_errno(why, errno, dir);
     while (err == KERF_OK && (entry = readdir(d)) != NULL) {
         if (entry->d_name[0] == '.')
             continue;
@@ -324,6 +323,32 @@ kerf_fs_list(const char *dir, size_t most, kerf_names *out, kerf_detail *why)
         qsort(names.name, names.count, sizeof *names.name, compare_names);
     *out = names;
     return KERF_OK;
+}
+
+kerf_err
+kerf_fs_list(const char *dir, size_t most, kerf_names *out, kerf_detail *why)
+{
+    DIR *d = opendir(dir);
+
+    if (d == NULL)
+        return fail_errno(why, errno, dir);
+    return list_names(d, dir, most, out, why);
+}
+
+kerf_err
+kerf_fs_list_at(int fd, size_t most, kerf_names *out)
+{
+    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = own < 0 ? NULL : fdopendir(own);
+
+    if (d == NULL) {
+        int code = errno;
+
+        if (own >= 0)
+            (void)close(own);
+        return kerf_err_from_errno(code);
+    }
+    return list_names(d, ".", most, out, NULL);
 }
 
 void

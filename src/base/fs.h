@@ -68,6 +68,8 @@ typedef struct kerf_names {
 /* Names in dir that do not start with a dot, at most `most`. */
 KERF_NODISCARD kerf_err kerf_fs_list(const char *dir, size_t most,
                                      kerf_names *out, kerf_detail *why);
+/* The same of an open folder. */
+KERF_NODISCARD kerf_err kerf_fs_list_at(int fd, size_t most, kerf_names *out);
 void kerf_names_free(kerf_names *names);
 
 /* Raises this process's limit of open files as far as it may: how many it may

@@ -5,6 +5,7 @@
 #include "cloud/batch.h"
 #include "engine/load_card.h"
 #include "engine/probe.h"
+#include "model/units.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -178,6 +179,42 @@ pack(kerf_served *s)
     return err;
 }
 
+static void
+drop_units(kerf_served *s)
+{
+    for (size_t i = 0; i < s->manifest.file_count; i++)
+        kerf_units_drop(&s->manifest.file[i]);
+}
+
+/* What is shipped, in units, for edges that have some of it. */
+static kerf_err
+make_units(kerf_served *s)
+{
+    kerf_err err = KERF_OK;
+
+    for (size_t i = 0; err == KERF_OK && i < s->manifest.file_count; i++) {
+        kerf_file *f = &s->manifest.file[i];
+
+        if (s->pair.data[f->role] != NULL)
+            err =
+                kerf_units_make(f, s->pair.data[f->role], s->pair.len[f->role]);
+    }
+    return err;
+}
+
+static kerf_err
+write_manifest(kerf_served *s)
+{
+    kerf_err err = kerf_manifest_format(&s->manifest, &s->manifest_json);
+
+    if (err != KERF_OK || strlen(s->manifest_json) <= KERF_MANIFEST_MAX)
+        return err;
+    free(s->manifest_json);
+    s->manifest_json = NULL;
+    drop_units(s); /* it works without */
+    return kerf_manifest_format(&s->manifest, &s->manifest_json);
+}
+
 kerf_err
 kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
                 const kerf_served_opts *opts, kerf_detail *why)
@@ -200,7 +237,9 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
     if (err == KERF_OK && opts->packs)
         err = pack(s);
     if (err == KERF_OK)
-        err = kerf_manifest_format(&s->manifest, &s->manifest_json);
+        err = make_units(s);
+    if (err == KERF_OK)
+        err = write_manifest(s);
     if (err != KERF_OK) {
         kerf_served_unref(s);
         return err;

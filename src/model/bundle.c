@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "model/probe_json.h"
+#include "model/units.h"
 
 enum {
     MANIFEST_FORM = 1 /* of the JSON; "kerf_manifest" */
@@ -59,6 +60,8 @@ kerf_role_file(char out[KERF_PART_NAME], kerf_role role, kerf_format format,
 void
 kerf_manifest_fini(kerf_manifest *m)
 {
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++)
+        kerf_units_drop(&m->file[i]);
     kerf_probes_free(m->probe, m->probe_count);
     *m = (kerf_manifest){0};
 }
@@ -103,11 +106,20 @@ static json_t *
 file_to_json(const kerf_file *f)
 {
     char hex[KERF_SHA256_HEX];
+    char *units = NULL;
+    json_t *object;
 
     kerf_hex(hex, f->sha256, KERF_SHA256_LEN);
-    return json_pack("{s:s, s:s, s:I, s:s}", "role", role_names[f->role],
-                     "name", f->name, "size", (json_int_t)f->size, "sha256",
-                     hex);
+    if (f->unit_count > 0) {
+        units = kerf_units_text(f);
+        if (units == NULL)
+            return NULL;
+    }
+    object = json_pack("{s:s, s:s, s:I, s:s, s:s*}", "role",
+                       role_names[f->role], "name", f->name, "size",
+                       (json_int_t)f->size, "sha256", hex, "units", units);
+    free(units);
+    return object;
 }
 
 kerf_err
@@ -168,6 +180,19 @@ read_role(kerf_role *role, const char *text, kerf_detail *why)
     return kerf_fail(why, KERF_ECORRUPT, "manifest: unknown file role");
 }
 
+/* An old cloud says nothing about them. */
+static kerf_err
+read_units(kerf_file *f, const json_t *units, kerf_detail *why)
+{
+    if (units == NULL)
+        return KERF_OK;
+    if (!json_is_string(units))
+        return kerf_fail(why, KERF_ECORRUPT,
+                         "manifest: %s: \"units\": expected text", f->name);
+    return kerf_units_parse(f, json_string_value(units),
+                            json_string_length(units), why);
+}
+
 static kerf_err
 read_file(kerf_file *f, const kerf_manifest *m, const json_t *object,
           kerf_detail *why)
@@ -208,7 +233,7 @@ read_file(kerf_file *f, const kerf_manifest *m, const json_t *object,
         return kerf_fail(why, KERF_ECORRUPT,
                          "manifest: %s: \"sha256\": expected 64 hex digits",
                          f->name);
-    return KERF_OK;
+    return read_units(f, json_object_get(object, "units"), why);
 }
 
 /* Every role that the format has must be there but for the card. */

@@ -43,11 +43,18 @@ bool kerf_role_is_shipped(kerf_role role, bool tails);
 bool kerf_role_file(char out[KERF_PART_NAME], kerf_role role,
                     kerf_format format, const char *name);
 
+typedef struct kerf_unit { /* model/units.h */
+    uint32_t len;          /* bytes */
+    uint8_t sha256[KERF_SHA256_LEN];
+} kerf_unit;
+
 typedef struct kerf_file { /* one part */
     kerf_role role;
     char name[KERF_PART_NAME]; /* base name, kerf_text_is_name() */
     uint64_t size;
     uint8_t sha256[KERF_SHA256_LEN];
+    size_t unit_count; /* 0: not known, it is shipped as one */
+    kerf_unit *unit;   /* owned by the manifest; they cover it in order */
 } kerf_file;
 
 /* What the head must answer on the edge, computed on the cloud. */
@@ -71,10 +78,11 @@ KERF_NODISCARD kerf_err kerf_manifest_seal(kerf_manifest *m);
 KERF_NODISCARD kerf_err kerf_manifest_format(const kerf_manifest *m,
                                              char **out);
 /* From a peer or a file: every name, size (<= KERF_MODEL_BYTES_MAX), role and
- * count is checked, names must be the pair pattern of m->name, and the id must
- * be that of the files, which stand in order of role (the index of a part is
- * the same on both sides). *m is overwritten; untouched on error.
- * Errors: KERF_ECORRUPT, KERF_EMISMATCH (id), KERF_EVERSION, KERF_ENOMEM. */
+ * count is checked, names must be the pair pattern of m->name, units must cover
+ * their file, and the id must be that of the files, which stand in order of
+ * role (the index of a part is the same on both sides). *m is overwritten;
+ * untouched on error. Errors: KERF_ECORRUPT, KERF_EMISMATCH (id),
+ * KERF_EVERSION, KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_manifest_parse(kerf_manifest *m, const void *json,
                                             size_t len, kerf_detail *why);
 /* The file of that role, or NULL. */
@@ -82,7 +90,7 @@ const kerf_file *kerf_manifest_file(const kerf_manifest *m, kerf_role role);
 
 /* A pair in memory. */
 typedef struct kerf_pair {
-    kerf_manifest manifest; /* sealed; without probes */
+    kerf_manifest manifest; /* sealed; without probes, units */
     kerf_card card;
     bool has_card;
     kerf_statement says; /* manifest.sig, which fits; version 0: not signed */

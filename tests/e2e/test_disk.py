@@ -2,9 +2,11 @@
 line that says so, status 1, nothing half-made left, and it works once there is
 room. And models that are half there, damaged or changed on the cloud's side."""
 
+import base64
 import json
 import os
 import shutil
+import struct
 import subprocess
 import time
 
@@ -50,7 +52,7 @@ def test_store__file_size_limit__one_line_nothing_left_then_works(
     edge = edge_of(cloud, prefix=["prlimit", "--fsize=1000000"], binary=kerf_asan)
     line = one_error(edge)
     assert "client_infer_m.pdiparams" in line and "free some space" in line
-    assert [p.name for p in (tmp_path / "store").iterdir()] == ["client_infer_m.pdmodel"]
+    assert exact.kept(tmp_path / "store") == [f"parts/{exact.sha256(exact.head_json()).hexdigest()}"]
     edge = edge_of(cloud, binary=kerf_asan)
     assert edge.status == 0
     exact.check_results(edge, 3)
@@ -66,7 +68,7 @@ def test_store__full_disk__one_line_nothing_left_then_works(cloud, edge_of, kerf
     store = small_disk / "store"
     line = one_error(edge_of(cloud, binary=kerf_asan, store=store))
     assert "no room for client_infer_m.pdiparams" in line and "free some space" in line
-    assert [p.name for p in store.iterdir()] == ["client_infer_m.pdmodel"]
+    assert exact.kept(store) == [f"parts/{exact.sha256(exact.head_json()).hexdigest()}"]
     subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
     edge = edge_of(cloud, binary=kerf_asan, store=store)
     assert edge.status == 0, edge.report()
@@ -95,7 +97,7 @@ def test_store__not_a_folder__one_line(cloud, edge_of, kerf_asan, tmp_path, what
 def test_store__damaged_files__are_fetched_again(cloud, edge_of, kerf_asan, tmp_path):
     """Bits flipped, cut short, a folder or a link in a file's place."""
     store, made = tmp_path / "store", exact.files(head_bytes=3 << 20)
-    head = store / "client_infer_m.pdiparams"
+    head = exact.part(store, made["client_infer_m.pdiparams"])
     assert edge_of(cloud, binary=kerf_asan).status == 0
     outside = tmp_path / "outside"
     outside.write_bytes(b"do not touch")
@@ -109,7 +111,17 @@ def test_store__damaged_files__are_fetched_again(cloud, edge_of, kerf_asan, tmp_
         head.unlink()
         head.symlink_to(outside)
 
-    for harm in (flip, lambda: os.truncate(head, 17), lambda: head.write_bytes(b""), link):
+    def folder():
+        head.unlink()
+        head.mkdir()
+        (head / "precious").write_bytes(b"do not lose")
+
+    def shown():  # the link that people see
+        (store / "client_infer_m.pdiparams").unlink()
+        (store / "client_infer_m.pdiparams").symlink_to(outside)
+
+    cut = lambda: os.truncate(head, 17)  # noqa: E731
+    for harm in (flip, cut, lambda: head.write_bytes(b""), link, folder, shown):
         harm()
         (store / f".kerf-{os.getpid()}-7.tmp").write_bytes(b"of a dead process")
         edge = edge_of(cloud, binary=kerf_asan)
@@ -117,9 +129,7 @@ def test_store__damaged_files__are_fetched_again(cloud, edge_of, kerf_asan, tmp_
         exact.check_results(edge, 3)
         exact.check_store(store, made)
     assert outside.read_bytes() == b"do not touch"
-    head.unlink()
-    head.mkdir()
-    assert "client_infer_m.pdiparams" in one_error(edge_of(cloud, binary=kerf_asan))
+    assert (store / "aside" / f"{head.name}.0" / "precious").read_bytes() == b"do not lose"
 
 
 # ---- the folder of models ------------------------------------------------------
@@ -328,4 +338,13 @@ def test_wire_ids__are_those_of_the_product(cloud):
     made = exact.files(head_bytes=3 << 20)
     files = [(wire.ROLES.index(f["role"]), f["name"], made[f["name"]]) for f in manifest["files"]]
     assert wire.bundle_id(files) == ident == bytes.fromhex(manifest["id"])
+    units = {f["name"]: f.pop("units", "") for f in manifest["files"]}
     assert json.loads(wire.manifest("m", files)[1])["files"] == manifest["files"]
+    weights = made["client_infer_m.pdiparams"]
+    table = base64.b64decode(units["client_infer_m.pdiparams"], validate=True)
+    assert len(table) > 36
+    for at in range(0, len(table), 36):
+        size, digest = struct.unpack_from("<I32s", table, at)
+        assert exact.sha256(weights[:size]).digest() == digest
+        weights = weights[size:]
+    assert weights == b""
