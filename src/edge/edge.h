@@ -86,6 +86,7 @@ typedef struct kerf_fetcher {
     unsigned missing; /* bit per index in the manifest's files */
     size_t part;      /* index that comes in */
     kerf_incoming *incoming;
+    uint64_t part_at; /* where its next PART begins */
     uint8_t *chunk, *plain; /* as it comes; of a packed one, unpacked */
     size_t chunk_room, plain_room;
     kerf_block_coder *unpacker;

@@ -19,6 +19,7 @@ kerf_fetch_ask(kerf_edge *edge)
     kerf_detail why = {{0}};
     kerf_range ask = {0};
     uint8_t meta[64];
+    uint64_t run;
     kerf_err err;
 
     err =
@@ -30,12 +31,14 @@ kerf_fetch_ask(kerf_edge *edge)
     f->state = KERF_FETCH_RECEIVE;
     f->part_since_ns = kerf_now_ns();
     f->part_wire = 0;
-    if (m->file[f->part].size == 0) {
+    kerf_incoming_missing(f->incoming, 0, &f->part_at, &run);
+    if (run == 0) { /* all of it was there */
         kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
         return;
     }
     memcpy(ask.bundle, m->id, sizeof ask.bundle);
     ask.part = (uint16_t)f->part;
+    ask.offset = f->part_at;
     (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
                                kerf_range_put(meta, sizeof meta, &ask));
 }
@@ -44,10 +47,9 @@ kerf_fetch_ask(kerf_edge *edge)
 static bool
 is_next(const kerf_fetcher *f, const kerf_range *m)
 {
-    uint64_t got = kerf_incoming_got(f->incoming);
-    uint64_t left = f->wanted[0].manifest.file[f->part].size - got;
+    uint64_t left = f->wanted[0].manifest.file[f->part].size - f->part_at;
 
-    if (m->part != f->part || m->offset != got || m->len == 0)
+    if (m->part != f->part || m->offset != f->part_at || m->len == 0)
         return false;
     return m->codec == KERF_PART_RAW ? m->len <= KERF_PART_CHUNK
                                      : m->plain <= left;
@@ -122,6 +124,36 @@ tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got,
     kerf_edge_tell(edge, note);
 }
 
+/* The next bytes of the part, some of which may be there already. */
+static kerf_err
+put(kerf_fetcher *f, const uint8_t *data, size_t len, kerf_detail *why)
+{
+    const kerf_file *file = &f->wanted[0].manifest.file[f->part];
+    uint64_t end = f->part_at + len;
+    kerf_err err = KERF_OK;
+
+    if (end > file->size)
+        return kerf_fail(why, KERF_ETOOBIG,
+                         "%s: more than the %llu bytes of the manifest",
+                         file->name, (unsigned long long)file->size);
+    while (err == KERF_OK && f->part_at < end) {
+        uint64_t offset, run;
+
+        kerf_incoming_missing(f->incoming, f->part_at, &offset, &run);
+        if (run == 0 || offset >= end) {
+            f->part_at = end;
+            break;
+        }
+        data += offset - f->part_at;
+        run = run < end - offset ? run : end - offset;
+        err =
+            kerf_incoming_write_at(f->incoming, offset, data, (size_t)run, why);
+        data += run;
+        f->part_at = offset + run;
+    }
+    return err;
+}
+
 /* The frame's hash was right: what does not unpack is the cloud's fault. */
 static kerf_err
 write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
@@ -129,7 +161,7 @@ write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
     kerf_err err;
 
     if (m->codec == KERF_PART_RAW)
-        return kerf_incoming_write(f->incoming, f->chunk, m->len, why);
+        return put(f, f->chunk, m->len, why);
     err = kerf_block_decode(f->unpacker, f->plain, m->plain,
                             (kerf_block_kind)m->kind, f->chunk, m->len,
                             m->offset, kerf_incoming_recall, f->incoming);
@@ -141,7 +173,7 @@ write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
                          f->wanted[0].manifest.file[f->part].name,
                          (unsigned long long)m->offset);
     }
-    return kerf_incoming_write(f->incoming, f->plain, m->plain, why);
+    return put(f, f->plain, m->plain, why);
 }
 
 kerf_err
@@ -165,7 +197,7 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
     }
     f->part_wire += m.len;
     tell_progress(edge, file, kerf_incoming_got(f->incoming), f->part_wire);
-    if (kerf_incoming_got(f->incoming) == file->size)
+    if (f->part_at == file->size)
         kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
     return KERF_OK;
 }

@@ -67,7 +67,7 @@ start(kerf_legacy_edge *edge, const char *edge_host, int edge_port,
     kerf_err err = kerf_source_check(o->inputs, o->input_count, why);
 
     if (err == KERF_OK)
-        err = kerf_store_open(&edge->store, o->store, why);
+        err = kerf_store_open_plain(&edge->store, o->store, why);
     if (err == KERF_OK)
         err = kerf_engine_open(&edge->engine, &o->engine, why);
     if (err == KERF_OK)

@@ -214,7 +214,7 @@ begin_file(kerf_legacy_edge *edge, kerf_detail *why)
     (void)snprintf(file.name, sizeof file.name, "%s", f->message.name);
     f->since_ns = kerf_now_ns();
     if (err == KERF_OK)
-        err = kerf_incoming_open(&f->incoming, edge->store, &file, why);
+        err = kerf_incoming_open_plain(&f->incoming, edge->store, &file, why);
     return err;
 }
 
@@ -262,7 +262,8 @@ read_payload(kerf_legacy_edge *edge, kerf_detail *why)
                            (unsigned long long)f->message.len);
     }
     if (err == KERF_OK)
-        err = kerf_incoming_write(f->incoming, step, got, why);
+        err = kerf_incoming_write_at(
+            f->incoming, kerf_incoming_got(f->incoming), step, got, why);
     if (err == KERF_OK && edge->events.progress != NULL)
         edge->events.progress(edge->events.ctx, f->message.name,
                               kerf_incoming_got(f->incoming), f->message.len,

@@ -84,7 +84,7 @@ kerf_legacy_head_load(kerf_legacy_head **out, kerf_engine *engine,
     h->raw = raw;
     kerf_hex(h->id, m->id, sizeof m->id);
     h->has_card = card[0] != '\0';
-    err = kerf_store_load(store, m, false, &pair, why);
+    err = kerf_store_load_plain(store, m, &pair, why);
     if (err == KERF_OK && h->has_card)
         err = kerf_card_read(&h->card, card, why);
     if (err == KERF_OK) {

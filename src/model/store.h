@@ -1,10 +1,19 @@
 /*
- * store.h - the edge's folder of received models. Files appear whole, verified
- * and under their name, or not at all; a crash leaves nothing to clean by hand.
+ * store.h - the edge's folder of received models. A file is there whole and
+ * verified, or not at all; a crash leaves nothing to clean by hand, and what
+ * had come is not fetched again.
  *
- * A part is written to `.kerf-PID-N.tmp` (locked as long as its writer lives),
- * hashed on the way, synced, and renamed. NAME.manifest.json is written last:
- * it says that all are there. Threads: one owner; processes may share a folder.
+ *     parts/HEX         a whole file, named by its SHA-256
+ *     partial/HEX       one that comes in (HEX.1 where another process has it)
+ *     partial/ID.json   the manifest of a bundle that comes in
+ *     bundles/ID.json   of one whose shipped parts are all there, written last;
+ *                       its time is when it was last used
+ *     NAME              links into parts/, for people; Kerf reads none
+ *
+ * Whoever writes a file holds a lock on it (flock), and so does who runs a
+ * bundle, on its manifest. Links are never followed, and whatever else is in a
+ * file's place is put aside.
+ * Threads: one at a time; processes may share a folder.
  */
 #ifndef KERF_MODEL_STORE_H
 #define KERF_MODEL_STORE_H
@@ -14,10 +23,14 @@
 typedef struct kerf_store kerf_store;
 typedef struct kerf_incoming kerf_incoming;
 
-/* Makes the folder, removes temporary files of dead processes. Who may run into
- * a limit on file sizes ignores SIGXFSZ. */
+/* Makes the folder, removes temporary files of dead processes, and takes over
+ * what an older Kerf kept there by name. Who may run into a limit on file sizes
+ * ignores SIGXFSZ. */
 KERF_NODISCARD kerf_err kerf_store_open(kerf_store **out, const char *dir,
                                         kerf_detail *why);
+/* The same for plain files alone: it makes no folders in it. */
+KERF_NODISCARD kerf_err kerf_store_open_plain(kerf_store **out, const char *dir,
+                                              kerf_detail *why);
 void kerf_store_close(kerf_store *store); /* accepts NULL */
 
 /* Whether the part is there with its size and hash (reads the file). */
@@ -28,43 +41,83 @@ bool kerf_store_has(kerf_store *store, const kerf_file *file);
 size_t kerf_store_bundles(kerf_store *store, uint8_t (*id)[KERF_BUNDLE_ID_LEN],
                           size_t cap);
 
-/* One part coming in; room for all of it is taken now. store outlives it.
- * Errors: KERF_EINVAL, KERF_ENOSPC, KERF_EIO (path and reason). */
+/*
+ * One part coming in; room for all of it is taken now. What came earlier and
+ * what other files of the store have of it is there at once, as far as its
+ * units tell (without units: all or nothing). Reads and hashes that: not for a
+ * loop. store outlives it. file is copied, with its units.
+ * Errors: KERF_EINVAL, KERF_ENOSPC, KERF_EIO (path and reason), KERF_ENOMEM.
+ */
 KERF_NODISCARD kerf_err kerf_incoming_open(kerf_incoming **out,
                                            kerf_store *store,
                                            const kerf_file *file,
                                            kerf_detail *why);
-/* Bytes in order. KERF_ETOOBIG past the size, KERF_ENOSPC, KERF_EIO. */
-KERF_NODISCARD kerf_err kerf_incoming_write(kerf_incoming *in, const void *data,
-                                            size_t len, kerf_detail *why);
-/* Bytes that were written before; false: they were not, or cannot be read.
- * incoming: kerf_incoming *, as kerf_recall of codec/block.h wants it. */
+/* The first run of bytes at or behind from that is missing; len 0: none. It
+ * ends where bytes follow that are there, or with the file. */
+void kerf_incoming_missing(const kerf_incoming *in, uint64_t from,
+                           uint64_t *offset, uint64_t *len);
+/*
+ * Missing bytes, in their order: offset is that of the first missing one, and
+ * they end within its run.
+ * Errors: KERF_EPROTO (others), KERF_ETOOBIG (past the size), KERF_ENOSPC,
+ * KERF_EIO.
+ */
+KERF_NODISCARD kerf_err kerf_incoming_write_at(kerf_incoming *in,
+                                               uint64_t offset,
+                                               const void *data, size_t len,
+                                               kerf_detail *why);
+/* Bytes before the first missing one; false: they are not there, or cannot be
+ * read. incoming: kerf_incoming *, as kerf_recall of codec/block.h wants it. */
 bool kerf_incoming_recall(void *incoming, uint64_t offset, uint8_t *to,
                           size_t len);
-uint64_t kerf_incoming_got(const kerf_incoming *in); /* bytes so far */
-/* Checks size and hash, syncs and renames. KERF_ECORRUPT when they differ. The
- * handle is gone in every case. */
+uint64_t kerf_incoming_got(const kerf_incoming *in); /* bytes that are there */
+
+typedef struct kerf_incoming_counts { /* bytes */
+    uint64_t reused;                  /* of other files */
+    uint64_t resumed;                 /* that came earlier */
+    uint64_t received;                /* written */
+} kerf_incoming_counts;
+
+kerf_incoming_counts kerf_incoming_count(const kerf_incoming *in);
+
+/* Checks size and hash (reads what did not come just now: not for a loop),
+ * syncs and renames. KERF_ECORRUPT when they differ: units that are right stay
+ * for the next time. The handle is gone in every case. */
 KERF_NODISCARD kerf_err kerf_incoming_commit(kerf_incoming *in,
                                              kerf_detail *why);
-/* As commit, for a peer that gives no hash: any bytes of the size are taken,
- * file->sha256 was not looked at and sha256 becomes theirs. */
-KERF_NODISCARD kerf_err kerf_incoming_accept(kerf_incoming *in,
-                                             uint8_t sha256[KERF_SHA256_LEN],
-                                             kerf_detail *why);
-void kerf_incoming_abort(kerf_incoming *in); /* accepts NULL */
+void kerf_incoming_abort(kerf_incoming *in); /* keeps what came; accepts NULL */
 
-/* After all shipped parts are committed: writes NAME.manifest.json. */
+/* After all shipped parts are committed: writes the manifest, and the links. */
 KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
                                           const kerf_manifest *m,
                                           kerf_detail *why);
 /* Reads the shipped parts of a bundle (head, card; the tail, too) and verifies
- * each hash. pair->manifest is a copy of m (probes left out). */
+ * each hash. pair->manifest is a copy of m (probes and units left out). */
 KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
                                         const kerf_manifest *m, bool tail,
                                         kerf_pair *pair, kerf_detail *why);
-/* The manifest of that name, or with NULL the one that came last; its parts
+/* The manifest of that name, or with NULL any, that was last used; its parts
  * need not be right. KERF_ENOENT: there is none -> kerf_manifest_fini(). */
 KERF_NODISCARD kerf_err kerf_store_latest(kerf_store *store, const char *name,
                                           kerf_manifest *out);
+
+/*
+ * For peers that say neither hash nor unit (src/legacy): a plain file under its
+ * name, whole or not at all. Nothing is known of it at the next start.
+ * file->sha256 is not looked at. kerf_incoming_write_at() from 0 on, then
+ * accept, which renames it, and gives its hash; abort leaves nothing.
+ */
+KERF_NODISCARD kerf_err kerf_incoming_open_plain(kerf_incoming **out,
+                                                 kerf_store *store,
+                                                 const kerf_file *file,
+                                                 kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_incoming_accept(kerf_incoming *in,
+                                             uint8_t sha256[KERF_SHA256_LEN],
+                                             kerf_detail *why);
+/* As kerf_store_load(), of plain files. */
+KERF_NODISCARD kerf_err kerf_store_load_plain(kerf_store *store,
+                                              const kerf_manifest *m,
+                                              kerf_pair *pair,
+                                              kerf_detail *why);
 
 #endif

@@ -109,18 +109,34 @@ def check_results(edge, count, width=16, biases=(0.0,)):
         assert event["outputs"][0]["values"] in allowed, event
 
 
+def part(store, data):
+    """Where the store has a file of these bytes."""
+    return store / "parts" / sha256(data).hexdigest()
+
+
+def kept(store):
+    """Files and links that are whole, by path; what is on its way is not."""
+    paths = [path for path in store.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = sorted(path.relative_to(store).as_posix() for path in paths)
+    return [name for name in names if not name.startswith("partial/")]
+
+
 def check_store(store, made=None):
     """Nothing half-made is in the store, and what is there is what was made."""
-    left = sorted(path.name for path in store.iterdir())
+    left = kept(store)
     assert not [name for name in left if name.endswith((".tmp", ".new"))], left
-    for path in store.glob("*.manifest.json"):
-        for file in json.loads(path.read_bytes())["files"]:
+    for path in store.glob("parts/*"):
+        assert sha256(path.read_bytes()).hexdigest() == path.name
+    for path in store.glob("bundles/*"):
+        manifest = json.loads(path.read_bytes())
+        assert path.name == manifest["id"] + ".json"
+        for file in manifest["files"]:
             if file["role"].startswith("tail"):
                 assert file["name"] not in left
             else:
-                data = (store / file["name"]).read_bytes()
-                assert len(data) == file["size"]
-                assert sha256(data).hexdigest() == file["sha256"]
+                assert (store / "parts" / file["sha256"]).stat().st_size == file["size"]
+                assert (store / file["name"]).is_symlink()
     for name, data in (made or {}).items():
         if name.startswith("client_"):
             assert (store / name).read_bytes() == data, name
+            assert part(store, data).read_bytes() == data, name

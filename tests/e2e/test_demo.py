@@ -148,8 +148,10 @@ def test_store_after_a_run__holds_verified_files_only(start_cloud, edge, digits,
     assert edge(cloud, "--json", "--input", images(digits, 1)[0]).status == 0
     store = tmp_path / "store"
     shipped = ["client_infer_digits.pdiparams", "client_infer_digits.pdmodel", "digits.kerf.json"]
-    assert sorted(os.listdir(store)) == [*shipped, "digits.manifest.json"]
-    manifest = json.loads((store / "digits.manifest.json").read_text())
+    folders = ["bundles", "parts", "partial"]
+    assert sorted(os.listdir(store)) == sorted([*shipped, *folders])
+    (path,) = (store / "bundles").iterdir()
+    manifest = json.loads(path.read_text())
     listed = {f["name"]: f for f in manifest["files"]}
     for name in shipped:
         data = (store / name).read_bytes()

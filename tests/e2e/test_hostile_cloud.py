@@ -142,7 +142,7 @@ def test_edge__bad_manifests__refused_nothing_written(attack, deal):
         control, tensors = attack.session()
         wire.send_offer(control, ident, body)
         assert control.recv_error() is not None, name
-        assert list(attack.store.iterdir()) == [], name
+        assert exact.kept(attack.store) == [], name
         control.close()
         tensors.close()
     attack.serve_honestly()
@@ -172,10 +172,10 @@ def test_edge__bad_parts__end_the_session_nothing_kept(attack):
         control.close()
         tensors.close()
         exact.check_store(attack.store)
-        assert list(attack.store.iterdir()) == [], name
+        assert exact.kept(attack.store) == [], name
     assert attack.edge.wait() == 1
     assert len([x for x in attack.edge.err.splitlines() if x.startswith("kerf: error")]) == 1
-    assert list(attack.store.iterdir()) == []
+    assert exact.kept(attack.store) == []
 
 
 def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
@@ -203,7 +203,7 @@ def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
         control.close()
         tensors.close()
         exact.check_store(attack.store)
-        assert list(attack.store.iterdir()) == [], name
+        assert exact.kept(attack.store) == [], name
     attack.serve_honestly()
 
 
@@ -219,7 +219,7 @@ def test_edge__packed_bytes_that_do_not_unpack__one_line_nothing_kept(attack, ki
     assert got.meta[32:34] != b"\0\0"
     assert attack.edge.wait() == 1
     assert "the packed block at byte 0 is damaged" in attack.edge.err
-    assert list(attack.store.iterdir()) == []
+    assert exact.kept(attack.store) == []
 
 
 def test_edge__part_with_other_bytes__one_line_nothing_kept(attack):
@@ -232,7 +232,7 @@ def test_edge__part_with_other_bytes__one_line_nothing_kept(attack):
     assert got.meta[32:34] != b"\0\0"
     assert attack.edge.wait() == 1
     assert "SHA-256 differs" in attack.edge.err and "client_infer_m.pdmodel" in attack.edge.err
-    assert list(attack.store.iterdir()) == []
+    assert exact.kept(attack.store) == []
 
 
 def test_edge__head_that_answers_wrong__is_not_used(attack):

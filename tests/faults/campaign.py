@@ -15,6 +15,7 @@ import dataclasses
 import json
 import math
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -74,9 +75,7 @@ def repair(edge):
     """By hand: a new process with an empty store."""
     edge.repairs += 1
     edge.lines.end(signal.SIGKILL)
-    if (edge.store / "models").exists():
-        for path in (edge.store / "models").iterdir():
-            path.unlink()
+    shutil.rmtree(edge.store / "models", ignore_errors=True)
     edge.start()
     if edge.lines.wait_event("result") is None:
         raise Broken(f"edge {edge.number} gets no answer, even after a repair")

@@ -1,5 +1,6 @@
 """What can go wrong: each kind begins, lasts, and ends; then all is to go on by itself."""
 
+import shutil
 import signal
 import time
 
@@ -158,8 +159,7 @@ class EdgeDisk(Fault):
 
     def begin(self):
         self.edge.lines.end(signal.SIGKILL)
-        for path in (self.edge.store / "models").iterdir():
-            path.unlink()
+        shutil.rmtree(self.edge.store / "models", ignore_errors=True)
         fill(self.edge.store)
         self.edge.start()
 

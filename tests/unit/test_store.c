@@ -24,25 +24,42 @@ path_of(char out[KERF_PATH_MAX], const char *name)
     assert_int_equal(kerf_path_join(out, dir, name), KERF_OK);
 }
 
-/* Files in dir, hidden ones too; removes them when asked to. */
-static size_t
-count_files(bool remove)
+/* Removes what is in a folder. */
+static void
+empty(const char *path)
 {
     struct dirent *entry;
-    DIR *d = opendir(dir);
-    size_t count = 0;
+    DIR *d = opendir(path);
 
     assert_non_null(d);
     while ((entry = readdir(d)) != NULL) {
-        char path[KERF_PATH_MAX];
+        char at[KERF_PATH_MAX];
 
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        count++;
-        path_of(path, entry->d_name);
-        if (remove)
-            (void)unlink(path);
+        assert_int_equal(kerf_path_join(at, path, entry->d_name), KERF_OK);
+        if (unlink(at) != 0) {
+            empty(at);
+            assert_int_equal(rmdir(at), 0);
+        }
     }
+    (void)closedir(d);
+}
+
+/* Files in this folder of the store, hidden ones too, but no folders. */
+static size_t
+count_files(const char *name)
+{
+    struct dirent *entry;
+    char path[KERF_PATH_MAX];
+    size_t count = 0;
+    DIR *d;
+
+    path_of(path, name);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((entry = readdir(d)) != NULL)
+        count += entry->d_type != DT_DIR;
     (void)closedir(d);
     return count;
 }
@@ -60,8 +77,19 @@ static int
 remove_dir(void **state)
 {
     kerf_store_close(*state);
-    (void)count_files(true);
+    empty(dir);
     return rmdir(dir);
+}
+
+/* "parts/HEX" of the file. */
+static const char *
+part_of(const kerf_file *file)
+{
+    static char name[KERF_SHA256_HEX + 8];
+
+    (void)snprintf(name, sizeof name, "parts/");
+    kerf_hex(name + strlen(name), file->sha256, KERF_SHA256_LEN);
+    return name;
 }
 
 static void
@@ -124,8 +152,9 @@ bring(kerf_store *store, const kerf_file *file, const char *text)
     kerf_incoming *in = NULL;
 
     assert_int_equal(kerf_incoming_open(&in, store, file, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_write(in, text, strlen(text), NULL),
-                     KERF_OK);
+    if (kerf_incoming_got(in) == 0)
+        assert_int_equal(
+            kerf_incoming_write_at(in, 0, text, strlen(text), NULL), KERF_OK);
     assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
 }
 
@@ -159,62 +188,126 @@ store__all_parts_come__bundle_is_listed_and_loads(void **state)
     assert_memory_equal(kerf_pair_bytes(&pair, true).weights, "head weights",
                         12);
     assert_null(kerf_pair_bytes(&pair, false).graph); /* tails never come */
-    assert_int_equal(count_files(false), 4);
+    assert_int_equal(count_files("parts"), 3);
+    assert_int_equal(count_files("bundles"), 1);
+    assert_int_equal(count_files("."), 3); /* links */
     kerf_pair_fini(&pair);
 }
 
-static void
-incoming__before_commit__nothing_has_the_name(void **state)
+static kerf_incoming *
+open_in(kerf_store *store, const kerf_file *file)
 {
-    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
     kerf_incoming *in = NULL;
 
-    assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_OK);
-    for (size_t i = 0; i < 6; i++) { /* byte by byte */
-        assert_int_equal(kerf_incoming_got(in), i);
-        assert_int_equal(kerf_incoming_write(in, "abcdef" + i, 1, NULL),
-                         KERF_OK);
-        assert_false(is_there("x.onnx"));
-    }
-    assert_false(kerf_store_has(*state, &f));
-    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
-    assert_true(kerf_store_has(*state, &f));
-    assert_int_equal(count_files(false), 1);
+    assert_int_equal(kerf_incoming_open(&in, store, file, NULL), KERF_OK);
+    return in;
 }
 
 static void
-incoming__aborted__leaves_nothing(void **state)
+write_at(kerf_incoming *in, uint64_t offset, const char *text, size_t len)
+{
+    assert_int_equal(kerf_incoming_write_at(in, offset, text, len, NULL),
+                     KERF_OK);
+}
+
+static void
+assert_missing(const kerf_incoming *in, uint64_t from, uint64_t offset,
+               uint64_t len)
+{
+    uint64_t is_offset = 0;
+    uint64_t is_len = 0;
+
+    kerf_incoming_missing(in, from, &is_offset, &is_len);
+    assert_int_equal(is_len, len);
+    if (len > 0)
+        assert_int_equal(is_offset, offset);
+}
+
+static void
+incoming__before_commit__no_part_is_there(void **state)
 {
     kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
-    kerf_incoming *in = NULL;
+    kerf_incoming *in = open_in(*state, &f);
 
-    assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_write(in, "abc", 3, NULL), KERF_OK);
-    assert_int_equal(count_files(false), 1);
-    kerf_incoming_abort(in);
+    for (size_t i = 0; i < 6; i++) { /* byte by byte */
+        assert_int_equal(kerf_incoming_got(in), i);
+        assert_missing(in, 0, i, 6 - i);
+        write_at(in, i, "abcdef" + i, 1);
+        assert_false(is_there(part_of(&f)));
+    }
+    assert_missing(in, 0, 0, 0);
+    assert_false(kerf_store_has(*state, &f));
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+    assert_int_equal(count_files("parts"), 1);
+    assert_int_equal(count_files("partial"), 0);
+}
+
+static void
+incoming__aborted_without_a_byte__leaves_nothing(void **state)
+{
+    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+
+    kerf_incoming_abort(open_in(*state, &f));
     kerf_incoming_abort(NULL);
-    assert_int_equal(count_files(false), 0);
+    assert_int_equal(count_files("partial"), 0);
+}
+
+static void
+incoming__without_units__is_all_or_nothing(void **state)
+{
+    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    kerf_incoming *in = open_in(*state, &f);
+
+    write_at(in, 0, "abc", 3);
+    kerf_incoming_abort(in);
+    in = open_in(*state, &f);
+    assert_missing(in, 0, 0, 6);
+    write_at(in, 0, "abcdef", 6);
+    kerf_incoming_abort(in);
+    in = open_in(*state, &f);
+    assert_missing(in, 0, 0, 0);
+    assert_int_equal(kerf_incoming_count(in).resumed, 6);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+}
+
+static void
+incoming__other_bytes_than_the_next__are_refused(void **state)
+{
+    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    kerf_incoming *in = open_in(*state, &f);
+    kerf_detail why;
+
+    assert_int_equal(kerf_incoming_write_at(in, 1, "b", 1, &why), KERF_EPROTO);
+    assert_non_null(strstr(why.text, "x.onnx"));
+    write_at(in, 0, "ab", 2);
+    assert_int_equal(kerf_incoming_write_at(in, 1, "b", 1, NULL), KERF_EPROTO);
+    assert_int_equal(kerf_incoming_write_at(in, UINT64_MAX, "b", 1, NULL),
+                     KERF_EPROTO);
+    assert_int_equal(kerf_incoming_write_at(in, 2, "cdefg", 5, &why),
+                     KERF_ETOOBIG);
+    assert_int_equal(kerf_incoming_got(in), 2);
+    kerf_incoming_abort(in);
 }
 
 static void
 incoming__wrong_bytes__are_corrupt_and_the_old_file_stays(void **state)
 {
     kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
-    kerf_incoming *in = NULL;
+    kerf_incoming *in;
     kerf_detail why;
 
-    bring(*state, &f, "abcdef");
-    assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_write(in, "abcdeX", 6, NULL), KERF_OK);
+    in = open_in(*state, &f);
+    write_at(in, 0, "abcdeX", 6);
     assert_int_equal(kerf_incoming_commit(in, &why), KERF_ECORRUPT);
     assert_non_null(strstr(why.text, "x.onnx"));
-    assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_write(in, "abcde", 5, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_write(in, "fg", 2, &why), KERF_ETOOBIG);
-    assert_int_equal(kerf_incoming_got(in), 5);
+    in = open_in(*state, &f);
+    write_at(in, 0, "abcde", 5);
     assert_int_equal(kerf_incoming_commit(in, &why), KERF_ECORRUPT); /* short */
+    bring(*state, &f, "abcdef");
     assert_true(kerf_store_has(*state, &f));
-    assert_int_equal(count_files(false), 1);
+    assert_int_equal(count_files("partial"), 0);
 }
 
 static void
@@ -237,33 +330,250 @@ incoming__bad_names_and_sizes__are_refused(void **state)
         f = file_of(KERF_ROLE_CARD, names[i], "", 0);
         assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL),
                          KERF_EINVAL);
-        assert_false(kerf_store_has(*state, &f));
+        assert_int_equal(kerf_incoming_open_plain(&in, *state, &f, NULL),
+                         KERF_EINVAL);
     }
     f = file_of(KERF_ROLE_CARD, "x", "", 0);
     f.size = (uint64_t)1 << 63;
     assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_EINVAL);
-    assert_int_equal(count_files(false), 0);
+    assert_int_equal(count_files("."), 0);
+    assert_int_equal(count_files("partial"), 0);
+}
+
+/* Four units of "abcdefgh": two bytes each. */
+static kerf_file
+in_units(const char *name, const char *text)
+{
+    kerf_file f = file_of(KERF_ROLE_HEAD_WEIGHTS, name, text, strlen(text));
+
+    f.unit_count = strlen(text) / 2;
+    f.unit = calloc(f.unit_count, sizeof *f.unit);
+    assert_non_null(f.unit);
+    for (size_t i = 0; i < f.unit_count; i++) {
+        f.unit[i].len = 2;
+        memcpy(f.unit[i].sha256,
+               file_of(KERF_ROLE_CARD, "x", text + 2 * i, 2).sha256,
+               KERF_SHA256_LEN);
+    }
+    return f;
 }
 
 static void
-incoming__symbolic_link_of_that_name__is_replaced_not_followed(void **state)
+incoming__aborted__goes_on_where_its_units_end(void **state)
+{
+    kerf_file f = in_units("x.onnx", "abcdefgh");
+    kerf_incoming *in = open_in(*state, &f);
+    uint8_t back[4];
+
+    write_at(in, 0, "abcde", 5);
+    kerf_incoming_abort(in);
+    in = open_in(*state, &f);
+    assert_int_equal(kerf_incoming_count(in).resumed, 4);
+    assert_missing(in, 0, 4, 4);
+    assert_missing(in, 7, 7, 1);
+    assert_true(kerf_incoming_recall(in, 0, back, 4));
+    assert_memory_equal(back, "abcd", 4);
+    assert_false(kerf_incoming_recall(in, 1, back, 4));
+    write_at(in, 4, "efgh", 4);
+    assert_int_equal(kerf_incoming_count(in).received, 4);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+    free(f.unit);
+}
+
+static void
+incoming__damage_of_one_unit__only_that_comes_again(void **state)
+{
+    kerf_file f = in_units("x.onnx", "abcdefgh");
+    kerf_incoming *in = open_in(*state, &f);
+
+    write_at(in, 0, "abXdefgh", 8);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_ECORRUPT);
+    in = open_in(*state, &f);
+    assert_missing(in, 0, 2, 2);
+    write_at(in, 2, "cd", 2);
+    assert_missing(in, 0, 0, 0);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    write_raw(part_of(&f), "abcdXfgh"); /* and the same when it was whole */
+    assert_false(kerf_store_has(*state, &f));
+    in = open_in(*state, &f);
+    assert_int_equal(kerf_incoming_count(in).reused, 6);
+    assert_missing(in, 0, 4, 2);
+    write_at(in, 4, "ef", 2);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+    free(f.unit);
+}
+
+static void
+incoming__units_that_lie__are_not_kept(void **state)
+{
+    kerf_file f = in_units("x.onnx", "abcdefgh");
+    kerf_incoming *in;
+
+    memset(f.sha256, 7, sizeof f.sha256);
+    in = open_in(*state, &f);
+    write_at(in, 0, "abcdefgh", 8);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_ECORRUPT);
+    assert_int_equal(count_files("partial"), 0);
+    f.unit[0].len = 3; /* nor taken when they are not of the file */
+    assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_EINVAL);
+    free(f.unit);
+}
+
+/* A bundle with these head weights, in units. */
+static kerf_manifest
+bring_weights(kerf_store *store, const char *text)
+{
+    kerf_manifest m = make_manifest();
+    kerf_incoming *in;
+    uint64_t offset, len;
+
+    m.file[2] = in_units("client_infer_m.pdiparams", text);
+    assert_int_equal(kerf_manifest_seal(&m), KERF_OK);
+    for (int i = 0; i < 2; i++)
+        bring(store, &m.file[i], contents[i]);
+    in = open_in(store, &m.file[2]);
+    for (;;) {
+        kerf_incoming_missing(in, 0, &offset, &len);
+        if (len == 0)
+            break;
+        write_at(in, offset, text + offset, (size_t)len);
+    }
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_int_equal(kerf_store_finish(store, &m, NULL), KERF_OK);
+    return m;
+}
+
+static void
+incoming__units_of_other_files__are_taken_from_them(void **state)
+{
+    kerf_manifest m = bring_weights(*state, "aabbccdd");
+    kerf_file f = in_units("client_infer_n.pdiparams", "ccxxaadd");
+    kerf_incoming *in = open_in(*state, &f);
+
+    assert_int_equal(kerf_incoming_count(in).reused, 6);
+    assert_missing(in, 0, 2, 2);
+    assert_int_equal(kerf_incoming_write_at(in, 2, "xxa", 3, NULL),
+                     KERF_EPROTO); /* past what is missing */
+    write_at(in, 2, "xx", 2);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+    free(f.unit);
+    kerf_manifest_fini(&m);
+}
+
+static void
+incoming__damaged_file_of_the_store__none_of_its_damage_is_taken(void **state)
+{
+    kerf_manifest m = bring_weights(*state, "aabbccdd");
+    kerf_file f = in_units("client_infer_n.pdiparams", "ddccbbaa");
+    kerf_incoming *in;
+
+    write_raw(part_of(&m.file[2]), "aaXbcc"); /* and cut short */
+    in = open_in(*state, &f);
+    assert_int_equal(kerf_incoming_count(in).reused, 4);
+    assert_missing(in, 0, 0, 2);
+    assert_missing(in, 2, 4, 2);
+    kerf_incoming_abort(in);
+    free(f.unit);
+    kerf_manifest_fini(&m);
+}
+
+static void
+incoming__two_of_the_same_file__do_not_meet(void **state)
+{
+    kerf_file f = in_units("x.onnx", "abcdefgh");
+    kerf_incoming *one = open_in(*state, &f);
+    kerf_incoming *two = open_in(*state, &f);
+
+    write_at(one, 0, "abcd", 4);
+    write_at(two, 0, "abcdefgh", 8);
+    assert_int_equal(kerf_incoming_commit(two, NULL), KERF_OK);
+    write_at(one, 4, "efgh", 4);
+    assert_int_equal(kerf_incoming_commit(one, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+    assert_int_equal(count_files("partial"), 0);
+    free(f.unit);
+}
+
+static void
+plain__accepted__is_a_file_of_its_name(void **state)
 {
     kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    uint8_t sum[KERF_SHA256_LEN] = {0};
+    kerf_incoming *in = NULL;
+
+    assert_int_equal(kerf_incoming_open_plain(&in, *state, &f, NULL), KERF_OK);
+    write_at(in, 0, "abc", 3);
+    assert_false(is_there("x.onnx"));
+    write_at(in, 3, "def", 3);
+    assert_int_equal(kerf_incoming_accept(in, sum, NULL), KERF_OK);
+    assert_memory_equal(sum, f.sha256, sizeof sum);
+    assert_true(is_there("x.onnx"));
+    assert_int_equal(kerf_incoming_open_plain(&in, *state, &f, NULL), KERF_OK);
+    write_at(in, 0, "abc", 3);
+    kerf_incoming_abort(in);
+    assert_int_equal(count_files("."), 1);
+}
+
+enum obstacle { LINK, DANGLING, FIFO, FOLDER, FULL_FOLDER, HARD_LINK };
+
+static void
+put_obstacle(enum obstacle what, const char *name)
+{
     char outside[KERF_PATH_MAX];
+    char path[KERF_PATH_MAX];
+
+    path_of(path, name);
+    path_of(outside, "outside");
+    (void)unlink(path);
+    write_raw("outside", "abcdef");
+    if (what == LINK)
+        assert_int_equal(symlink(outside, path), 0);
+    else if (what == DANGLING)
+        assert_int_equal(symlink("/nowhere/at/all", path), 0);
+    else if (what == FIFO)
+        assert_int_equal(mkfifo(path, 0644), 0);
+    else if (what == HARD_LINK)
+        assert_int_equal(link(outside, path), 0);
+    else
+        assert_int_equal(mkdir(path, 0755), 0);
+    if (what == FULL_FOLDER) {
+        char in[KERF_PATH_MAX];
+
+        assert_int_equal(kerf_path_join(in, path, "precious"), KERF_OK);
+        assert_int_equal(kerf_fs_write(in, "x", 1, NULL), KERF_OK);
+    }
+}
+
+/* Nothing blocks, nothing outside is written to, and it comes all the same. */
+static void
+incoming__no_file_in_a_files_place__is_put_aside(void **state)
+{
+    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    char name[KERF_SHA256_HEX + 8];
     char path[KERF_PATH_MAX];
     struct stat st;
 
-    path_of(outside, "outside");
-    path_of(path, "x.onnx");
-    write_raw("outside", "abcdef");
-    assert_int_equal(symlink(outside, path), 0);
-    assert_false(kerf_store_has(*state, &f)); /* right bytes, but a link */
-    write_raw("outside", "precious");
-    bring(*state, &f, "abcdef");
-    assert_int_equal(lstat(path, &st), 0);
-    assert_true(S_ISREG(st.st_mode));
-    assert_int_equal(stat(outside, &st), 0);
-    assert_int_equal(st.st_size, 8);
+    for (int what = LINK; what <= HARD_LINK; what++) {
+        (void)snprintf(name, sizeof name, "%s", part_of(&f));
+        put_obstacle((enum obstacle)what, name);
+        assert_int_equal(kerf_store_has(*state, &f), what == HARD_LINK);
+        (void)snprintf(name, sizeof name, "partial/%s", part_of(&f) + 6);
+        put_obstacle((enum obstacle)what, name);
+        bring(*state, &f, "abcdef");
+        path_of(path, part_of(&f));
+        assert_int_equal(lstat(path, &st), 0);
+        assert_true(S_ISREG(st.st_mode));
+        assert_true(kerf_store_has(*state, &f));
+        path_of(path, "outside");
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_nlink, 1);
+        assert_int_equal(st.st_size, 6);
+    }
+    (void)snprintf(name, sizeof name, "aside/%s.0/precious", part_of(&f) + 6);
+    assert_true(is_there(name));
 }
 
 static void
@@ -273,11 +583,11 @@ store_has__changed_on_disk__is_false(void **state)
 
     assert_false(kerf_store_has(*state, &f));
     bring(*state, &f, "abcdef");
-    write_raw("x.onnx", "abcdeX");
+    write_raw(part_of(&f), "abcdeX");
     assert_false(kerf_store_has(*state, &f));
-    write_raw("x.onnx", "abcdefg");
+    write_raw(part_of(&f), "abcdefg");
     assert_false(kerf_store_has(*state, &f));
-    write_raw("x.onnx", "abcde");
+    write_raw(part_of(&f), "abcde");
     assert_false(kerf_store_has(*state, &f));
 }
 
@@ -290,12 +600,12 @@ store__damaged_part__bundle_is_not_listed_and_does_not_load(void **state)
     kerf_detail why;
 
     bring_all(*state, &m);
-    write_raw("client_infer_m.pdiparams", "head weightX");
+    write_raw(part_of(&m.file[2]), "head weightX");
     assert_int_equal(kerf_store_bundles(*state, id, 4), 0);
     assert_int_equal(kerf_store_load(*state, &m, false, &pair, &why),
                      KERF_ECORRUPT);
     assert_non_null(strstr(why.text, "client_infer_m.pdiparams"));
-    write_raw("client_infer_m.pdiparams", "much longer than it should be");
+    write_raw(part_of(&m.file[2]), "much longer than it should be");
     assert_int_equal(kerf_store_load(*state, &m, false, &pair, &why),
                      KERF_ECORRUPT);
     bring(*state, &m.file[2], contents[2]); /* only that part again */
@@ -307,14 +617,27 @@ store_bundles__bad_manifests__are_passed_over(void **state)
 {
     uint8_t id[4][KERF_BUNDLE_ID_LEN];
     kerf_manifest m = make_manifest();
+    char name[KERF_PATH_MAX];
     char *text = NULL;
 
     bring_all(*state, &m);
     assert_int_equal(kerf_manifest_format(&m, &text), KERF_OK);
-    write_raw("a.manifest.json", "{");
-    write_raw("b.manifest.json", "");
-    write_raw("c.manifest.json", text); /* the name is m */
+    write_raw("bundles/a.json", "{");
+    write_raw("bundles/b.json", "");
+    write_raw("bundles/c.json", text); /* the name is its id */
+    put_obstacle(FIFO, "bundles/d.json");
+    put_obstacle(FOLDER, "bundles/e.json");
+    put_obstacle(LINK, "bundles/f.json");
     free(text);
+    assert_int_equal(kerf_store_bundles(*state, id, 4), 1);
+    (void)snprintf(name, sizeof name, "bundles/");
+    kerf_hex(name + 8, m.id, sizeof m.id);
+    (void)snprintf(name + strlen(name), 8, ".json");
+    write_raw(name, "[]");
+    assert_int_equal(kerf_store_bundles(*state, id, 4), 0);
+    assert_int_equal(kerf_store_latest(*state, NULL, &m), KERF_ENOENT);
+    put_obstacle(FULL_FOLDER, name); /* and it can be written again */
+    assert_int_equal(kerf_store_finish(*state, &m, NULL), KERF_OK);
     assert_int_equal(kerf_store_bundles(*state, id, 4), 1);
 }
 
@@ -335,16 +658,17 @@ static void
 store_open__temporary_files__only_those_of_nobody_go(void **state)
 {
     kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    uint8_t sum[KERF_SHA256_LEN];
     kerf_store *second = NULL;
     kerf_incoming *in = NULL;
     char stale[64];
     char reused[64];
 
-    assert_int_equal(kerf_incoming_open(&in, *state, &f, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_write(in, "abc", 3, NULL), KERF_OK);
+    assert_int_equal(kerf_incoming_open_plain(&in, *state, &f, NULL), KERF_OK);
+    write_at(in, 0, "abc", 3);
     (void)snprintf(stale, sizeof stale, ".kerf-%ld-0.tmp", (long)dead_pid());
     /* A process that died had the number that we have now. */
-    (void)snprintf(reused, sizeof reused, ".kerf-%ld-99999.tmp",
+    (void)snprintf(reused, sizeof reused, "bundles/.kerf-%ld-99999.tmp",
                    (long)getpid());
     write_raw(stale, "x");
     write_raw(reused, "x");
@@ -355,33 +679,88 @@ store_open__temporary_files__only_those_of_nobody_go(void **state)
     assert_false(is_there(reused));
     assert_true(is_there(".kerf-1-x.tmp")); /* not of our form */
     assert_true(is_there(".kerf-0-0.tmp"));
-    assert_int_equal(kerf_incoming_write(in, "def", 3, NULL), KERF_OK);
-    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
-    assert_true(kerf_store_has(second, &f));
+    write_at(in, 3, "def", 3);
+    assert_int_equal(kerf_incoming_accept(in, sum, NULL), KERF_OK);
+    assert_true(is_there("x.onnx"));
     kerf_store_close(second);
 }
 
 static void
-store_open__killed_while_writing__next_start_cleans_up(void **state)
+incoming__killed_while_writing__goes_on_at_the_next_start(void **state)
 {
-    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    kerf_file f = in_units("x.onnx", "abcdefgh");
     kerf_store *again = NULL;
+    kerf_incoming *in;
     int status = 0;
     pid_t pid = fork();
 
     if (pid == 0) {
-        kerf_incoming *in = NULL;
-
+        in = NULL;
         if (kerf_incoming_open(&in, *state, &f, NULL) != KERF_OK ||
-            kerf_incoming_write(in, "abc", 3, NULL) != KERF_OK)
+            kerf_incoming_write_at(in, 0, "abcde", 5, NULL) != KERF_OK)
             _exit(1);
         (void)raise(SIGKILL);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
-    assert_int_equal(count_files(false), 1);
     assert_int_equal(kerf_store_open(&again, dir, NULL), KERF_OK);
-    assert_int_equal(count_files(false), 0);
+    in = open_in(again, &f);
+    assert_int_equal(kerf_incoming_count(in).resumed, 4);
+    kerf_incoming_abort(in);
+    kerf_store_close(again);
+    free(f.unit);
+}
+
+/* What an older Kerf left: files by name. */
+static void
+write_old(const kerf_manifest *m)
+{
+    char *text = NULL;
+
+    assert_int_equal(kerf_manifest_format(m, &text), KERF_OK);
+    for (int i = 0; i < 3; i++)
+        write_raw(m->file[i].name, contents[i]);
+    write_raw("m.manifest.json", text);
+    free(text);
+}
+
+static void
+store_open__store_of_an_older_kerf__is_taken_over(void **state)
+{
+    uint8_t id[4][KERF_BUNDLE_ID_LEN];
+    kerf_manifest m = make_manifest();
+    kerf_store *again = NULL;
+    char path[KERF_PATH_MAX];
+    char target[KERF_PATH_MAX] = "";
+
+    (void)state;
+    write_old(&m);
+    for (int i = 0; i < 2; i++) { /* the second time nothing is left to do */
+        assert_int_equal(kerf_store_open(&again, dir, NULL), KERF_OK);
+        assert_int_equal(kerf_store_bundles(again, id, 4), 1);
+        kerf_store_close(again);
+    }
+    assert_false(is_there("m.manifest.json"));
+    assert_int_equal(count_files("parts"), 3);
+    path_of(path, m.file[1].name);
+    assert_true(readlink(path, target, sizeof target - 1) > 0);
+    assert_string_equal(target, part_of(&m.file[1]));
+}
+
+static void
+store_open__damaged_store_of_an_older_kerf__what_is_right_is_kept(void **state)
+{
+    uint8_t id[4][KERF_BUNDLE_ID_LEN];
+    kerf_manifest m = make_manifest();
+    kerf_store *again = NULL;
+
+    (void)state;
+    write_old(&m);
+    write_raw(m.file[2].name, "head weightX");
+    assert_int_equal(kerf_store_open(&again, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_store_bundles(again, id, 4), 0);
+    assert_true(kerf_store_has(again, &m.file[1]));
+    assert_false(kerf_store_has(again, &m.file[2]));
     kerf_store_close(again);
 }
 
@@ -417,7 +796,8 @@ fill_disk(kerf_store *store, const kerf_manifest *m)
     (void)snprintf(f.name, sizeof f.name, "big.onnx");
     if (kerf_incoming_open(&in, store, &f, &why) == KERF_OK) {
         /* A file system that cannot reserve: the write must see it. */
-        if (kerf_incoming_write(in, data, sizeof data, &why) != KERF_ENOSPC)
+        if (kerf_incoming_write_at(in, 0, data, sizeof data, &why) !=
+            KERF_ENOSPC)
             return 2;
         kerf_incoming_abort(in);
     }
@@ -445,7 +825,8 @@ incoming__disk_full__is_one_clear_error_and_leaves_nothing(void **state)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    assert_int_equal(count_files(false), 0);
+    assert_int_equal(count_files("parts"), 0);
+    assert_int_equal(count_files("bundles"), 0);
 }
 
 #define IN_DIR(test) cmocka_unit_test_setup_teardown(test, make_dir, remove_dir)
@@ -455,17 +836,30 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_DIR(store__all_parts_come__bundle_is_listed_and_loads),
-        IN_DIR(incoming__before_commit__nothing_has_the_name),
-        IN_DIR(incoming__aborted__leaves_nothing),
+        IN_DIR(incoming__before_commit__no_part_is_there),
+        IN_DIR(incoming__aborted_without_a_byte__leaves_nothing),
+        IN_DIR(incoming__without_units__is_all_or_nothing),
+        IN_DIR(incoming__other_bytes_than_the_next__are_refused),
         IN_DIR(incoming__wrong_bytes__are_corrupt_and_the_old_file_stays),
         IN_DIR(incoming__empty_file__is_committed),
         IN_DIR(incoming__bad_names_and_sizes__are_refused),
-        IN_DIR(incoming__symbolic_link_of_that_name__is_replaced_not_followed),
+        IN_DIR(incoming__aborted__goes_on_where_its_units_end),
+        IN_DIR(incoming__damage_of_one_unit__only_that_comes_again),
+        IN_DIR(incoming__units_that_lie__are_not_kept),
+        IN_DIR(incoming__units_of_other_files__are_taken_from_them),
+        IN_DIR(
+            incoming__damaged_file_of_the_store__none_of_its_damage_is_taken),
+        IN_DIR(incoming__two_of_the_same_file__do_not_meet),
+        IN_DIR(plain__accepted__is_a_file_of_its_name),
+        IN_DIR(incoming__no_file_in_a_files_place__is_put_aside),
         IN_DIR(store_has__changed_on_disk__is_false),
         IN_DIR(store__damaged_part__bundle_is_not_listed_and_does_not_load),
         IN_DIR(store_bundles__bad_manifests__are_passed_over),
         IN_DIR(store_open__temporary_files__only_those_of_nobody_go),
-        IN_DIR(store_open__killed_while_writing__next_start_cleans_up),
+        IN_DIR(incoming__killed_while_writing__goes_on_at_the_next_start),
+        IN_DIR(store_open__store_of_an_older_kerf__is_taken_over),
+        IN_DIR(
+            store_open__damaged_store_of_an_older_kerf__what_is_right_is_kept),
         IN_DIR(store_open__no_folder_possible__is_an_error),
         IN_DIR(incoming__disk_full__is_one_clear_error_and_leaves_nothing),
     };
