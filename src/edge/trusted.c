@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_MOST_S 10 /* a clock may be set at any time */
+#define LOOK_MOST_S 2 /* a clock may be set at any time */
 
 static void look(void *ctx);
 
