@@ -77,7 +77,18 @@ kerf_trusted_ran(kerf_edge *edge, const kerf_statement *says, kerf_detail *why)
 kerf_err
 kerf_trusted_stored(kerf_edge *edge, kerf_manifest *out)
 {
-    return kerf_store_latest(edge->store, edge->opts.model, out);
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    kerf_manifest in_force = {0};
+    kerf_err err = kerf_store_latest(edge->store, edge->opts.model, out);
+
+    /* What is the latest file says who wrote to the folder last. */
+    if (err == KERF_OK && edge->trust.count > 0 &&
+        kerf_ran_bundle(edge->opts.store, out->name, id) &&
+        kerf_store_find(edge->store, id, &in_force) == KERF_OK) {
+        kerf_manifest_fini(out);
+        *out = in_force;
+    }
+    return err;
 }
 
 /* The loop's. */

@@ -165,6 +165,17 @@ kerf_store_manifest(const kerf_store *store, kerf_store_dir dir,
     return KERF_OK;
 }
 
+kerf_err
+kerf_store_find(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN],
+                kerf_manifest *out)
+{
+    char name[KERF_SHA256_HEX + sizeof KERF_MANIFEST_END];
+
+    kerf_hex(name, id, KERF_BUNDLE_ID_LEN);
+    (void)strcat(name, KERF_MANIFEST_END);
+    return kerf_store_manifest(store, KERF_STORE_BUNDLES, name, out);
+}
+
 static int64_t
 used_ns(const kerf_store *store, const char *name)
 {

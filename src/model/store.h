@@ -100,6 +100,10 @@ KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
  * need not be right. KERF_ENOENT: there is none -> kerf_manifest_fini(). */
 KERF_NODISCARD kerf_err kerf_store_latest(kerf_store *store, const char *name,
                                           kerf_manifest *out);
+/* The manifest of that bundle, likewise. */
+KERF_NODISCARD kerf_err kerf_store_find(kerf_store *store,
+                                        const uint8_t id[KERF_BUNDLE_ID_LEN],
+                                        kerf_manifest *out);
 
 /*
  * For peers that say neither hash nor unit (src/legacy): a plain file under its

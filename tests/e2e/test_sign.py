@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 
 import exact
@@ -344,6 +345,19 @@ def test_expires_while_it_runs__waits_for_a_newer_one(
 # ---- from the store ------------------------------------------------------------
 
 
+def unsigned_bundle(tmp_path):
+    """Puts the newest bundle of that model, whole and unsigned, into the store;
+    its id."""
+    store = tmp_path / "store"
+    made = exact.files(bias=7)
+    files = [(role, name, made[name]) for role, name in zip(range(1, 5), made, strict=True)]
+    ident, body = wire.manifest("m", files)
+    for _, _, data in files:
+        (store / "parts" / sha256(data).hexdigest()).write_bytes(data)
+    (store / "bundles" / f"{ident.hex()}.json").write_bytes(body)
+    return ident.hex()
+
+
 def test_local__only_what_passes__also_at_a_restart_without_a_cloud(
     start_cloud, run, spawn, sign, models, edge_words, clock, free_port, tmp_path
 ):
@@ -357,6 +371,11 @@ def test_local__only_what_passes__also_at_a_restart_without_a_cloud(
     alone = run(*edge_words(free_port(), "--once", *local), env=env)
     assert alone.status == 0, alone.report()
     assert {e["via"] for e in alone.events() if e["event"] == "result"} == {"local"}
+
+    # An older bundle that was copied in is not taken for the one that ran.
+    name = f"bundles/{unsigned_bundle(tmp_path)}.json"
+    assert run(*edge_words(free_port(), "--once", *local), env=env).status == 0
+    assert (tmp_path / "store" / name).exists()
 
     move(2 * 86400)
     late = spawn(*edge_words(free_port(), "--once", *local), env=env)
