@@ -233,12 +233,17 @@ take_line(struct ui *ui, const char *line)
     char safe[2048];
 
     if (args.json) {
+        const kerf_link_counts c = kerf_link_emu_counts(ui->emu);
         json_t *o = json_object();
 
         (void)json_object_set_new(o, "event", json_string("control"));
         (void)json_object_set_new(o, "line", kerf_json_text(line));
         (void)json_object_set_new(o, "ok", json_boolean(err == KERF_OK));
         (void)json_object_set_new(o, "why", kerf_json_text(why.text));
+        (void)json_object_set_new(o, "up_bytes",
+                                  json_integer((json_int_t)c.up_bytes));
+        (void)json_object_set_new(o, "down_bytes",
+                                  json_integer((json_int_t)c.down_bytes));
         kerf_json_line(o);
     } else if (err != KERF_OK) {
         (void)fprintf(stderr, "kerf: warning: %s\n",

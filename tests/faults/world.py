@@ -161,21 +161,20 @@ class Cloud:
 
 
 class Link:
-    def __init__(self, world, number, to_port):
-        spec = f"rtt=2,jitter=1,seed={world.seed * 100 + number}"
+    def __init__(self, log, spec, to_port):
         argv = [KERF, "link", spec, "--to", to_port, "--json", "--control"]
-        log = world.folder / f"link-{number}.log"
-        self.lines = Lines(f"link {number}", argv, log, stdin=subprocess.PIPE)
+        self.lines = Lines(log.stem, argv, log, stdin=subprocess.PIPE)
         self.port = self.lines.wait_event("listening")[1]["port"]
 
     def tell(self, line):
-        """Returns when it is so."""
+        """Returns when it is so, with the event that says it."""
         since = time.monotonic()
         self.lines.popen.stdin.write(line.encode() + b"\n")
         self.lines.popen.stdin.flush()
         found = self.lines.wait_event("control", since=since, line=line)
         if found is None or not found[1]["ok"]:
             raise Broken(f"{self.lines.name} does not take {line}")
+        return found[1]
 
 
 class Edge:
@@ -183,7 +182,8 @@ class Edge:
 
     def __init__(self, world, number, cloud):
         self.world, self.number, self.cloud = world, number, cloud
-        self.link = Link(world, number, cloud.port)
+        spec = f"rtt=2,jitter=1,seed={world.seed * 100 + number}"
+        self.link = Link(world.folder / f"link-{number}.log", spec, cloud.port)
         self.inputs = world.inputs_of(number)
         self.store = world.folder / f"store-{number}"
         self.clock = world.clock(f"edge-{number}") if number in CLOCKED else None
