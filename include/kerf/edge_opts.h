@@ -103,6 +103,16 @@ typedef struct kerf_edge_result {
     const kerf_tensor *output; /* for the call only */
 } kerf_edge_result;
 
+/* A file of a model that is there whole and verified. */
+typedef struct kerf_edge_file {
+    const char *name;
+    uint64_t size;    /* bytes */
+    uint64_t reused;  /* of these, that other files in the store had */
+    uint64_t resumed; /* that came in an earlier try */
+    uint64_t wire;    /* bytes that came for the others */
+    uint64_t ns;      /* in this time */
+} kerf_edge_file;
+
 /* Any may be NULL. why and name texts are safe to print, unless said. */
 typedef struct kerf_edge_events {
     void *ctx;
@@ -111,8 +121,7 @@ typedef struct kerf_edge_events {
     /* wire: bytes that came for these; fewer, when the cloud packs models. */
     void (*progress)(void *ctx, const char *file, uint64_t got, uint64_t size,
                      uint64_t wire);
-    void (*received)(void *ctx, const char *file, uint64_t size, uint64_t wire,
-                     uint64_t ns);
+    void (*received)(void *ctx, const kerf_edge_file *file);
     /* Loaded, tested on its probes, in use; or why it cannot be. */
     void (*model)(void *ctx, const char *name, const char *id, kerf_err err,
                   const char *why);

@@ -16,14 +16,16 @@ on_state(void *ctx, bool connected, const char *text)
 }
 
 static void
-on_received(void *ctx, const char *file, uint64_t size, uint64_t wire,
-            uint64_t ns)
+on_received(void *ctx, const kerf_edge_file *file)
 {
     (void)ctx;
     kerf_log(KERF_LOG_INFO, "edge.received",
-             "file=%s bytes=%llu wire_bytes=%llu us=%.1f", KERF_Q(file),
-             (unsigned long long)size, (unsigned long long)wire,
-             (double)ns / 1e3);
+             "file=%s bytes=%llu reused_bytes=%llu resumed_bytes=%llu "
+             "wire_bytes=%llu us=%.1f",
+             KERF_Q(file->name), (unsigned long long)file->size,
+             (unsigned long long)file->reused,
+             (unsigned long long)file->resumed, (unsigned long long)file->wire,
+             (double)file->ns / 1e3);
 }
 
 static void

@@ -55,28 +55,40 @@ on_progress(void *ctx, const char *file, uint64_t got, uint64_t size,
 }
 
 static void
-on_received(void *ctx, const char *file, uint64_t size, uint64_t wire,
-            uint64_t ns)
+on_received(void *ctx, const kerf_edge_file *file)
 {
     kerf_edge_ui *ui = ctx;
     char plain[32], packed[32];
-    double seconds = ns == 0 ? 1e-9 : (double)ns / 1e9;
+    double seconds = file->ns == 0 ? 1e-9 : (double)file->ns / 1e9;
+    uint64_t had = file->reused + file->resumed;
+    uint64_t came = file->size > had ? file->size - had : 0;
 
     if (ui->show.mode == KERF_SHOW_JSON) {
-        kerf_json_line(json_pack("{s:s, s:o, s:I, s:I, s:f}", "event",
-                                 "received", "file", kerf_json_text(file),
-                                 "bytes", (json_int_t)size, "wire_bytes",
-                                 (json_int_t)wire, "us", (double)ns / 1e3));
+        kerf_json_line(json_pack(
+            "{s:s, s:o, s:I, s:I, s:I, s:I, s:f}", "event", "received", "file",
+            kerf_json_text(file->name), "bytes", (json_int_t)file->size,
+            "wire_bytes", (json_int_t)file->wire, "reused_bytes",
+            (json_int_t)file->reused, "resumed_bytes",
+            (json_int_t)file->resumed, "us", (double)file->ns / 1e3));
         return;
     }
     (void)printf(
-        "%s(%lluMB) received correctly! Time: %.2fs Speed: %.2f MB/s\n", file,
-        (unsigned long long)(size / 1000000), seconds,
-        (double)size / 1e6 / seconds);
-    if (wire < size)
-        (void)printf("%s came packed: %s as %s\n", file,
-                     kerf_text_bytes(plain, sizeof plain, size),
-                     kerf_text_bytes(packed, sizeof packed, wire));
+        "%s(%lluMB) received correctly! Time: %.2fs Speed: %.2f MB/s\n",
+        file->name, (unsigned long long)(file->size / 1000000), seconds,
+        (double)came / 1e6 / seconds);
+    if (file->reused > 0)
+        (void)printf("%s: %s of %s were in other files of the store\n",
+                     file->name,
+                     kerf_text_bytes(plain, sizeof plain, file->reused),
+                     kerf_text_bytes(packed, sizeof packed, file->size));
+    if (file->resumed > 0)
+        (void)printf("%s: %s of %s had come before\n", file->name,
+                     kerf_text_bytes(plain, sizeof plain, file->resumed),
+                     kerf_text_bytes(packed, sizeof packed, file->size));
+    if (file->wire < came)
+        (void)printf("%s came packed: %s as %s\n", file->name,
+                     kerf_text_bytes(plain, sizeof plain, came),
+                     kerf_text_bytes(packed, sizeof packed, file->wire));
     kerf_out_flush();
 }
 
@@ -114,8 +126,8 @@ on_signature(void *ctx, const char *name, const kerf_signature *sig)
         kerf_json_line(kerf_json_signature(name, sig, ""));
         return;
     }
-    (void)printf("Signature of %s: version %lld, until %.16sZ, key %s%s\n", name,
-                 (long long)sig->version, sig->expires, sig->key,
+    (void)printf("Signature of %s: version %lld, until %.16sZ, key %s%s\n",
+                 name, (long long)sig->version, sig->expires, sig->key,
                  sig->checked ? ", trusted" : ", not checked (see --trust)");
     kerf_out_flush();
 }

@@ -367,7 +367,12 @@ show_note(kerf_edge *edge, const kerf_note *n)
         break;
     case KERF_NOTE_RECEIVED:
         if (e->received != NULL)
-            e->received(e->ctx, n->name, n->size, n->wire, n->ns);
+            e->received(e->ctx, &(kerf_edge_file){.name = n->name,
+                                                  .size = n->size,
+                                                  .reused = n->reused,
+                                                  .resumed = n->resumed,
+                                                  .wire = n->wire,
+                                                  .ns = n->ns});
         break;
     case KERF_NOTE_MODEL:
         if (e->model != NULL)

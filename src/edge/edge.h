@@ -43,7 +43,7 @@ typedef struct kerf_note { /* heap, but for the last */
     kerf_note_kind kind;
     bool connected;
     bool earlier; /* dropped: it is of an earlier run */
-    uint64_t index, got, size, wire, ns;
+    uint64_t index, got, size, wire, reused, resumed, ns;
     kerf_err err;
     char name[KERF_PATH_MAX];
     char id[KERF_SHA256_HEX];
@@ -64,6 +64,7 @@ typedef enum kerf_link_state {
 typedef enum kerf_fetch_state {
     KERF_FETCH_IDLE = 0,
     KERF_FETCH_CHECK,   /* loader: which parts are missing? */
+    KERF_FETCH_OPEN,    /* loader: which bytes of a part are missing? */
     KERF_FETCH_RECEIVE, /* PART frames */
     KERF_FETCH_COMMIT,  /* loader: sync, rename */
     KERF_FETCH_LOAD,    /* loader: compile, test */
@@ -79,6 +80,16 @@ typedef struct kerf_wanted {
     bool stored; /* of no cloud: it is in the store, or cannot be run */
 } kerf_wanted;
 
+#define KERF_ASKED_MAX 16
+
+/* A FETCH that is not answered yet, or not as a whole. */
+typedef struct kerf_asked {
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+    uint16_t part;
+    bool dropped; /* what comes of it is of no use any more */
+    uint64_t at, end;
+} kerf_asked;
+
 typedef struct kerf_fetcher {
     kerf_fetch_state state;
     kerf_wanted wanted[KERF_OFFERS_MAX]; /* [0] is the one under way */
@@ -86,7 +97,12 @@ typedef struct kerf_fetcher {
     unsigned missing; /* bit per index in the manifest's files */
     size_t part;      /* index that comes in */
     kerf_incoming *incoming;
-    uint64_t part_at; /* where its next PART begins */
+    kerf_asked asked[KERF_ASKED_MAX]; /* in order of coming */
+    size_t asked_count;
+    uint64_t ask_from; /* what is missing before it is asked for */
+    unsigned tries;    /* it came damaged so often */
+    kerf_detail damage;
+    kerf_incoming_counts part_counts; /* of before what was asked for */
     uint8_t *chunk, *plain; /* as it comes; of a packed one, unpacked */
     size_t chunk_room, plain_room;
     kerf_block_coder *unpacker;
@@ -96,6 +112,7 @@ typedef struct kerf_fetcher {
     bool tails;    /* they are fetched, too */
     bool cut;      /* the link broke while the loader had it */
     bool dropping; /* the PART being read is of a bundle that we gave up */
+    bool unasked;  /* and of no FETCH that we know of */
     /* The loader's answer. */
     kerf_post done;
     kerf_program *program;

@@ -1,10 +1,11 @@
 /*
  * Models coming in. Offers wait in a short list; the first is worked on:
  *
- *     IDLE -> CHECK -> RECEIVE -> COMMIT -> RECEIVE ... -> LOAD -> IDLE
+ *     IDLE -> CHECK -> OPEN -> RECEIVE -> COMMIT -> OPEN ... -> LOAD -> IDLE
+ *                       ^_________________|  damaged
  *
- * CHECK, COMMIT and LOAD touch the disk or compile, so they are done by the
- * loader thread, one at a time, while the loop does other things.
+ * But for RECEIVE all of these read or sync files, or compile, so they are done
+ * by the loader thread, one at a time, while the loop does other things.
  */
 #include "edge/fetch_own.h"
 #include "edge/trusted.h"
@@ -150,8 +151,7 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
     kerf_manifest *m = &f->wanted[0].manifest;
     bool fatal;
 
-    kerf_incoming_abort(f->incoming);
-    f->incoming = NULL;
+    kerf_fetch_drop_part(edge);
     kerf_fetch_ready(edge, m->id, err, why);
     kerf_edge_tell_model(edge, m->name, "", err, why);
     (void)pthread_mutex_lock(&edge->lock);
@@ -175,8 +175,7 @@ kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state)
     if (kerf_queue_push(edge->loads, f) == KERF_OK)
         return;
     f->state = KERF_FETCH_IDLE; /* stopping: nothing will be fetched */
-    kerf_incoming_abort(f->incoming);
-    f->incoming = NULL;
+    kerf_fetch_drop_part(edge);
     drop_waiting(f);
 }
 
@@ -215,7 +214,9 @@ next_part(kerf_edge *edge)
     } else if (f->cut || edge->control == NULL) {
         drop_first(f); /* the offer will come again */
     } else {
-        kerf_fetch_ask(edge);
+        f->tries = 0;
+        f->damage.text[0] = '\0';
+        kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
     }
 }
 
@@ -290,6 +291,34 @@ take_program(kerf_edge *edge)
     kerf_edge_free_flight(edge, NULL);
 }
 
+static void
+on_opened(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    if (!f->cut && edge->control != NULL) {
+        kerf_fetch_ask(edge);
+        return;
+    }
+    kerf_fetch_drop_part(edge);
+    drop_first(f); /* the offer will come again */
+}
+
+static void
+on_failed(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+    const char *why = f->why.text;
+
+    if (f->state == KERF_FETCH_COMMIT && kerf_fetch_try_again(edge, f->err)) {
+        kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
+        return;
+    }
+    if (f->state == KERF_FETCH_COMMIT && f->damage.text[0] != '\0')
+        why = f->damage.text;
+    kerf_fetch_give_up(edge, f->err, *why ? why : kerf_err_text(f->err));
+}
+
 void
 kerf_fetch_on_loader(void *ctx)
 {
@@ -301,12 +330,12 @@ kerf_fetch_on_loader(void *ctx)
         tell_not_used(edge, m, f->why.text);
         drop_first(f);
     } else if (f->err != KERF_OK) {
-        kerf_fetch_give_up(
-            edge, f->err, f->why.text[0] ? f->why.text : kerf_err_text(f->err));
+        on_failed(edge);
     } else if (f->state == KERF_FETCH_CHECK) {
         next_part(edge);
+    } else if (f->state == KERF_FETCH_OPEN) {
+        on_opened(edge);
     } else if (f->state == KERF_FETCH_COMMIT) {
-        f->incoming = NULL;
         kerf_fetch_tell_received(edge, &m->file[f->part]);
         f->missing &= ~(1u << f->part);
         next_part(edge);
@@ -328,10 +357,10 @@ kerf_fetch_cut(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
 
     if (f->state == KERF_FETCH_RECEIVE) {
-        kerf_incoming_abort(f->incoming);
-        f->incoming = NULL;
+        kerf_fetch_drop_part(edge);
         drop_first(f);
     }
+    f->asked_count = 0;
     f->cut = true;
     drop_offered(f);
     free(f->manifest_json);

@@ -84,6 +84,11 @@ kerf_loader_run(void *ctx)
         case KERF_FETCH_CHECK:
             check_parts(edge, f);
             break;
+        case KERF_FETCH_OPEN:
+            f->err = kerf_incoming_open(&f->incoming, edge->store,
+                                        &f->wanted[0].manifest.file[f->part],
+                                        &f->why);
+            break;
         case KERF_FETCH_COMMIT:
             f->err = kerf_incoming_commit(f->incoming, &f->why);
             f->incoming = NULL;

@@ -15,8 +15,12 @@ void kerf_fetch_work(kerf_edge *edge); /* on the first, if none is under way */
 void kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state);
 void kerf_fetch_on_loader(void *edge);
 
-/* fetch_parts.c: receives the file number `part` of the first. */
+/* fetch_parts.c. Asks for what is missing of the file that is open. */
 void kerf_fetch_ask(kerf_edge *edge);
+/* Closes it; what was asked of it may come yet, and is read over. */
+void kerf_fetch_drop_part(kerf_edge *edge);
+/* Whether this error is one to fetch what is wrong again for. */
+bool kerf_fetch_try_again(kerf_edge *edge, kerf_err err);
 void kerf_fetch_tell_received(kerf_edge *edge, const kerf_file *file);
 
 #endif

@@ -1,58 +1,136 @@
 /*
- * A file of a model coming in.
+ * A file of a model coming in. What is missing of it is asked for in order, in
+ * ranges, several at a time, so that small holes cost no round trip each. The
+ * cloud answers in order: asked[0] is the one that comes now.
+ *
+ * What comes damaged is not seen before the file is whole. Then its units tell
+ * which bytes they were, and those alone are asked for again.
  */
 #include "edge/fetch_own.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Of one range, so that a cloud that gives up its bundle has not much under
+ * way in vain; ranges that end in the midst of a packed block cost a little. */
+#define ASK_MOST ((uint64_t)16 << 20)
+#define TRIES_MOST 3 /* of a file that comes damaged */
+
 _Static_assert(KERF_PART_BLOCK == KERF_BLOCK_MOST, "docs/PROTOCOL.md says it");
+
+/* Asking. */
+
+static void
+drop_asked(kerf_fetcher *f)
+{
+    f->asked_count--;
+    memmove(&f->asked[0], &f->asked[1], f->asked_count * sizeof f->asked[0]);
+}
+
+/* A cloud that knows no ranges sends all that follows. Returns what is not
+ * asked for yet. */
+static uint64_t
+ask(kerf_edge *edge, uint64_t offset, uint64_t len)
+{
+    kerf_fetcher *f = &edge->fetch;
+    const kerf_manifest *m = &f->wanted[0].manifest;
+    bool ranges = (edge->welcome.features & KERF_FEATURE_RANGES) != 0;
+    kerf_range range = {.part = (uint16_t)f->part, .offset = offset};
+    kerf_asked *a = &f->asked[f->asked_count++];
+    uint8_t meta[64];
+
+    len = len < ASK_MOST ? len : ASK_MOST;
+    *a = (kerf_asked){.part = range.part, .at = offset};
+    a->end = ranges ? offset + len : m->file[f->part].size;
+    range.len = ranges ? (uint32_t)len : 0;
+    memcpy(a->bundle, m->id, sizeof a->bundle);
+    memcpy(range.bundle, m->id, sizeof range.bundle);
+    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
+                               kerf_range_put(meta, sizeof meta, &range));
+    return a->end;
+}
+
+/* False: all that was missing has come. */
+static bool
+ask_more(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+    uint64_t offset;
+    uint64_t len;
+
+    for (;;) {
+        kerf_incoming_missing(f->incoming, f->ask_from, &offset, &len);
+        if (len == 0 || f->asked_count == KERF_ASKED_MAX)
+            break;
+        f->ask_from = ask(edge, offset, len);
+    }
+    return len > 0 ||
+           (f->asked_count > 0 && !f->asked[f->asked_count - 1].dropped);
+}
 
 void
 kerf_fetch_ask(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
-    kerf_manifest *m = &f->wanted[0].manifest;
-    kerf_detail why = {{0}};
-    kerf_range ask = {0};
-    uint8_t meta[64];
-    uint64_t run;
-    kerf_err err;
 
-    err =
-        kerf_incoming_open(&f->incoming, edge->store, &m->file[f->part], &why);
-    if (err != KERF_OK) {
-        kerf_fetch_give_up(edge, err, why.text);
-        return;
-    }
     f->state = KERF_FETCH_RECEIVE;
-    f->part_since_ns = kerf_now_ns();
-    f->part_wire = 0;
-    kerf_incoming_missing(f->incoming, 0, &f->part_at, &run);
-    if (run == 0) { /* all of it was there */
-        kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
-        return;
+    f->ask_from = 0;
+    if (f->tries == 0) {
+        f->part_since_ns = kerf_now_ns();
+        f->part_wire = 0;
+        f->part_counts = kerf_incoming_count(f->incoming);
     }
-    memcpy(ask.bundle, m->id, sizeof ask.bundle);
-    ask.part = (uint16_t)f->part;
-    ask.offset = f->part_at;
-    (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
-                               kerf_range_put(meta, sizeof meta, &ask));
+    if (!ask_more(edge))
+        kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
 }
 
-/* The lengths are within the limits of a PART: kerf_range_get(). */
-static bool
-is_next(const kerf_fetcher *f, const kerf_range *m)
+void
+kerf_fetch_drop_part(kerf_edge *edge)
 {
-    uint64_t left = f->wanted[0].manifest.file[f->part].size - f->part_at;
+    kerf_fetcher *f = &edge->fetch;
 
-    if (m->part != f->part || m->offset != f->part_at || m->len == 0)
+    kerf_incoming_abort(f->incoming);
+    f->incoming = NULL;
+    for (size_t i = 0; i < f->asked_count; i++)
+        f->asked[i].dropped = true;
+}
+
+bool
+kerf_fetch_try_again(kerf_edge *edge, kerf_err err)
+{
+    kerf_fetcher *f = &edge->fetch;
+    const kerf_file *file = &f->wanted[0].manifest.file[f->part];
+
+    if (err != KERF_ECORRUPT || ++f->tries == TRIES_MOST || f->cut ||
+        edge->control == NULL)
         return false;
-    return m->codec == KERF_PART_RAW ? m->len <= KERF_PART_CHUNK
-                                     : m->plain <= left;
+    kerf_log(KERF_LOG_WARN, "edge.part_damaged", "file=%s try=%u", file->name,
+             f->tries);
+    kerf_edge_tell_state(edge, true,
+                         "%s came damaged, asking again for what is wrong",
+                         file->name);
+    return true;
+}
+
+/* What comes. The lengths are within the limits of a PART: kerf_range_get(). */
+
+static uint64_t
+plain_of(const kerf_range *m)
+{
+    return m->codec == KERF_PART_RAW ? m->len : m->plain;
+}
+
+static bool
+is_next(const kerf_asked *a, const kerf_range *m)
+{
+    return m->len > 0 && m->part == a->part && m->offset == a->at &&
+           plain_of(m) <= a->end - a->at &&
+           (m->codec != KERF_PART_RAW || m->len <= KERF_PART_CHUNK) &&
+           memcmp(m->bundle, a->bundle, sizeof a->bundle) == 0;
 }
 
 static kerf_err
@@ -82,15 +160,18 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
 
     if (err != KERF_OK)
         return err;
-    if (f->state != KERF_FETCH_RECEIVE || f->incoming == NULL ||
-        memcmp(m.bundle, f->wanted[0].manifest.id, sizeof m.bundle) != 0) {
-        f->dropping = sink->discard = true; /* of a bundle that we gave up */
+    while (f->asked_count > 0 && f->asked[0].dropped &&
+           !is_next(&f->asked[0], &m))
+        drop_asked(f); /* the cloud has given it up, too */
+    f->unasked = f->asked_count == 0;
+    f->dropping = f->unasked || f->asked[0].dropped;
+    if (f->dropping) {
+        sink->discard = true; /* of a bundle that we gave up */
         sink->count = 1;
         sink->len[0] = m.len;
         return KERF_OK;
     }
-    f->dropping = false;
-    if (!is_next(f, &m))
+    if (!is_next(&f->asked[0], &m))
         return kerf_fail(why, KERF_EPROTO, "PART %u at %llu was not asked for",
                          m.part, (unsigned long long)m.offset);
     err = make_room(&f->chunk, &f->chunk_room, m.len);
@@ -124,80 +205,83 @@ tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got,
     kerf_edge_tell(edge, note);
 }
 
-/* The next bytes of the part, some of which may be there already. */
+/* Only what is missing: a cloud that knows no ranges sends other bytes, too. */
 static kerf_err
-put(kerf_fetcher *f, const uint8_t *data, size_t len, kerf_detail *why)
+write_missing(kerf_incoming *in, uint64_t offset, const uint8_t *data,
+              uint64_t len, kerf_detail *why)
 {
-    const kerf_file *file = &f->wanted[0].manifest.file[f->part];
-    uint64_t end = f->part_at + len;
+    const uint64_t end = offset + len;
+    uint64_t at = offset;
+    uint64_t some;
     kerf_err err = KERF_OK;
 
-    if (end > file->size)
-        return kerf_fail(why, KERF_ETOOBIG,
-                         "%s: more than the %llu bytes of the manifest",
-                         file->name, (unsigned long long)file->size);
-    while (err == KERF_OK && f->part_at < end) {
-        uint64_t offset, run;
-
-        kerf_incoming_missing(f->incoming, f->part_at, &offset, &run);
-        if (run == 0 || offset >= end) {
-            f->part_at = end;
+    while (err == KERF_OK) {
+        kerf_incoming_missing(in, at, &at, &some);
+        if (some == 0 || at >= end)
             break;
-        }
-        data += offset - f->part_at;
-        run = run < end - offset ? run : end - offset;
-        err =
-            kerf_incoming_write_at(f->incoming, offset, data, (size_t)run, why);
-        data += run;
-        f->part_at = offset + run;
+        some = some < end - at ? some : end - at;
+        err = kerf_incoming_write_at(in, at, data + (at - offset), (size_t)some,
+                                     why);
+        at += some;
     }
     return err;
 }
 
-/* The frame's hash was right: what does not unpack is the cloud's fault. */
+/* The frame's hash was right: what does not unpack is the cloud's fault. Zeros
+ * stand for it, which its unit will be found not to be. */
 static kerf_err
 write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
 {
     kerf_err err;
 
     if (m->codec == KERF_PART_RAW)
-        return put(f, f->chunk, m->len, why);
+        return write_missing(f->incoming, m->offset, f->chunk, m->len, why);
     err = kerf_block_decode(f->unpacker, f->plain, m->plain,
                             (kerf_block_kind)m->kind, f->chunk, m->len,
                             m->offset, kerf_incoming_recall, f->incoming);
     if (err == KERF_ENOMEM)
         return kerf_fail(why, err, "no memory to unpack a part");
     if (err != KERF_OK) {
-        return kerf_fail(why, err,
-                         "%s: the packed block at byte %llu is damaged",
-                         f->wanted[0].manifest.file[f->part].name,
-                         (unsigned long long)m->offset);
+        (void)kerf_fail(&f->damage, err,
+                        "%s: the packed block at byte %llu is damaged",
+                        f->wanted[0].manifest.file[f->part].name,
+                        (unsigned long long)m->offset);
+        memset(f->plain, 0, m->plain);
     }
-    return put(f, f->plain, m->plain, why);
+    return write_missing(f->incoming, m->offset, f->plain, m->plain, why);
 }
 
 kerf_err
 kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_fetcher *f = &edge->fetch;
-    const kerf_file *file;
     kerf_range m;
     kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
 
-    if (err != KERF_OK || f->dropping)
+    if (err != KERF_OK)
         return err;
-    file = &f->wanted[0].manifest.file[f->part];
-    err = write_part(f, &m, why);
+    if (!f->dropping)
+        err = write_part(f, &m, why);
     if (err == KERF_ENOMEM)
         return err; /* the next session tries again */
+    if (!f->unasked) {
+        f->asked[0].at += plain_of(&m);
+        if (f->asked[0].at == f->asked[0].end)
+            drop_asked(f);
+    }
     if (err != KERF_OK) {
         kerf_fetch_give_up(edge, err, why->text);
         kerf_fetch_work(edge);
         return KERF_OK; /* the connection is fine */
     }
-    f->part_wire += m.len;
-    tell_progress(edge, file, kerf_incoming_got(f->incoming), f->part_wire);
-    if (f->part_at == file->size)
+    if (f->state != KERF_FETCH_RECEIVE)
+        return KERF_OK;
+    if (!f->dropping) {
+        f->part_wire += m.len;
+        tell_progress(edge, &f->wanted[0].manifest.file[f->part],
+                      kerf_incoming_got(f->incoming), f->part_wire);
+    }
+    if (!ask_more(edge))
         kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
     return KERF_OK;
 }
@@ -213,6 +297,8 @@ kerf_fetch_tell_received(kerf_edge *edge, const kerf_file *file)
     (void)snprintf(note->name, sizeof note->name, "%s", file->name);
     note->size = file->size;
     note->wire = f->part_wire;
+    note->reused = f->part_counts.reused;
+    note->resumed = f->part_counts.resumed;
     note->ns = kerf_now_ns() - f->part_since_ns;
     kerf_edge_tell(edge, note);
 }

@@ -235,9 +235,14 @@ end_file(kerf_legacy_edge *edge, kerf_detail *why)
         kerf_incoming_abort(incoming);
     if (err != KERF_OK)
         return err;
-    if (edge->events.received != NULL)
-        edge->events.received(edge->events.ctx, file.name, file.size, file.size,
-                              kerf_now_ns() - f->since_ns);
+    if (edge->events.received != NULL) {
+        edge->events.received(
+            edge->events.ctx,
+            &(kerf_edge_file){.name = file.name,
+                              .size = file.size,
+                              .wire = file.size,
+                              .ns = kerf_now_ns() - f->since_ns});
+    }
     return note_file(edge, &file, why);
 }
 

@@ -165,17 +165,13 @@ def test_edge__bad_parts__end_the_session_nothing_kept(attack):
         wire.send_offer(control, ident, attack.manifest)
         control.recv_kind(wire.FETCH)
         control.send(wire.PART, meta, [piece])
-        if name == "too_long":  # a write that is refused ends the run
-            break
         assert control.recv_error() is not None, name
         attack.edge.wait_event("state", connected=False)  # it has cleaned up
         control.close()
         tensors.close()
         exact.check_store(attack.store)
         assert exact.kept(attack.store) == [], name
-    assert attack.edge.wait() == 1
-    assert len([x for x in attack.edge.err.splitlines() if x.startswith("kerf: error")]) == 1
-    assert exact.kept(attack.store) == []
+    attack.serve_honestly()
 
 
 def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
@@ -207,32 +203,32 @@ def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
     attack.serve_honestly()
 
 
+def damage(attack, meta, piece):
+    """Answers each FETCH with that, until READY says no; it asks again, but not for ever."""
+    control, _ = attack.session()
+    wire.send_offer(control, attack.ident, attack.manifest)
+    asked = 0
+    while (got := control.recv_kind(wire.FETCH, wire.READY)).kind == wire.FETCH:
+        control.send(wire.PART, meta, [piece])
+        asked += 1
+    assert asked == 3 and got.meta[32:34] != b"\0\0"
+    assert attack.edge.wait() == 1
+    assert exact.kept(attack.store) == []
+    return attack.edge.err
+
+
 @pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 255])
 @pytest.mark.parametrize("block", [b"\0" * 40, b"\xff" * 40, b"\x28\xb5\x2f\xfd" + b"\xff" * 36])
 def test_edge__packed_bytes_that_do_not_unpack__one_line_nothing_kept(attack, kind, block):
-    control, tensors = attack.session()
-    wire.send_offer(control, attack.ident, attack.manifest)
-    control.recv_kind(wire.FETCH)
-    plain = min(len(attack.files[0][2]), 4 << 20)
-    control.send(wire.PART, wire.packed_part(attack.ident, 0, 0, 40, plain, kind), [block])
-    got = control.recv_kind(wire.READY)
-    assert got.meta[32:34] != b"\0\0"
-    assert attack.edge.wait() == 1
-    assert "the packed block at byte 0 is damaged" in attack.edge.err
-    assert exact.kept(attack.store) == []
+    plain = len(attack.files[0][2])
+    err = damage(attack, wire.packed_part(attack.ident, 0, 0, 40, plain, kind), block)
+    assert "the packed block at byte 0 is damaged" in err
 
 
 def test_edge__part_with_other_bytes__one_line_nothing_kept(attack):
-    control, tensors = attack.session()
-    wire.send_offer(control, attack.ident, attack.manifest)
-    control.recv_kind(wire.FETCH)
     data = bytes(len(attack.files[0][2]))
-    control.send(wire.PART, wire.part(attack.ident, 0, 0, len(data)), [data])
-    got = control.recv_kind(wire.READY)
-    assert got.meta[32:34] != b"\0\0"
-    assert attack.edge.wait() == 1
-    assert "SHA-256 differs" in attack.edge.err and "client_infer_m.pdmodel" in attack.edge.err
-    assert exact.kept(attack.store) == []
+    err = damage(attack, wire.part(attack.ident, 0, 0, len(data)), data)
+    assert "SHA-256 differs" in err and "client_infer_m.pdmodel" in err
 
 
 def test_edge__head_that_answers_wrong__is_not_used(attack):
