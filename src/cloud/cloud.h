@@ -16,6 +16,8 @@
 
 typedef struct kerf_session kerf_session;
 
+#define KERF_PLACES 4096
+
 struct kerf_cloud {
     kerf_cloud_opts opts; /* defaults filled */
     kerf_cloud_events events;
@@ -50,7 +52,9 @@ struct kerf_cloud {
     size_t new_most;    /* NEW ones at a time */
     kerf_table *tokens; /* of sessions that are open; loop thread */
     kerf_block_coder
-        *piece_coder;    /* of the loop thread; NULL: not yet needed */
+        *piece_coder; /* of the loop thread; NULL: not yet needed */
+    /* When edges of an address last asked for something, by its hash. */
+    uint64_t asked_ns[KERF_PLACES];
     kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
 };
 

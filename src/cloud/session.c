@@ -92,6 +92,8 @@ kerf_session_end(kerf_session *s, const char *why)
         kerf_table_remove(cloud->tokens, &s->by_token);
     }
     s->lane = NULL;
+    kerf_timer_free(s->pace_timer);
+    s->pace_timer = NULL;
     s->tensors = s->control = NULL;
     for (size_t i = 0; i < s->fetch_count; i++)
         kerf_served_unref(s->fetch[i].served);
@@ -241,6 +243,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         return KERF_ENOMEM;
     kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
     s->answer_max = s->hello.payload_max;
+    kerf_session_pace_open(s);
     remove_new(cloud, s);
     s->state = KERF_SESSION_OPEN;
     cloud->open_count++;
@@ -314,6 +317,8 @@ kerf_session_on_common(kerf_session *s, kerf_conn *conn,
     case KERF_FRAME_PING:
         return kerf_conn_answer_ping(conn, frame);
     case KERF_FRAME_PONG:
+        kerf_session_pace_pong(s, frame);
+        return KERF_OK;
     case KERF_FRAME_BYE:
         return KERF_OK;
     case KERF_FRAME_ERROR:

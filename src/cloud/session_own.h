@@ -8,6 +8,7 @@
 
 #include "cloud/ahead.h"
 #include "cloud/cloud.h"
+#include "cloud/pace.h"
 
 #define KERF_FETCHES_MAX 16
 #define KERF_HELD_MAX (KERF_MODELS_MAX + 64) /* all served, some replaced */
@@ -50,6 +51,7 @@ struct kerf_session {
      * of it is in a cache. */
     kerf_lane *lane; /* once OPEN; counted */
     uint64_t answer_max;
+    uint64_t *place;      /* cloud->asked_ns of its address; once OPEN */
     kerf_slot *slot;      /* being received into */
     kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
     kerf_err turn_err;
@@ -76,6 +78,12 @@ struct kerf_session {
     kerf_out chunk;
     uint8_t chunk_head[KERF_HEAD_STEP];
     kerf_post chunk_sent;
+    /* session_pace.c */
+    kerf_pace pace;
+    kerf_timer *pace_timer; /* or NULL: nothing was shipped yet */
+    bool pacing;            /* it runs */
+    uint64_t shipped_ns;    /* when a part was sent */
+    unsigned pings;         /* without PONG */
 };
 
 extern const kerf_conn_ops kerf_session_control_ops, kerf_session_tensor_ops;
@@ -102,5 +110,14 @@ kerf_served *kerf_session_held(kerf_session *s, const uint8_t *id);
 KERF_NODISCARD kerf_err kerf_session_on_fetch(kerf_session *s,
                                               const kerf_frame_in *frame,
                                               kerf_detail *why);
+
+/* session_pace.c */
+void kerf_session_pace_open(kerf_session *s);
+/* A part is about to be sent. */
+void kerf_session_pace_shipping(kerf_session *s);
+void kerf_session_pace_pong(kerf_session *s, const kerf_frame_in *frame);
+/* How much of a file to send at a time: the less, the sooner the edge looks
+ * after its tensors again. */
+size_t kerf_session_pace_chunk(const kerf_session *s);
 
 #endif

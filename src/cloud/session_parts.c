@@ -55,6 +55,14 @@ may_pack(const kerf_session *s)
     return (s->hello.part_codecs >> KERF_PART_KWZ & 1) != 0;
 }
 
+static uint32_t
+some_of(const kerf_session *s, uint64_t left)
+{
+    size_t most = kerf_session_pace_chunk(s);
+
+    return left < most ? (uint32_t)left : (uint32_t)most;
+}
+
 /* Bytes of a block of which not all was asked for: packed anew where they are
  * few and get fewer. */
 static const uint8_t *
@@ -63,7 +71,7 @@ choose_piece(kerf_session *s, const uint8_t *data, uint64_t len, kerf_range *m)
     size_t some = len < PIECE_MOST ? (size_t)len : PIECE_MOST;
     kerf_packed_block b;
 
-    m->len = len < KERF_PART_CHUNK ? (uint32_t)len : KERF_PART_CHUNK;
+    m->len = some_of(s, len);
     if (some < PIECE_LEAST || s->pieces_bytes > PIECES_MOST)
         return data;
     s->pieces_bytes += some;
@@ -102,7 +110,7 @@ choose_chunk(kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
         left = b->offset + b->len - f->at;
     if (packs)
         return choose_piece(s, data, left, m);
-    m->len = left < KERF_PART_CHUNK ? (uint32_t)left : KERF_PART_CHUNK;
+    m->len = some_of(s, left);
     return data;
 }
 
@@ -111,10 +119,13 @@ ship_chunk(kerf_session *s, struct kerf_fetch *f)
 {
     kerf_range m = {.part = f->part};
     kerf_header h = {.type = KERF_FRAME_PART};
-    const uint8_t *data = choose_chunk(s, f, &m);
-    uint32_t plain = m.codec == KERF_PART_RAW ? m.len : m.plain;
+    const uint8_t *data;
+    uint32_t plain;
     size_t meta_len;
 
+    kerf_session_pace_shipping(s);
+    data = choose_chunk(s, f, &m);
+    plain = m.codec == KERF_PART_RAW ? m.len : m.plain;
     memcpy(m.bundle, f->served->manifest.id, sizeof m.bundle);
     meta_len = kerf_range_put(s->chunk_head + KERF_HEADER_LEN,
                               sizeof s->chunk_head - KERF_HEADER_LEN, &m);

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "net/rate.h"
+#include "net/socket_own.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -265,6 +266,34 @@ kerf_conn_rate(const kerf_conn *conn)
     return kerf_rate_of(conn->fd);
 }
 
+uint64_t
+kerf_conn_delivered(const kerf_conn *conn)
+{
+    return kerf_delivered_of(conn->fd);
+}
+
+bool
+kerf_conn_is_local(const kerf_conn *conn)
+{
+    return kerf_socket_is_local(conn->fd);
+}
+
+void
+kerf_conn_pace(kerf_conn *conn, uint64_t bytes_per_s)
+{
+    size_t burst;
+
+    if (bytes_per_s == conn->pace)
+        return;
+    conn->pace = bytes_per_s;
+    (void)pthread_mutex_lock(&conn->lock);
+    if (conn->open) {
+        burst = kerf_socket_pace(conn->fd, bytes_per_s);
+        conn->burst = burst;
+    }
+    (void)pthread_mutex_unlock(&conn->lock);
+}
+
 kerf_err
 kerf_conn_skip(const kerf_frame_in *frame, kerf_sink *sink, kerf_detail *why)
 {
@@ -339,6 +368,19 @@ kerf_conn_add_piece(struct iovec *iov, int n, void *piece, size_t len,
         size_t pad_skip = skip > len ? (size_t)skip - len : 0;
 
         iov[n++] = (struct iovec){pad, padded - len - pad_skip};
+    }
+    return n;
+}
+
+int
+kerf_conn_clip(struct iovec *iov, int n, size_t most)
+{
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len >= most) {
+            iov[i].iov_len = most;
+            return i + (most > 0 ? 1 : 0);
+        }
+        most -= iov[i].iov_len;
     }
     return n;
 }

@@ -74,6 +74,14 @@ unsigned kerf_conn_count(kerf_conn *conn, int change);
  * busy link its rate, of an idle one at most that. 0: not known yet. Any
  * thread. */
 uint64_t kerf_conn_rate(const kerf_conn *conn);
+/* Bytes that the peer's system has taken of this connection, ever. */
+uint64_t kerf_conn_delivered(const kerf_conn *conn);
+/* The peer is on this machine, as far as addresses tell: nothing is shared. */
+bool kerf_conn_is_local(const kerf_conn *conn);
+/* From now on no more than so many bytes per second go out, evenly, in bursts
+ * of a few packets, and little waits in the kernel. 0: as TCP likes. Only where
+ * what is sent may be late. Loop's thread. */
+void kerf_conn_pace(kerf_conn *conn, uint64_t bytes_per_s);
 uint64_t kerf_conn_last_in_ns(const kerf_conn *conn); /* any byte */
 /* A frame that began takes longer than 10 s + its payload at 4 KB/s, or the
  * peer has taken nothing of what is queued for 30 s. */

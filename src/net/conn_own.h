@@ -52,6 +52,8 @@ struct kerf_conn {
     kerf_out *first, *last; /* under lock */
     size_t out_count;       /* under lock: of that list */
     uint64_t out_since_ns;  /* under lock: when it last moved */
+    size_t burst;           /* under lock: of a send; 0: any */
+    uint64_t pace;          /* loop: bytes per second; 0: any */
     bool choked;            /* not reading: the peer does not, either */
     bool open, finishing;   /* under lock */
     bool out_asked;         /* under lock: want_out posted, or POLLOUT on */
@@ -60,6 +62,8 @@ struct kerf_conn {
     kerf_orphan orphan; /* once finishing */
 };
 
+/* Leaves off what is past `most` bytes; returns the new n. */
+int kerf_conn_clip(struct iovec *iov, int n, size_t most);
 void kerf_conn_ask(kerf_conn *conn, int events); /* of the poll */
 /* The connection is over: tells the owner, who then closes it. */
 void kerf_conn_end(kerf_conn *conn, kerf_err err, const char *why);

@@ -144,20 +144,6 @@ ask_sink(kerf_conn *conn, kerf_detail *why)
     return KERF_OK;
 }
 
-/* Leaves off what is past `most` bytes; returns the new n. */
-static int
-clip(struct iovec *iov, int n, size_t most)
-{
-    for (int i = 0; i < n; i++) {
-        if (iov[i].iov_len >= most) {
-            iov[i].iov_len = most;
-            return i + (most > 0 ? 1 : 0);
-        }
-        most -= iov[i].iov_len;
-    }
-    return n;
-}
-
 /* Where what nobody keeps is read into. */
 static _Thread_local uint8_t dropped[SCRAP_LEN];
 
@@ -178,7 +164,7 @@ sink_iov(kerf_conn *conn, struct iovec iov[KERF_CONN_IOV])
     for (size_t i = 0; i < conn->sink.count && n + 2 <= KERF_CONN_IOV; i++)
         n = kerf_conn_add_piece(iov, n, conn->sink.piece[i], conn->sink.len[i],
                                 &start, conn->payload_got, dropped);
-    return clip(iov, n, KERF_HASH_STEP);
+    return kerf_conn_clip(iov, n, KERF_HASH_STEP);
 }
 
 /* As far as it has come, while the caches have it and the peer sends on.

@@ -40,12 +40,17 @@ out_iov(const kerf_out *out, struct iovec iov[KERF_CONN_IOV])
 static int
 push_out(kerf_conn *conn, kerf_out *out, int flags)
 {
+    if (conn->burst != 0) /* else the kernel makes longer ones of them */
+        flags |= MSG_EOR;
     while (out->at < out->total) {
         struct iovec iov[KERF_CONN_IOV];
         struct msghdr message = {.msg_iov = iov};
         ssize_t n;
 
         message.msg_iovlen = (size_t)out_iov(out, iov);
+        if (conn->burst != 0)
+            message.msg_iovlen = (size_t)kerf_conn_clip(
+                iov, (int)message.msg_iovlen, conn->burst);
         n = sendmsg(conn->fd, &message, MSG_NOSIGNAL | flags);
         if (n < 0 && errno == EINTR)
             continue;

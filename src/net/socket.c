@@ -37,9 +37,8 @@ struct kerf_listener {
     int fd;
 };
 
-/* Both ends have the same address: what is sent never leaves this machine. */
-static bool
-is_local(int fd)
+bool
+kerf_socket_is_local(int fd)
 {
     union address own = {.any.sa_family = AF_UNSPEC};
     union address peer = {.any.sa_family = AF_UNSPEC};
@@ -65,7 +64,7 @@ unpace(int fd)
 {
     static const char cubic[] = "cubic";
 
-    if (is_local(fd))
+    if (kerf_socket_is_local(fd))
         (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic,
                          sizeof cubic - 1);
 }

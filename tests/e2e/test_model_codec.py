@@ -156,3 +156,18 @@ def test_bench_link__a_shaped_link__has_its_numbers(repo, kerf, digits):
     assert row["kwz_wire_bytes"] < 0.85 * row["bytes"]
     # 50 Mbit/s cannot carry it faster, but for a burst of 5 ms.
     assert row["raw_s"] > row["bytes"] * 8 / 50e6 - 0.01
+
+
+def test_bench_first__a_download_beside_tensors__is_paced(repo, kerf):
+    words = [sys.executable, repo / "tests" / "bench_first.py", "--json", "--log", "debug"]
+    words += "--sizes 16 --windows 1 --rounds 1 --idle 0.3 --model-mb 4 --control reno".split()
+    done = subprocess.run(
+        words, env=os.environ | {"KERF": str(kerf)}, capture_output=True, text=True, timeout=120
+    )
+    if "is missing" in done.stderr or "cannot make" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    for key in ("idle_count", "loaded_count", "idle_p99_us", "loaded_p99_us", "download_mbit"):
+        assert row[key] > 0
+    assert "cloud.pace" in done.stderr
