@@ -43,8 +43,13 @@ typedef struct kerf_edge_opts {
      * first is used while it is well, else the next one that is. */
     const char *host;
     int port;          /* where host says none */
+    /* Folder of keys and certificates (kerf keygen), followed; NULL: no TLS. */
+    const char *tls;
+    bool insecure; /* the reference's wire: host may be other than loopback */
     const char *store; /* folder for received models */
-    const char *name;  /* shown by the cloud; NULL: host name and pid */
+    /* Shown by the cloud; NULL: with tls that of the certificate, and no other
+     * one is taken; else host name and pid. */
+    const char *name;
     const char *model; /* wanted; NULL: what the cloud says */
     /* Public keys (kerf sign), or folders of FILE.pub: only what one of these
      * signed is run. None: all is. */

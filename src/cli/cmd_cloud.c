@@ -8,6 +8,7 @@
 #include "cli/cut_cmd.h"
 #include "cli/service.h"
 #include "kerf/legacy.h"
+#include "net/loop.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +76,18 @@ static const kerf_opt table[] = {
      .given = &args.models_given,
      .value = "DIR",
      .help = "folder of client_infer_* and server_infer_*, watched"},
+    {.name = "tls",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.tls,
+     .value = "DIR",
+     .no_default = true,
+     .help = "keys and certificates, as kerf keygen makes them: TLS, and only "
+             "edges of the fleet; followed"},
+    {.name = "insecure",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.o.insecure,
+     .help = "listen beyond this machine without TLS: whoever reaches it gets "
+             "models and answers"},
     {.kind = KERF_OPT_GROUP, .help = "Capacity"},
     {.name = "workers",
      .kind = KERF_OPT_INT,
@@ -271,6 +284,14 @@ kerf_cmd_cloud(int argc, char **argv)
     args.o.dead_after_ms = (int)(args.dead_after_s * 1000.0);
     if (args.control != NULL && args.legacy)
         return kerf_usage_error("cloud", "--control does not go with --legacy");
+    if (args.o.tls != NULL && args.legacy)
+        return kerf_usage_error("cloud", "--tls does not go with --legacy: the "
+                                         "reference's wire knows no TLS");
+    if (args.o.tls != NULL && args.o.insecure)
+        return kerf_usage_error("cloud", "--tls or --insecure, not both");
+    if (args.o.tls == NULL && !args.o.insecure &&
+        kerf_check_open(args.o.host, false, &why) != KERF_OK)
+        return kerf_usage_error("cloud", "--cloud-host %s", why.text);
     args.o.control = args.control == NULL                ? ""
                      : strcmp(args.control, "none") == 0 ? NULL
                                                          : args.control;

@@ -9,6 +9,7 @@
 #include "cli/out.h"
 #include "cli/service.h"
 #include "kerf/legacy.h"
+#include "net/loop.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +132,13 @@ static const kerf_opt table[] = {
      .min = 1,
      .max = 65535,
      .help = "its port, where HOST says none"},
+    {.name = "tls",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.tls,
+     .value = "DIR",
+     .no_default = true,
+     .help = "keys and certificates, as kerf keygen makes them: TLS, and only "
+             "clouds of the fleet; followed"},
     {.name = "store",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.store,
@@ -155,7 +163,8 @@ static const kerf_opt table[] = {
      .given = &args.name_given,
      .value = "NAME",
      .no_default = true,
-     .help = "of this edge, shown by the cloud; default: host and process"},
+     .help = "of this edge, shown by the cloud; default: that of the "
+             "certificate in --tls, or host and process"},
     {.kind = KERF_OPT_GROUP, .help = "Inputs"},
     {.name = "input",
      .kind = KERF_OPT_LIST,
@@ -257,6 +266,11 @@ static const kerf_opt table[] = {
      .min = 0,
      .max = 65535,
      .help = "with --legacy: port to listen on"},
+    {.name = "insecure",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.o.insecure,
+     .help = "with --legacy: listen beyond this machine; whoever is on the way "
+             "reads and changes all"},
     {.name = "card",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.card,
@@ -338,6 +352,15 @@ kerf_cmd_edge(int argc, char **argv)
                                 "on the cloud",
                                 find_useless());
     }
+    if (args.legacy && o->tls != NULL)
+        return kerf_usage_error("edge", "--tls does not go with --legacy: the "
+                                        "reference's wire knows no TLS");
+    if (!args.legacy && o->insecure)
+        return kerf_usage_error("edge", "--insecure goes with --legacy: else "
+                                        "nothing dials an edge");
+    if (args.legacy && !o->insecure &&
+        kerf_check_open(args.edge_host, false, &why) != KERF_OK)
+        return kerf_usage_error("edge", "--edge-host %s", why.text);
     if (args.legacy && strchr(o->host, ',') != NULL)
         return kerf_usage_error("edge", "--legacy takes one --cloud-host");
     if (!args.legacy && o->card != NULL)

@@ -118,6 +118,12 @@ on_accept(void *ctx, int fd)
 }
 
 static void
+on_trust(void *ctx)
+{
+    kerf_sessions_recheck(ctx);
+}
+
+static void
 on_sweep(void *ctx)
 {
     kerf_sessions_sweep(ctx);
@@ -264,6 +270,11 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_timer_new(&cloud->drain_timeout, cloud->loop,
                              on_drain_timeout, cloud);
+    if (err == KERF_OK && cloud->opts.tls != NULL)
+        err = kerf_tls_folder_open(&cloud->tls, cloud->loop, cloud->opts.tls,
+                                   KERF_SIDE_CLOUD, on_trust, cloud, why);
+    if (err == KERF_OK && cloud->opts.tls == NULL)
+        err = kerf_check_open(cloud->opts.host, cloud->opts.insecure, why);
     if (err == KERF_OK)
         err = kerf_listen(&cloud->listener, cloud->loop, cloud->opts.host,
                           cloud->opts.port, on_accept, cloud, why);
@@ -349,6 +360,7 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_loop_flush(cloud->loop); /* chunks that were on their way */
     kerf_registry_free(cloud->registry);
     kerf_listener_free(cloud->listener);
+    kerf_tls_folder_close(cloud->tls);
     kerf_timer_free(cloud->sweep);
     kerf_timer_free(cloud->drain_timeout);
     kerf_timer_free(cloud->alive);

@@ -13,6 +13,7 @@
 #include "cloud/lane.h"
 #include "cloud/registry.h"
 #include "kerf/cloud.h"
+#include "net/tls_folder.h"
 
 typedef struct kerf_session kerf_session;
 
@@ -25,6 +26,7 @@ struct kerf_cloud {
     kerf_loop *loop;
     kerf_engine *engine;
     kerf_listener *listener;
+    kerf_tls_folder *tls; /* NULL: without */
     kerf_registry *registry;
     struct kerf_control *control; /* or NULL */
     kerf_fair *jobs;              /* of kerf_slot */
@@ -62,6 +64,8 @@ struct kerf_cloud {
 void kerf_session_accept(kerf_cloud *cloud, int fd);
 /* A model came, changed (old) or went (s NULL): tell every edge. */
 void kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old);
+/* Whom to trust, or who may have what, is another now. */
+void kerf_sessions_recheck(kerf_cloud *cloud);
 void kerf_sessions_sweep(kerf_cloud *cloud);
 void kerf_sessions_bye(kerf_cloud *cloud, const char *text);
 void kerf_sessions_close(kerf_cloud *cloud);

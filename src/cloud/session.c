@@ -144,7 +144,9 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
         (void)close(fd);
         return;
     }
-    if (kerf_conn_open(&s->control, cloud->loop, fd, &new_ops, s) != KERF_OK) {
+    if (kerf_conn_open_tls(&s->control, cloud->loop, fd,
+                           kerf_tls_folder_now(cloud->tls), NULL, &new_ops,
+                           s) != KERF_OK) {
         free(s);
         return;
     }
@@ -193,6 +195,26 @@ find_session(const kerf_cloud *cloud, const uint8_t token[KERF_TOKEN_LEN])
     return NULL;
 }
 
+/* With TLS an edge is who its certificate says, by what is trusted now: that
+ * may have changed since the handshake began. */
+static kerf_err
+check_name(const kerf_session *s, kerf_detail *why)
+{
+    const char *name = kerf_conn_name(s->control);
+    char shown[KERF_NAME_MAX];
+
+    if (name == NULL)
+        return KERF_OK;
+    if (strcmp(name, s->hello.name) != 0)
+        return kerf_fail(why, KERF_EDENIED,
+                         "the edge says that it is %s, and its certificate is "
+                         "for %s: leave --name out",
+                         kerf_text_safe(shown, sizeof shown, s->hello.name),
+                         name);
+    return kerf_conn_recheck(s->control, kerf_tls_folder_now(s->cloud->tls),
+                             why);
+}
+
 static kerf_err
 open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 {
@@ -219,6 +241,9 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                          s->hello.version_min, s->hello.version_max,
                          KERF_WIRE_VERSION);
     }
+    err = check_name(s, why);
+    if (err != KERF_OK)
+        return err;
     if (cloud->open_count >= (size_t)cloud->opts.edges_max) {
         kerf_log(KERF_LOG_WARN, "cloud.too_many_edges", "most=%d peer=%s",
                  cloud->opts.edges_max, kerf_conn_peer(s->control));
@@ -262,6 +287,15 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     return KERF_OK;
 }
 
+/* Without TLS nobody knows. */
+static bool
+is_same_peer(const kerf_conn *a, const kerf_conn *b)
+{
+    const char *name = kerf_conn_name(a);
+
+    return name == NULL || strcmp(name, kerf_conn_name(b)) == 0;
+}
+
 static kerf_err
 attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 {
@@ -276,6 +310,12 @@ attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     e = find_session(cloud, token);
     if (e == NULL || e->tensors != NULL)
         return kerf_fail(why, KERF_EPROTO, "no session waits for this token");
+    if (!is_same_peer(s->control, e->control))
+        return kerf_fail(why, KERF_EDENIED,
+                         "this token is of another edge's session");
+    err = kerf_conn_recheck(s->control, kerf_tls_folder_now(cloud->tls), why);
+    if (err != KERF_OK)
+        return err;
     e->tensors = s->control;
     e->lane->attached++;
     s->control = NULL;
@@ -398,6 +438,36 @@ kerf_sessions_sweep(kerf_cloud *cloud)
         (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
                                      KERF_EDEADLINE, 0, why);
         kerf_session_end(s, why);
+    }
+}
+
+static kerf_err
+recheck(const kerf_session *s, kerf_detail *why)
+{
+    const kerf_tls *now = kerf_tls_folder_now(s->cloud->tls);
+    kerf_err err = kerf_conn_recheck(s->control, now, why);
+
+    if (err == KERF_OK && s->tensors != NULL)
+        err = kerf_conn_recheck(s->tensors, now, why);
+    return err;
+}
+
+void
+kerf_sessions_recheck(kerf_cloud *cloud)
+{
+    kerf_session *next;
+
+    for (kerf_session *s = cloud->sessions; s != NULL; s = next) {
+        kerf_detail why = {{0}};
+
+        next = s->next;
+        if (recheck(s, &why) == KERF_OK)
+            continue;
+        kerf_log(KERF_LOG_WARN, "cloud.not_trusted", "peer=%s why=\"%s\"",
+                 kerf_conn_peer(s->control), why.text);
+        (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
+                                     KERF_EDENIED, 0, why.text);
+        kerf_session_end(s, why.text);
     }
 }
 

@@ -70,7 +70,7 @@ kerf_session_offer(kerf_session *s, kerf_served *served)
     o->out.count = 1;
     o->out.piece[0] = served->manifest_json;
     o->out.len[0] = served->manifest_len;
-    kerf_out_seal(&o->out, o->head, &h, len);
+    kerf_out_seal_over(&o->out, o->head, &h, len, s->cloud->tls != NULL);
     o->out.done = on_offer_sent;
     o->out.ctx = o;
     kerf_conn_send(s->control, &o->out);

@@ -132,7 +132,8 @@ ship_chunk(kerf_session *s, struct kerf_fetch *f)
     s->chunk = (kerf_out){.count = 1, .done = on_chunk_sent, .ctx = s};
     s->chunk.piece[0] = data;
     s->chunk.len[0] = m.len;
-    kerf_out_seal(&s->chunk, s->chunk_head, &h, meta_len);
+    kerf_out_seal_over(&s->chunk, s->chunk_head, &h, meta_len,
+                       s->cloud->tls != NULL);
     s->chunk_sent = (kerf_post){.fn = on_chunk_turn, .ctx = s};
     s->chunk_sending = true;
     s->shipped_bytes += plain;

@@ -176,7 +176,8 @@ fill_send(kerf_slot *slot, kerf_tensors *m)
     }
     len = kerf_tensors_put(slot->head + KERF_HEADER_LEN,
                            slot->head_cap - KERF_HEADER_LEN, m);
-    kerf_out_seal(&slot->send, slot->head, &h, len);
+    kerf_out_seal_over(&slot->send, slot->head, &h, len,
+                       kerf_conn_name(slot->conn) != NULL);
     slot->send.done = on_answer_sent;
     slot->send.ctx = slot;
 }

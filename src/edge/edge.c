@@ -288,6 +288,27 @@ fill_defaults(kerf_edge *edge, const kerf_edge_opts *opts)
     edge->raw = kerf_source_is_raw(o->inputs, o->input_count);
 }
 
+/* With TLS the edge's name is that of its certificate. */
+static kerf_err
+open_tls(kerf_edge *edge, kerf_detail *why)
+{
+    const char *name;
+    kerf_err err =
+        kerf_tls_folder_open(&edge->tls, edge->loop, edge->opts.tls,
+                             KERF_SIDE_EDGE, kerf_link_on_trust, edge, why);
+
+    if (err != KERF_OK)
+        return err;
+    name = kerf_creds_name(kerf_tls_folder_creds(edge->tls));
+    if (edge->opts.name != NULL && strcmp(edge->opts.name, name) != 0)
+        return kerf_fail(why, KERF_EINVAL,
+                         "--name %.100s: the certificate in %s is for %s: "
+                         "leave --name out",
+                         edge->opts.name, edge->opts.tls, name);
+    (void)snprintf(edge->name, sizeof edge->name, "%s", name);
+    return KERF_OK;
+}
+
 kerf_err
 kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
                const kerf_edge_events *events, kerf_detail *why)
@@ -316,6 +337,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
         err = kerf_queue_new(&edge->loads, 4);
     if (err == KERF_OK)
         err = kerf_loop_new(&edge->loop);
+    if (err == KERF_OK && edge->opts.tls != NULL)
+        err = open_tls(edge, why);
     if (err == KERF_OK)
         err = kerf_link_init(edge);
     if (err == KERF_OK)
@@ -558,6 +581,7 @@ kerf_edge_close(kerf_edge *edge)
     kerf_offline_fini(edge);
     kerf_trusted_fini(edge);
     kerf_timer_free(edge->alive);
+    kerf_tls_folder_close(edge->tls);
     kerf_loop_free(edge->loop);
     if (edge->queue != NULL)
         drop_events(edge);

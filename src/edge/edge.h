@@ -23,6 +23,7 @@
 #include "edge/tune.h"
 #include "proto/clock_sync.h"
 #include "source/source.h"
+#include "net/tls_folder.h"
 
 #include <pthread.h>
 
@@ -172,6 +173,7 @@ struct kerf_edge {
 
     /* The loop's own. */
     kerf_link_state link;
+    kerf_tls_folder *tls; /* NULL: without */
     kerf_dial *dial;
     kerf_conn *control, *attaching;
     kerf_welcome welcome;
@@ -219,6 +221,7 @@ void kerf_edge_drop_leaving(kerf_edge *edge);
 /* link.c: sessions with the cloud. */
 KERF_NODISCARD kerf_err kerf_link_init(kerf_edge *edge);
 void kerf_link_start(kerf_edge *edge);
+void kerf_link_on_trust(void *edge); /* another cloud may be trusted now */
 void kerf_link_close(kerf_edge *edge);
 /* Under the lock: sends the flight if there is a connection. */
 void kerf_link_send(kerf_edge *edge, kerf_flight *f);

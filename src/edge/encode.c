@@ -191,7 +191,8 @@ kerf_encode(kerf_edge *edge, kerf_flight *f)
     f->meta_len = kerf_tensors_put(f->head + KERF_HEADER_LEN,
                                    KERF_TENSORS_ROOM(f->send.count), m);
     f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
-    kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
+    kerf_out_seal_over(&f->send, f->head, &f->header, f->meta_len,
+                       edge->tls != NULL);
     f->send.done = kerf_flight_sent;
     f->send.ctx = f;
     if (kerf_log_on(KERF_LOG_TRACE) && !blocks)
@@ -222,9 +223,11 @@ put_block(kerf_edge *edge, kerf_flight *f, size_t i, size_t at,
                                                  : f->coded[i] + at;
     b->out.len[0] = m->len;
     b->header = (kerf_header){.type = KERF_FRAME_BLOCK, .id = f->id};
-    kerf_out_seal(&b->out, b->head, &b->header,
-                  kerf_tensor_block_put(b->head + KERF_HEADER_LEN,
-                                        sizeof b->head - KERF_HEADER_LEN, m));
+    kerf_out_seal_over(&b->out, b->head, &b->header,
+                       kerf_tensor_block_put(b->head + KERF_HEADER_LEN,
+                                             sizeof b->head - KERF_HEADER_LEN,
+                                             m),
+                       edge->tls != NULL);
     if (kerf_log_on(KERF_LOG_TRACE))
         kerf_log(KERF_LOG_TRACE, "edge.block", "id=%llu first=%lu bytes=%lu",
                  (unsigned long long)f->id, (unsigned long)m->first,

@@ -183,9 +183,10 @@ on_dialled(void *ctx, int fd, const char *why)
         kerf_link_down(edge, why);
         return;
     }
-    if (kerf_conn_open(conn, edge->loop, fd,
-                       second ? &kerf_link_tensor_ops : &control_ops,
-                       edge) != KERF_OK) {
+    if (kerf_conn_open_tls(conn, edge->loop, fd, kerf_tls_folder_now(edge->tls),
+                           kerf_route_now(edge)->host,
+                           second ? &kerf_link_tensor_ops : &control_ops,
+                           edge) != KERF_OK) {
         kerf_link_down(edge, "out of memory");
         return;
     }
@@ -451,6 +452,18 @@ kerf_link_on_switched(void *ctx)
         kerf_edge_tell_state(edge, edge->link == KERF_LINK_UP,
                              "the tail of %s cannot be used here: %s", name,
                              tail_why);
+}
+
+void
+kerf_link_on_trust(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_detail why = {{0}};
+
+    if (edge->control != NULL &&
+        kerf_conn_recheck(edge->control, kerf_tls_folder_now(edge->tls),
+                          &why) != KERF_OK)
+        kerf_link_down(edge, why.text);
 }
 
 void

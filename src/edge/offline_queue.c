@@ -324,7 +324,8 @@ send_record(kerf_edge *edge, kerf_flight *f, uint64_t seq)
     f->busy_row = 0;
     f->result_count = 0;
     f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
-    kerf_out_seal(&f->send, f->head, &f->header, f->meta_len);
+    kerf_out_seal_over(&f->send, f->head, &f->header, f->meta_len,
+                       edge->tls != NULL);
     f->send.done = kerf_flight_sent;
     f->send.ctx = f;
     for (size_t i = 0; i < f->block_count; i++) {
@@ -332,7 +333,8 @@ send_record(kerf_edge *edge, kerf_flight *f, uint64_t seq)
         size_t meta_len = b->header.meta_len;
 
         b->header = (kerf_header){.type = KERF_FRAME_BLOCK, .id = f->id};
-        kerf_out_seal(&b->out, b->head, &b->header, meta_len);
+        kerf_out_seal_over(&b->out, b->head, &b->header, meta_len,
+                           edge->tls != NULL);
         b->out.done = kerf_flight_sent;
         b->out.ctx = f;
     }

@@ -252,7 +252,9 @@ on_probe_dialled(void *ctx, int fd, const char *why)
         on_ill(edge, why);
         return;
     }
-    if (kerf_conn_open(&r->conn, edge->loop, fd, &probe_ops, edge) != KERF_OK ||
+    if (kerf_conn_open_tls(
+            &r->conn, edge->loop, fd, kerf_tls_folder_now(edge->tls),
+            r->at[r->candidate].host, &probe_ops, edge) != KERF_OK ||
         kerf_link_say_hello(edge, r->conn, KERF_ASKS_PROBE) != KERF_OK)
         on_ill(edge, "out of memory");
 }

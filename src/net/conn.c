@@ -46,6 +46,14 @@ kerf_err
 kerf_conn_open(kerf_conn **out, kerf_loop *loop, int fd,
                const kerf_conn_ops *ops, void *ctx)
 {
+    return kerf_conn_open_tls(out, loop, fd, NULL, NULL, ops, ctx);
+}
+
+kerf_err
+kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop, int fd,
+                   struct kerf_tls *tls, const char *host,
+                   const kerf_conn_ops *ops, void *ctx)
+{
     static _Atomic unsigned numbers;
     kerf_conn *conn = calloc(1, sizeof *conn);
 
@@ -55,7 +63,10 @@ kerf_conn_open(kerf_conn **out, kerf_loop *loop, int fd,
     }
     conn->head = malloc(KERF_HEAD_STEP);
     if (conn->head == NULL ||
+        (tls != NULL &&
+         kerf_tls_link_new(&conn->tls, tls, fd, host) != KERF_OK) ||
         kerf_timer_new(&conn->linger, loop, on_linger_over, conn) != KERF_OK) {
+        kerf_tls_link_free(conn->tls);
         free(conn->head);
         free(conn);
         (void)close(fd);
@@ -69,13 +80,17 @@ kerf_conn_open(kerf_conn **out, kerf_loop *loop, int fd,
     conn->number = atomic_fetch_add(&numbers, 1) + 1;
     conn->refs = 2; /* the owner's and the poll's */
     conn->open = true;
+    conn->state = tls != NULL ? KERF_READ_SHAKE : KERF_READ_HEAD;
+    conn->shaking = tls != NULL;
     conn->want_out = (kerf_post){.fn = kerf_conn_on_want_out, .ctx = conn};
+    conn->again = (kerf_post){.fn = kerf_conn_on_again, .ctx = conn};
     conn->last_in_ns = kerf_now_ns();
     (void)kerf_peer_text(conn->peer, fd);
     (void)pthread_mutex_init(&conn->lock, NULL);
     (void)uv_poll_init(kerf_loop_uv(loop), &conn->poll, fd);
     conn->poll.data = conn;
-    kerf_conn_ask(conn, UV_READABLE);
+    /* An edge speaks first: when the loop comes to it. */
+    kerf_conn_ask(conn, host != NULL ? UV_READABLE | UV_WRITABLE : UV_READABLE);
     *out = conn;
     return KERF_OK;
 }
@@ -93,6 +108,7 @@ kerf_conn_unref(kerf_conn *conn)
         return;
     (void)pthread_mutex_destroy(&conn->lock);
     kerf_body_fini(&conn->hash_in);
+    kerf_tls_link_free(conn->tls);
     free(conn->head);
     free(conn);
 }
@@ -204,23 +220,31 @@ kerf_conn_end(kerf_conn *conn, kerf_err err, const char *why)
     kerf_conn_unref(conn);
 }
 
-/* Our side found fault: the peer is told, then the owner. */
 void
-kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why)
+kerf_conn_end_slowly(kerf_conn *conn, kerf_err err, const char *why)
 {
     const kerf_conn_ops *ops = conn->ops;
     void *ctx = conn->ctx;
-    const char *text = why->text[0] ? why->text : kerf_err_text(err);
 
     if (ops == NULL) {
         kerf_conn_shut(conn);
         return;
     }
-    (void)!kerf_conn_send_notice(conn, KERF_FRAME_ERROR, 0, err, 0, text);
     kerf_conn_ref(conn); /* the owner's kerf_conn_close() then only lets go */
     linger(conn);
-    ops->on_close(ctx, conn, err, text);
+    ops->on_close(ctx, conn, err, why);
     kerf_conn_unref(conn);
+}
+
+/* Our side found fault: the peer is told, then the owner. */
+void
+kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why)
+{
+    const char *text = why->text[0] ? why->text : kerf_err_text(err);
+
+    if (conn->ops != NULL)
+        (void)!kerf_conn_send_notice(conn, KERF_FRAME_ERROR, 0, err, 0, text);
+    kerf_conn_end_slowly(conn, err, text);
 }
 
 void
@@ -240,6 +264,19 @@ const char *
 kerf_conn_peer(const kerf_conn *conn)
 {
     return conn->peer;
+}
+
+const char *
+kerf_conn_name(const kerf_conn *conn)
+{
+    return conn->tls != NULL ? kerf_tls_peer(conn->tls) : NULL;
+}
+
+kerf_err
+kerf_conn_recheck(const kerf_conn *conn, const struct kerf_tls *now,
+                  kerf_detail *why)
+{
+    return conn->tls != NULL ? kerf_tls_recheck(conn->tls, now, why) : KERF_OK;
 }
 
 unsigned

@@ -54,6 +54,21 @@ typedef struct kerf_conn_ops {
 /* Takes fd (connected, non-blocking), also on error. ops outlives it. */
 KERF_NODISCARD kerf_err kerf_conn_open(kerf_conn **out, kerf_loop *loop, int fd,
                                        const kerf_conn_ops *ops, void *ctx);
+struct kerf_tls;
+/* The same with TLS beneath; host: the cloud that was dialled, NULL: an edge
+ * that was accepted. What is sent waits for the handshake, and so does reading:
+ * who the peer is, is known when the first frame is. */
+KERF_NODISCARD kerf_err kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop,
+                                           int fd, struct kerf_tls *tls,
+                                           const char *host,
+                                           const kerf_conn_ops *ops, void *ctx);
+/* The name in the peer's certificate; NULL: without TLS. */
+const char *kerf_conn_name(const kerf_conn *conn);
+/* Does the peer's certificate count by what is trusted now? KERF_OK without
+ * TLS. Errors: KERF_EDENIED. */
+KERF_NODISCARD kerf_err kerf_conn_recheck(const kerf_conn *conn,
+                                          const struct kerf_tls *now,
+                                          kerf_detail *why);
 /* Ends it now; no callback follows. Queued sends are done with KERF_ECLOSED.
  * Drops the owner's reference. */
 void kerf_conn_close(kerf_conn *conn);
@@ -113,6 +128,10 @@ void kerf_conn_flush(kerf_conn *conn);
  * type and id; flags, hash, length and time are put in. */
 void kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h,
                    size_t meta_len);
+/* The same for a connection that may have TLS beneath: then it has no hash of
+ * its body, since TLS does better. */
+void kerf_out_seal_over(kerf_out *out, uint8_t *head, kerf_header *h,
+                        size_t meta_len, bool tls);
 
 /* PONG for this PING. Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_conn_answer_ping(kerf_conn *conn,

@@ -8,6 +8,7 @@
 #include "net/body_hash.h"
 #include "net/conn.h"
 #include "net/loop_uv.h"
+#include "net/tls.h"
 
 #include <pthread.h>
 #include <sys/uio.h>
@@ -16,6 +17,7 @@
 #define KERF_CONN_OUTS 256 /* frames queued; past that we stop reading */
 
 typedef enum kerf_read_state {
+    KERF_READ_SHAKE, /* hands, of TLS */
     KERF_READ_HEAD,
     KERF_READ_WAIT, /* for the owner to say where the payload goes */
     KERF_READ_PAYLOAD,
@@ -31,6 +33,9 @@ struct kerf_conn {
     int fd;
     unsigned number;
     char peer[64];
+    kerf_tls_link *tls; /* NULL: plain */
+    bool again_asked;
+    kerf_post again; /* what TLS has read already: the poll knows nothing */
     _Atomic int refs;
     _Atomic int count; /* kerf_conn_count() */
 
@@ -53,9 +58,11 @@ struct kerf_conn {
     size_t out_count;       /* under lock: of that list */
     uint64_t out_since_ns;  /* under lock: when it last moved */
     size_t burst;           /* under lock: of a send; 0: any */
+    size_t record;          /* under lock: half sent, its bytes; 0: none */
     uint64_t pace;          /* loop: bytes per second; 0: any */
     bool choked;            /* not reading: the peer does not, either */
     bool open, finishing;   /* under lock */
+    bool shaking;           /* under lock: nothing is sent yet */
     bool out_asked;         /* under lock: want_out posted, or POLLOUT on */
     kerf_post want_out;
     kerf_timer *linger;
@@ -67,6 +74,8 @@ int kerf_conn_clip(struct iovec *iov, int n, size_t most);
 void kerf_conn_ask(kerf_conn *conn, int events); /* of the poll */
 /* The connection is over: tells the owner, who then closes it. */
 void kerf_conn_end(kerf_conn *conn, kerf_err err, const char *why);
+/* The same, when the peer shall get what was sent last: of TLS why not. */
+void kerf_conn_end_slowly(kerf_conn *conn, kerf_err err, const char *why);
 /* Our side found fault: the peer is told, then the owner. */
 void kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why);
 /* Closes the socket and fails what is queued. */
@@ -74,6 +83,9 @@ void kerf_conn_shut(kerf_conn *conn);
 void kerf_conn_on_readable(kerf_conn *conn);
 void kerf_conn_on_writable(kerf_conn *conn);
 void kerf_conn_on_want_out(void *conn);
+void kerf_conn_on_again(void *conn);
+/* Goes on with the handshake; nothing is to be done but in KERF_READ_SHAKE. */
+void kerf_conn_shake(kerf_conn *conn);
 /* done() for each of a list. */
 void kerf_conn_finish_outs(kerf_out *list, kerf_err err);
 

@@ -44,6 +44,17 @@ take_received(kerf_conn *conn, ssize_t n, kerf_detail *why)
     return kerf_fail(why, KERF_ECLOSED, "%s", strerror(errno));
 }
 
+/* As take_received(), into one piece of memory. */
+static kerf_err
+receive(kerf_conn *conn, void *data, size_t len, size_t *got, kerf_detail *why)
+{
+    kerf_err err = kerf_tls_read(conn->tls, data, len, got, why);
+
+    return err == KERF_OK ? take_received(conn, (ssize_t)*got, why)
+           : err == KERF_EAGAIN || err == KERF_ENOMEM ? err
+                                                      : KERF_ECLOSED;
+}
+
 static kerf_err
 grow_head(kerf_conn *conn)
 {
@@ -74,13 +85,28 @@ start_head(kerf_conn *conn)
 static kerf_err
 receive_head(kerf_conn *conn, kerf_detail *why)
 {
-    ssize_t n = recv(conn->fd, conn->head + conn->head_got,
-                     conn->head_need - conn->head_got, 0);
-    kerf_err err = take_received(conn, n, why);
+    uint8_t *to = conn->head + conn->head_got;
+    size_t room = conn->head_need - conn->head_got;
+    size_t got = 0;
+    kerf_err err;
 
-    if (err == KERF_OK)
-        conn->head_got += (size_t)n;
+    if (conn->tls != NULL) {
+        err = receive(conn, to, room, &got, why);
+    } else {
+        ssize_t n = recv(conn->fd, to, room, 0);
+
+        err = take_received(conn, n, why);
+        got = n > 0 ? (size_t)n : 0;
+    }
+    conn->head_got += got;
     return err;
+}
+
+/* A peer with --tls, where this side has none, begins a handshake. */
+static bool
+is_handshake(const kerf_conn *conn)
+{
+    return conn->tls == NULL && conn->head[0] == 0x16 && conn->head[1] == 3;
 }
 
 static kerf_err
@@ -94,6 +120,10 @@ read_head(kerf_conn *conn, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     if (!conn->head_known && conn->head_got >= KERF_HEADER_LEN) {
+        if (is_handshake(conn))
+            return kerf_fail(why, KERF_EPROTO,
+                             "the peer speaks TLS, and this side does not: "
+                             "start it with --tls DIR");
         err = kerf_header_get(h, conn->head, conn->payload_max, why);
         if (err != KERF_OK)
             return err;
@@ -192,6 +222,14 @@ check_body(const kerf_conn *conn, kerf_detail *why)
     return KERF_OK;
 }
 
+static void
+trace_received(const kerf_conn *conn, const struct iovec *iov, size_t len)
+{
+    if (kerf_log_on(KERF_LOG_TRACE))
+        kerf_log(KERF_LOG_TRACE, "net.recv", "conn=%u at=%p len=%zu",
+                 conn->number, iov[0].iov_base, len);
+}
+
 /* One read of payload, and of the next head when all that is left fits in. */
 static kerf_err
 receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
@@ -205,6 +243,16 @@ receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
     ssize_t n;
 
     message.msg_iovlen = (size_t)sink_iov(conn, iov);
+    if (conn->tls != NULL) {
+        err = receive(conn, iov[0].iov_base, iov[0].iov_len, got, why);
+        if (err != KERF_OK)
+            return err;
+        trace_received(conn, iov, *got);
+        conn->payload_got += *got;
+        return hash_received(conn, from)
+                   ? KERF_OK
+                   : kerf_fail(why, KERF_ENOMEM, "out of memory");
+    }
     for (size_t i = 0; i < message.msg_iovlen; i++)
         room += iov[i].iov_len;
     if (ahead && room == left)
@@ -214,10 +262,8 @@ receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
     err = take_received(conn, n, why);
     if (err != KERF_OK)
         return err;
-    if (kerf_log_on(KERF_LOG_TRACE))
-        kerf_log(KERF_LOG_TRACE, "net.recv", "conn=%u at=%p len=%zd",
-                 conn->number, iov[0].iov_base, n);
     *got = (size_t)n;
+    trace_received(conn, iov, *got);
     if (*got > left)
         conn->ahead_got = *got - (size_t)left;
     conn->payload_got += *got - conn->ahead_got;
@@ -239,7 +285,8 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
         err = receive_payload(conn, ahead, &got, why);
         if (err != KERF_OK)
             return err;
-        drained = ahead && conn->ahead_got < sizeof conn->ahead;
+        drained =
+            ahead && conn->tls == NULL && conn->ahead_got < sizeof conn->ahead;
         turn += got;
         if (turn >= TURN_LEN && conn->payload_got < len)
             return KERF_EAGAIN; /* the poll comes back to it */
@@ -295,6 +342,100 @@ read_frame(kerf_conn *conn, bool ahead, kerf_detail *why)
     return err;
 }
 
+/* TLS may hold more than was taken this time. */
+static void
+read_again(kerf_conn *conn)
+{
+    if (conn->tls == NULL || conn->ops == NULL || conn->choked ||
+        (conn->state != KERF_READ_HEAD && conn->state != KERF_READ_PAYLOAD))
+        return;
+    if (kerf_tls_wants_out(conn->tls)) {
+        kerf_conn_ask(conn, conn->events | UV_WRITABLE);
+    } else if (!kerf_tls_is_dry(conn->tls) && !conn->again_asked) {
+        conn->again_asked = true;
+        kerf_conn_ref(conn); /* the post's */
+        kerf_loop_post(conn->loop, &conn->again);
+    }
+}
+
+void
+kerf_conn_on_again(void *ctx)
+{
+    kerf_conn *conn = ctx;
+
+    conn->again_asked = false;
+    if (conn->state == KERF_READ_HEAD || conn->state == KERF_READ_PAYLOAD)
+        kerf_conn_on_readable(conn);
+    kerf_conn_unref(conn);
+}
+
+/* The peer does not speak TLS: it is told so in its own way. */
+static void
+turn_plain(kerf_conn *conn, kerf_err err, const kerf_detail *why)
+{
+    kerf_tls_link *tls = conn->tls;
+
+    (void)pthread_mutex_lock(&conn->lock);
+    conn->tls = NULL;
+    conn->shaking = false;
+    (void)pthread_mutex_unlock(&conn->lock);
+    kerf_tls_link_free(tls);
+    kerf_conn_reject(conn, err, why);
+}
+
+/* It will not be sent any more; what TLS said last shall arrive. */
+static void
+drop_queued(kerf_conn *conn)
+{
+    kerf_out *left;
+
+    (void)pthread_mutex_lock(&conn->lock);
+    left = conn->first;
+    conn->first = conn->last = NULL;
+    conn->out_count = 0;
+    (void)pthread_mutex_unlock(&conn->lock);
+    kerf_conn_finish_outs(left, KERF_ECLOSED);
+}
+
+static void
+end_shake(kerf_conn *conn)
+{
+    bool waits;
+
+    (void)pthread_mutex_lock(&conn->lock);
+    conn->shaking = false;
+    waits = conn->first != NULL;
+    conn->out_since_ns = conn->last_in_ns;
+    (void)pthread_mutex_unlock(&conn->lock);
+    conn->state = KERF_READ_HEAD;
+    kerf_conn_ask(conn, waits ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+void
+kerf_conn_shake(kerf_conn *conn)
+{
+    kerf_detail why = {{0}};
+    kerf_err err;
+
+    if (conn->ops == NULL)
+        return;
+    err = kerf_tls_shake(conn->tls, &why);
+    conn->last_in_ns = kerf_now_ns();
+    if (err == KERF_OK)
+        end_shake(conn);
+    else if (err == KERF_EAGAIN)
+        kerf_conn_ask(conn, kerf_tls_wants_out(conn->tls)
+                                ? UV_READABLE | UV_WRITABLE
+                                : UV_READABLE);
+    if (err == KERF_OK || err == KERF_EAGAIN)
+        return;
+    drop_queued(conn);
+    if (err == KERF_ENOTSUP && kerf_tls_is_server(conn->tls))
+        turn_plain(conn, err, &why);
+    else
+        kerf_conn_end_slowly(conn, err, why.text);
+}
+
 void
 kerf_conn_on_readable(kerf_conn *conn)
 {
@@ -307,10 +448,19 @@ kerf_conn_on_readable(kerf_conn *conn)
     }
     if (conn->ops == NULL) /* finishing: what comes in no longer counts */
         return;
+    if (conn->tls != NULL)
+        kerf_tls_turn(conn->tls);
+    if (conn->state == KERF_READ_SHAKE)
+        kerf_conn_shake(conn);
+    if (conn->ops == NULL || conn->state == KERF_READ_SHAKE ||
+        conn->state == KERF_READ_OVER)
+        return;
     for (int i = 0; i < TURN_FRAMES && err == KERF_OK && conn->ops != NULL; i++)
         err = read_frame(conn, i + 1 < TURN_FRAMES, &why);
-    if (err == KERF_OK || err == KERF_EAGAIN || conn->ops == NULL)
+    if (err == KERF_OK || err == KERF_EAGAIN || conn->ops == NULL) {
+        read_again(conn);
         return;
+    }
     if (err == KERF_ECLOSED)
         kerf_conn_end(conn, err, why.text);
     else

@@ -35,11 +35,59 @@ out_iov(const kerf_out *out, struct iovec iov[KERF_CONN_IOV])
     return n;
 }
 
+/* What one record of at most `most` bytes holds of the frame: from where it is,
+ * where that fills one; else its next pieces together, in scratch. */
+static const void *
+choose_record(const kerf_out *out, size_t most, uint8_t *scratch, size_t *len)
+{
+    struct iovec iov[KERF_CONN_IOV];
+    int n = kerf_conn_clip(iov, out_iov(out, iov), most);
+
+    *len = iov[0].iov_len;
+    if (n == 1)
+        return iov[0].iov_base;
+    *len = 0;
+    for (int i = 0; i < n; i++) {
+        memcpy(scratch + *len, iov[i].iov_base, iov[i].iov_len);
+        *len += iov[i].iov_len;
+    }
+    return scratch;
+}
+
+/* The same as push_out(). A record that the kernel did not take is given again
+ * with the same bytes, as OpenSSL wants it. */
+static int
+push_records(kerf_conn *conn, kerf_out *out)
+{
+    static _Thread_local uint8_t scratch[KERF_TLS_RECORD];
+
+    while (out->at < out->total) {
+        size_t most = conn->record != 0              ? conn->record
+                      : conn->burst == 0             ? KERF_TLS_RECORD
+                      : conn->burst < sizeof scratch ? conn->burst
+                                                     : sizeof scratch;
+        size_t put = 0;
+        size_t len;
+        const void *data = choose_record(out, most, scratch, &len);
+        bool more =
+            conn->burst == 0 && (out->more || len < out->total - out->at);
+        kerf_err err = kerf_tls_write(conn->tls, data, len, more, &put);
+
+        conn->record = err == KERF_EAGAIN ? len : 0;
+        if (err != KERF_OK)
+            return err == KERF_EAGAIN ? 0 : -1;
+        out->at += put;
+    }
+    return 1;
+}
+
 /* One frame to the kernel, as far as it takes it. Under the lock. Returns 1
  * when all of it is gone, 0 when the kernel is full, -1 on error. */
 static int
 push_out(kerf_conn *conn, kerf_out *out, int flags)
 {
+    if (conn->tls != NULL)
+        return push_records(conn, out);
     if (conn->burst != 0) /* else the kernel makes longer ones of them */
         flags |= MSG_EOR;
     while (out->at < out->total) {
@@ -75,7 +123,7 @@ kerf_conn_send(kerf_conn *conn, kerf_out *out)
     (void)pthread_mutex_lock(&conn->lock);
     if (!conn->open || conn->finishing) {
         done = KERF_ECLOSED;
-    } else if (conn->first == NULL &&
+    } else if (conn->first == NULL && !conn->shaking &&
                push_out(conn, out, out->more ? MSG_MORE : 0) == 1) {
         done = KERF_OK;
     } else { /* full, or a dead socket that the loop will notice */
@@ -113,9 +161,16 @@ kerf_conn_on_want_out(void *ctx)
 {
     kerf_conn *conn = ctx;
 
-    if (conn->state != KERF_READ_OVER)
+    if (conn->state != KERF_READ_OVER && conn->state != KERF_READ_SHAKE)
         kerf_conn_ask(conn, conn->events | UV_WRITABLE);
     kerf_conn_unref(conn);
+}
+
+/* The reader of TLS waits for room to answer (a new key). */
+static bool
+wants_out(const kerf_conn *conn)
+{
+    return conn->tls != NULL && kerf_tls_wants_out(conn->tls);
 }
 
 void
@@ -127,6 +182,10 @@ kerf_conn_on_writable(kerf_conn *conn)
     bool eased;
     int code = 1;
 
+    if (conn->state == KERF_READ_SHAKE) {
+        kerf_conn_shake(conn);
+        return;
+    }
     (void)pthread_mutex_lock(&conn->lock);
     conn->out_since_ns = kerf_now_ns(); /* there is room, so some will go */
     while (conn->first != NULL &&
@@ -155,8 +214,10 @@ kerf_conn_on_writable(kerf_conn *conn)
         kerf_conn_end(conn, KERF_ECLOSED, "the connection broke while sending");
     else if (empty && conn->state != KERF_READ_OVER)
         kerf_conn_ask(conn, conn->events & ~UV_WRITABLE);
-    /* The poll does not know of a head that was read ahead. */
-    if (code >= 0 && eased && conn->state == KERF_READ_HEAD)
+    /* The poll does not know of what was read ahead. */
+    if (code >= 0 && (eased || wants_out(conn)) &&
+        (conn->state == KERF_READ_HEAD ||
+         (conn->tls != NULL && conn->state == KERF_READ_PAYLOAD)))
         kerf_conn_on_readable(conn);
 }
 
@@ -170,9 +231,19 @@ free_out(void *ctx, kerf_err err)
 void
 kerf_out_seal(kerf_out *out, uint8_t *head, kerf_header *h, size_t meta_len)
 {
-    h->flags = KERF_FLAG_BODY_HASH;
-    h->body_hash = kerf_body_hash(0, head + KERF_HEADER_LEN, meta_len);
-    for (size_t i = 0; i < out->count; i++) {
+    kerf_out_seal_over(out, head, h, meta_len, false);
+}
+
+void
+kerf_out_seal_over(kerf_out *out, uint8_t *head, kerf_header *h,
+                   size_t meta_len, bool tls)
+{
+    bool hashed = !tls;
+
+    h->flags = hashed ? KERF_FLAG_BODY_HASH : 0;
+    h->body_hash =
+        hashed ? kerf_body_hash(0, head + KERF_HEADER_LEN, meta_len) : 0;
+    for (size_t i = 0; hashed && i < out->count; i++) {
         if (out->len[i] > 0) /* as the receiver of a frame without payload */
             h->body_hash =
                 kerf_body_hash(h->body_hash, out->piece[i], out->len[i]);
@@ -209,7 +280,7 @@ kerf_conn_send_meta(kerf_conn *conn, kerf_frame_type type, uint64_t id,
         memcpy(head + KERF_HEADER_LEN, meta, len);
     out->done = free_out;
     out->ctx = out;
-    kerf_out_seal(out, head, &h, len);
+    kerf_out_seal_over(out, head, &h, len, conn->tls != NULL);
     kerf_conn_send(conn, out);
     return KERF_OK;
 }

@@ -6,6 +6,7 @@
 #include "net/loop.h"
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "net/loop_uv.h"
 #include "net/socket_own.h"
 
@@ -193,6 +194,56 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
     listener->poll.data = listener;
     resume_accepting(listener);
     *out = listener;
+    return KERF_OK;
+}
+
+static bool
+stays_here(const struct sockaddr *any)
+{
+    union address at = {.any.sa_family = AF_UNSPEC};
+
+    if (any->sa_family == AF_INET) {
+        memcpy(&at.v4, any, sizeof at.v4);
+        return ntohl(at.v4.sin_addr.s_addr) >> 24 == 127;
+    }
+    if (any->sa_family != AF_INET6)
+        return false;
+    memcpy(&at.v6, any, sizeof at.v6);
+    return IN6_IS_ADDR_LOOPBACK(&at.v6.sin6_addr);
+}
+
+bool
+kerf_host_is_loopback(const char *host)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE};
+    struct addrinfo *list = NULL;
+    bool here = true;
+
+    if (getaddrinfo(host, "0", &hints, &list) != 0)
+        return true; /* nobody can listen there */
+    for (struct addrinfo *at = list; at != NULL; at = at->ai_next)
+        here = here && stays_here(at->ai_addr);
+    freeaddrinfo(list);
+    return here;
+}
+
+kerf_err
+kerf_check_open(const char *host, bool insecure, kerf_detail *why)
+{
+    if (kerf_host_is_loopback(host))
+        return KERF_OK;
+    if (!insecure)
+        return kerf_fail(why, KERF_EINVAL,
+                         "%s without TLS: whoever reaches it gets models and "
+                         "answers, and whoever is on the way reads and changes "
+                         "all: make keys (kerf keygen) and give --tls DIR, or "
+                         "say --insecure",
+                         host);
+    kerf_log(KERF_LOG_WARN, "net.insecure",
+             "host=%s: no TLS: whoever reaches it gets models and answers, and "
+             "whoever is on the way reads and changes all",
+             host);
     return KERF_OK;
 }
 

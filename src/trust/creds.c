@@ -396,8 +396,12 @@ kerf_creds_check(const kerf_creds *t, struct x509_st *cert, kerf_detail *why)
         t->side == KERF_SIDE_CLOUD ? KERF_SIDE_EDGE : KERF_SIDE_CLOUD;
     int code = verify(t, cert, wanted);
 
-    return code == X509_V_OK ? KERF_OK
-                             : kerf_creds_say(why, code, cert, "its", wanted);
+    return code == X509_V_OK
+               ? KERF_OK
+               : kerf_creds_say(why, code, cert,
+                                wanted == KERF_SIDE_EDGE ? "the edge's"
+                                                         : "the cloud's",
+                                wanted);
 }
 
 static kerf_err

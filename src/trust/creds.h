@@ -59,7 +59,7 @@ struct x509_store_st *kerf_creds_store(const kerf_creds *creds);
 KERF_NODISCARD kerf_err kerf_creds_check(const kerf_creds *creds,
                                          struct x509_st *cert,
                                          kerf_detail *why);
-/* code: a result of X509_verify_cert(); whose: "its", "this edge's". Words with
+/* code: a result of X509_verify_cert(); whose: "the edge's". Words with
  * what to do. Returns KERF_EDENIED. */
 kerf_err kerf_creds_say(kerf_detail *why, int code, struct x509_st *cert,
                         const char *whose, kerf_side wanted);

@@ -1,0 +1,179 @@
+#include "net/tls_folder.h"
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define QUIET_MS 300   /* of a folder into which somebody copies */
+#define AGAIN_MS 60000 /* to what was not taken: it may become valid */
+#define HOUR_MS 3600000
+#define SOON_S 2592000 /* 30 days: tell that it ends */
+#define TELL_S INT64_C(86400)
+
+struct kerf_tls_folder {
+    kerf_tls *now;
+    kerf_side side;
+    char dir[KERF_PATH_MAX];
+    kerf_folder_watch *watch;
+    kerf_timer *timer;
+    kerf_loop_fn *changed;
+    void *ctx;
+    char said[sizeof(kerf_detail)]; /* why it was not taken; "": it was */
+    int64_t told_s;                 /* when, that it ends soon */
+};
+
+static kerf_err
+load(kerf_tls_folder *f, kerf_tls **out, kerf_detail *why)
+{
+    kerf_creds *creds = NULL;
+    kerf_err err = kerf_creds_load(&creds, f->dir, f->side, why);
+
+    if (err == KERF_OK && f->now != NULL)
+        err = kerf_creds_follows(kerf_tls_creds(f->now), creds, why);
+    if (err == KERF_OK)
+        err = kerf_tls_new(out, creds, why);
+    kerf_creds_unref(creds);
+    return err;
+}
+
+/* Once a day. */
+static void
+tell_end(kerf_tls_folder *f)
+{
+    const kerf_creds *creds = kerf_tls_creds(f->now);
+    int64_t now_s = (int64_t)time(NULL);
+    char day[16];
+
+    if (kerf_creds_until(creds) > now_s + SOON_S || now_s < f->told_s + TELL_S)
+        return;
+    f->told_s = now_s;
+    kerf_log(KERF_LOG_WARN, "tls.ends_soon",
+             "name=%s until=%s: kerf keygen renew %s, and copy it here",
+             kerf_creds_name(creds),
+             kerf_cert_day(day, kerf_creds_until(creds)),
+             kerf_creds_name(creds));
+}
+
+static void
+tell_not_taken(kerf_tls_folder *f, const char *why)
+{
+    char shown[sizeof(kerf_detail) * 2];
+
+    if (strcmp(f->said, why) == 0)
+        return;
+    (void)snprintf(f->said, sizeof f->said, "%s", why);
+    kerf_log(KERF_LOG_WARN, "tls.not_taken", "the old keys stay in use: %s",
+             kerf_text_safe(shown, sizeof shown, why));
+}
+
+static void
+look(kerf_tls_folder *f)
+{
+    kerf_tls *next = NULL;
+    kerf_detail why = {{0}};
+    kerf_err err = load(f, &next, &why);
+    bool same = err == KERF_OK &&
+                kerf_creds_same(kerf_tls_creds(f->now), kerf_tls_creds(next));
+
+    if (err != KERF_OK) {
+        tell_not_taken(f, why.text[0] != '\0' ? why.text : kerf_err_text(err));
+        kerf_timer_start(f->timer, AGAIN_MS, 0);
+        return;
+    }
+    f->said[0] = '\0';
+    kerf_timer_start(f->timer, HOUR_MS, 0);
+    if (same) {
+        kerf_tls_unref(next);
+        return;
+    }
+    kerf_tls_unref(f->now);
+    f->now = next;
+    kerf_log(KERF_LOG_INFO, "tls.taken", "name=%s dir=%s",
+             kerf_creds_name(kerf_tls_creds(next)), f->dir);
+    f->changed(f->ctx);
+}
+
+static void
+on_change(void *ctx)
+{
+    look(ctx);
+}
+
+static void
+on_timer(void *ctx)
+{
+    kerf_tls_folder *f = ctx;
+
+    look(f);
+    tell_end(f);
+    f->changed(f->ctx);
+}
+
+static bool
+counts(void *ctx, const char *name)
+{
+    (void)ctx;
+    return kerf_creds_counts(name);
+}
+
+kerf_err
+kerf_tls_folder_open(kerf_tls_folder **out, kerf_loop *loop, const char *dir,
+                     kerf_side side, kerf_loop_fn *changed, void *ctx,
+                     kerf_detail *why)
+{
+    kerf_tls_folder *f = calloc(1, sizeof *f);
+    kerf_err err = f != NULL ? KERF_OK : KERF_ENOMEM;
+
+    if (f == NULL)
+        return err;
+    f->side = side;
+    f->changed = changed;
+    f->ctx = ctx;
+    if (strlen(dir) >= sizeof f->dir - 16)
+        err =
+            kerf_fail(why, KERF_ETOOBIG, "--tls %.60s...: path too long", dir);
+    (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
+    if (err == KERF_OK)
+        err = load(f, &f->now, why);
+    if (err == KERF_OK)
+        err = kerf_timer_new(&f->timer, loop, on_timer, f);
+    if (err == KERF_OK)
+        err = kerf_folder_watch_new(&f->watch, loop, dir, QUIET_MS, counts,
+                                    on_change, f, why);
+    if (err != KERF_OK) {
+        kerf_tls_folder_close(f);
+        return err;
+    }
+    kerf_timer_start(f->timer, HOUR_MS, 0);
+    tell_end(f);
+    *out = f;
+    return KERF_OK;
+}
+
+void
+kerf_tls_folder_close(kerf_tls_folder *f)
+{
+    if (f == NULL)
+        return;
+    kerf_folder_watch_free(f->watch);
+    kerf_timer_free(f->timer);
+    kerf_tls_unref(f->now);
+    free(f);
+}
+
+kerf_tls *
+kerf_tls_folder_now(const kerf_tls_folder *folder)
+{
+    return folder != NULL ? folder->now : NULL;
+}
+
+const kerf_creds *
+kerf_tls_folder_creds(const kerf_tls_folder *folder)
+{
+    return folder != NULL ? kerf_tls_creds(folder->now) : NULL;
+}
