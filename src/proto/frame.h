@@ -67,7 +67,6 @@ const char *kerf_frame_name(uint8_t type); /* "HELLO"; "?" when unknown */
 
 enum {
     KERF_FLAG_BODY_HASH = 1, /* header.body_hash is set */
-    KERF_FLAG_TLS = 2,       /* reserved */
 };
 
 typedef struct kerf_header {

@@ -1,0 +1,443 @@
+"""TLS between clouds and edges: who is refused, in words on both sides, and what
+is taken while they run. Keys are made by `kerf keygen`."""
+
+import json
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+
+import exact
+import pytest
+import wire
+
+FAKE = ("--engine", "fake")
+
+
+@pytest.fixture(scope="module")
+def made(kerf, tmp_path_factory):
+    """A fleet's keys; nobody changes them: folders() gives copies."""
+    place = tmp_path_factory.mktemp("fleet")
+
+    def keygen(*args, keys="keys"):
+        words = [kerf, "keygen", *map(str, args), "--keys", place / keys]
+        subprocess.run(words, check=True, capture_output=True)
+
+    for keys in ["keys", "others"]:
+        keygen("authority", keys=keys)
+        keygen("cloud", "127.0.0.1", "localhost", "::1", keys=keys)
+        keygen("edge", "door-1", "door-2", keys=keys)
+    keygen("edge", "old", "--from", "2020-01-01", "--days", 30)
+    keygen("edge", "new", "--from", "2030-01-01")
+    keygen("cloud", "127.0.0.1", "--name", "old-cloud", "--from", "2020-01-01", "--days", 30)
+    keygen("cloud", "cloud.example", "--name", "away")
+    return place
+
+
+@pytest.fixture
+def fleet(made, kerf, tmp_path):
+    """fleet("edges/door-1") -> its folder; .keygen(...) changes the fleet."""
+    shutil.copytree(made, tmp_path / "fleet")
+
+    def folder(name, keys="keys"):
+        return tmp_path / "fleet" / keys / name
+
+    def keygen(*args):
+        words = [kerf, "keygen", *map(str, args), "--keys", tmp_path / "fleet" / "keys"]
+        subprocess.run(words, check=True, capture_output=True)
+
+    folder.keygen = keygen
+    folder.copy = lambda name, to: shutil.copytree(folder(name), tmp_path / to)
+    return folder
+
+
+@pytest.fixture
+def cloud_of(start_cloud, tmp_path):
+    def start(tls, *more, models="models", **how):
+        if not (tmp_path / models).exists():
+            exact.put(tmp_path / models)
+        args = ("--tls", tls) if tls else ()
+        return start_cloud(
+            *FAKE, "--log", "info", "--models", tmp_path / models, *args, *more, **how
+        )
+
+    return start
+
+
+@pytest.fixture
+def edge_of(spawn, tmp_path):
+    def start(port, tls, *more, count=3, **how):
+        args = ("--tls", tls) if tls else ()
+        return spawn(
+            "edge", "--json", *FAKE, "--log", "info", "--cloud_port", port, "--store",
+            tmp_path / "store", *args, *more, "--input",
+            *exact.inputs(tmp_path / "in", count), **how,
+        )  # fmt: skip
+
+    return start
+
+
+def put(source, target):
+    """As scp and mv do it: whole files."""
+    for file in source.iterdir():
+        temp = target / f".{file.name}.new"
+        shutil.copy(file, temp)
+        temp.rename(target / file.name)
+
+
+def test_answers_are_right(every_kerf, fleet, cloud_of, edge_of):
+    cloud = cloud_of(fleet("clouds/cloud"), binary=every_kerf)
+    edge = edge_of(cloud.port, fleet("edges/door-1"), "--once", count=50, binary=every_kerf)
+    assert edge.wait() == 0
+    exact.check_results(edge, 50)
+    assert cloud.wait_event("edge", joined=True)["edge"] == "door-1"
+    assert cloud.term() == 0
+
+
+def test_large_tensors_and_models(each_kerf, fleet, cloud_of, edge_of, tmp_path):
+    """Many records per frame, both ways, more than the sockets hold."""
+    exact.put(tmp_path / "models", width=300_000, head_bytes=9_000_000)
+    cloud = cloud_of(fleet("clouds/cloud"), binary=each_kerf)
+    edge = edge_of(cloud.port, fleet("edges/door-1"), "--once", count=20, binary=each_kerf)
+    assert edge.wait() == 0
+    exact.check_results(edge, 20, width=300_000)
+    assert cloud.term() == 0
+
+
+REFUSED = {
+    "plain edge": (
+        "clouds/cloud", None,
+        "this cloud wants TLS: start the edge with --tls DIR", "this cloud wants TLS",
+    ),
+    "plain cloud": (
+        None, "edges/door-1",
+        "this cloud does not speak TLS: start it with --tls DIR", "the peer speaks TLS",
+    ),
+    "other fleet": (
+        "clouds/cloud", "others",
+        "the cloud's certificate .* is not of the authority", "does not know the authority",
+    ),
+    "other host": (
+        "clouds/away", "edges/door-1",
+        r"the cloud's certificate \(away\) is for other names", "does not take this cloud's",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused__both_say_why(case, fleet, cloud_of, edge_of):
+    own, edges, edge_says, cloud_says = REFUSED[case]
+    cloud = cloud_of(own and fleet(own))
+    folder = fleet("edges/door-1", "others") if edges == "others" else edges and fleet(edges)
+    edge = edge_of(cloud.port, folder)
+    text = edge.wait_event("state", connected=False)["text"]
+    assert re.search(edge_says, text), text
+    cloud.wait_err(cloud_says)
+    edge.term()
+    assert cloud.term() == 0
+    assert not [e for e in cloud.events() if e["event"] == "edge"]
+
+
+def test_revoked_before__both_say_why(each_kerf, fleet, cloud_of, edge_of):
+    mine = fleet.copy("edges/door-1", "mine")
+    fleet.keygen("revoke", "door-1")
+    cloud = cloud_of(fleet("clouds/cloud"), binary=each_kerf)
+    edge = edge_of(cloud.port, mine, binary=each_kerf)
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "the cloud says that this edge's certificate (door-1) is revoked" in text
+    cloud.wait_err(r"the edge's certificate \(door-1\) is revoked: kerf keygen renew door-1")
+    edge.term()
+    assert cloud.term() == 0
+
+
+def client_of(ca, cert=None, versions=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca / "ca.crt")
+    if cert:
+        context.load_cert_chain(cert / "kerf.crt", cert / "kerf.key")
+    if versions:
+        context.maximum_version = versions
+    return context
+
+
+def talk(context, port, data=b""):
+    """What the cloud does: the SSLError's reason, or bytes that it sent."""
+    raw = socket.create_connection(("127.0.0.1", port), timeout=wire.PATIENCE)
+    try:
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+            sock.sendall(data)
+            return sock.recv(4096)
+    except ssl.SSLError as error:
+        return error.reason
+    except ConnectionResetError:
+        return b""
+
+
+STRANGERS = {
+    "expired": ("edges/old", "CERTIFICATE_EXPIRED", r"\(old\) expired on 2020-01-31"),
+    "not yet": ("edges/new", "BAD_CERTIFICATE", r"\(new\) is not valid before 2030-01-01"),
+    "a cloud's": ("clouds/away", "UNSUPPORTED_CERTIFICATE", r"\(away\) is not an edge's"),
+    "none": (None, "CERTIFICATE_REQUIRED", "the edge has no certificate"),
+    "old TLS": ("edges/door-1", "PROTOCOL_VERSION", "the edge does not speak TLS 1.3"),
+}
+
+
+def test_strangers__are_refused_in_words(each_kerf, fleet, cloud_of):
+    cloud = cloud_of(fleet("clouds/cloud"), binary=each_kerf)
+    for case, (cert, reason, words) in STRANGERS.items():
+        versions = ssl.TLSVersion.TLSv1_2 if case == "old TLS" else None
+        context = client_of(fleet("clouds/cloud"), cert and fleet(cert), versions)
+        assert reason in talk(context, cloud.port), case
+        cloud.wait_err(words)
+    assert cloud.term() == 0
+
+
+def test_another_name_than_the_certificates__is_refused(fleet, cloud_of):
+    cloud = cloud_of(fleet("clouds/cloud"))
+    context = client_of(fleet("clouds/cloud"), fleet("edges/door-1"))
+    frame = wire.frame(wire.HELLO, wire.hello(name="door-2"), flags=0)
+    answer = talk(context, cloud.port, frame)
+    assert b"leave --name out" in answer
+    cloud.wait_err("the edge says that it is door-2, and its certificate is for door-1")
+    frame = wire.frame(wire.HELLO, wire.hello(name="door-1"), flags=0)
+    answer = talk(context, cloud.port, frame)
+    assert answer[5] == wire.WELCOME and answer[6:8] == b"\0\0"  # no hash of the body
+    assert cloud.term() == 0
+
+
+def test_token_of_another_edge__is_refused(fleet, cloud_of):
+    cloud = cloud_of(fleet("clouds/cloud"))
+    ca = fleet("clouds/cloud")
+    raw = socket.create_connection(("127.0.0.1", cloud.port), timeout=wire.PATIENCE)
+    one = client_of(ca, fleet("edges/door-1"))
+    with one.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+        sock.sendall(wire.frame(wire.HELLO, wire.hello(name="door-1")))
+        head = b""
+        while len(head) < 256:
+            head += sock.recv(256 - len(head))
+        token = head[64 + 14 : 64 + 30]
+        attach = wire.frame(wire.ATTACH, token)
+        two = client_of(ca, fleet("edges/door-2"))
+        assert b"of another edge's session" in talk(two, cloud.port, attach)
+        assert talk(one, cloud.port, attach)[5] == wire.ATTACHED
+    assert cloud.term() == 0
+
+
+@pytest.fixture
+def fake_cloud():
+    """fake_cloud(context) -> port; takes connections, and ends each."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(context):
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(raw, server_side=True) as sock:
+                    sock.recv(1)
+            except OSError:
+                pass
+
+    def start(context):
+        threading.Thread(target=serve, args=(context,), daemon=True).start()
+        return listener.getsockname()[1]
+
+    yield start
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+CLOUDS = {
+    "expired": ("clouds/old-cloud", None, r"the cloud's .*\(old-cloud\) expired on 2020-01-31"),
+    "an edge's": ("edges/door-2", None, r"the cloud's certificate \(door-2\) is not a cloud's"),
+    "old TLS": ("clouds/cloud", ssl.TLSVersion.TLSv1_2, "the cloud does not speak TLS 1.3"),
+}
+
+
+@pytest.mark.parametrize("case", CLOUDS)
+def test_wrong_clouds__are_left(case, fleet, fake_cloud, edge_of):
+    cert, versions, words = CLOUDS[case]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(fleet(cert) / "kerf.crt", fleet(cert) / "kerf.key")
+    if versions:
+        context.maximum_version = versions
+    edge = edge_of(fake_cloud(context), fleet("edges/door-1"))
+    text = edge.wait_event("state", connected=False)["text"]
+    assert re.search(words, text), text
+    edge.term()
+
+
+def test_own_folder_is_wrong__one_line_at_the_start(run, fleet, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models)
+
+    def fails(command, folder, *more):
+        done = run(command, *FAKE, "--tls", folder, *more)
+        assert done.status == 1 and done.err.count("\n") == 1 and done.out == ""
+        return done.err
+
+    edge = ("edge", "--store", tmp_path / "store", "--input", "random", "--once")
+    mine = fleet("edges/door-1")
+    for folder, words in [
+        (tmp_path / "nix", "no such folder"),
+        (fleet("edges/old"), "expired on 2020-01-31"),
+        (fleet("edges/new"), "not valid before 2030-01-01"),
+        (fleet("clouds/away"), "is not an edge's"),
+    ]:
+        assert words in fails(edge[0], folder, *edge[1:])
+    assert "leave --name out" in fails(edge[0], mine, *edge[1:], "--name", "x")
+    (mine / "kerf.key").chmod(0o604)
+    assert "chmod 600" in fails(edge[0], mine, *edge[1:])
+    shutil.copy(fleet("edges/door-2") / "kerf.key", mine / "kerf.key")
+    (mine / "kerf.key").chmod(0o600)
+    assert "is not the key of" in fails(edge[0], mine, *edge[1:])
+    cloud = ("cloud", "--models", models, "--cloud_port", 0)
+    (fleet("clouds/cloud") / "crl.pem").unlink()
+    assert "crl.pem is not there" in fails(cloud[0], fleet("clouds/cloud"), *cloud[1:])
+    assert "is not a cloud's" in fails(cloud[0], fleet("edges/door-2"), *cloud[1:])
+
+
+def test_without_tls__only_loopback__unless_insecure(run, spawn, tmp_path):
+    exact.put(tmp_path / "models")
+    args = ("cloud", *FAKE, "--models", tmp_path / "models", "--cloud_port", 0)
+    for host in ["0.0.0.0", "::"]:
+        for more in [(), ("--legacy",)]:
+            done = run(*args, *more, "--cloud_host", host)
+            assert done.status == 2 and "--insecure" in done.err and "kerf keygen" in done.err
+    done = run("edge", *FAKE, "--legacy", "--edge_host", "0.0.0.0")
+    assert done.status == 2 and "--insecure" in done.err
+    done = run(*args, "--tls", tmp_path, "--insecure")
+    assert done.status == 2
+    for host in ["127.0.0.3", "localhost", "::1"]:
+        cloud = spawn(*args, "--cloud_host", host)
+        cloud.wait_line("^Listening on ")
+        assert cloud.term() == 0 and cloud.err == ""
+
+
+def test_revoke__ends_running_sessions(each_kerf, fleet, cloud_of, edge_of):
+    cloud = cloud_of(fleet("clouds/cloud"), binary=each_kerf)
+    mine = fleet.copy("edges/door-1", "mine")
+    edge = edge_of(cloud.port, mine, "--repeat", 0, "--rate", 50, binary=each_kerf)
+    edge.wait_event("result")
+    fleet.keygen("revoke", "door-1")  # writes to the folder that the cloud follows
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "the edge's certificate (door-1) is revoked" in text
+    cloud.wait_event("edge", joined=False)
+    cloud.wait_err(r"cloud.not_trusted .*\(door-1\) is revoked")
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "this edge's certificate (door-1) is revoked" in text
+    edge.term()
+    assert cloud.term() == 0
+
+
+def wait_taken(*processes, nth):
+    """Until each has taken what is in its folder for the nth time."""
+    for process in processes:
+        process.wait_err(r"(?s)(info tls\.taken .*){%d}" % nth)
+
+
+def test_rotation__costs_no_request(each_kerf, fleet, cloud_of, edge_of):
+    """All keys, and the authority, are replaced while requests go on."""
+    mine, its = fleet.copy("edges/door-1", "mine"), fleet.copy("clouds/cloud", "its")
+    cloud = cloud_of(its, binary=each_kerf)
+    edge = edge_of(cloud.port, mine, "--repeat", 0, "--rate", 200, count=50, binary=each_kerf)
+    edge.wait_event("result")
+    fleet.keygen("renew", "authority")
+    put(fleet("clouds/cloud"), its)
+    put(fleet("edges/door-1"), mine)
+    wait_taken(cloud, edge, nth=1)
+    fleet.keygen("renew", "cloud", "old-cloud", "away")
+    put(fleet("clouds/cloud"), its)
+    wait_taken(cloud, nth=2)
+    fleet.keygen("renew", "door-1", "door-2", "new", "old")
+    put(fleet("edges/door-1"), mine)
+    wait_taken(edge, nth=2)
+    cloud.signal(2)  # the session is of the old keys: a new one needs the new ones
+    port = cloud.port
+    assert cloud.wait() == 0
+    cloud = cloud_of(its, port=port, binary=each_kerf)
+    edge.wait_event("state", connected=True)
+    fleet.keygen("retire")
+    put(fleet("clouds/cloud"), its)
+    put(fleet("edges/door-1"), mine)
+    wait_taken(cloud, nth=1)
+    wait_taken(edge, nth=3)
+    seen = len([e for e in edge.events() if e["event"] == "result"])
+    while edge.wait_event("result")["index"] < seen + 20:
+        pass
+    edge.term()
+    events = edge.events()
+    assert not [e for e in events if e["event"] == "error"]
+    indices = [e["index"] for e in events if e["event"] == "result"]
+    assert sorted(indices) == list(range(len(indices)))
+    lost = [e for e in events if e["event"] == "state" and not e["connected"]]
+    assert len(lost) <= 2  # when the cloud was stopped
+    assert cloud.term() == 0
+
+
+def test_half_copied__the_old_keys_stay(fleet, cloud_of, edge_of):
+    its = fleet.copy("clouds/cloud", "its")
+    cloud = cloud_of(its)
+    fleet.keygen("renew", "cloud")
+    shutil.copy(fleet("clouds/cloud") / "kerf.crt", its / "kerf.crt")
+    cloud.wait_err(r"warn tls\.not_taken the old keys stay in use: .*is not the key of")
+    edge = edge_of(cloud.port, fleet("edges/door-1"), "--once")
+    assert edge.wait() == 0
+    shutil.copy(fleet("clouds/cloud") / "kerf.key", its / "kerf.key")
+    wait_taken(cloud, nth=1)
+    assert cloud.err.count("not_taken") == 1
+    shutil.copy(fleet("clouds/away") / "access", its / "access")
+    (its / "crl.pem").write_text("nonsense")
+    cloud.wait_err("crl.pem: no lists of revoked certificates in it")
+    edge = edge_of(cloud.port, fleet("edges/door-2"), "--once")
+    assert edge.wait() == 0
+    assert cloud.term() == 0
+
+
+def test_takeover__goes_to_a_cloud_of_the_fleet(fleet, cloud_of, edge_of):
+    first = cloud_of(fleet("clouds/cloud"))
+    wrong = cloud_of(fleet("clouds/cloud", "others"))
+    second = cloud_of(fleet("clouds/cloud"))
+    hosts = ",".join(f"127.0.0.1:{cloud.port}" for cloud in [first, wrong, second])
+    edge = edge_of(1, fleet("edges/door-1"), "--cloud_host", hosts, "--repeat", 0, "--rate", 50)
+    edge.wait_event("result")
+    first.kill()
+    edge.wait_event("state", connected=True)
+    edge.wait_event("result")
+    texts = [e["text"] for e in edge.events() if e["event"] == "state"]
+    assert f"connected to 127.0.0.1:{second.port}" in texts
+    assert any("is not of the authority" in text for text in texts)
+    edge.term()
+    assert not [e for e in edge.events() if e["event"] == "error"]
+    assert second.term() == 0 and wrong.term() == 0
+
+
+def test_keygen__says_what_to_copy_where(run, tmp_path):
+    keys = ("--keys", tmp_path / "keys")
+    assert run("keygen", "authority", *keys).status == 0
+    done = run("keygen", "cloud", "192.0.2.10", "cloud.example", *keys)
+    assert done.status == 0 and str(tmp_path / "keys" / "clouds" / "cloud") in done.out
+    done = run("keygen", "edge", "a", "b", "--key", "p256", *keys)
+    assert done.status == 0 and done.out.count("kerf edge --tls") == 2
+    for words in [("edge", "a"), ("cloud", "x"), ("authority",)]:
+        done = run("keygen", *words, *keys)
+        assert done.status == 1 and "--force" in done.err
+    done = run("keygen", "revoke", "b", *keys)
+    assert done.status == 0 and "crl.pem" in done.out
+    done = run("keygen", "list", "--json", *keys)
+    found = {e.get("name"): e.get("state") for e in map(json.loads, done.out.splitlines())}
+    assert found == {"cloud": "valid", "a": "valid", "b": "revoked", None: None}
+    modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "keys").rglob("*.key")}
+    assert modes == {0o600}
+    modes = {p.stat().st_mode & 0o777 for p in (tmp_path / "keys").rglob("*") if p.is_dir()}
+    assert modes == {0o700}
+    for words, says in [
+        (["cloud"], "names and addresses"), (["edge"], "give a name"), (["frob"], "expected"),
+        (["list", "x"], "takes no"), (["edge", "x", "--from", "soon"], "2027-01-31"),
+    ]:  # fmt: skip
+        done = run("keygen", *words, *keys)
+        assert done.status == 2 and says in done.err and done.err.count("\n") == 1
