@@ -4,6 +4,7 @@ frame() makes one frame, right unless told otherwise; Peer sends and receives
 them; Edge and Cloud are the two ends of a session, polite so far.
 """
 
+import base64
 import ctypes
 import json
 import socket
@@ -162,8 +163,15 @@ def bundle_id(files):
     return h.digest()
 
 
-def manifest(name, files, probes=(), **more):
-    """(id, JSON) of a bundle; more replaces members."""
+def units(data, length):
+    """A file's table of units, all of that length but the last."""
+    pieces = [data[at : at + length] for at in range(0, len(data), length)]
+    table = b"".join(struct.pack("<I", len(p)) + sha256(p).digest() for p in pieces)
+    return base64.b64encode(table).decode()
+
+
+def manifest(name, files, probes=(), unit=0, **more):
+    """(id, JSON) of a bundle; unit: bytes in one; more replaces members."""
     ident = bundle_id(files)
     listed = []
     for role, file_name, data in files:
@@ -171,6 +179,8 @@ def manifest(name, files, probes=(), **more):
         listed.append(
             {"role": ROLES[role], "name": file_name, "size": size, "sha256": digest.hex()}
         )
+        if unit and size:
+            listed[-1]["units"] = units(data, unit)
     body = {
         "kerf_manifest": 1,
         "name": name,
