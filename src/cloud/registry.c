@@ -448,19 +448,3 @@ kerf_registry_at(const kerf_registry *r, size_t i)
 {
     return r->served[i];
 }
-
-kerf_served *
-kerf_registry_pick(const kerf_registry *r, const char *want)
-{
-    kerf_served *best = NULL;
-
-    for (size_t i = 0; i < r->count; i++) {
-        kerf_served *s = r->served[i];
-
-        if (want[0] != '\0' && strcmp(s->manifest.name, want) != 0)
-            continue;
-        if (best == NULL || s->newest_ns > best->newest_ns)
-            best = s;
-    }
-    return best;
-}

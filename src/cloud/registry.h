@@ -41,8 +41,5 @@ void kerf_registry_free(kerf_registry *r); /* accepts NULL */
 
 size_t kerf_registry_count(const kerf_registry *r);
 kerf_served *kerf_registry_at(const kerf_registry *r, size_t i); /* borrowed */
-/* The one that an edge is told to run: `want` by name, else the one whose files
- * changed last; NULL when there is none. Borrowed. */
-kerf_served *kerf_registry_pick(const kerf_registry *r, const char *want);
 
 #endif

@@ -241,7 +241,10 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
                          s->hello.version_min, s->hello.version_max,
                          KERF_WIRE_VERSION);
     }
+    (void)kerf_text_safe(s->shown, sizeof s->shown, s->hello.name);
     err = check_name(s, why);
+    if (err == KERF_OK)
+        err = kerf_session_check_any(s, why);
     if (err != KERF_OK)
         return err;
     if (cloud->open_count >= (size_t)cloud->opts.edges_max) {
@@ -255,7 +258,6 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         return kerf_fail(why, KERF_EIO, "no random numbers");
     memcpy(m.token, s->token, sizeof m.token);
     memcpy(m.name, cloud->name, sizeof m.name);
-    (void)kerf_text_safe(s->shown, sizeof s->shown, s->hello.name);
     err = kerf_conn_send_meta(s->control, KERF_FRAME_WELCOME, 0, meta,
                               kerf_welcome_put(meta, sizeof meta, &m));
     if (err != KERF_OK)
@@ -276,14 +278,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (cloud->events.edge != NULL)
         cloud->events.edge(cloud->events.ctx, s->shown,
                            kerf_conn_peer(s->control), true, "");
-    /* The one to run first: nothing shall delay it. */
-    kerf_served *pick = kerf_registry_pick(cloud->registry, s->hello.want);
-    if (pick != NULL)
-        kerf_session_offer(s, pick);
-    for (size_t i = 0; i < kerf_registry_count(cloud->registry); i++) {
-        if (kerf_registry_at(cloud->registry, i) != pick)
-            kerf_session_offer(s, kerf_registry_at(cloud->registry, i));
-    }
+    kerf_session_offer_all(s);
     return KERF_OK;
 }
 
@@ -438,36 +433,6 @@ kerf_sessions_sweep(kerf_cloud *cloud)
         (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
                                      KERF_EDEADLINE, 0, why);
         kerf_session_end(s, why);
-    }
-}
-
-static kerf_err
-recheck(const kerf_session *s, kerf_detail *why)
-{
-    const kerf_tls *now = kerf_tls_folder_now(s->cloud->tls);
-    kerf_err err = kerf_conn_recheck(s->control, now, why);
-
-    if (err == KERF_OK && s->tensors != NULL)
-        err = kerf_conn_recheck(s->tensors, now, why);
-    return err;
-}
-
-void
-kerf_sessions_recheck(kerf_cloud *cloud)
-{
-    kerf_session *next;
-
-    for (kerf_session *s = cloud->sessions; s != NULL; s = next) {
-        kerf_detail why = {{0}};
-
-        next = s->next;
-        if (recheck(s, &why) == KERF_OK)
-            continue;
-        kerf_log(KERF_LOG_WARN, "cloud.not_trusted", "peer=%s why=\"%s\"",
-                 kerf_conn_peer(s->control), why.text);
-        (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
-                                     KERF_EDENIED, 0, why.text);
-        kerf_session_end(s, why.text);
     }
 }
 

@@ -11,6 +11,8 @@
 void
 kerf_session_drop_held(kerf_session *s, size_t i)
 {
+    if (s->may_last == s->held[i])
+        s->may_last = NULL; /* another one may come to lie there */
     kerf_served_unref(s->held[i]);
     s->held_count--;
     memmove(&s->held[i], &s->held[i + 1],
@@ -49,20 +51,45 @@ hold(kerf_session *s, kerf_served *served)
     s->held_count++;
 }
 
-void
-kerf_session_offer(kerf_session *s, kerf_served *served)
+/* What this edge is given to run: of the model that it wants, else of the one
+ * whose files changed last. NULL: there is none. */
+static kerf_served *
+pick(const kerf_session *s)
 {
-    struct offer_out *o = calloc(1, sizeof *o);
+    const kerf_registry *registry = s->cloud->registry;
+    kerf_served *best = NULL;
+
+    for (size_t i = 0; i < kerf_registry_count(registry); i++) {
+        kerf_served *at = kerf_registry_at(registry, i);
+
+        if (s->hello.want[0] != '\0' &&
+            strcmp(at->manifest.name, s->hello.want) != 0)
+            continue;
+        if (!kerf_session_may(s, at->manifest.name))
+            continue;
+        if (best == NULL || at->newest_ns > best->newest_ns)
+            best = at;
+    }
+    return best;
+}
+
+static void
+offer(kerf_session *s, kerf_served *served)
+{
+    struct offer_out *o;
     kerf_offer m = {.manifest_len = (uint32_t)served->manifest_len};
     kerf_header h = {.type = KERF_FRAME_OFFER};
     size_t len;
 
+    if (!kerf_session_may(s, served->manifest.name))
+        return;
+    o = calloc(1, sizeof *o);
     if (o == NULL) {
         kerf_conn_break(s->control);
         return;
     }
     hold(s, served);
-    m.run = kerf_registry_pick(s->cloud->registry, s->hello.want) == served;
+    m.run = pick(s) == served;
     memcpy(m.bundle, served->manifest.id, sizeof m.bundle);
     len = kerf_offer_put(o->head + KERF_HEADER_LEN,
                          sizeof o->head - KERF_HEADER_LEN, &m);
@@ -77,21 +104,36 @@ kerf_session_offer(kerf_session *s, kerf_served *served)
 }
 
 void
+kerf_session_offer_all(kerf_session *s)
+{
+    const kerf_registry *registry = s->cloud->registry;
+    kerf_served *first = pick(s);
+
+    /* The one to run first: nothing shall delay it. */
+    if (first != NULL)
+        offer(s, first);
+    for (size_t i = 0; i < kerf_registry_count(registry); i++) {
+        if (kerf_registry_at(registry, i) != first)
+            offer(s, kerf_registry_at(registry, i));
+    }
+}
+
+void
 kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old)
 {
     kerf_session *next;
 
     for (kerf_session *e = cloud->sessions; e != NULL; e = next) {
-        kerf_served *pick;
+        kerf_served *given;
 
         next = e->next;
         if (e->state != KERF_SESSION_OPEN)
             continue;
         if (s != NULL)
-            kerf_session_offer(e, s);
-        pick = kerf_registry_pick(cloud->registry, e->hello.want);
-        if (old != NULL && pick != NULL && pick != s)
-            kerf_session_offer(e, pick); /* it ran the old one, perhaps */
+            offer(e, s);
+        given = pick(e);
+        if (old != NULL && given != NULL && given != s)
+            offer(e, given); /* it ran the old one, perhaps */
     }
 }
 

@@ -60,6 +60,7 @@ struct kerf_session {
     uint64_t busy_until_ns; /* when the last of these lets it come back */
     size_t held_count;
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
+    const kerf_served *may_last;      /* was looked at; not to be followed */
     struct kerf_coming coming;
     kerf_detail turn_why;
 
@@ -100,8 +101,17 @@ KERF_NODISCARD kerf_err kerf_session_on_common(kerf_session *s, kerf_conn *conn,
 /* session_tensors.c: the blocks of a request stopped coming. */
 bool kerf_session_waits(const kerf_session *s, uint64_t now_ns);
 
+/* session_access.c: may the edge have this model? Errors: KERF_EDENIED. */
+bool kerf_session_may(const kerf_session *s, const char *model);
+KERF_NODISCARD kerf_err kerf_session_check_may(kerf_session *s,
+                                               const kerf_served *served,
+                                               kerf_detail *why);
+/* ... the one that it wants, or any that there is? */
+KERF_NODISCARD kerf_err kerf_session_check_any(const kerf_session *s,
+                                               kerf_detail *why);
+
 /* session_control.c */
-void kerf_session_offer(kerf_session *s, kerf_served *served);
+void kerf_session_offer_all(kerf_session *s); /* it has just connected */
 void kerf_session_drop_held(kerf_session *s, size_t i);
 /* The bundle that was offered under this id, or NULL. */
 kerf_served *kerf_session_held(kerf_session *s, const uint8_t *id);

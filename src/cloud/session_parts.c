@@ -173,6 +173,9 @@ kerf_session_on_fetch(kerf_session *s, const kerf_frame_in *frame,
     served = kerf_session_held(s, m.bundle);
     if (served == NULL)
         return kerf_fail(why, KERF_ENOENT, "FETCH of a bundle not offered");
+    err = kerf_session_check_may(s, served, why);
+    if (err != KERF_OK)
+        return err;
     if (m.part >= served->manifest.file_count)
         return kerf_fail(why, KERF_EPROTO, "FETCH of part %u of %zu", m.part,
                          served->manifest.file_count);

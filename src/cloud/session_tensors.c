@@ -180,6 +180,8 @@ take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
         (void)kerf_fail(&s->turn_why, KERF_ENOENT,
                         "the cloud does not serve this edge's bundle");
         turn_away(s, sink, KERF_FRAME_FAILED, KERF_ENOENT);
+    } else if (kerf_session_check_may(s, served, &s->turn_why) != KERF_OK) {
+        turn_away(s, sink, KERF_FRAME_FAILED, KERF_EDENIED);
     } else if (!fits(served, m, &s->turn_why)) {
         turn_away(s, sink, KERF_FRAME_FAILED, KERF_EMISMATCH);
     } else if (atomic_load(&cloud->draining)) {

@@ -16,7 +16,7 @@
 #define TELL_S INT64_C(86400)
 
 struct kerf_tls_folder {
-    kerf_tls *now;
+    kerf_tls *now, *before;
     kerf_side side;
     char dir[KERF_PATH_MAX];
     kerf_folder_watch *watch;
@@ -91,11 +91,13 @@ look(kerf_tls_folder *f)
         kerf_tls_unref(next);
         return;
     }
-    kerf_tls_unref(f->now);
+    f->before = f->now;
     f->now = next;
     kerf_log(KERF_LOG_INFO, "tls.taken", "name=%s dir=%s",
              kerf_creds_name(kerf_tls_creds(next)), f->dir);
     f->changed(f->ctx);
+    kerf_tls_unref(f->before);
+    f->before = NULL;
 }
 
 static void
@@ -170,6 +172,14 @@ kerf_tls *
 kerf_tls_folder_now(const kerf_tls_folder *folder)
 {
     return folder != NULL ? folder->now : NULL;
+}
+
+const kerf_creds *
+kerf_tls_folder_before(const kerf_tls_folder *folder)
+{
+    return folder != NULL && folder->before != NULL
+               ? kerf_tls_creds(folder->before)
+               : NULL;
 }
 
 const kerf_creds *

@@ -23,6 +23,9 @@ KERF_NODISCARD kerf_err kerf_tls_folder_open(kerf_tls_folder **out,
 void kerf_tls_folder_close(kerf_tls_folder *folder); /* accepts NULL */
 /* What is in use now; borrowed. NULL for NULL. */
 kerf_tls *kerf_tls_folder_now(const kerf_tls_folder *folder);
+/* What was in use before, while changed() runs for something else; else NULL.
+ */
+const kerf_creds *kerf_tls_folder_before(const kerf_tls_folder *folder);
 const kerf_creds *kerf_tls_folder_creds(const kerf_tls_folder *folder);
 
 #endif

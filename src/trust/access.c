@@ -83,7 +83,9 @@ kerf_access_parse(kerf_access **out, const char *text, size_t len,
     if (len > KERF_ACCESS_MOST)
         return kerf_fail(why, KERF_ETOOBIG, "more than %zu bytes",
                          KERF_ACCESS_MOST);
-    a = malloc(sizeof *a + len + 2); /* a word and its blank, a line's end */
+    /* A word takes its blank's byte for its end, a line one more for its own.
+     */
+    a = malloc(sizeof *a + 2 * len + 2);
     if (a == NULL)
         return KERF_ENOMEM;
     a->len = 0;

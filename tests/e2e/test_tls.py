@@ -398,6 +398,106 @@ def test_half_copied__the_old_keys_stay(fleet, cloud_of, edge_of):
     assert cloud.term() == 0
 
 
+@pytest.fixture
+def two_models(tmp_path):
+    exact.put(tmp_path / "models", name="one", bias=1)
+    exact.put(tmp_path / "models", name="two", bias=2)
+
+
+def test_access__each_name_has_its_models(each_kerf, fleet, cloud_of, edge_of, two_models):
+    folder = fleet("clouds/cloud")
+    (folder / "access").write_text("door-1 one\ndoor-* t?o\nold\t*  # comment\n")
+    cloud = cloud_of(folder, binary=each_kerf)
+    for name, bias in [("door-1", 1), ("door-2", 2)]:
+        edge = edge_of(cloud.port, fleet(f"edges/{name}"), "--once", "--store", name)
+        assert edge.wait() == 0
+        exact.check_results(edge, 3, biases=(bias,))
+    edge = edge_of(cloud.port, fleet("edges/door-1"), "--model", "two", binary=each_kerf)
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "the edge door-1 may not have the model two" in text
+    cloud.wait_err("cloud.stranger .*door-1 may not have the model two")
+    # ... until it may.
+    (folder / "access").write_text("* *\n")
+    edge.wait_event("result")
+    edge.term()
+    exact.check_results(edge, None, biases=(2,))
+    assert cloud.term() == 0
+
+
+def test_access__taken_back_while_it_runs(each_kerf, fleet, cloud_of, edge_of, two_models):
+    folder = fleet("clouds/cloud")
+    (folder / "access").write_text("* *\n")
+    cloud = cloud_of(folder, binary=each_kerf)
+    edge = edge_of(
+        cloud.port, fleet("edges/door-1"), "--model", "one", "--repeat", 0, "--rate", 100,
+        binary=each_kerf,
+    )  # fmt: skip
+    other = edge_of(
+        cloud.port, fleet("edges/door-2"), "--model", "two", "--repeat", 0, "--rate", 100,
+        "--store", "other", binary=each_kerf,
+    )  # fmt: skip
+    edge.wait_event("result")
+    other.wait_event("result")
+    (folder / "access").write_text("door-1 two\n* two\ndoor-2")
+    cloud.wait_err("tls.not_taken .*access: line 3: a name without models")
+    edge.wait_event("result")
+    (folder / "access").write_text("door-1 two\ndoor-2 *\n")
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "which models this edge may have has changed" in text
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "the edge door-1 may not have the model one" in text
+    edge.term()
+    other.term()
+    states = [e["connected"] for e in other.events() if e["event"] == "state"]
+    assert False not in states  # nothing has changed for it
+    assert cloud.term() == 0
+
+
+def test_nothing_is_allowed__the_edge_is_told(fleet, cloud_of, edge_of):
+    folder = fleet("clouds/cloud")
+    (folder / "access").write_text("# nobody\n")
+    cloud = cloud_of(folder)
+    edge = edge_of(cloud.port, fleet("edges/door-1"))
+    text = edge.wait_event("state", connected=False)["text"]
+    assert "the edge door-1 may have no model of this cloud" in text
+    edge.term()
+    assert cloud.term() == 0
+
+
+def test_fetch_and_requests_of_others__are_refused(fleet, cloud_of, two_models):
+    """By a peer that knows the bundle's id, and asks without an offer."""
+    folder = fleet("clouds/cloud")
+    (folder / "access").write_text("door-1 one\ndoor-2 two\n")
+    cloud = cloud_of(folder)
+    models = {
+        e["name"]: bytes.fromhex(e["bundle"]) for e in cloud.events() if e["event"] == "model"
+    }
+    assert set(models) == {"one", "two"}
+    raw = socket.create_connection(("127.0.0.1", cloud.port), timeout=wire.PATIENCE)
+    context = client_of(folder, fleet("edges/door-1"))
+    with context.wrap_socket(raw, server_hostname="127.0.0.1") as sock:
+        peer = wire.Peer(sock)
+        peer.send(wire.HELLO, wire.hello(name="door-1"))
+        token = peer.recv().meta[14:30]
+        offered = peer.recv()
+        assert offered.kind == wire.OFFER and offered.meta[:32] == models["one"]
+        raw = socket.create_connection(("127.0.0.1", cloud.port), timeout=wire.PATIENCE)
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as tensors:
+            two = wire.Peer(tensors)
+            two.send(wire.ATTACH, token)
+            assert two.recv().kind == wire.ATTACHED
+            desc = [(wire.F32, 0, (1, 16), 64)]
+            two.send(wire.TENSOR, wire.tensors(models["two"], desc), [bytes(64)], id=5)
+            answer = two.recv()
+            assert answer.kind == wire.FAILED and answer.id == 5
+            two.send(wire.TENSOR, wire.tensors(models["one"], desc), [bytes(64)], id=6)
+            assert two.recv().kind == wire.RESULT
+            peer.send(wire.FETCH, wire.part(models["two"], 0))
+            answer = peer.recv()
+            assert answer.kind == wire.ERROR and "not offered" in answer.notice()[2]
+    assert cloud.term() == 0
+
+
 def test_takeover__goes_to_a_cloud_of_the_fleet(fleet, cloud_of, edge_of):
     first = cloud_of(fleet("clouds/cloud"))
     wrong = cloud_of(fleet("clouds/cloud", "others"))

@@ -63,6 +63,18 @@ access__empty__allows_nothing(void **state)
     kerf_access_free(a);
 }
 
+/* In the least room (for the address sanitizer). */
+static void
+access__short_lines__fit(void **state)
+{
+    kerf_access *a = parse("a b\na b\na b\na b\na b\nc d");
+
+    (void)state;
+    assert_true(kerf_access_allows(a, "c", "d"));
+    assert_false(kerf_access_allows(a, "c", "b"));
+    kerf_access_free(a);
+}
+
 static void
 access__bad_lines__are_named(void **state)
 {
@@ -365,6 +377,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(access__first_line_that_fits__counts),
         cmocka_unit_test(access__empty__allows_nothing),
+        cmocka_unit_test(access__short_lines__fit),
         cmocka_unit_test(access__bad_lines__are_named),
         cmocka_unit_test(index__every_truncation__is_corrupt_or_shorter),
         cmocka_unit_test_setup_teardown(load__what_was_made__checks_the_other,

@@ -1,0 +1,119 @@
+/*
+ * With TLS: which models an edge may have (trust/access.h), and whose sessions
+ * go on when keys, or that, have changed.
+ */
+#include "cloud/session_own.h"
+
+#include "base/log.h"
+#include "base/text.h"
+
+#include <string.h>
+
+static bool
+allows(const kerf_session *s, const kerf_creds *creds, const char *model)
+{
+    const char *name = kerf_conn_name(s->control);
+
+    return name == NULL || creds == NULL ||
+           kerf_access_allows(kerf_creds_access(creds), name, model);
+}
+
+bool
+kerf_session_may(const kerf_session *s, const char *model)
+{
+    return allows(s, kerf_tls_folder_creds(s->cloud->tls), model);
+}
+
+kerf_err
+kerf_session_check_may(kerf_session *s, const kerf_served *served,
+                       kerf_detail *why)
+{
+    if (s->may_last == served) /* as for each request but the first */
+        return KERF_OK;
+    if (!kerf_session_may(s, served->manifest.name))
+        return kerf_fail(why, KERF_EDENIED,
+                         "the edge %s may not have the model %s: the file "
+                         "access of the cloud says who may",
+                         s->shown, served->manifest.name);
+    s->may_last = served;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_session_check_any(const kerf_session *s, kerf_detail *why)
+{
+    const kerf_registry *registry = s->cloud->registry;
+    size_t count = kerf_registry_count(registry);
+    char want[KERF_NAME_MAX];
+    bool any = count == 0;
+
+    if (s->hello.want[0] != '\0' && !kerf_session_may(s, s->hello.want))
+        return kerf_fail(why, KERF_EDENIED,
+                         "the edge %s may not have the model %s: the file "
+                         "access of the cloud says who may",
+                         s->shown,
+                         kerf_text_safe(want, sizeof want, s->hello.want));
+    for (size_t i = 0; !any && i < count; i++)
+        any = kerf_session_may(s, kerf_registry_at(registry, i)->manifest.name);
+    return any ? KERF_OK
+               : kerf_fail(why, KERF_EDENIED,
+                           "the edge %s may have no model of this cloud: the "
+                           "file access of the cloud says who may",
+                           s->shown);
+}
+
+/* Does it get more than before, or less? A new session finds out what. */
+static kerf_err
+check_same(const kerf_session *s, kerf_detail *why)
+{
+    const kerf_creds *now = kerf_tls_folder_creds(s->cloud->tls);
+    const kerf_creds *before = kerf_tls_folder_before(s->cloud->tls);
+    const kerf_registry *registry = s->cloud->registry;
+    bool same = true;
+
+    if (before == NULL || s->state != KERF_SESSION_OPEN)
+        return KERF_OK;
+    for (size_t i = 0; same && i < kerf_registry_count(registry); i++) {
+        const char *model = kerf_registry_at(registry, i)->manifest.name;
+
+        same = allows(s, before, model) == allows(s, now, model);
+    }
+    for (size_t i = 0; same && i < s->held_count; i++) {
+        const char *model = s->held[i]->manifest.name;
+
+        same = allows(s, before, model) == allows(s, now, model);
+    }
+    return same ? KERF_OK
+                : kerf_fail(why, KERF_EDENIED,
+                            "which models this edge may have has changed");
+}
+
+static kerf_err
+recheck(const kerf_session *s, kerf_detail *why)
+{
+    const kerf_tls *now = kerf_tls_folder_now(s->cloud->tls);
+    kerf_err err = kerf_conn_recheck(s->control, now, why);
+
+    if (err == KERF_OK && s->tensors != NULL)
+        err = kerf_conn_recheck(s->tensors, now, why);
+    return err == KERF_OK ? check_same(s, why) : err;
+}
+
+void
+kerf_sessions_recheck(kerf_cloud *cloud)
+{
+    kerf_session *next;
+
+    for (kerf_session *s = cloud->sessions; s != NULL; s = next) {
+        kerf_detail why = {{0}};
+
+        next = s->next;
+        if (recheck(s, &why) == KERF_OK)
+            continue;
+        kerf_log(KERF_LOG_WARN, "cloud.not_trusted", "peer=%s why=\"%s\"",
+                 kerf_conn_peer(s->control), why.text);
+        (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
+                                     KERF_EDENIED, 0, why.text);
+        kerf_session_end(s, why.text);
+    }
+}
