@@ -74,7 +74,7 @@ def statement(model, bundle, version=1, issued=-60, expires=86400, rollback_from
     return json.dumps({**says, **more})
 
 
-def signed(key, text, **more):
+def signed(key, text, /, **more):
     """The member of a manifest; more replaces what is in it."""
     sig = key.sign(_DOMAIN + text.encode())
     return {"statement": text, "signature": sig.hex(), "key": key.id.hex(), **more}
