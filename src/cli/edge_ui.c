@@ -76,11 +76,12 @@ on_received(void *ctx, const kerf_edge_file *file)
         "%s(%lluMB) received correctly! Time: %.2fs Speed: %.2f MB/s\n",
         file->name, (unsigned long long)(file->size / 1000000), seconds,
         (double)came / 1e6 / seconds);
-    if (file->reused > 0)
+    if (file->reused > 0) {
         (void)printf("%s: %s of %s were in other files of the store\n",
                      file->name,
                      kerf_text_bytes(plain, sizeof plain, file->reused),
                      kerf_text_bytes(packed, sizeof packed, file->size));
+    }
     if (file->resumed > 0)
         (void)printf("%s: %s of %s had come before\n", file->name,
                      kerf_text_bytes(plain, sizeof plain, file->resumed),

@@ -590,6 +590,7 @@ kerf_edge_close(kerf_edge *edge)
     kerf_program_free(edge->next);
     kerf_program_free(edge->leaving);
     kerf_program_free(edge->fetch.program);
+    kerf_incoming_abort(edge->fetch.kept);
     free(edge->fetch.chunk);
     free(edge->fetch.plain);
     kerf_block_coder_free(edge->fetch.unpacker);

@@ -98,6 +98,8 @@ typedef struct kerf_fetcher {
     unsigned missing; /* bit per index in the manifest's files */
     size_t part;      /* index that comes in */
     kerf_incoming *incoming;
+    kerf_incoming *kept; /* of when the link broke: it need not be read again */
+    uint8_t kept_sha256[KERF_SHA256_LEN];
     kerf_asked asked[KERF_ASKED_MAX]; /* in order of coming */
     size_t asked_count;
     uint64_t ask_from; /* what is missing before it is asked for */

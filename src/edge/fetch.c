@@ -216,7 +216,10 @@ next_part(kerf_edge *edge)
     } else {
         f->tries = 0;
         f->damage.text[0] = '\0';
-        kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
+        if (kerf_fetch_take_kept(f))
+            kerf_fetch_ask(edge);
+        else
+            kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
     }
 }
 
@@ -300,7 +303,7 @@ on_opened(kerf_edge *edge)
         kerf_fetch_ask(edge);
         return;
     }
-    kerf_fetch_drop_part(edge);
+    kerf_fetch_keep(f);
     drop_first(f); /* the offer will come again */
 }
 
@@ -357,7 +360,7 @@ kerf_fetch_cut(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
 
     if (f->state == KERF_FETCH_RECEIVE) {
-        kerf_fetch_drop_part(edge);
+        kerf_fetch_keep(f);
         drop_first(f);
     }
     f->asked_count = 0;

@@ -19,6 +19,10 @@ void kerf_fetch_on_loader(void *edge);
 void kerf_fetch_ask(kerf_edge *edge);
 /* Closes it; what was asked of it may come yet, and is read over. */
 void kerf_fetch_drop_part(kerf_edge *edge);
+/* The link broke: leaves it open for the next session, which takes it if it
+ * asks for that file first. */
+void kerf_fetch_keep(kerf_fetcher *f);
+bool kerf_fetch_take_kept(kerf_fetcher *f);
 /* Whether this error is one to fetch what is wrong again for. */
 bool kerf_fetch_try_again(kerf_edge *edge, kerf_err err);
 void kerf_fetch_tell_received(kerf_edge *edge, const kerf_file *file);

@@ -83,6 +83,7 @@ kerf_fetch_ask(kerf_edge *edge)
         f->part_since_ns = kerf_now_ns();
         f->part_wire = 0;
         f->part_counts = kerf_incoming_count(f->incoming);
+        f->part_counts.resumed += f->part_counts.received;
     }
     if (!ask_more(edge))
         kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
@@ -97,6 +98,31 @@ kerf_fetch_drop_part(kerf_edge *edge)
     f->incoming = NULL;
     for (size_t i = 0; i < f->asked_count; i++)
         f->asked[i].dropped = true;
+}
+
+void
+kerf_fetch_keep(kerf_fetcher *f)
+{
+    kerf_incoming_abort(f->kept);
+    f->kept = f->incoming;
+    f->incoming = NULL;
+    memcpy(f->kept_sha256, f->wanted[0].manifest.file[f->part].sha256,
+           sizeof f->kept_sha256);
+}
+
+bool
+kerf_fetch_take_kept(kerf_fetcher *f)
+{
+    const kerf_file *file = &f->wanted[0].manifest.file[f->part];
+    bool same = f->kept != NULL && memcmp(f->kept_sha256, file->sha256,
+                                          sizeof f->kept_sha256) == 0;
+
+    if (same)
+        f->incoming = f->kept;
+    else
+        kerf_incoming_abort(f->kept);
+    f->kept = NULL;
+    return same;
 }
 
 bool

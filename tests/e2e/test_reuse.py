@@ -210,20 +210,26 @@ def test_damaged_again_and_again__given_up(played):
 
 
 @pytest.mark.parametrize("features", [0, wire.RANGES])
-def test_broken_off__goes_on_where_it_was(played, features):
+@pytest.mark.parametrize("killed", [False, True])
+def test_broken_off__goes_on_where_it_was(played, features, killed):
     """Also from a cloud without ranges, which sends all that follows."""
     control, tensors = played.offer(features=features)
     assert played.serve(control, until=20_500) is None
     control.send(wire.PING)
     control.recv_kind(wire.PONG)  # it has read all of that
+    if killed:
+        played.edge.kill()
     control.close()
     tensors.close()
+    if killed:
+        played.edge = played.start()
     control, tensors = played.offer(features=features)
     assert played.serve(control).meta[32:34] == b"\0\0"
-    assert played.asked[-1] == (1, 20_000, 30_500 if features else 0)
+    had = 20_000 if killed else 20_500  # of one that was killed, whole units count
+    assert played.asked[-1] == (1, had, 50_500 - had if features else 0)
     played.finish(tensors)
     (got,) = [e for e in played.edge.events() if e.get("file") == HEAD]
-    assert got["resumed_bytes"] == 20_000 and got["wire_bytes"] == 30_500
+    assert got["resumed_bytes"] == had and got["wire_bytes"] == 50_500 - had
 
 
 def test_holes__asked_for_several_at_a_time(played):
