@@ -33,6 +33,7 @@ typedef struct kerf_edge_view {
     char peer[64];             /* address and port of the latest session */
     char model[KERF_NAME_MAX]; /* asked for last; "": nothing yet */
     char bundle[16];           /* its id, the first 12 digits */
+    int64_t version;           /* that it is signed as; 0: it is not */
     char state[16];            /* joining, up, busy (turned away within the last
                                 * second) or gone (what it asked for still runs) */
     size_t sessions;

@@ -36,6 +36,7 @@ read_edge(kerf_edge_view *v, const json_t *o)
     text_of(v->model, sizeof v->model, o, "model");
     text_of(v->bundle, sizeof v->bundle, o, "bundle");
     text_of(v->state, sizeof v->state, o, "state");
+    v->version = (int64_t)count_of(o, "version");
     v->sessions = count_of(o, "sessions");
     v->queued = count_of(o, "queued");
     v->held = count_of(o, "held");

@@ -62,6 +62,7 @@ edge_json(const kerf_edge_view *v)
     (void)json_object_set_new(o, "peer", json_string(v->peer));
     (void)json_object_set_new(o, "model", json_string(v->model));
     (void)json_object_set_new(o, "bundle", json_string(v->bundle));
+    (void)json_object_set_new(o, "version", json_integer(v->version));
     (void)json_object_set_new(o, "state", json_string(v->state));
     set_int(o, "sessions", v->sessions);
     set_real(o, "seconds", v->seconds);

@@ -121,7 +121,7 @@ kerf_lanes_leave(kerf_lanes *l, kerf_lane *lane)
 
 void
 kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
-                      const char *model, const char *bundle)
+                      const char *model, const char *bundle, int64_t version)
 {
     if (lane->served == served)
         return;
@@ -129,6 +129,7 @@ kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
     (void)pthread_mutex_lock(&l->lock);
     (void)snprintf(lane->model, sizeof lane->model, "%s", model);
     (void)snprintf(lane->bundle, sizeof lane->bundle, "%.12s", bundle);
+    lane->version = version;
     (void)pthread_mutex_unlock(&l->lock);
 }
 
@@ -259,6 +260,7 @@ see(struct seen *s, const struct rank *rank, kerf_fair *f, uint64_t now_ns)
     memcpy(v->peer, lane->peer, sizeof v->peer);
     memcpy(v->model, lane->model, sizeof v->model);
     memcpy(v->bundle, lane->bundle, sizeof v->bundle);
+    v->version = lane->version;
     (void)snprintf(v->state, sizeof v->state, "%s", state_of(lane));
     v->sessions = lane->sessions;
     v->queued = kerf_fair_line_count(f, &lane->line);

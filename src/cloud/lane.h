@@ -49,6 +49,7 @@ typedef struct kerf_lane {
     char peer[64];            /* of the latest session */
     char model[KERF_NAME_MAX];
     char bundle[16];
+    int64_t version;                            /* signed; 0: not */
     _Atomic uint32_t times_us[KERF_LANE_TIMES]; /* arrival to answer */
 } kerf_lane;
 
@@ -70,7 +71,8 @@ kerf_lane *kerf_lanes_join(kerf_lanes *l, const char *name, const char *peer);
 void kerf_lanes_leave(kerf_lanes *l, kerf_lane *lane);
 /* What the lane asks for now. */
 void kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
-                           const char *model, const char *bundle);
+                           const char *model, const char *bundle,
+                           int64_t version);
 /* Once a second or more often: rates; frees lanes that are over. */
 void kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns);
 

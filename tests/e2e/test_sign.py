@@ -280,7 +280,7 @@ def test_updates__unsigned_waits_for_its_signature__older_needs_permission(
     assert (ran["version"], ran["highest"]) == (1, 2)
 
 
-def test_signed_again__is_renewed_in_place(start_cloud, spawn, sign, models, edge_words):
+def test_signed_again__is_renewed_in_place(start_cloud, spawn, run, sign, models, edge_words):
     exact.put(models)
     first = sign("--expires", "1d")
     cloud = serve(start_cloud, models)
@@ -289,6 +289,8 @@ def test_signed_again__is_renewed_in_place(start_cloud, spawn, sign, models, edg
     second = sign("--expires", "9d")
     assert edge.wait_event("signature")["expires"] == second["expires"]
     edge.wait_event("result")
+    top = run("top", "--cloud-port", cloud.port, "--json", "--once").events()[0]
+    assert [e["version"] for e in top["edge"]] == [1]
     edge.signal(signal.SIGTERM)
     assert edge.wait() == 0
     assert len([e for e in edge.events() if e["event"] == "received"]) == 2
