@@ -3,6 +3,7 @@
  * when it is opened: nothing that is written beside them could be believed
  * after a crash. From then on it is what was there, and all before `at`.
  */
+#include "model/store_behind.h"
 #include "model/store_own.h"
 
 #include <assert.h>
@@ -17,6 +18,9 @@
 
 #include "base/text.h"
 
+/* Smaller ones are hashed at once, which takes less than a thread does. */
+#define BEHIND_LEAST ((uint64_t)4 << 20)
+
 enum { PARTIAL_NAMES = 10 }; /* HEX, HEX.1 ...: other processes have some */
 
 struct kerf_incoming {
@@ -27,6 +31,7 @@ struct kerf_incoming {
     uint64_t at;       /* the first byte that is missing */
     kerf_sha256 *hash; /* of the bytes before hashed */
     uint64_t hashed;
+    kerf_behind *behind; /* or NULL: has hash and hashed while it runs */
     kerf_incoming_counts count;
     int fd;
     kerf_store_dir dir; /* of name; the root: a plain file */
@@ -354,6 +359,21 @@ kerf_incoming_open_plain(kerf_incoming **out, kerf_store *store,
     return KERF_OK;
 }
 
+/* As written: after an error both still agree. What was there already is
+ * hashed too, where it runs behind; else at the end. */
+static void
+hash_written(kerf_incoming *in, uint64_t offset, const void *data, size_t len)
+{
+    if (in->behind == NULL && in->file.size - in->hashed >= BEHIND_LEAST)
+        in->behind = kerf_behind_start(in->hash, in->fd, in->hashed);
+    if (in->behind != NULL) {
+        kerf_behind_tell(in->behind, in->at);
+    } else if (in->hashed == offset) {
+        kerf_sha256_add(in->hash, data, len);
+        in->hashed += len;
+    }
+}
+
 kerf_err
 kerf_incoming_write_at(kerf_incoming *in, uint64_t offset, const void *data,
                        size_t len, kerf_detail *why)
@@ -373,15 +393,10 @@ kerf_incoming_write_at(kerf_incoming *in, uint64_t offset, const void *data,
                          (unsigned long long)(beyond ? in->file.size : offset));
     }
     code = kerf_store_write_at(in->fd, offset, data, len, &done);
-    /* Hashed as written: after an error both still agree. What was there
-     * already is hashed at the end. */
-    if (in->hashed == offset) {
-        kerf_sha256_add(in->hash, data, done);
-        in->hashed += done;
-    }
     in->at += done;
     in->count.received += done;
     skip_had(in);
+    hash_written(in, offset, data, done);
     return code == 0 ? KERF_OK
                      : kerf_store_fail(in->store, in->file.name, code, why);
 }
@@ -408,11 +423,20 @@ kerf_incoming_got(const kerf_incoming *in)
     return in->count.reused + in->count.resumed + in->count.received;
 }
 
+static void
+stop_behind(kerf_incoming *in, bool all)
+{
+    if (in->behind != NULL)
+        in->hashed = kerf_behind_stop(in->behind, all);
+    in->behind = NULL;
+}
+
 void
 kerf_incoming_abort(kerf_incoming *in)
 {
     if (in == NULL)
         return;
+    stop_behind(in, false);
     if (in->fd >= 0 && in->name[0] != '\0' &&
         (in->is_bad || in->dir == KERF_STORE_ROOT ||
          kerf_incoming_got(in) == 0))
@@ -437,6 +461,15 @@ check_size(const kerf_incoming *in, kerf_detail *why)
                      (unsigned long long)in->file.size);
 }
 
+static kerf_err
+hash_rest(kerf_incoming *in, uint8_t *step, kerf_detail *why)
+{
+    return kerf_store_hash(in->hash, in->fd, in->hashed,
+                           in->file.size - in->hashed, -1, 0, step)
+               ? KERF_OK
+               : kerf_store_fail(in->store, in->file.name, errno, why);
+}
+
 /* Whether some unit is not what it should be: then the others stay. */
 static bool
 has_bad_unit(kerf_incoming *in, uint8_t *step)
@@ -455,12 +488,11 @@ check_whole(kerf_incoming *in, kerf_detail *why)
     uint8_t *step = malloc(KERF_STORE_STEP);
     kerf_err err = check_size(in, why);
 
+    stop_behind(in, err == KERF_OK);
     if (step == NULL)
         err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", in->file.name);
-    if (err == KERF_OK &&
-        !kerf_store_hash(in->hash, in->fd, in->hashed,
-                         in->file.size - in->hashed, -1, 0, step))
-        err = kerf_store_fail(in->store, in->file.name, errno, why);
+    if (err == KERF_OK)
+        err = hash_rest(in, step, why);
     kerf_sha256_end(in->hash, sum);
     if (err == KERF_OK && memcmp(sum, in->file.sha256, sizeof sum) != 0) {
         in->is_bad = !has_bad_unit(in, step);
@@ -505,9 +537,16 @@ kerf_err
 kerf_incoming_accept(kerf_incoming *in, uint8_t sha256[KERF_SHA256_LEN],
                      kerf_detail *why)
 {
+    uint8_t *step = malloc(KERF_STORE_STEP);
     kerf_err err = check_size(in, why);
 
     assert(in->dir == KERF_STORE_ROOT);
+    stop_behind(in, err == KERF_OK);
+    if (step == NULL)
+        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", in->file.name);
+    if (err == KERF_OK)
+        err = hash_rest(in, step, why);
+    free(step);
     if (err == KERF_OK) {
         kerf_sha256_end(in->hash, sha256);
         err = publish(in, KERF_STORE_ROOT, in->file.name, why);

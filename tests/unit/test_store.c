@@ -780,6 +780,49 @@ store_open__no_folder_possible__is_an_error(void **state)
     kerf_store_close(NULL);
 }
 
+/* So long that it is hashed behind; written in pieces, with a pause for a crash
+ * in the middle. */
+static void
+write_large(kerf_store *store, const kerf_file *f, const char *data,
+            kerf_err err)
+{
+    const size_t step = 300000;
+    kerf_incoming *in = open_in(store, f);
+
+    for (size_t at = 0; at < f->size; at += step) {
+        size_t len = f->size - at < step ? (size_t)f->size - at : step;
+
+        if (at / step == 10) {
+            kerf_incoming_abort(in);
+            in = open_in(store, f);
+            for (size_t i = 0; i < at; i += step) /* no units: all again */
+                write_at(in, i, data + i, step);
+        }
+        write_at(in, at, data + at, len);
+    }
+    assert_int_equal(kerf_incoming_commit(in, NULL), err);
+}
+
+static void
+incoming__large__is_hashed_behind(void **state)
+{
+    const size_t len = (9 << 20) + 17;
+    char *data = malloc(len);
+    kerf_file f;
+
+    assert_non_null(data);
+    for (size_t i = 0; i < len; i++)
+        data[i] = (char)(i * 2654435761u >> 13);
+    f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", data, len);
+    data[len / 2] ^= 1;
+    write_large(*state, &f, data, KERF_ECORRUPT);
+    assert_false(is_there(part_of(&f)));
+    data[len / 2] ^= 1;
+    write_large(*state, &f, data, KERF_OK);
+    assert_true(is_there(part_of(&f)));
+    free(data);
+}
+
 /* Runs in a child: a limit on file sizes stands for a full disk. */
 static int
 fill_disk(kerf_store *store, const kerf_manifest *m)
@@ -861,6 +904,7 @@ main(void)
         IN_DIR(
             store_open__damaged_store_of_an_older_kerf__what_is_right_is_kept),
         IN_DIR(store_open__no_folder_possible__is_an_error),
+        IN_DIR(incoming__large__is_hashed_behind),
         IN_DIR(incoming__disk_full__is_one_clear_error_and_leaves_nothing),
     };
 
