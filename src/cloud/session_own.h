@@ -74,6 +74,7 @@ struct kerf_session {
     struct kerf_fetch fetch[KERF_FETCHES_MAX]; /* fetch[0] is under way */
     size_t fetch_count;
     bool chunk_sending;
+    bool chunk_now;        /* while it is handed over: no post */
     uint8_t *piece;        /* owned: it is being sent, packed for this edge */
     uint64_t pieces_bytes; /* packed so */
     kerf_out chunk;

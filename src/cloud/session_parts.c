@@ -10,16 +10,23 @@
 #define PIECE_LEAST 512           /* packing less does not pay for its head */
 #define PIECE_MOST (128u << 10)   /* a millisecond of the loop's time, about */
 #define PIECES_MOST (32u << 20)   /* of a session: the loop has other edges */
+#define ROW 4                     /* chunks, about a quarter of a millisecond */
 #define PACK_RATE_MOST 400000000u /* bytes/s, as TCP measures them */
 
 static void ship_next(kerf_session *s);
 
+/* On the loop's thread: nobody else sends here. */
 static void
 on_chunk_sent(void *ctx, kerf_err err)
 {
     kerf_session *s = ctx;
 
-    (void)err;
+    free(s->piece);
+    s->piece = NULL;
+    if (s->chunk_now && err == KERF_OK) {
+        s->chunk_sending = false; /* ship_next() goes on */
+        return;
+    }
     s->refs++; /* the post's */
     kerf_loop_post(s->cloud->loop, &s->chunk_sent);
 }
@@ -30,8 +37,6 @@ on_chunk_turn(void *ctx)
     kerf_session *s = ctx;
 
     s->chunk_sending = false;
-    free(s->piece);
-    s->piece = NULL;
     if (s->control != NULL)
         ship_next(s);
     kerf_session_unref(s);
@@ -142,21 +147,33 @@ ship_chunk(kerf_session *s, struct kerf_fetch *f)
     kerf_conn_send(s->control, &s->chunk);
 }
 
+/* False: nothing is asked for. */
+static bool
+find_next(kerf_session *s)
+{
+    while (s->fetch_count > 0 && s->fetch[0].at == s->fetch[0].end) {
+        kerf_served_unref(s->fetch[0].served);
+        s->fetch_count--;
+        memmove(&s->fetch[0], &s->fetch[1],
+                s->fetch_count * sizeof s->fetch[0]);
+    }
+    return s->fetch_count > 0;
+}
+
+/* As long as the kernel takes it at once, some chunks in a row; then others
+ * have their turn. Goes on in on_chunk_turn(). */
 static void
 ship_next(kerf_session *s)
 {
-    struct kerf_fetch *f = &s->fetch[0];
-
-    if (s->chunk_sending || s->fetch_count == 0)
+    if (s->chunk_sending)
         return;
-    if (f->at < f->end) {
-        ship_chunk(s, f);
-        return; /* goes on in on_chunk_turn() */
+    for (int i = 0; i < ROW && !s->chunk_sending; i++) {
+        if (!find_next(s))
+            return;
+        s->chunk_now = i + 1 < ROW;
+        ship_chunk(s, &s->fetch[0]);
+        s->chunk_now = false;
     }
-    kerf_served_unref(f->served);
-    s->fetch_count--;
-    memmove(&s->fetch[0], &s->fetch[1], s->fetch_count * sizeof s->fetch[0]);
-    ship_next(s);
 }
 
 kerf_err

@@ -18,7 +18,8 @@
 /* Of one range, so that a cloud that gives up its bundle has not much under
  * way in vain; ranges that end in the midst of a packed block cost a little. */
 #define ASK_MOST ((uint64_t)16 << 20)
-#define TRIES_MOST 3 /* of a file that comes damaged */
+#define TELL_NS 20000000u /* progress, no more often */
+#define TRIES_MOST 3      /* of a file that comes damaged */
 
 _Static_assert(KERF_PART_BLOCK == KERF_BLOCK_MOST, "docs/PROTOCOL.md says it");
 
@@ -217,10 +218,16 @@ static void
 tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got,
               uint64_t wire)
 {
+    kerf_fetcher *f = &edge->fetch;
+    uint64_t now_ns = kerf_now_ns();
     kerf_note *note;
 
-    if (kerf_queue_count(edge->queue) > 64 && got < file->size)
-        return; /* the caller is slow: it may miss some of these */
+    /* To wake the caller takes as long as a part does. When it is slow, it may
+     * miss some of these. */
+    if (got < file->size &&
+        (now_ns < f->told_ns + TELL_NS || kerf_queue_count(edge->queue) > 64))
+        return;
+    f->told_ns = now_ns;
     note = kerf_note_new(KERF_NOTE_PROGRESS);
     if (note == NULL)
         return;
