@@ -38,7 +38,8 @@ KERF_NODISCARD kerf_err kerf_local_listen(int *fd, const char *path,
 void kerf_local_clear(const char *path);
 /* Waits a second at most. Errors: KERF_ENOENT (nobody listens there),
  * KERF_EDEADLINE (whoever does, does not take it), KERF_EIO, KERF_ETOOBIG,
- * KERF_EINVAL (another user's: neither ours nor root's). */
+ * KERF_EINVAL (another user's: neither ours nor root's; root may ask all that
+ * are not in a folder that anybody may write to). */
 KERF_NODISCARD kerf_err kerf_local_connect(int *fd, const char *path,
                                            kerf_detail *why);
 /* Is the other side of this user, or root's? */
