@@ -92,7 +92,7 @@ on_answer(void *ctx, const kerf_edge_result *r)
 
 static kerf_err
 run_phase(kerf_peer *peer, int phase, const char *store, const char *input,
-          kerf_detail *why)
+          const char *tls, kerf_detail *why)
 {
     uint64_t warm = (uint64_t)kerf_peer_warm(peer, phase);
     struct edge_run run = {.peer = peer, .phase = phase, .warm = warm};
@@ -100,6 +100,7 @@ run_phase(kerf_peer *peer, int phase, const char *store, const char *input,
     const kerf_edge_opts opts = {.host = "127.0.0.1",
                                  .port = peer->port,
                                  .store = store,
+                                 .tls = tls,
                                  .engine = {.kind = "fake"},
                                  .window = phase == 0 ? 1 : KERF_PEER_WINDOW,
                                  .inputs = inputs,
@@ -131,14 +132,17 @@ write_input(const char *path, kerf_detail *why)
 }
 
 int
-kerf_peer_edge(kerf_peer *peer)
+kerf_peer_edge(kerf_peer *peer, bool tls)
 {
+    const char *keys = tls ? getenv(KERF_PEER_TLS) : NULL;
     char work[KERF_PATH_MAX];
     char store[KERF_PATH_MAX];
     char input[KERF_PATH_MAX];
     kerf_detail why = {{0}};
     kerf_err err = kerf_work_make(work, NULL, &why);
 
+    if (err == KERF_OK && tls && keys == NULL)
+        err = kerf_fail(&why, KERF_EINVAL, KERF_PEER_TLS " is not set");
     if (err == KERF_OK)
         err = kerf_path_join(store, work, "store");
     if (err == KERF_OK)
@@ -146,7 +150,7 @@ kerf_peer_edge(kerf_peer *peer)
     if (err == KERF_OK)
         err = write_input(input, &why);
     for (int phase = 0; err == KERF_OK && phase < 2; phase++)
-        err = run_phase(peer, phase, store, input, &why);
+        err = run_phase(peer, phase, store, input, keys, &why);
     kerf_work_remove(work);
     if (err != KERF_OK) {
         (void)fprintf(stderr, "kerf edge: %s\n",

@@ -3,6 +3,7 @@
 #include "bench/child.h"
 #include "bench/peer.h"
 #include "bench/peer_own.h"
+#include "trust/fleet.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -54,6 +55,8 @@ struct bench {
     const kerf_transport_opts *opts;
     char work[KERF_PATH_MAX];
     char peers[KERF_PATH_MAX]; /* "": none */
+    char keys[KERF_PATH_MAX];  /* of a fleet, for Kerf's TLS */
+    char cloud_keys[KERF_PATH_MAX], edge_keys[KERF_PATH_MAX];
     bool there[KERF_TRANSPORT_PEERS];
     struct measured m[KERF_TRANSPORT_SIZES][KERF_TRANSPORT_PEERS];
 };
@@ -70,7 +73,8 @@ const char *
 kerf_transport_name(kerf_transport_way way)
 {
     static const char *const names[KERF_TRANSPORT_PEERS] = {
-        "raw", "kerf", "zeromq", "nng", "grpc", "reference"};
+        "raw",    "kerf", "kerf_tls", "openssl",
+        "zeromq", "nng",  "grpc",     "reference"};
 
     return names[way];
 }
@@ -111,13 +115,14 @@ find_peers(struct bench *b)
     char program[KERF_PATH_MAX];
 
     b->there[KERF_WAY_RAW] = b->there[KERF_WAY_KERF] = true;
+    b->there[KERF_WAY_KERF_TLS] = true;
     if (b->opts->quick)
         return;
     if (b->opts->peers != NULL)
         (void)snprintf(b->peers, sizeof b->peers, "%s", b->opts->peers);
     else
         find_folder(b->peers);
-    for (int way = KERF_WAY_ZEROMQ; way < KERF_TRANSPORT_PEERS; way++) {
+    for (int way = KERF_WAY_OPENSSL; way < KERF_TRANSPORT_PEERS; way++) {
         b->there[way] = find_program(b->peers, way, program);
         if (!b->there[way]) {
             kerf_progress_say(
@@ -148,7 +153,7 @@ static void
 start_command(const struct bench *b, int way, struct command *c)
 {
     c->argc = 0;
-    if (way > KERF_WAY_KERF) {
+    if (way > KERF_WAY_KERF_TLS) {
         if (way == KERF_WAY_REFERENCE)
             add_word(c, "python3");
         (void)find_program(b->peers, way, c->program);
@@ -204,11 +209,23 @@ start_server(struct bench *b, int way, size_t bytes, kerf_child *server,
     kerf_err err = kerf_path_join(log, b->work, "server.log");
 
     start_command(b, way, &c);
-    if (way == KERF_WAY_KERF) {
-        const char *cloud[] = {
-            "kerf",   "cloud",   "--engine", "fake",         "--models",
-            b->work,  "--batch", "1",        "--cloud_port", "0",
-            "--json", "--quiet", NULL};
+    if (way == KERF_WAY_KERF || way == KERF_WAY_KERF_TLS) {
+        bool tls = way == KERF_WAY_KERF_TLS;
+        const char *cloud[] = {"kerf",
+                               "cloud",
+                               "--engine",
+                               "fake",
+                               "--models",
+                               b->work,
+                               "--batch",
+                               "1",
+                               "--cloud_port",
+                               "0",
+                               "--json",
+                               "--quiet",
+                               tls ? "--tls" : NULL,
+                               b->cloud_keys,
+                               NULL};
 
         if (err == KERF_OK)
             err = kerf_peer_write_pair(b->work, bytes, why);
@@ -338,10 +355,44 @@ fill_result(const struct bench *b, size_t size, kerf_transport_result *out)
         if (b->there[way])
             fill_figures(&out->way[way], &b->m[size][way], n);
     }
+    for (int i = 0; i < n && out->way[KERF_WAY_OPENSSL].there; i++)
+        ratio[i] = b->m[size][KERF_WAY_KERF_TLS].v[HZ][i] /
+                   b->m[size][KERF_WAY_OPENSSL].v[HZ][i];
+    if (out->way[KERF_WAY_OPENSSL].there)
+        out->ratio_openssl = spread_of(ratio, n);
     for (int i = 0; i < n; i++)
         ratio[i] = (b->m[size][KERF_WAY_KERF].v[P50][i] - KERF_RAW_MORE_US) /
                    b->m[size][KERF_WAY_RAW].v[P50][i];
     out->ratio_raw = spread_of(ratio, n);
+}
+
+/* A cloud and an edge; the edge's way to it is in the environment. */
+static kerf_err
+make_keys(struct bench *b, kerf_detail *why)
+{
+    static const char *const host[] = {"127.0.0.1"};
+    const kerf_fleet_ask ask = {.days = 2};
+    kerf_fleet *fleet = NULL;
+    kerf_err err = kerf_path_join(b->keys, b->work, "keys");
+
+    if (err == KERF_OK)
+        err = kerf_fleet_make(b->keys, "bench", &ask, why);
+    if (err == KERF_OK)
+        err = kerf_fleet_open(&fleet, b->keys, why);
+    if (err == KERF_OK)
+        err = kerf_fleet_issue(fleet, KERF_SIDE_CLOUD, "cloud", host, 1, &ask,
+                               why);
+    if (err == KERF_OK)
+        err =
+            kerf_fleet_issue(fleet, KERF_SIDE_EDGE, "edge", NULL, 0, &ask, why);
+    if (err == KERF_OK) {
+        (void)kerf_fleet_path(fleet, b->cloud_keys, KERF_SIDE_CLOUD, "cloud");
+        (void)kerf_fleet_path(fleet, b->edge_keys, KERF_SIDE_EDGE, "edge");
+    }
+    kerf_fleet_close(fleet);
+    if (err == KERF_OK && setenv(KERF_PEER_TLS, b->edge_keys, 1) != 0)
+        err = KERF_ENOMEM;
+    return err;
 }
 
 kerf_err
@@ -357,6 +408,8 @@ kerf_bench_transport(const kerf_transport_opts *opts,
         return KERF_ENOMEM;
     b->opts = opts;
     err = kerf_work_make(b->work, NULL, why);
+    if (err == KERF_OK)
+        err = make_keys(b, why);
     find_peers(b);
     for (int round = 0; err == KERF_OK && round < opts->rounds; round++) {
         for (size_t size = 0; err == KERF_OK && size < KERF_TRANSPORT_SIZES;

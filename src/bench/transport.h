@@ -1,8 +1,8 @@
 /*
  * transport.h - what carrying a tensor and its answer costs over loopback: raw
- * sockets, Kerf, and what a user would pick instead, each as a client and a
- * server process, in turns.
- * Threads: one at a time; children die with the calling thread.
+ * sockets, Kerf with TLS and without, and what a user would pick instead, each
+ * as a client and a server process, in turns. Threads: one at a time; children
+ * die with the calling thread.
  */
 #ifndef KERF_BENCH_TRANSPORT_H
 #define KERF_BENCH_TRANSPORT_H
@@ -13,12 +13,14 @@
 
 #define KERF_TRANSPORT_ROUNDS_MAX 50
 #define KERF_TRANSPORT_SIZES 4
-#define KERF_TRANSPORT_PEERS 6
+#define KERF_TRANSPORT_PEERS 8
 #define KERF_RAW_MORE_US 10.0 /* of the bar: so much more than raw is free */
 
 typedef enum kerf_transport_way {
     KERF_WAY_RAW = 0,
     KERF_WAY_KERF,
+    KERF_WAY_KERF_TLS,
+    KERF_WAY_OPENSSL,
     KERF_WAY_ZEROMQ,
     KERF_WAY_NNG,
     KERF_WAY_GRPC,
@@ -42,12 +44,16 @@ typedef struct kerf_transport_result {
     int runs;
     kerf_transport_figures way[KERF_TRANSPORT_PEERS];
     kerf_spread ratio_raw; /* (Kerf's p50 - 10 us) / raw's, of the rounds */
+    /* Per second with 8 in flight: Kerf's with TLS / OpenSSL's alone, of the
+     * rounds; 0: it is not there. */
+    kerf_spread ratio_openssl;
 } kerf_transport_result;
 
 typedef struct kerf_transport_opts {
     const char *peers; /* folder with them; NULL: beside the executable */
     int rounds;
-    bool quick; /* raw and Kerf only, a few runs: to see that it works */
+    bool
+        quick; /* raw sockets and Kerf only, a few runs: to see that it works */
     kerf_progress progress;
 } kerf_transport_opts;
 

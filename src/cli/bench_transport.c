@@ -15,6 +15,7 @@
 
 /* docs/BENCHMARKS.md */
 #define RATIO_RAW_MOST 1.15
+#define RATIO_OPENSSL_LEAST 0.8
 
 static kerf_bench_ui ui;
 static kerf_transport_opts opts = {.rounds = 5};
@@ -90,6 +91,8 @@ print_json(const kerf_transport_result *r)
     for (int way = 0; way < KERF_TRANSPORT_PEERS; way++)
         add_way(o, kerf_transport_name((kerf_transport_way)way), &r->way[way]);
     kerf_bench_add_spread(o, "ratio_raw", &r->ratio_raw);
+    if (r->way[KERF_WAY_OPENSSL].there)
+        kerf_bench_add_spread(o, "ratio_openssl", &r->ratio_openssl);
     kerf_json_line(o);
 }
 
@@ -174,6 +177,10 @@ judge(const kerf_transport_result *r)
     kerf_bench_ui_judge(&ui, r->ratio_raw.median <= RATIO_RAW_MOST,
                         "p50, (Kerf - 10 us) / raw sockets:",
                         r->ratio_raw.median, RATIO_RAW_MOST, "");
+    if (r->way[KERF_WAY_OPENSSL].there)
+        kerf_bench_ui_judge(&ui, r->ratio_openssl.median >= RATIO_OPENSSL_LEAST,
+                            "requests per second, Kerf over TLS / OpenSSL:",
+                            r->ratio_openssl.median, RATIO_OPENSSL_LEAST, "");
     judge_pair(r, KERF_WAY_ZEROMQ);
     judge_pair(r, KERF_WAY_NNG);
     judge_pair(r, KERF_WAY_GRPC);
@@ -187,7 +194,8 @@ kerf_bench_transport_main(int argc, char **argv)
         .name = "bench transport",
         .usage = "[flags]",
         .about = "What carrying a tensor and its answer costs over loopback: "
-                 "raw sockets, Kerf,\nZeroMQ, nng, gRPC and the reference's "
+                 "raw sockets, Kerf\nwith TLS and without, OpenSSL, ZeroMQ, "
+                 "nng, gRPC and the reference's "
                  "way, in turns.",
         .opt = table,
         .opt_count = sizeof table / sizeof *table};
@@ -219,18 +227,20 @@ kerf_bench_peer_main(int argc, char **argv)
 {
     const char *way = argc > 1 ? argv[1] : "";
     bool raw = strcmp(way, "raw") == 0;
+    bool tls = strcmp(way, "kerf_tls") == 0;
     kerf_peer peer;
     int status;
 
-    if (!raw && strcmp(way, "kerf") != 0)
-        return kerf_usage_error("bench peer", "raw or kerf is needed");
+    if (!raw && !tls && strcmp(way, "kerf") != 0)
+        return kerf_usage_error("bench peer",
+                                "raw, kerf or kerf_tls is needed");
     if (!kerf_peer_parse(&peer, argc - 1, argv + 1))
         return 2;
     if (!raw && peer.is_server)
         status =
             kerf_usage_error("bench peer", "the server of kerf is kerf cloud");
     else
-        status = raw ? kerf_peer_raw(&peer) : kerf_peer_edge(&peer);
+        status = raw ? kerf_peer_raw(&peer) : kerf_peer_edge(&peer, tls);
     kerf_peer_fini(&peer);
     return status;
 }

@@ -233,6 +233,18 @@ set_host(SSL *ssl, const char *host)
     return X509_VERIFY_PARAM_set1_host(param, host, 0) == 1;
 }
 
+/* Held for a record, some microseconds: to sleep for it would take longer. */
+static void
+init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t kind;
+
+    (void)pthread_mutexattr_init(&kind);
+    (void)pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+    (void)pthread_mutex_init(lock, &kind);
+    (void)pthread_mutexattr_destroy(&kind);
+}
+
 kerf_err
 kerf_tls_link_new(kerf_tls_link **out, kerf_tls *tls, int fd, const char *host)
 {
@@ -241,7 +253,7 @@ kerf_tls_link_new(kerf_tls_link **out, kerf_tls *tls, int fd, const char *host)
 
     if (link == NULL)
         return KERF_ENOMEM;
-    (void)pthread_mutex_init(&link->lock, NULL);
+    init_lock(&link->lock);
     link->tls = kerf_tls_ref(tls);
     link->fd = fd;
     link->server = host == NULL;

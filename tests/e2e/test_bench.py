@@ -206,7 +206,7 @@ def test_transport__quick__every_number_and_sane(run, tmp_path):
     assert [s["bytes"] for s in sizes] == [16 << 10, 256 << 10, 1 << 20, 4 << 20]
     for s in sizes:
         assert (s["answer_bytes"], s["window"], s["rounds"]) == (40, 8, 1)
-        for way in ("raw", "kerf"):
+        for way in ("raw", "kerf", "kerf_tls"):
             for key in (
                 "p50_us", "p99_us", "throughput_hz", "client_cpu_us", "server_cpu_us",
                 "loaded_client_cpu_us", "loaded_server_cpu_us", "client_rss_kib", "server_rss_kib",
@@ -217,7 +217,7 @@ def test_transport__quick__every_number_and_sane(run, tmp_path):
             assert s[f"{way}_p50_us_least"] <= s[f"{way}_p50_us_most"]
             # The 8 tensors that are in flight, each in memory of its own.
             assert s[f"{way}_client_rss_kib"] * 1024 >= 8 * s["bytes"]
-        for way in ("zeromq", "nng", "grpc", "reference"):
+        for way in ("openssl", "zeromq", "nng", "grpc", "reference"):
             assert s[f"{way}_p50_us"] is None
         assert math.isclose(
             s["ratio_raw"], (s["kerf_p50_us"] - 10) / s["raw_p50_us"], rel_tol=1e-6, abs_tol=1e-9
