@@ -63,6 +63,7 @@ read_setting(const kerf_place *place, kerf_config *config, const char *name,
 {
     const kerf_opt *o = kerf_opt_find(place->command, name);
     size_t len = strlen(value);
+    kerf_detail why;
 
     if (o == NULL)
         return kerf_opt_fail_unknown(place, name);
@@ -77,8 +78,11 @@ read_setting(const kerf_place *place, kerf_config *config, const char *name,
         value[len - 1] = '\0';
         value++;
     }
-    if (add_setting(config, o, value, place->line) != KERF_OK)
-        return kerf_opt_fail(place, "out of memory");
+    if (add_setting(config, o, value, place->line) != KERF_OK) {
+        (void)kerf_fail(&why, KERF_ENOMEM, "%s: no memory for line %zu",
+                        place->file, place->line);
+        return kerf_say_error(&why);
+    }
     return -1;
 }
 
@@ -162,6 +166,8 @@ kerf_config_load(const kerf_command *c, kerf_config *config, const char *path)
     size_t len = 0;
     kerf_err err = kerf_fs_read(path, KERF_CONFIG_BYTES, &data, &len, &why);
 
+    if (err == KERF_ENOMEM)
+        return kerf_say_error(&why);
     if (err != KERF_OK)
         return kerf_usage_error(c->name, "--config: %s",
                                 why.text[0] != '\0' ? why.text

@@ -21,9 +21,9 @@
 
 #define KERF_CONFIG_BYTES (1 << 20)
 
-/* Reads the file into *config (which is empty) and sets what it says. -1, or 2
- * after one line on stderr. kerf_config_free() in both cases, when nothing
- * points into it any more. */
+/* Reads the file into *config (which is empty) and sets what it says. -1, or
+ * after one line on stderr 2, or 1 when memory ran out. kerf_config_free() in
+ * both cases, when nothing points into it any more. */
 int kerf_config_load(const kerf_command *c, kerf_config *config,
                      const char *path);
 /* The same of bytes that malloc() gave, which *config takes: text[len] is 0. */
