@@ -206,6 +206,7 @@ def test_edge__every_length(spawn, kerf_asan, tmp_path):
             wire.send_offer(control, ident, manifest)
             wire.serve_fetches(control, files)
             answer_one(tensors)
+            edge.wait_event("result")  # an attack may come first, on the other connection
             return {"control": control, "tensors": tensors}
 
         for where, name, data in attacks:
