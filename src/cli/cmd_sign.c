@@ -45,22 +45,24 @@ check_flags(const sign_flags *f)
     if (new_key + signs + f->check != 1)
         return kerf_usage_error("sign", "give one of --new-key FILE, --key "
                                         "FILE and --check");
-    if (new_key && f->name[0] != NULL)
+    if (new_key && f->name[0] != NULL) {
         return kerf_usage_error("sign",
                                 "--new-key makes a key: sign %s with "
                                 "it after that (--key)",
                                 f->name[0]);
+    }
     if (!new_key && f->name[0] == NULL)
         return kerf_usage_error("sign", "which models of %s? Give their names",
                                 f->models);
     if (f->check != (f->trust.count > 0))
         return kerf_usage_error("sign", "--check and --trust KEY.pub go "
                                         "together");
-    if (!signs && (f->version_given || f->rollback_given || f->expires_given))
+    if (!signs && (f->version_given || f->rollback_given || f->expires_given)) {
         return kerf_usage_error("sign", "--%s goes with --key",
                                 f->version_given    ? "model-version"
                                 : f->rollback_given ? "rollback-from"
                                                     : "expires");
+    }
     if (f->rollback_given && f->version_given && f->rollback_from <= f->version)
         return kerf_usage_error("sign",
                                 "--rollback-from is the newer version that may "
@@ -68,89 +70,81 @@ check_flags(const sign_flags *f)
     return -1;
 }
 
-static int
-parse(sign_flags *f, int argc, char **argv)
-{
-    const kerf_opt table[] = {
-        {.kind = KERF_OPT_GROUP, .help = "A key"},
-        {.name = "new-key",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->new_key,
-         .value = "FILE",
-         .help = "make one: FILE, which stays secret, and FILE.pub"},
-        {.kind = KERF_OPT_GROUP, .help = "To sign"},
-        {.name = "key",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->key,
-         .value = "FILE",
-         .help = "sign with this one"},
-        {.name = "models",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->models,
-         .value = "DIR",
-         .help = "folder of the pairs"},
-        {.name = "model-version",
-         .kind = KERF_OPT_INT,
-         .to = &f->version,
-         .given = &f->version_given,
-         .min = 1,
-         .max = 2147483647,
-         .value = "N",
-         .no_default = true,
-         .help = "default: one more than signed last; the same for the same "
-                 "files"},
-        {.name = "expires",
-         .kind = KERF_OPT_TEXT,
-         .to = &f->expires,
-         .given = &f->expires_given,
-         .value = "WHEN",
-         .help =
-             "until when edges run it: 12h, 90d, 8w or 1y from now, or a day, "
-             "2027-02-28"},
-        {.name = "rollback-from",
-         .kind = KERF_OPT_INT,
-         .to = &f->rollback_from,
-         .given = &f->rollback_given,
-         .min = 2,
-         .max = 2147483647,
-         .value = "N",
-         .no_default = true,
-         .help = "edges that ran versions up to N may go back to this one"},
-        {.kind = KERF_OPT_GROUP, .help = "To look"},
-        {.name = "check",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->check,
-         .help = "would an edge run it?"},
-        {.name = "trust",
-         .kind = KERF_OPT_LIST,
-         .to = &f->trust,
-         .value = "KEY.pub...",
-         .no_default = true,
-         .help = "with these public keys, or folders of them"},
-        {.kind = KERF_OPT_GROUP, .help = "Output"},
-        {.name = "json",
-         .kind = KERF_OPT_FLAG,
-         .to = &f->json,
-         .help = "one JSON object per line on stdout"},
-        KERF_CMD_LOG_OPT(&f->common),
-    };
-    const kerf_command command = {.name = "sign",
-                                  .usage = "NAME... --key FILE [flags]",
-                                  .about = about,
-                                  .opt = table,
-                                  .opt_count = sizeof table / sizeof *table,
-                                  .arg = f->name,
-                                  .arg_least = 0,
-                                  .arg_most = KERF_MODELS_MAX,
-                                  .arg_name = "NAME"};
-    kerf_engine_opts none = {0};
-    int rc = kerf_opts_parse(&command, argc, argv);
+/* One command runs in a process. */
+static sign_flags flags = {.models = KERF_CMD_MODELS, .expires = "1y"};
 
-    if (rc >= 0)
-        return rc;
-    kerf_cmd_apply(&f->common, &none);
-    return check_flags(f);
-}
+static const kerf_opt table[] = {
+    {.kind = KERF_OPT_GROUP, .help = "A key"},
+    {.name = "new-key",
+     .kind = KERF_OPT_TEXT,
+     .to = &flags.new_key,
+     .value = "FILE",
+     .help = "make one: FILE, which stays secret, and FILE.pub"},
+    {.kind = KERF_OPT_GROUP, .help = "To sign"},
+    {.name = "key",
+     .kind = KERF_OPT_TEXT,
+     .to = &flags.key,
+     .value = "FILE",
+     .help = "sign with this one"},
+    {.name = "models",
+     .kind = KERF_OPT_TEXT,
+     .to = &flags.models,
+     .value = "DIR",
+     .help = "folder of the pairs"},
+    {.name = "model-version",
+     .kind = KERF_OPT_INT,
+     .to = &flags.version,
+     .given = &flags.version_given,
+     .min = 1,
+     .max = 2147483647,
+     .value = "N",
+     .no_default = true,
+     .help = "default: one more than signed last; the same for the same "
+             "files"},
+    {.name = "expires",
+     .kind = KERF_OPT_TEXT,
+     .to = &flags.expires,
+     .given = &flags.expires_given,
+     .value = "WHEN",
+     .help = "until when edges run it: 12h, 90d, 8w or 1y from now, or a day, "
+             "2027-02-28"},
+    {.name = "rollback-from",
+     .kind = KERF_OPT_INT,
+     .to = &flags.rollback_from,
+     .given = &flags.rollback_given,
+     .min = 2,
+     .max = 2147483647,
+     .value = "N",
+     .no_default = true,
+     .help = "edges that ran versions up to N may go back to this one"},
+    {.kind = KERF_OPT_GROUP, .help = "To look"},
+    {.name = "check",
+     .kind = KERF_OPT_FLAG,
+     .to = &flags.check,
+     .help = "would an edge run it?"},
+    {.name = "trust",
+     .kind = KERF_OPT_LIST,
+     .to = &flags.trust,
+     .value = "KEY.pub...",
+     .no_default = true,
+     .help = "with these public keys, or folders of them"},
+    {.kind = KERF_OPT_GROUP, .help = "Output"},
+    {.name = "json",
+     .kind = KERF_OPT_FLAG,
+     .to = &flags.json,
+     .help = "one JSON object per line on stdout"},
+    KERF_CMD_LOG_OPT(&flags.common),
+};
+
+static const kerf_command command = {.name = "sign",
+                                     .usage = "NAME... --key FILE [flags]",
+                                     .about = about,
+                                     .opt = table,
+                                     .opt_count = sizeof table / sizeof *table,
+                                     .arg = flags.name,
+                                     .arg_least = 0,
+                                     .arg_most = KERF_MODELS_MAX,
+                                     .arg_name = "NAME"};
 
 /* ---- a key ------------------------------------------------------------ */
 
@@ -228,26 +222,30 @@ choose_version(const sign_flags *f, const last_signed *last, kerf_statement *s,
                  : last->same     ? last->says.version
                                   : last->says.version + 1;
     s->rollback_from = f->rollback_given ? f->rollback_from : 0;
-    if (f->rollback_given && !f->version_given && !last->same)
+    if (f->rollback_given && !f->version_given && !last->same) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s: which version do edges go back to? "
                          "--model-version",
                          s->model);
-    if (f->rollback_given && s->rollback_from <= s->version)
+    }
+    if (f->rollback_given && s->rollback_from <= s->version) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s is version %lld: --rollback-from is the newer one "
                          "that may have run",
                          s->model, (long long)s->version);
-    if (s->version == was && !last->same)
+    }
+    if (s->version == was && !last->same) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s: version %lld was signed for other files: leave "
                          "--model-version out, or give a higher one",
                          s->model, was);
-    if (s->version < was && s->rollback_from < was)
+    }
+    if (s->version < was && s->rollback_from < was) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s: version %lld was signed last, and edges that ran "
                          "it go back only with --rollback-from %lld",
                          s->model, was, was);
+    }
     return KERF_OK;
 }
 
@@ -263,11 +261,12 @@ choose_times(const sign_flags *f, const last_signed *last, kerf_statement *s,
     s->issued_s = now_s;
     if (after_s > now_s && after_s < now_s + KERF_STATEMENT_SKEW_S / 2)
         s->issued_s = after_s;
-    if (!kerf_date_parse_end(&s->expires_s, f->expires, now_s))
+    if (!kerf_date_parse_end(&s->expires_s, f->expires, now_s)) {
         return kerf_fail(why, KERF_EINVAL,
                          "--expires %s: expected 12h, 90d, 8w, 1y or "
                          "2027-02-28",
                          kerf_text_safe(safe, sizeof safe, f->expires));
+    }
     if (s->expires_s <= s->issued_s)
         return kerf_fail(why, KERF_EINVAL, "--expires %s: that is over",
                          kerf_text_safe(safe, sizeof safe, f->expires));
@@ -409,11 +408,14 @@ check_all(const sign_flags *f)
 int
 kerf_cmd_sign(int argc, char **argv)
 {
-    static sign_flags flags = {.models = KERF_CMD_MODELS, .expires = "1y"};
-    int status = parse(&flags, argc, argv);
+    kerf_engine_opts none = {0};
+    int status = kerf_opts_parse(&command, argc, argv);
 
+    if (status < 0)
+        status = check_flags(&flags);
     if (status >= 0)
         return status;
+    kerf_cmd_apply(&flags.common, &none);
     if (flags.new_key != NULL)
         return make_key(&flags);
     return flags.check ? check_all(&flags) : sign_all(&flags);

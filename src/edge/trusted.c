@@ -127,7 +127,7 @@ kerf_trusted_is_news(kerf_edge *edge, const kerf_manifest *m)
     for (size_t i = 0; i < 2; i++) {
         if (is_of(both[i], m))
             news |= both[i]->expired ||
-                    memcmp(&both[i]->manifest.sig, &m->sig, sizeof m->sig) != 0;
+                    !kerf_signed_equal(&both[i]->manifest.sig, &m->sig);
     }
     (void)pthread_mutex_unlock(&edge->lock);
     return news;

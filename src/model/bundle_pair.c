@@ -348,18 +348,19 @@ check_sig(kerf_pair *pair)
 
     if (m->sig.len == 0)
         return;
-    if (strcmp(pair->says.model, m->name) != 0)
+    if (strcmp(pair->says.model, m->name) != 0) {
         (void)kerf_fail(&pair->sig_why, KERF_EMISMATCH,
                         "%s" SIG_END " is of model %s: sign this one (kerf "
                         "sign)",
                         m->name, pair->says.model);
-    else if (memcmp(pair->says.bundle, m->id, sizeof m->id) != 0)
+    } else if (memcmp(pair->says.bundle, m->id, sizeof m->id) != 0) {
         (void)kerf_fail(&pair->sig_why, KERF_EMISMATCH,
                         "the pair changed since it was signed, as version "
                         "%lld: sign it again (kerf sign)",
                         (long long)pair->says.version);
-    else
+    } else {
         return;
+    }
     m->sig = (kerf_signed){0};
     pair->says = (kerf_statement){0};
 }

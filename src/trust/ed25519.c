@@ -106,11 +106,12 @@ write_new(const char *path, EVP_PKEY *pkey, bool secret, kerf_detail *why)
         return KERF_OK;
     if (fd >= 0)
         (void)unlink(path);
-    if (fd < 0 && code == EEXIST)
+    if (fd < 0 && code == EEXIST) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s is there already: a key is not overwritten; "
                          "choose another name, or move it away",
                          path);
+    }
     return kerf_fail(why, kerf_err_from_errno(code), "%s: %s", path,
                      strerror(code));
 }
@@ -246,12 +247,13 @@ kerf_public_key_parse(kerf_public_key *out, const void *pem, size_t len,
     if (bio == NULL)
         return kerf_fail(why, KERF_ENOMEM, "no memory");
     pkey = PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL);
-    if (pkey == NULL || EVP_PKEY_is_a(pkey, "ED25519") != 1)
+    if (pkey == NULL || EVP_PKEY_is_a(pkey, "ED25519") != 1) {
         err = kerf_fail(why, KERF_EINVAL,
                         "not an Ed25519 public key in PEM (FILE.pub of kerf "
                         "sign --new-key FILE)");
-    else
+    } else {
         err = set_public(&key, pkey);
+    }
     if (err == KERF_ENOMEM)
         (void)kerf_fail(why, err, "no memory");
     ERR_clear_error();

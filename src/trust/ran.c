@@ -69,11 +69,12 @@ read_models(const char *path, json_t **models, kerf_detail *why)
     free(text);
     if (root != NULL && is_whole(root))
         *models = json_incref(json_object_get(root, "models"));
-    else
+    else {
         err = kerf_fail(why, KERF_ECORRUPT,
                         "%s is damaged, so that nobody knows what ran here: "
                         "remove it, if any version that is signed may run",
                         path);
+    }
     json_decref(root);
     return err;
 }
@@ -153,21 +154,24 @@ decide(const struct entry *e, const kerf_statement *s, kerf_detail *why)
 
     if (s->version > e->high || (s->version == e->version && same))
         return KERF_OK;
-    if (s->version == e->version)
+    if (s->version == e->version) {
         return kerf_fail(why, KERF_EDENIED,
                          "another bundle ran as version %lld here: sign this "
                          "one with a higher --model-version",
                          version);
-    if (s->rollback_from < e->high)
+    }
+    if (s->rollback_from < e->high) {
         return kerf_fail(why, KERF_EDENIED,
                          "it is version %lld, and version %lld has run here: "
                          "going back takes kerf sign --rollback-from %lld",
                          version, (long long)e->high, (long long)e->high);
-    if (s->issued_s <= e->issued_s)
+    }
+    if (s->issued_s <= e->issued_s) {
         return kerf_fail(why, KERF_EDENIED,
                          "its permission to go back to version %lld is older "
                          "than what runs here: sign it again (kerf sign)",
                          version);
+    }
     return KERF_OK;
 }
 

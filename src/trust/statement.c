@@ -77,11 +77,12 @@ read_statement(kerf_statement *s, const json_t *root, kerf_detail *why)
     if (!json_is_integer(form))
         return kerf_fail(why, KERF_ECORRUPT,
                          "not a statement: no \"kerf_statement\"");
-    if (json_integer_value(form) != STATEMENT_FORM)
+    if (json_integer_value(form) != STATEMENT_FORM) {
         return kerf_fail(why, KERF_EVERSION,
                          "statement of version %lld, this kerf reads version "
                          "%d",
                          (long long)json_integer_value(form), STATEMENT_FORM);
+    }
     if (!kerf_text_is_name(model) || strlen(model) >= sizeof s->model)
         return kerf_fail(why, KERF_ECORRUPT,
                          "statement: \"model\": expected the name of one");
@@ -191,6 +192,14 @@ kerf_statement_show(const kerf_statement *s, const kerf_signed *with,
 
 /* With its signature. */
 
+bool
+kerf_signed_equal(const kerf_signed *a, const kerf_signed *b)
+{
+    return a->len == b->len && memcmp(a->text, b->text, a->len) == 0 &&
+           memcmp(a->key, b->key, sizeof a->key) == 0 &&
+           memcmp(a->sig, b->sig, sizeof a->sig) == 0;
+}
+
 json_t *
 kerf_signed_to_json(const kerf_signed *s)
 {
@@ -214,11 +223,12 @@ kerf_signed_from_json(kerf_signed *out, const json_t *object, kerf_detail *why)
         return KERF_OK;
     }
     new.len = strlen(text);
-    if (new.len == 0 || new.len > KERF_STATEMENT_MAX)
+    if (new.len == 0 || new.len > KERF_STATEMENT_MAX) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "signature: \"statement\": expected a text of 1 to %d "
                          "bytes",
                          KERF_STATEMENT_MAX);
+    }
     if (!kerf_unhex(new.sig, sizeof new.sig, text_of(object, "signature")) ||
         !kerf_unhex(new.key, sizeof new.key, text_of(object, "key")))
         return kerf_fail(why, KERF_ECORRUPT,
@@ -321,11 +331,12 @@ check_signature(const kerf_public_key *key, size_t count, const kerf_signed *s,
             return KERF_OK;
     }
     kerf_hex(id, s->key, sizeof s->key);
-    if (known)
+    if (known) {
         return kerf_fail(why, KERF_EDENIED,
                          "its signature is wrong: what key %s signed was "
                          "altered",
                          id);
+    }
     return kerf_fail(why, KERF_EDENIED,
                      "key %s signed it, which is not among those of --trust",
                      id);

@@ -52,6 +52,7 @@ KERF_NODISCARD kerf_err kerf_statement_sign(kerf_signed *out,
 kerf_signature kerf_statement_show(const kerf_statement *s,
                                    const kerf_signed *with, bool checked);
 
+bool kerf_signed_equal(const kerf_signed *a, const kerf_signed *b);
 /* The member of a manifest; NULL: no memory. */
 json_t *kerf_signed_to_json(const kerf_signed *s);
 /* object NULL: not signed. Errors: KERF_ECORRUPT. */
