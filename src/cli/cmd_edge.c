@@ -331,18 +331,13 @@ find_useless(void)
     return NULL;
 }
 
-int
-kerf_cmd_edge(int argc, char **argv)
+/* What goes with --legacy, and what without. Returns -1: go on. */
+static int
+check_legacy(void)
 {
-    kerf_edge_ui *ui = &args.ui;
-    kerf_edge_opts *o = &args.o;
-    kerf_edge_events events;
+    const kerf_edge_opts *o = &args.o;
     kerf_detail why = {{0}};
-    kerf_err err;
-    int status = kerf_opts_parse(&command, argc, argv);
 
-    if (status >= 0)
-        return status;
     if (args.legacy && args.trust.count > 0)
         return kerf_usage_error("edge", "--trust does not go with --legacy: "
                                         "that wire carries no signatures");
@@ -367,6 +362,41 @@ kerf_cmd_edge(int argc, char **argv)
         return kerf_usage_error("edge",
                                 "--card needs --legacy: else the card comes "
                                 "with the head");
+    return -1;
+}
+
+static int
+check_queue(void)
+{
+    if (args.offline != KERF_OFFLINE_QUEUE &&
+        (args.queue_max != NULL || args.queue_full_given))
+        return kerf_usage_error("edge", "--queue-max and --queue-full go with "
+                                        "--offline queue");
+    if (args.queue_max != NULL &&
+        (!kerf_cmd_size(args.queue_max, &args.o.queue_max) ||
+         args.o.queue_max == 0))
+        return kerf_usage_error(
+            "edge", "--queue-max %s: expected bytes, as 500M", args.queue_max);
+    return -1;
+}
+
+int
+kerf_cmd_edge(int argc, char **argv)
+{
+    kerf_edge_ui *ui = &args.ui;
+    kerf_edge_opts *o = &args.o;
+    kerf_edge_events events;
+    kerf_detail why = {{0}};
+    kerf_err err;
+    int status = kerf_opts_parse(&command, argc, argv);
+
+    if (status >= 0)
+        return status;
+    status = check_legacy();
+    if (status < 0)
+        status = check_queue();
+    if (status >= 0)
+        return status;
     ui->command = &command;
     ui->common = &args.common;
     ui->logs = kerf_cmd_logs(&args.common) && !ui->show.json;
@@ -375,14 +405,6 @@ kerf_cmd_edge(int argc, char **argv)
     kerf_cmd_apply(&args.common, &o->engine);
     o->codec_auto = args.codec == KERF_CODEC_COUNT;
     o->codec = o->codec_auto ? KERF_CODEC_RAW : (kerf_codec_id)args.codec;
-    if (args.offline != KERF_OFFLINE_QUEUE &&
-        (args.queue_max != NULL || args.queue_full_given))
-        return kerf_usage_error("edge", "--queue-max and --queue-full go with "
-                                        "--offline queue");
-    if (args.queue_max != NULL &&
-        (!kerf_cmd_size(args.queue_max, &o->queue_max) || o->queue_max == 0))
-        return kerf_usage_error(
-            "edge", "--queue-max %s: expected bytes, as 500M", args.queue_max);
     o->offline = (kerf_offline)args.offline;
     o->queue_full = (kerf_queue_full)args.queue_full;
     o->dead_after_ms = (int)(args.dead_after_s * 1000.0);
