@@ -124,7 +124,7 @@ make_authority(kerf_detail *why)
     const char *name = args.name != NULL ? args.name : "kerf";
     kerf_err err = kerf_fleet_make(args.keys, name, &args.ask, why);
 
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         (void)printf(
             "Authority %s is made: %s/authority\n"
             "  whoever has it can join the fleet as anything: copy it to no "
@@ -133,6 +133,7 @@ make_authority(kerf_detail *why)
             "by which edges\n"
             "  reach the cloud; kerf keygen edge NAME...\n",
             name, args.keys);
+    }
     return err;
 }
 
@@ -170,7 +171,7 @@ renew_authority(kerf_fleet *f, kerf_detail *why)
     if (!args.days_given)
         args.ask.days = DAYS_AUTHORITY;
     err = kerf_fleet_rotate(f, &args.ask, why);
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         (void)printf(
             "A new authority is made, and the old one is still trusted.\n"
             "  1. copy ca.crt and crl.pem of each folder in %s to its cloud "
@@ -181,6 +182,7 @@ renew_authority(kerf_fleet *f, kerf_detail *why)
             "  Running clouds and edges take what is copied, without a "
             "restart.\n",
             args.keys);
+    }
     return err;
 }
 
@@ -217,11 +219,12 @@ revoke(kerf_fleet *f, size_t count, kerf_detail *why)
                  KERF_SIDE_CLOUD;
         (void)printf("%s is revoked\n", args.word[i]);
     }
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         (void)printf("  copy crl.pem of each folder in %s/clouds%s to it: a "
                      "running one takes it, and ends\n"
                      "  sessions that are revoked\n",
                      args.keys, cloud ? " and edges" : "");
+    }
     return err;
 }
 
@@ -230,11 +233,12 @@ retire(kerf_fleet *f, kerf_detail *why)
 {
     kerf_err err = kerf_fleet_retire(f, args.force, why);
 
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         (void)printf("The old authority is retired: copy ca.crt and crl.pem of "
                      "each folder in %s to its\n"
                      "  cloud or edge\n",
                      args.keys);
+    }
     return err;
 }
 
@@ -273,27 +277,29 @@ list(kerf_fleet *f)
             continue; /* there is a newer one */
         (void)kerf_cert_day(day, k->until_s);
         kerf_hex(serial, k->serial, sizeof k->serial);
-        if (args.json)
+        if (args.json) {
             kerf_json_line(
                 json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "event", "key",
                           "side", kerf_side_name(k->side), "name", k->name,
                           "state", state_of(index, k, now_s), "until", day,
                           "hosts", k->hosts, "serial", serial));
-        else
+        } else {
             (void)printf("%-10s %-9s %-24s %-10s  %s\n",
                          state_of(index, k, now_s), kerf_side_name(k->side),
                          k->name, day, k->hosts);
+        }
     }
     (void)kerf_cert_day(day, kerf_fleet_until(f));
-    if (args.json)
+    if (args.json) {
         kerf_json_line(json_pack("{s:s, s:s, s:b}", "event", "authority",
                                  "until", day, "old_one_trusted",
                                  index->oldest < index->newest));
-    else
+    } else {
         (void)printf("The authority is valid until %s%s\n", day,
                      index->oldest < index->newest
                          ? "; the one before is still trusted"
                          : "");
+    }
     return KERF_OK;
 }
 
@@ -316,18 +322,20 @@ check(size_t count)
         if (strcmp(actions[i].name, name) == 0)
             a = &actions[i];
     }
-    if (a == NULL)
+    if (a == NULL) {
         return kerf_usage_error("keygen",
                                 "%s: expected authority, cloud, edge, renew, "
                                 "revoke, retire or list",
                                 name);
-    if (a->takes && count == 0)
+    }
+    if (a->takes && count == 0) {
         return kerf_usage_error(
             "keygen",
             strcmp(name, "cloud") == 0
                 ? "%s: give the names and addresses by which edges reach it"
                 : "%s: give a name",
             name);
+    }
     if (!a->takes && count > 0)
         return kerf_usage_error("keygen", "%s takes no %s", name, args.word[1]);
     if (args.name_given && strcmp(name, "cloud") != 0 &&

@@ -205,12 +205,13 @@ check_name(const kerf_session *s, kerf_detail *why)
 
     if (name == NULL)
         return KERF_OK;
-    if (strcmp(name, s->hello.name) != 0)
+    if (strcmp(name, s->hello.name) != 0) {
         return kerf_fail(why, KERF_EDENIED,
                          "the edge says that it is %s, and its certificate is "
                          "for %s: leave --name out",
                          kerf_text_safe(shown, sizeof shown, s->hello.name),
                          name);
+    }
     return kerf_conn_recheck(s->control, kerf_tls_folder_now(s->cloud->tls),
                              why);
 }

@@ -30,11 +30,12 @@ kerf_session_check_may(kerf_session *s, const kerf_served *served,
 {
     if (s->may_last == served) /* as for each request but the first */
         return KERF_OK;
-    if (!kerf_session_may(s, served->manifest.name))
+    if (!kerf_session_may(s, served->manifest.name)) {
         return kerf_fail(why, KERF_EDENIED,
                          "the edge %s may not have the model %s: the file "
                          "access of the cloud says who may",
                          s->shown, served->manifest.name);
+    }
     s->may_last = served;
     return KERF_OK;
 }
@@ -47,12 +48,13 @@ kerf_session_check_any(const kerf_session *s, kerf_detail *why)
     char want[KERF_NAME_MAX];
     bool any = count == 0;
 
-    if (s->hello.want[0] != '\0' && !kerf_session_may(s, s->hello.want))
+    if (s->hello.want[0] != '\0' && !kerf_session_may(s, s->hello.want)) {
         return kerf_fail(why, KERF_EDENIED,
                          "the edge %s may not have the model %s: the file "
                          "access of the cloud says who may",
                          s->shown,
                          kerf_text_safe(want, sizeof want, s->hello.want));
+    }
     for (size_t i = 0; !any && i < count; i++)
         any = kerf_session_may(s, kerf_registry_at(registry, i)->manifest.name);
     return any ? KERF_OK

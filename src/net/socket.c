@@ -233,13 +233,14 @@ kerf_check_open(const char *host, bool insecure, kerf_detail *why)
 {
     if (kerf_host_is_loopback(host))
         return KERF_OK;
-    if (!insecure)
+    if (!insecure) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s without TLS: whoever reaches it gets models and "
                          "answers, and whoever is on the way reads and changes "
                          "all: make keys (kerf keygen) and give --tls DIR, or "
                          "say --insecure",
                          host);
+    }
     kerf_log(KERF_LOG_WARN, "net.insecure",
              "host=%s: no TLS: whoever reaches it gets models and answers, and "
              "whoever is on the way reads and changes all",

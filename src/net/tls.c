@@ -29,6 +29,7 @@ struct kerf_tls {
     _Atomic int refs;
     kerf_creds *creds;
     SSL_CTX *ctx;
+    uint64_t key_bytes;
 };
 
 struct kerf_tls_link {
@@ -178,6 +179,7 @@ kerf_tls_new(kerf_tls **out, kerf_creds *creds, kerf_detail *why)
     (void)pthread_once(&once, make_method);
     ERR_clear_error();
     tls->refs = 1;
+    tls->key_bytes = KEY_BYTES;
     tls->creds = kerf_creds_ref(creds);
     tls->ctx = SSL_CTX_new(TLS_method());
     if (method == NULL || link_index < 0 || tls->ctx == NULL || !set_up(tls)) {
@@ -209,6 +211,12 @@ kerf_tls_unref(kerf_tls *tls)
     SSL_CTX_free(tls->ctx);
     kerf_creds_unref(tls->creds);
     free(tls);
+}
+
+void
+kerf_tls_set_key_bytes(kerf_tls *tls, uint64_t bytes)
+{
+    tls->key_bytes = bytes;
 }
 
 const kerf_creds *
@@ -522,7 +530,7 @@ kerf_tls_write(kerf_tls_link *link, const void *data, size_t len, bool more,
     int ret;
 
     (void)pthread_mutex_lock(&link->lock);
-    if (link->written > KEY_BYTES &&
+    if (link->written > link->tls->key_bytes &&
         SSL_key_update(link->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
         link->written = 0; /* else a record is half sent: the next time */
     ERR_clear_error();

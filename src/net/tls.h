@@ -25,6 +25,9 @@ KERF_NODISCARD kerf_err kerf_tls_new(kerf_tls **out, kerf_creds *creds,
                                      kerf_detail *why);
 kerf_tls *kerf_tls_ref(kerf_tls *tls);
 void kerf_tls_unref(kerf_tls *tls); /* accepts NULL */
+/* A new key for what is sent after so many bytes under one, for links made from
+ * now on; without it 64 GiB. */
+void kerf_tls_set_key_bytes(kerf_tls *tls, uint64_t bytes);
 const kerf_creds *kerf_tls_creds(const kerf_tls *tls);
 
 /* fd stays the caller's. host: of the cloud, as it was dialled; NULL on the

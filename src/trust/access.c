@@ -54,11 +54,12 @@ add_line(kerf_access *a, const char *from, const char *end, size_t number,
     size_t len;
 
     while ((word = next_word(&from, end, &len)) != NULL) {
-        if (len > KERF_ACCESS_WORD || !is_printable(word, len))
+        if (len > KERF_ACCESS_WORD || !is_printable(word, len)) {
             return kerf_fail(why, KERF_EINVAL,
                              "line %zu: a word is longer than %d bytes, or has "
                              "control characters",
                              number, KERF_ACCESS_WORD);
+        }
         memcpy(a->words + a->len, word, len);
         a->words[a->len + len] = '\0';
         a->len += len + 1;

@@ -284,18 +284,6 @@ kerf_cert_side(struct x509_st *cert, kerf_side *out)
     return usage == XKU_SSL_SERVER || usage == XKU_SSL_CLIENT;
 }
 
-void
-kerf_cert_serial(const struct x509_st *cert, char out[KERF_CERT_SERIAL])
-{
-    const ASN1_INTEGER *serial = X509_get0_serialNumber(cert);
-    const uint8_t *data = ASN1_STRING_get0_data(serial);
-    int len = ASN1_STRING_length(serial);
-
-    out[0] = '\0';
-    for (int i = 0; i < len && i < 16; i++)
-        (void)snprintf(out + 2 * i, 3, "%02x", data[i]);
-}
-
 static int64_t
 seconds_of(const ASN1_TIME *at, int64_t bad)
 {

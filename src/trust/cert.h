@@ -82,7 +82,6 @@ KERF_NODISCARD kerf_err kerf_crl_make(struct X509_crl_st **out,
 bool kerf_cert_name(const struct x509_st *cert, char out[KERF_CERT_NAME]);
 /* What it is for; false: it does not say so, or says more than one thing. */
 bool kerf_cert_side(struct x509_st *cert, kerf_side *out);
-void kerf_cert_serial(const struct x509_st *cert, char out[KERF_CERT_SERIAL]);
 int64_t kerf_cert_from(const struct x509_st *cert);  /* seconds since 1970 */
 int64_t kerf_cert_until(const struct x509_st *cert); /* INT64_MAX: unreadable */
 /* "2027-11-30", UTC, into out[16]. Returns out. */

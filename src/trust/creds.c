@@ -182,11 +182,12 @@ read_file(kerf_creds *t, const char *dir, const char *name, size_t most,
 {
     kerf_err err = kerf_pem_read(pem, dir, name, most, secret, why);
 
-    if (err == KERF_ENOENT)
+    if (err == KERF_ENOENT) {
         return kerf_fail(why, err,
                          "%s/%s is not there: kerf keygen makes the folder for "
                          "each cloud and edge",
                          dir, name);
+    }
     if (err == KERF_OK)
         t->hash = kerf_xxh3_seed(pem->data, pem->len, t->hash);
     return err;
@@ -207,11 +208,12 @@ load_authorities(kerf_creds *t, const char *dir, kerf_detail *why)
     kerf_pem_free(&pem);
     for (size_t i = 0; err == KERF_OK && i < t->authority_count; i++) {
         if (!kerf_cert_side(t->authority[i], &side) ||
-            side != KERF_SIDE_AUTHORITY)
+            side != KERF_SIDE_AUTHORITY) {
             err = kerf_fail(why, KERF_EMISMATCH,
                             "%s/" KERF_FILE_AUTHORITY ": certificate %zu is "
                             "not an authority's",
                             dir, i + 1);
+        }
     }
     return err;
 }
@@ -263,11 +265,12 @@ check_lists(kerf_creds *t, const char *dir, kerf_detail *why)
         for (size_t k = 0; !has && k < t->revoked_count; k++)
             has = issuer_of(t, t->revoked[k]) == t->authority[i];
         ERR_clear_error();
-        if (!has)
+        if (!has) {
             return kerf_fail(why, KERF_EMISMATCH,
                              "%s/%s has no list of one authority of "
                              "%s/" KERF_FILE_AUTHORITY ": copy both again",
                              dir, file, dir);
+        }
     }
     return KERF_OK;
 }
@@ -334,11 +337,12 @@ load_access(kerf_creds *t, const char *dir, kerf_detail *why)
         return KERF_OK;
     err = kerf_pem_read(&text, dir, KERF_FILE_ACCESS, KERF_ACCESS_MOST, false,
                         why);
-    if (err == KERF_ENOENT) /* it would take back what it forbids */
+    if (err == KERF_ENOENT) { /* it would take back what it forbids */
         return kerf_fail(why, err,
                          "%s/" KERF_FILE_ACCESS " is not there: a line \"* *\" "
                          "lets each edge have each model",
                          dir);
+    }
     if (err != KERF_OK)
         return err;
     t->hash = kerf_xxh3_seed(text.data, text.len, t->hash);
@@ -418,11 +422,12 @@ check_folder(const char *dir, kerf_detail *why)
 {
     struct stat st;
 
-    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
+    if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
         return kerf_fail(why, KERF_ENOENT,
                          "--tls %s: no such folder: kerf keygen makes one for "
                          "each cloud and edge",
                          dir);
+    }
     if ((st.st_mode & 02) != 0)
         return kerf_fail(why, KERF_EINVAL,
                          "--tls %s: everybody may write to it: chmod 700", dir);
@@ -478,11 +483,12 @@ kerf_err
 kerf_creds_follows(const kerf_creds *creds, const kerf_creds *next,
                    kerf_detail *why)
 {
-    if (strcmp(creds->name, next->name) != 0)
+    if (strcmp(creds->name, next->name) != 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "its name is %s, and was %s: start again to change "
                          "that",
                          next->name, creds->name);
+    }
     if (next->list < creds->list)
         return kerf_fail(why, KERF_EINVAL,
                          "its " KERF_FILE_REVOKED " is older than the one in "

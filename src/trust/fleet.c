@@ -138,11 +138,12 @@ static kerf_err
 lock_fleet(kerf_fleet *f, kerf_detail *why)
 {
     f->lock = open(f->authority, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (f->lock < 0)
+    if (f->lock < 0) {
         return kerf_fail(why, KERF_ENOENT,
                          "%s: no fleet's keys are there: kerf keygen authority "
                          "makes them",
                          f->dir);
+    }
     if (flock(f->lock, LOCK_EX | LOCK_NB) != 0)
         return kerf_fail(why, KERF_EBUSY, "%s: another kerf keygen is at work",
                          f->dir);
@@ -192,11 +193,12 @@ kerf_fleet_make(const char *dir, const char *name, const kerf_fleet_ask *ask,
 
     if (err != KERF_OK)
         return err;
-    if (!kerf_cert_is_name(name) || strlen(name) > 40)
+    if (!kerf_cert_is_name(name) || strlen(name) > 40) {
         err = kerf_fail(why, KERF_EINVAL,
                         "--name %.60s: 1 to 40 letters, digits, dots and "
                         "dashes",
                         name);
+    }
     if (err == KERF_OK)
         err = kerf_fs_mkdirs(dir, why);
     if (err == KERF_OK)
@@ -205,12 +207,13 @@ kerf_fleet_make(const char *dir, const char *name, const kerf_fleet_ask *ask,
         err = lock_fleet(f, why);
     if (err == KERF_OK)
         err = kerf_path_join(path, f->authority, "index");
-    if (err == KERF_OK && kerf_fs_exists(path) && !ask->force)
+    if (err == KERF_OK && kerf_fs_exists(path) && !ask->force) {
         err = kerf_fail(why, KERF_EINVAL,
                         "%s is there: kerf keygen renew authority makes a new "
                         "one beside it; --force makes a new fleet, which "
                         "trusts nothing of the old one",
                         f->authority);
+    }
     f->index = (kerf_index){.list = 1, .oldest = 1, .newest = 1};
     if (err == KERF_OK)
         err = make_authority(f, 0, 1, name, ask, why);
@@ -441,21 +444,23 @@ check_new(const kerf_fleet *f, kerf_side side, const char *name, bool force,
     const kerf_issued *is = kerf_index_find(&f->index, name);
     char dir[KERF_PATH_MAX];
 
-    if (!kerf_cert_is_name(name) || strcmp(name, "authority") == 0)
+    if (!kerf_cert_is_name(name) || strcmp(name, "authority") == 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "%.80s is no name: 1 to 64 letters, digits, dots and "
                          "dashes",
                          name);
+    }
     if (is != NULL && is->side != side)
         return kerf_fail(
             why, KERF_EINVAL, "%s is the name of a%s already: take another one",
             name, is->side == KERF_SIDE_EDGE ? "n edge" : " cloud");
     kerf_fleet_path(f, dir, side, name);
-    if (!force && (is != NULL || kerf_fs_exists(dir)))
+    if (!force && (is != NULL || kerf_fs_exists(dir))) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s is there: kerf keygen renew %s makes a new key "
                          "and certificate; --force makes it anew",
                          dir, name);
+    }
     return KERF_OK;
 }
 
@@ -571,12 +576,13 @@ check_retire(const kerf_fleet *f, kerf_detail *why)
         const kerf_issued *k = &f->index.issued[i];
 
         if (k->issuer < f->index.newest && k->revoked_s == 0 &&
-            k->until_s > now_s && kerf_index_find(&f->index, k->name) == k)
+            k->until_s > now_s && kerf_index_find(&f->index, k->name) == k) {
             return kerf_fail(why, KERF_EINVAL,
                              "%s has no certificate of the new authority yet: "
                              "kerf keygen renew %s, and copy it; --force "
                              "retires it all the same",
                              k->name, k->name);
+        }
     }
     return KERF_OK;
 }

@@ -59,13 +59,11 @@ try_pem(const kerf_pem *pem)
         KERF_OK) {
         for (size_t i = 0; i < count; i++) {
             char name[KERF_CERT_NAME];
-            char serial[KERF_CERT_SERIAL];
             kerf_side side;
 
             if (kerf_cert_name(cert[i], name) && !kerf_cert_is_name(name))
                 abort();
             (void)kerf_cert_side(cert[i], &side);
-            kerf_cert_serial(cert[i], serial);
             (void)kerf_cert_from(cert[i]);
             (void)kerf_cert_until(cert[i]);
             X509_free(cert[i]);
