@@ -58,7 +58,6 @@ install(FILES ${packaging}/kerf.bash RENAME kerf
 
 # ---- what has the prefix in it, known when it is installed ------------------
 install(CODE "set(from \"${packaging}\")
-set(made \"${CMAKE_BINARY_DIR}\")
 set(bindir \"${CMAKE_INSTALL_BINDIR}\")")
 install(SCRIPT ${packaging}/install.cmake)
 

@@ -1,5 +1,5 @@
-# Run by cmake --install: files that say where they are. from, made and bindir
-# are set by KerfInstall.cmake.
+# Run by cmake --install: files that say where they are. from and bindir are
+# set by KerfInstall.cmake.
 if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
   set(KERF_ETC /etc)
 else()
@@ -7,9 +7,12 @@ else()
 endif()
 set(KERF_BIN "${CMAKE_INSTALL_PREFIX}/${bindir}")
 foreach(unit kerf-cloud kerf-edge)
-  configure_file("${from}/systemd/${unit}.service.in" "${made}/${unit}.service" @ONLY)
-  file(INSTALL "${made}/${unit}.service"
-    DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/systemd/system")
+  file(READ "${from}/systemd/${unit}.service.in" text)
+  string(CONFIGURE "${text}" text @ONLY)
+  set(file "${CMAKE_INSTALL_PREFIX}/lib/systemd/system/${unit}.service")
+  message(STATUS "Installing: $ENV{DESTDIR}${file}")
+  file(WRITE "$ENV{DESTDIR}${file}" "${text}")
+  list(APPEND CMAKE_INSTALL_MANIFEST_FILES "${file}")
 endforeach()
 # One that somebody has changed stays.
 foreach(name cloud edge)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -36,7 +37,7 @@ def test_prefix__has_what_its_files_name(prefix):
     assert call(kerf, "--version", env={}).startswith("kerf ")
     for unit, config in (("kerf-cloud", "cloud"), ("kerf-edge", "edge")):
         text = (prefix / "lib" / "systemd" / "system" / f"{unit}.service").read_text()
-        assert f"ExecStart={kerf} {config} --config {prefix}/etc/kerf/{config}.conf" in text
+        assert f'ExecStart="{kerf}" {config} --config "{prefix}/etc/kerf/{config}.conf"' in text
         file = prefix / "etc" / "kerf" / f"{config}.conf"
         # It parses: --workers 999 after it is what is wrong.
         wrong = "--workers" if config == "cloud" else "--window"
@@ -46,6 +47,20 @@ def test_prefix__has_what_its_files_name(prefix):
         )  # fmt: skip
         assert done.returncode == 2 and f"{wrong} 999" in done.stderr
     assert (prefix / "share" / "man" / "man5" / "kerf.conf.5").is_file()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+@pytest.mark.parametrize("unit", ["kerf-cloud", "kerf-edge"])
+def test_unit__is_right_and_bound(prefix, unit):
+    """./dev package --test runs them; this only reads them."""
+    file = prefix / "lib" / "systemd" / "system" / f"{unit}.service"
+    verify = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", file], capture_output=True, text=True, check=False
+    )
+    about_it = [line for line in verify.stderr.splitlines() if unit in line]
+    assert not about_it and verify.returncode == 0, verify.stderr
+    told = call("systemd-analyze", "security", "--offline=yes", "--threshold=20", file)
+    assert "Overall exposure level" in told
 
 
 def test_prefix__needs_no_engine_but_its_own(prefix, libdir):

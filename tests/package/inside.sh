@@ -103,6 +103,13 @@ for unit in kerf-cloud kerf-edge; do
     check "$unit: one that hangs is started again" soon restarted $unit "$pid"
 done
 check "the edge is back with its cloud" soon sh -c 'kerf top --control /run/kerf-cloud/control --once --json | grep -q digits'
+# On the reference's wire nobody feeds the watchdog: it is told so.
+systemd-run --quiet --unit=kerf-legacy -p Type=notify -p WatchdogSec=1 \
+    kerf edge --legacy --store /tmp/legacy --edge-port 0
+sleep 4
+check "kerf edge --legacy lives on under a watchdog" systemctl is-active kerf-legacy
+systemctl stop kerf-legacy
+
 # Folders of keys are the services' own.
 cd /root || exit 1
 for words in authority 'cloud 127.0.0.1' 'edge door-1'; do

@@ -22,6 +22,12 @@ if [ ! -f "$base" ]; then
     mv "$base.part.tar" "$base"
 fi
 
+# Nobody is meant by the address, and one package has library and program.
+lintian --allow-root --fail-on error --suppress-tags bogus-mail-host "$deb" >&2 || {
+    say "lintian finds errors"
+    exit 1
+}
+
 root=$(mktemp -d "$work/root.XXXXXX")
 # A container that still runs would be cut off at its root: nspawn ends with it.
 trap 'rm -rf --one-file-system "$root"' EXIT
