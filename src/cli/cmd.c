@@ -6,6 +6,7 @@
 #include "cli/service.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,14 @@ kerf_cmd_apply(const kerf_cmd_common *common, kerf_engine_opts *engine)
     kerf_log_set_format((kerf_log_format)common->log_format, is_journal());
     engine->kind = common->engine == 1 ? "fake" : NULL;
     engine->precision = (kerf_precision)common->precision;
+}
+
+void
+kerf_cmd_legacy_service(const kerf_cmd_common *common)
+{
+    kerf_service_no_watchdog();
+    if (common->config.path != NULL)
+        (void)signal(SIGHUP, SIG_IGN); /* it asks for no end */
 }
 
 void

@@ -92,6 +92,8 @@ void kerf_cmd_apply_log(const kerf_cmd_common *common); /* the level alone */
 bool kerf_cmd_size(const char *text, uint64_t *out);
 /* Prints the error as one line; returns 1. */
 int kerf_cmd_failed(kerf_err err, const kerf_detail *why);
+/* On the reference's wire: no watchdog, and nothing is read again. */
+void kerf_cmd_legacy_service(const kerf_cmd_common *common);
 /* SIGHUP: reads the configuration file again. */
 void kerf_cmd_reload(const kerf_command *command, kerf_cmd_common *common);
 bool kerf_cmd_is_dir(const char *path);

@@ -268,20 +268,15 @@ serve_cut(kerf_detail *why)
     return err;
 }
 
-int
-kerf_cmd_cloud(int argc, char **argv)
+/* What the flags say against each other. Returns -1: go on. */
+static int
+check_flags(void)
 {
-    kerf_cloud_ui *ui = &args.ui;
-    kerf_cloud_events events;
     kerf_detail why = {{0}};
-    int status = kerf_opts_parse(&command, argc, argv);
-    kerf_err err;
+    int status = check_cut();
 
-    if (status < 0)
-        status = check_cut();
     if (status >= 0)
         return status;
-    args.o.dead_after_ms = (int)(args.dead_after_s * 1000.0);
     if (args.control != NULL && args.legacy)
         return kerf_usage_error("cloud", "--control does not go with --legacy");
     if (args.o.tls != NULL && args.legacy)
@@ -292,35 +287,59 @@ kerf_cmd_cloud(int argc, char **argv)
     if (args.o.tls == NULL && !args.o.insecure &&
         kerf_check_open(args.o.host, false, &why) != KERF_OK)
         return kerf_usage_error("cloud", "--cloud-host %s", why.text);
-    args.o.control = args.control == NULL                ? ""
-                     : strcmp(args.control, "none") == 0 ? NULL
-                                                         : args.control;
     if (args.control != NULL && args.control[0] == '\0')
         return kerf_usage_error("cloud", "--control is a path, or none");
-    args.o.model_codec = (kerf_model_codec)args.model_codec;
-    kerf_cmd_apply(&args.common, &args.o.engine);
     if (args.models_given && !kerf_cmd_is_dir(args.o.models)) {
         return kerf_usage_error("cloud",
                                 "--models %s: no such folder; make it, or "
                                 "leave the flag out for " KERF_CMD_MODELS,
                                 args.o.models);
     }
+    return -1;
+}
+
+static void
+apply_flags(void)
+{
+    kerf_cloud_ui *ui = &args.ui;
+
+    args.o.dead_after_ms = (int)(args.dead_after_s * 1000.0);
+    args.o.control = args.control == NULL                ? ""
+                     : strcmp(args.control, "none") == 0 ? NULL
+                                                         : args.control;
+    args.o.model_codec = (kerf_model_codec)args.model_codec;
+    args.o.alive_ms = kerf_service_alive_ms();
+    kerf_cmd_apply(&args.common, &args.o.engine);
     ui->models = args.o.models;
     ui->legacy = args.legacy;
-    if (args.cut.at != NULL) {
-        err = serve_cut(&why);
-        if (err != KERF_OK)
-            return kerf_cmd_failed(err, &why);
-    }
-    kerf_term_init(&ui->term, stdout);
     ui->command = &command;
     ui->common = &args.common;
     ui->logs = kerf_cmd_logs(&args.common) && !ui->json;
     if (ui->logs && !kerf_log_on(KERF_LOG_DEBUG))
         ui->quiet = true;
-    args.o.alive_ms = kerf_service_alive_ms();
+    kerf_term_init(&ui->term, stdout);
+}
+
+int
+kerf_cmd_cloud(int argc, char **argv)
+{
+    kerf_cloud_ui *ui = &args.ui;
+    kerf_cloud_events events;
+    kerf_detail why = {{0}};
+    int status = kerf_opts_parse(&command, argc, argv);
+    kerf_err err = KERF_OK;
+
+    if (status < 0)
+        status = check_flags();
+    if (status >= 0)
+        return status;
+    apply_flags();
+    if (args.cut.at != NULL)
+        err = serve_cut(&why);
+    if (err != KERF_OK)
+        return kerf_cmd_failed(err, &why);
     if (args.legacy)
-        kerf_service_no_watchdog();
+        kerf_cmd_legacy_service(&args.common);
     kerf_cloud_ui_events(ui, !ui->quiet && !is_live(ui), &events);
     (void)pthread_mutex_init(&ui->lock, NULL);
     err = kerf_cloud_ui_start(ui);

@@ -68,7 +68,7 @@ run_legacy(kerf_edge_ui *ui, const kerf_edge_opts *o, const char *edge_host,
     kerf_detail why = {{0}};
     kerf_err err;
 
-    kerf_service_no_watchdog();
+    kerf_cmd_legacy_service(ui->common);
     kerf_service_ready();
     err = kerf_legacy_edge_run(o, edge_host, edge_port, events, &total, &why);
     if (ui->logs)

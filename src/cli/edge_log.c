@@ -49,17 +49,18 @@ on_answer(void *ctx, const kerf_edge_result *r)
 {
     kerf_edge_ui *ui = ctx;
 
-    if (r->err == KERF_OK)
+    if (r->err == KERF_OK) {
         kerf_log(KERF_LOG_DEBUG, "edge.answer",
                  "index=%llu input=%s head_us=%.1f bytes_sent=%zu late=%d",
                  (unsigned long long)r->index, KERF_Q(r->name),
                  (double)r->stages.ns[KERF_STAGE_HEAD] / 1e3, r->bytes_sent,
                  r->late);
-    else
+    } else {
         kerf_log(KERF_LOG_WARN, "edge.no_answer",
                  "index=%llu input=%s err=%s why=%s",
                  (unsigned long long)r->index, KERF_Q(r->name),
                  kerf_err_name(r->err), KERF_Q(r->why));
+    }
     kerf_edge_ui_save(ui, r);
 }
 

@@ -150,11 +150,12 @@ kerf_opt_fail_unknown(const kerf_place *place, const char *name)
     }
     if (best > strlen(name) / 2 || best > 4)
         nearest = "";
-    if (place->file != NULL)
+    if (place->file != NULL) {
         return kerf_usage_error(c->name, "%s:%zu: unknown name %s%s%s%s",
                                 place->file, place->line, name,
                                 nearest[0] == '\0' ? "" : ": did you mean ",
                                 nearest, nearest[0] == '\0' ? "" : "?");
+    }
     if (nearest[0] == '\0')
         return kerf_usage_error(c->name, "unknown flag --%s", name);
     return kerf_usage_error(c->name, "unknown flag --%s: did you mean --%s?",

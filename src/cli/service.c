@@ -42,7 +42,7 @@ kerf_service_alive_ms(void)
 
     if (!is_watched())
         return 0;
-    if (sd_watchdog_enabled(0, &usec) <= 0 || usec > 3000u * TICK_MS)
+    if (sd_watchdog_enabled(0, &usec) <= 0 || usec > TICK_MS * UINT64_C(3000))
         return TICK_MS;
     return usec < 3000 ? 1 : (int)(usec / 3000);
 }
