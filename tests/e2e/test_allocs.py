@@ -137,9 +137,32 @@ def test_cut_make(sweep, repo):
     )  # fmt: skip
 
 
-def test_edge(sweep, start_cloud, kerf, tmp_path):
+@pytest.fixture
+def key(run, tmp_path):
+    assert run("sign", "--new-key", tmp_path / "key").status == 0
+    return tmp_path / "key"
+
+
+def test_sign(sweep, run, key, tmp_path):
+    exact.put(tmp_path / "models")
+
+    def words(folder):
+        shutil.copytree(tmp_path / "models", folder / "models")
+        return ["sign", "m", "--key", key, "--models", folder / "models"]
+
+    def check(status, _out, _err, folder):
+        made = {"models", *exact.files()} | (set() if status else {"m.kerf.sig.json"})
+        nothing_half_made(folder, *made)
+        look = ["sign", "m", "--check", "--trust", f"{key}.pub", "--models", folder / "models"]
+        assert run(*look).status == status
+
+    sweep.run(words, check)
+
+
+def test_edge(sweep, run, start_cloud, kerf, key, tmp_path):
     """Each edge comes with a store of its own; the cloud is well."""
     exact.put(tmp_path / "models", head_bytes=300_000)
+    assert run("sign", "m", "--key", key, "--models", tmp_path / "models").status == 0
     cloud = start_cloud("--engine", "fake", "--models", tmp_path / "models", binary=kerf)
     files = exact.inputs(tmp_path / "in", 3)
 
@@ -155,7 +178,8 @@ def test_edge(sweep, start_cloud, kerf, tmp_path):
     sweep.run(
         lambda folder: [
             "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--once",
-            "--codec", "q8", "--store", folder / "store", "--input", *files,
+            "--codec", "q8", "--store", folder / "store", "--trust", f"{key}.pub", "--input",
+            *files,
         ],
         check,
     )  # fmt: skip

@@ -12,6 +12,7 @@
 
 #include "base/date.h"
 #include "base/fs.h"
+#include "base/hash.h"
 #include "trust/ran.h"
 
 #define NOW INT64_C(1800000000)
@@ -198,6 +199,40 @@ statement__signed__is_trusted_and_says_what_was_signed(void **state)
     assert_true(kerf_signed_equal(&back, &signed_one));
     assert_memory_equal(&says, &s, sizeof s);
     free(json);
+}
+
+/* Frozen: signatures of old must count in later versions. Made by OpenSSL's
+ * own call, of the bytes 00 to 1f as the secret key. */
+static void
+statement__golden__text_key_and_signature(void **state)
+{
+    static const char pem[] =
+        "-----BEGIN PRIVATE KEY-----\n"
+        "MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n"
+        "-----END PRIVATE KEY-----\n";
+    char path[KERF_PATH_MAX];
+    char sig[2 * KERF_ED25519_SIG + 1], id[KERF_KEY_ID_HEX];
+    kerf_statement s = example();
+    kerf_signed out;
+
+    (void)state;
+    (void)snprintf(path, sizeof path, "%s/golden", dir);
+    assert_int_equal(kerf_fs_write(path, pem, sizeof pem - 1, NULL), KERF_OK);
+    assert_int_equal(chmod(path, 0600), 0);
+    out = sign_with(path, &s);
+    assert_string_equal(
+        out.text,
+        "{\"kerf_statement\":1,\"model\":\"digits\",\"bundle\":\""
+        "0707070707070707070707070707070707070707070707070707070707070707\""
+        ",\"version\":3,\"issued\":\"2027-01-15T08:00:00Z\""
+        ",\"expires\":\"2027-01-15T08:01:40Z\"}");
+    kerf_hex(sig, out.sig, sizeof out.sig);
+    assert_string_equal(
+        sig,
+        "d946594d8810528d7acca1fa466d150f8ed016d441dd66ff834103c69e20290f"
+        "77ca519c90c4bf3a440a96f25777baa01229271be6caf49c9dca0b2afe77c10e");
+    kerf_hex(id, out.key, sizeof out.key);
+    assert_string_equal(id, "56475aa75463474c");
 }
 
 static void
@@ -470,6 +505,7 @@ main(void)
         CASE(key__made__modes_and_no_overwriting),
         CASE(key__others_may_read_it__is_refused),
         CASE(statement__signed__is_trusted_and_says_what_was_signed),
+        CASE(statement__golden__text_key_and_signature),
         CASE(statement__every_bit_of_it_and_of_the_signature__counts),
         CASE(statement__unsigned_other_key_other_subject__says_why),
         CASE(statement__time__until_it_expires_and_clocks_that_are_wrong),
