@@ -1,12 +1,12 @@
 #include "cloud/cloud.h"
 
 #include "base/clock.h"
-#include "base/date.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "cloud/ahead.h"
 #include "cloud/control.h"
+#include "cloud/signed.h"
 #include "net/local.h"
 
 #include <sched.h>
@@ -20,7 +20,6 @@
 #define NEW_SPARE 64   /* connections that may wait for their first frame */
 #define DRAIN_MS 5000
 #define DEAD_MS 5000
-#define EXPIRES_SOON_S (INT64_C(14) * 24 * 60 * 60)
 #define WORKERS_MOST 4 /* unless more are asked for */
 
 /* Not those of the machine: a container or taskset may grant fewer. */
@@ -56,36 +55,6 @@ fill_defaults(kerf_cloud_opts *o)
     o->edges_max = o->edges_max > 0 ? o->edges_max : 4096;
 }
 
-/* Edges that are given a key refuse it in time, and say so; this is before. */
-static void
-warn_of_end(const kerf_statement *says, kerf_detail *why)
-{
-    int64_t left_s = says->expires_s - kerf_date_now();
-
-    if (kerf_statement_in_time(says, kerf_date_now(), why) == KERF_OK &&
-        left_s < EXPIRES_SOON_S)
-        (void)kerf_fail(why, KERF_OK,
-                        "it expires in %lld hours: sign it again (kerf sign)",
-                        (long long)(left_s / 3600));
-}
-
-static void
-tell_signature(kerf_cloud *cloud, const kerf_served *s)
-{
-    const kerf_cloud_events *e = &cloud->events;
-    bool is_signed = s->manifest.sig.len > 0;
-    kerf_detail why = s->sig_why;
-    kerf_signature sig;
-
-    if (e->signature == NULL || (!is_signed && why.text[0] == '\0'))
-        return;
-    if (is_signed) {
-        sig = kerf_statement_show(&s->says, &s->manifest.sig, false);
-        warn_of_end(&s->says, &why);
-    }
-    e->signature(e->ctx, s->manifest.name, is_signed ? &sig : NULL, why.text);
-}
-
 static void
 on_changed(void *ctx, kerf_served *s, kerf_served *old)
 {
@@ -98,7 +67,7 @@ on_changed(void *ctx, kerf_served *s, kerf_served *old)
             s != NULL ? NULL : "removed from the folder");
     }
     if (s != NULL)
-        tell_signature(cloud, s);
+        kerf_signed_tell(cloud, s);
     kerf_sessions_offer(cloud, s, old);
 }
 
@@ -286,6 +255,8 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_registry_new(&cloud->registry, cloud->loop, &ro, why);
     if (err == KERF_OK)
+        err = kerf_signed_watch(cloud);
+    if (err == KERF_OK)
         err = kerf_workers_start(cloud, why);
     if (err == KERF_OK)
         err = kerf_ahead_start(cloud, why);
@@ -362,6 +333,7 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_listener_free(cloud->listener);
     kerf_tls_folder_close(cloud->tls);
     kerf_timer_free(cloud->sweep);
+    kerf_timer_free(cloud->signed_ends);
     kerf_timer_free(cloud->drain_timeout);
     kerf_timer_free(cloud->alive);
     kerf_loop_free(cloud->loop);

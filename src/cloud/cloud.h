@@ -43,7 +43,8 @@ struct kerf_cloud {
     kerf_post stop;
     kerf_post drained; /* posted by the worker that sent the last answer */
     kerf_timer *drain_timeout;
-    kerf_timer *alive; /* for who watches over us */
+    kerf_timer *signed_ends; /* signed.h */
+    kerf_timer *alive;       /* for who watches over us */
     unsigned sweeps;
     kerf_timer *sweep;      /* runs while there are sessions or lanes */
     uint64_t swept_ns;      /* the last time; 0: not since it was started */

@@ -238,6 +238,16 @@ def test_edge__folder_of_keys__any_of_them(
     assert done.status == 0, done.report()
 
 
+def test_cloud__signature_that_ends_soon__warns(start_cloud, sign, models):
+    exact.put(models)
+    sign("--expires", "13d")
+    cloud = serve(start_cloud, models)
+    (event,) = [e for e in cloud.events() if e["event"] == "signature"]
+    assert event["ok"] and "expires in 311 hours" in event["why"]
+    sign("--expires", "15d")
+    assert cloud.wait_event("signature")["why"] == ""
+
+
 # ---- changes under way --------------------------------------------------------
 
 
