@@ -30,6 +30,7 @@ typedef enum kerf_queue_full {
 } kerf_queue_full;
 
 #define KERF_QUEUE_MAX_DEFAULT UINT64_C(1000000000)
+#define KERF_STORE_MAX_DEFAULT UINT64_C(16000000000)
 
 /* Which way a result came. */
 typedef enum kerf_via {
@@ -62,6 +63,7 @@ typedef struct kerf_edge_opts {
      * the heartbeat that it asks for, and 5000 before it has. */
     int dead_after_ms;
     kerf_offline offline;
+    uint64_t store_max; /* bytes of models; 0: KERF_STORE_MAX_DEFAULT */
     uint64_t queue_max; /* bytes on disk; 0: KERF_QUEUE_MAX_DEFAULT */
     kerf_queue_full queue_full;
     /* How tensors are sent, where that makes them smaller and the cloud knows

@@ -14,6 +14,7 @@ int kerf_cmd_cloud(int argc, char **argv);
 int kerf_cmd_edge(int argc, char **argv);
 int kerf_cmd_card(int argc, char **argv);
 int kerf_cmd_sign(int argc, char **argv);
+int kerf_cmd_store(int argc, char **argv);
 int kerf_cmd_run(int argc, char **argv);
 int kerf_cmd_cut(int argc, char **argv);
 int kerf_cmd_pack(int argc, char **argv);
@@ -33,6 +34,7 @@ int kerf_bench_peer_main(int argc, char **argv);
 int kerf_bench_link_main(int argc, char **argv);
 
 #define KERF_CMD_MODELS "data/send/model" /* of a cloud */
+#define KERF_CMD_STORE "data/receive/model" /* of an edge */
 
 /* Flags that every command with an engine has. */
 typedef struct kerf_cmd_common {

@@ -19,7 +19,6 @@
 #define CODECS                                                            \
     "raw|exact|f16|bf16|q8|q7|q6|q5|q4|q3|q2|q8c|q7c|q6c|q5c|q4c|q3c|q2c" \
     "|q8s|q7s|q6s|q5s|q4s|q3s|q2s"
-#define DEFAULT_STORE "data/receive/model"
 
 static int
 conclude(kerf_edge_ui *ui, kerf_err err, const kerf_detail *why,
@@ -105,13 +104,13 @@ static struct {
     bool codec_given, dead_after_given, block_given;
     bool offline_given, queue_full_given;
     int offline, queue_full;
-    const char *queue_max;
+    const char *queue_max, *store_max;
     double dead_after_s;
     kerf_cmd_common common;
 } args = {.ui = {.show = KERF_SHOW_DEFAULTS},
           .o = {.host = "127.0.0.1",
                 .port = 8080,
-                .store = DEFAULT_STORE,
+                .store = KERF_CMD_STORE,
                 .window = 8,
                 .handle_signals = true},
           .edge_host = "127.0.0.1",
@@ -144,6 +143,12 @@ static const kerf_opt table[] = {
      .to = &args.o.store,
      .value = "DIR",
      .help = "folder for received models"},
+    {.name = "store-max",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.store_max,
+     .value = "SIZE",
+     .help = "bytes of models in it: those used least lately go, but not what "
+             "runs; default: 16G"},
     {.name = "model",
      .kind = KERF_OPT_TEXT,
      .to = &args.o.model,
@@ -366,8 +371,13 @@ check_legacy(void)
 }
 
 static int
-check_queue(void)
+check_disk(void)
 {
+    if (args.store_max != NULL &&
+        (!kerf_cmd_size(args.store_max, &args.o.store_max) ||
+         args.o.store_max == 0))
+        return kerf_usage_error(
+            "edge", "--store-max %s: expected bytes, as 500M", args.store_max);
     if (args.offline != KERF_OFFLINE_QUEUE &&
         (args.queue_max != NULL || args.queue_full_given))
         return kerf_usage_error("edge", "--queue-max and --queue-full go with "
@@ -394,7 +404,7 @@ kerf_cmd_edge(int argc, char **argv)
         return status;
     status = check_legacy();
     if (status < 0)
-        status = check_queue();
+        status = check_disk();
     if (status >= 0)
         return status;
     ui->command = &command;

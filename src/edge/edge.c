@@ -330,6 +330,10 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK)
         err = kerf_store_open(&edge->store, edge->opts.store, why);
     if (err == KERF_OK)
+        kerf_store_bound(edge->store, edge->opts.store_max > 0
+                                          ? edge->opts.store_max
+                                          : KERF_STORE_MAX_DEFAULT);
+    if (err == KERF_OK)
         err = kerf_engine_open(&edge->engine, &edge->opts.engine, why);
     if (err == KERF_OK)
         err = kerf_queue_new(&edge->queue, QUEUE_LEN);

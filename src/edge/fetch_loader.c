@@ -13,6 +13,8 @@ check_parts(kerf_edge *edge, kerf_fetcher *f)
     const kerf_manifest *m = &f->wanted[0].manifest;
 
     f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
+    if (f->err == KERF_OK && !f->wanted[0].stored)
+        f->err = kerf_store_begin(edge->store, m, f->tails, &f->why);
     if (f->err != KERF_OK)
         return;
     for (size_t i = 0; i < m->file_count; i++) {
@@ -43,6 +45,8 @@ load(kerf_edge *edge, kerf_fetcher *f)
     f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
     if (f->err == KERF_OK)
         f->err = kerf_store_finish(edge->store, m, &f->why);
+    if (f->err == KERF_OK && f->wanted[0].run)
+        kerf_store_use(edge->store, m->id);
     if (f->err == KERF_OK && f->wanted[0].run)
         f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
                                    edge->raw, has_tail(edge, m),

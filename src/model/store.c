@@ -43,26 +43,64 @@ open_root(kerf_store *store, kerf_detail *why)
     return KERF_OK;
 }
 
+static kerf_err
+new_store(kerf_store **out, const char *dir, kerf_detail *why)
+{
+    kerf_store *store = calloc(1, sizeof *store);
+
+    if (store == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "%s: no memory", dir);
+    for (int i = 0; i < KERF_STORE_DIRS; i++)
+        store->dir[i] = -1;
+    store->coming.fd = store->next.fd = store->running.fd = -1;
+    (void)pthread_mutex_init(&store->lock, NULL);
+    (void)snprintf(store->path, sizeof store->path, "%s", dir);
+    *out = store;
+    return KERF_OK;
+}
+
 kerf_err
 kerf_store_open_plain(kerf_store **out, const char *dir, kerf_detail *why)
 {
     kerf_store *store = NULL;
     kerf_err err = kerf_fs_mkdirs(dir, why);
 
-    if (err != KERF_OK)
-        return err;
-    store = calloc(1, sizeof *store);
-    if (store == NULL)
-        return kerf_fail(why, KERF_ENOMEM, "%s: no memory", dir);
-    for (int i = 0; i < KERF_STORE_DIRS; i++)
-        store->dir[i] = -1;
-    (void)snprintf(store->path, sizeof store->path, "%s", dir);
-    err = open_root(store, why);
+    if (err == KERF_OK)
+        err = new_store(&store, dir, why);
+    if (err == KERF_OK)
+        err = open_root(store, why);
     if (err != KERF_OK) {
         kerf_store_close(store);
         return err;
     }
     kerf_store_clean(store, KERF_STORE_ROOT);
+    *out = store;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_store_look(kerf_store **out, const char *dir, kerf_detail *why)
+{
+    kerf_store *store = NULL;
+    kerf_err err = new_store(&store, dir, why);
+
+    for (int i = KERF_STORE_ROOT; err == KERF_OK && i < KERF_STORE_DIRS; i++) {
+        int at = i == KERF_STORE_ROOT ? AT_FDCWD : store->dir[KERF_STORE_ROOT];
+        const char *name =
+            i == KERF_STORE_ROOT ? dir : kerf_store_dir_name((kerf_store_dir)i);
+
+        store->dir[i] = openat(at, name,
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+                                   (i == KERF_STORE_ROOT ? 0 : O_NOFOLLOW));
+        if (store->dir[i] < 0)
+            err =
+                kerf_fail(why, KERF_ENOENT, "%s is no store of models: %s: %s",
+                          dir, name, strerror(errno));
+    }
+    if (err != KERF_OK) {
+        kerf_store_close(store);
+        return err;
+    }
     *out = store;
     return KERF_OK;
 }
@@ -95,6 +133,10 @@ kerf_store_close(kerf_store *store)
         if (store->dir[i] >= 0)
             (void)close(store->dir[i]);
     }
+    kerf_hold_drop(&store->coming);
+    kerf_hold_drop(&store->next);
+    kerf_hold_drop(&store->running);
+    (void)pthread_mutex_destroy(&store->lock);
     free(store);
 }
 
@@ -102,6 +144,14 @@ void
 kerf_store_part_name(char out[KERF_STORE_NAME], const kerf_file *file)
 {
     kerf_hex(out, file->sha256, KERF_SHA256_LEN);
+}
+
+void
+kerf_store_bundle_name(char out[KERF_STORE_NAME],
+                       const uint8_t id[KERF_BUNDLE_ID_LEN])
+{
+    kerf_hex(out, id, KERF_BUNDLE_ID_LEN);
+    (void)strcat(out, KERF_MANIFEST_END);
 }
 
 bool
@@ -155,8 +205,7 @@ kerf_store_manifest(const kerf_store *store, kerf_store_dir dir,
     free(json);
     if (err != KERF_OK)
         return err;
-    kerf_hex(expected, m.id, sizeof m.id);
-    (void)strcat(expected, KERF_MANIFEST_END);
+    kerf_store_bundle_name(expected, m.id);
     if (strcmp(expected, name) != 0) {
         kerf_manifest_fini(&m);
         return KERF_EMISMATCH;
@@ -278,27 +327,38 @@ link_part(kerf_store *store, const kerf_file *file)
     (void)close(fd);
 }
 
-kerf_err
-kerf_store_finish(kerf_store *store, const kerf_manifest *m, kerf_detail *why)
+/* It comes in no longer; nor do other versions, which somebody gave up. */
+static void
+end_coming(kerf_store *store, const kerf_manifest *m)
 {
-    char name[KERF_STORE_NAME];
-    char what[KERF_NAME_MAX + 32];
-    char *json = NULL;
-    kerf_err err = kerf_manifest_format(m, &json);
-    int code;
+    kerf_survey survey = {0};
+    kerf_freed freed = {0};
 
-    if (err != KERF_OK)
-        return kerf_fail(why, err, "%s: cannot write its manifest: %s", m->name,
-                         kerf_err_text(err));
-    kerf_hex(name, m->id, sizeof m->id);
-    (void)strcat(name, KERF_MANIFEST_END);
-    code =
-        kerf_store_write(store, KERF_STORE_BUNDLES, name, json, strlen(json));
-    free(json);
-    if (code != 0) {
-        (void)snprintf(what, sizeof what, "the manifest of %s", m->name);
-        return kerf_store_fail(store, what, code, why);
+    (void)pthread_mutex_lock(&store->lock);
+    (void)kerf_hold_take(&store->coming, store, KERF_STORE_BUNDLES, m->id);
+    (void)pthread_mutex_unlock(&store->lock);
+    if (kerf_survey_make(&survey, store) != KERF_OK)
+        survey.count = 0;
+    for (size_t i = 0; i < survey.count; i++) {
+        const kerf_found *f = &survey.found[i];
+        int fd;
+
+        if (f->dir != KERF_STORE_PARTIAL ||
+            strcmp(f->manifest.name, m->name) != 0)
+            continue;
+        fd = kerf_store_try(store, f->dir, f->name);
+        if (fd < 0)
+            continue;
+        (void)unlinkat(store->dir[f->dir], f->name, 0);
+        (void)close(fd);
     }
+    kerf_survey_free(&survey);
+    kerf_store_sweep(store, &freed);
+}
+
+static void
+link_parts(kerf_store *store, const kerf_manifest *m)
+{
     for (size_t i = 0; i < m->file_count; i++) {
         struct stat st;
         char part[KERF_STORE_NAME];
@@ -308,7 +368,35 @@ kerf_store_finish(kerf_store *store, const kerf_manifest *m, kerf_detail *why)
                     AT_SYMLINK_NOFOLLOW) == 0)
             link_part(store, &m->file[i]); /* also a tail that is here */
     }
-    return KERF_OK;
+}
+
+kerf_err
+kerf_store_finish(kerf_store *store, const kerf_manifest *m, kerf_detail *why)
+{
+    char name[KERF_STORE_NAME];
+    char what[KERF_NAME_MAX + 32];
+    char *json = NULL;
+    kerf_err err = kerf_manifest_format(m, &json);
+    int lock;
+    int code;
+
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "%s: cannot write its manifest: %s", m->name,
+                         kerf_err_text(err));
+    kerf_store_bundle_name(name, m->id);
+    lock = kerf_store_lock(store);
+    code =
+        kerf_store_write(store, KERF_STORE_BUNDLES, name, json, strlen(json));
+    if (code == 0) {
+        link_parts(store, m);
+        end_coming(store, m);
+    } else {
+        (void)snprintf(what, sizeof what, "the manifest of %s", m->name);
+        err = kerf_store_fail(store, what, code, why);
+    }
+    kerf_store_unlock(lock);
+    free(json);
+    return err;
 }
 
 static kerf_err

@@ -31,6 +31,10 @@ KERF_NODISCARD kerf_err kerf_store_open(kerf_store **out, const char *dir,
 /* The same for plain files alone: it makes no folders in it. */
 KERF_NODISCARD kerf_err kerf_store_open_plain(kerf_store **out, const char *dir,
                                               kerf_detail *why);
+/* One that is there, as it is: KERF_ENOENT: it is not a store. For the
+ * functions below, "To look". */
+KERF_NODISCARD kerf_err kerf_store_look(kerf_store **out, const char *dir,
+                                        kerf_detail *why);
 void kerf_store_close(kerf_store *store); /* accepts NULL */
 
 /* Whether the part is there with its size and hash (reads the file). */
@@ -87,7 +91,26 @@ KERF_NODISCARD kerf_err kerf_incoming_commit(kerf_incoming *in,
                                              kerf_detail *why);
 void kerf_incoming_abort(kerf_incoming *in); /* keeps what came; accepts NULL */
 
-/* After all shipped parts are committed: writes the manifest, and the links. */
+/*
+ * Before a bundle's parts are looked for: keeps the manifest as that of one
+ * that comes in, so that what is there of it stays, and makes room for what is
+ * not. Bundles that were used least lately go for it, when the store would be
+ * larger than its bound, or the disk has not got the room; never one that a
+ * process holds. tail: it comes, too. Errors: KERF_ENOSPC, KERF_EIO.
+ */
+KERF_NODISCARD kerf_err kerf_store_begin(kerf_store *store,
+                                         const kerf_manifest *m, bool tail,
+                                         kerf_detail *why);
+/* How many bytes it may hold; 0: as many as the disk. */
+void kerf_store_bound(kerf_store *store, uint64_t bytes);
+/* Any thread. The bundle is about to run: it is held from now on, and used last
+ * of all. */
+void kerf_store_use(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN]);
+/* Any thread. It runs: the one that ran before is held no longer. */
+void kerf_store_run(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN]);
+
+/* After all shipped parts are committed: writes the manifest, and the links.
+ * The bundle is held until the next one comes in. */
 KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
                                           const kerf_manifest *m,
                                           kerf_detail *why);
@@ -104,6 +127,41 @@ KERF_NODISCARD kerf_err kerf_store_latest(kerf_store *store, const char *name,
 KERF_NODISCARD kerf_err kerf_store_find(kerf_store *store,
                                         const uint8_t id[KERF_BUNDLE_ID_LEN],
                                         kerf_manifest *out);
+
+/* To look. */
+
+typedef struct kerf_stored { /* a bundle */
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    char name[KERF_NAME_MAX]; /* of the model */
+    uint64_t bytes;           /* of its shipped parts and tails that are here */
+    uint64_t missing;         /* bytes of shipped parts */
+    int64_t used_s;           /* since 1970; when it came or ran last */
+    bool is_held;             /* a process runs it, or it comes in now */
+    bool is_coming;           /* not yet whole */
+} kerf_stored;
+
+/* All bundles, used last first -> free(). *bytes: of all there is, parts that
+ * several need once. */
+KERF_NODISCARD kerf_err kerf_store_list(kerf_store *store, kerf_stored **out,
+                                        size_t *count, uint64_t *bytes,
+                                        kerf_detail *why);
+
+/* What is wrong with what: "parts/HEX", "not the bytes of its name". */
+typedef void (*kerf_store_finding)(void *ctx, const char *what,
+                                   const char *why);
+/* Reads all of it. Damaged parts are put where one that comes in is, so that
+ * only what is damaged is fetched again; manifests that cannot be read go.
+ * *checked: bytes of parts that are right. */
+KERF_NODISCARD kerf_err kerf_store_verify(kerf_store *store,
+                                          kerf_store_finding tell, void *ctx,
+                                          uint64_t *checked, kerf_detail *why);
+
+/* Removes what no bundle needs, and bundles that nobody holds, least lately
+ * used first, until no more than the bound is left. freed: bytes; bundles.
+ * Errors: KERF_ENOSPC (what is held is more), KERF_EBUSY. */
+KERF_NODISCARD kerf_err kerf_store_collect(kerf_store *store, uint64_t bound,
+                                           uint64_t *freed, size_t *bundles,
+                                           kerf_detail *why);
 
 /*
  * For peers that say neither hash nor unit (src/legacy): a plain file under its

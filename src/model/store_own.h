@@ -7,6 +7,8 @@
 
 #include "model/store.h"
 
+#include <pthread.h>
+
 #define KERF_STORE_FILES_MOST 65536         /* looked at in a folder */
 #define KERF_STORE_NAME 80                  /* HEX.json, a temporary one */
 #define KERF_STORE_STEP ((size_t)256 << 10) /* read and hashed at once */
@@ -21,9 +23,18 @@ typedef enum kerf_store_dir {
     KERF_STORE_DIRS
 } kerf_store_dir;
 
+/* A manifest that nobody takes away: it is open, with a shared lock. */
+typedef struct kerf_hold {
+    int fd; /* -1: none */
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+} kerf_hold;
+
 struct kerf_store {
     int dir[KERF_STORE_DIRS];
     char path[KERF_PATH_MAX];
+    uint64_t bound;       /* bytes; 0: none */
+    pthread_mutex_t lock; /* of these: */
+    kerf_hold coming, next, running;
 };
 
 /* store_fs.c */
@@ -77,6 +88,71 @@ KERF_NODISCARD kerf_err kerf_store_manifest(const kerf_store *store,
                                             kerf_store_dir dir,
                                             const char *name,
                                             kerf_manifest *out);
+
+/* ID.json */
+void kerf_store_bundle_name(char out[KERF_STORE_NAME],
+                            const uint8_t id[KERF_BUNDLE_ID_LEN]);
+
+/* store_hold.c */
+
+/* Takes hold of a manifest, in place of what was held. False: it is not there,
+ * or about to go. */
+bool kerf_hold_take(kerf_hold *hold, const kerf_store *store,
+                    kerf_store_dir dir, const uint8_t id[KERF_BUNDLE_ID_LEN]);
+void kerf_hold_drop(kerf_hold *hold);
+/* One process at a time changes what bundles there are. -1: another one has
+ * been at it for very long. */
+int kerf_store_lock(const kerf_store *store);
+void kerf_store_unlock(int lock);
+/* Locks a manifest that nobody holds; -1: somebody does, or it is no file. */
+int kerf_store_try(const kerf_store *store, kerf_store_dir dir,
+                   const char *name);
+
+/* store_survey.c: all that is there. */
+
+typedef struct kerf_found { /* one manifest */
+    kerf_store_dir dir;
+    char name[KERF_STORE_NAME];
+    int64_t used_ns;
+    kerf_manifest manifest; /* without units and probes */
+} kerf_found;
+
+typedef struct kerf_survey {
+    kerf_found *found; /* least lately used first */
+    size_t count, room;
+} kerf_survey;
+
+/* At most KERF_STORE_BUNDLES_MOST; those that cannot be read are left out.
+ * Errors: KERF_ENOMEM, KERF_EIO. */
+#define KERF_STORE_BUNDLES_MOST 4096
+KERF_NODISCARD kerf_err kerf_survey_make(kerf_survey *survey,
+                                         const kerf_store *store);
+void kerf_survey_free(kerf_survey *survey);
+/* Whether some manifest but `but` needs the part of these 64 hex digits. */
+bool kerf_survey_needs(const kerf_survey *survey, const char *hex,
+                       const kerf_found *but);
+/* 64 hex digits, and nothing or ".json" or ".N" behind them, as `more` says. */
+bool kerf_store_is_hex(const char *name, const char **more);
+/* Bytes of what stands there; 0: no file. */
+uint64_t kerf_store_size(const kerf_store *store, kerf_store_dir dir,
+                         const char *name);
+
+/* store_gc.c: both with the store's lock. */
+
+typedef struct kerf_freed {
+    uint64_t bytes;
+    size_t bundles, files;
+} kerf_freed;
+
+/* Bytes of what is there. */
+uint64_t kerf_store_bytes(const kerf_store *store);
+/* Removes what no manifest needs, and names that lead nowhere. */
+void kerf_store_sweep(const kerf_store *store, kerf_freed *freed);
+/* Makes room for `need` bytes more; but is not to go, may be NULL. Errors:
+ * KERF_ENOSPC, KERF_ENOMEM, KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_store_room(const kerf_store *store, uint64_t bound,
+                                        uint64_t need, const char *but,
+                                        kerf_freed *freed, kerf_detail *why);
 
 /* store_seeds.c: bytes of other files of the store. Zeroed: none. */
 
