@@ -19,6 +19,7 @@ static const struct {
     {"cut", kerf_cmd_cut, "list the cuts of a model, make one and prove it"},
     {"card", kerf_cmd_card, "write down how a model takes its input"},
     {"sign", kerf_cmd_sign, "sign pairs, so that edges run no others"},
+    {"store", kerf_cmd_store, "show, check and empty the models of an edge"},
     {"pack", kerf_cmd_pack, "make models and other files small"},
     {"unpack", kerf_cmd_unpack, "get packed files back"},
     {"keygen", kerf_cmd_keygen, "make, renew and revoke keys of a fleet"},
