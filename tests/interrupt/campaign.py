@@ -1,6 +1,7 @@
 """Transfers of a model that are interrupted, and what each of them cost.
 
-    ./dev interrupt [--quick] [--seed N] [--count N] [--mb N] [--rate MBIT] [--keep DIR]
+    ./dev interrupt [--quick] [--seed N] [--count N] [--mb N] [--rate MBIT] [--tls]
+                    [--keep DIR]
 
 One transfer after the other: an edge with an empty store gets the head of a model through
 a `kerf link`, and when a number of bytes drawn from the seed has come, something happens
@@ -74,6 +75,7 @@ class Cloud:
     def start(self):
         argv = [KERF, "cloud", "--engine", "fake", "--models", self.world.models, "--json"]
         argv += ["--cloud_port", self.port, "--model-codec", "kwz", "--quiet"]
+        argv += self.world.tls_of("clouds/cloud")
         self.lines = Lines(f"cloud {self.name}", argv, self.world.folder / f"cloud-{self.name}.log")
         found = self.lines.wait_event("listening")
         if found is None:
@@ -95,13 +97,24 @@ class World:
         self.models = folder / "models"
         self.sha256 = put_model(self.models, int(args.mb * 1e6), args.seed)
         (self.input,) = exact.inputs(folder / "in", 1)
+        self.keys = self.make_keys() if args.tls else None
         self.clouds = [Cloud(self, "a"), Cloud(self, "b")]
         self.edge = None
+
+    def make_keys(self):
+        for what in (["authority"], ["cloud", "127.0.0.1"], ["edge", "edge"]):
+            words = [KERF, "keygen", *what, "--keys", self.folder / "keys"]
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        return self.folder / "keys"
+
+    def tls_of(self, whose):
+        return ["--tls", self.keys / whose] if self.keys else []
 
     def start_edge(self, clouds):
         ports = ",".join(f"127.0.0.1:{cloud.link.port}" for cloud in clouds)
         argv = [KERF, "edge", "--engine", "fake", "--cloud_host", ports, "--store"]
         argv += [self.folder / "store", "--input", self.input, "--json", "--repeat", 1]
+        argv += self.tls_of("edges/edge")
         self.edge = Lines("edge", argv, self.folder / "edge.log")
 
     def carried(self):
@@ -315,6 +328,7 @@ def main():
     parser.add_argument("--count", type=int, default=0, help="interruptions (200; --quick: 21)")
     parser.add_argument("--mb", type=float, default=24.0, help="of the model, in MB (24)")
     parser.add_argument("--rate", type=float, default=200.0, help="of the link, in Mbit/s (200)")
+    parser.add_argument("--tls", action="store_true", help="with keys of its own")
     parser.add_argument("--keep", type=Path, help="a new folder for logs, kept in any case")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
