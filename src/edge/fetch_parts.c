@@ -15,9 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one range, so that a cloud that gives up its bundle has not much under
- * way in vain; ranges that end in the midst of a packed block cost a little. */
+/* Of one range, and of all that are under way: what is given up comes in vain.
+ */
 #define ASK_MOST ((uint64_t)16 << 20)
+#define UNDER_WAY_MOST (2 * ASK_MOST)
 #define TELL_NS 20000000u /* progress, no more often */
 #define TRIES_MOST 3      /* of a file that comes damaged */
 
@@ -32,6 +33,31 @@ drop_asked(kerf_fetcher *f)
     memmove(&f->asked[0], &f->asked[1], f->asked_count * sizeof f->asked[0]);
 }
 
+/* Where a range that begins at `at` is to end, at the latest: with a unit, as a
+ * rule, since packed blocks end there, too. */
+static uint64_t
+last_end(const kerf_file *file, uint64_t at)
+{
+    uint64_t end = 0;
+    uint64_t best = at + ASK_MOST;
+
+    for (size_t i = 0; i < file->unit_count && end <= at + ASK_MOST; i++) {
+        best = end > at ? end : best;
+        end += file->unit[i].len;
+    }
+    return best;
+}
+
+static uint64_t
+under_way(const kerf_fetcher *f)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < f->asked_count; i++)
+        bytes += f->asked[i].dropped ? 0 : f->asked[i].end - f->asked[i].at;
+    return bytes;
+}
+
 /* A cloud that knows no ranges sends all that follows. Returns what is not
  * asked for yet. */
 static uint64_t
@@ -44,7 +70,8 @@ ask(kerf_edge *edge, uint64_t offset, uint64_t len)
     kerf_asked *a = &f->asked[f->asked_count++];
     uint8_t meta[64];
 
-    len = len < ASK_MOST ? len : ASK_MOST;
+    if (len > ASK_MOST)
+        len = last_end(&m->file[f->part], offset) - offset;
     *a = (kerf_asked){.part = range.part, .at = offset};
     a->end = ranges ? offset + len : m->file[f->part].size;
     range.len = ranges ? (uint32_t)len : 0;
@@ -65,7 +92,8 @@ ask_more(kerf_edge *edge)
 
     for (;;) {
         kerf_incoming_missing(f->incoming, f->ask_from, &offset, &len);
-        if (len == 0 || f->asked_count == KERF_ASKED_MAX)
+        if (len == 0 || f->asked_count == KERF_ASKED_MAX ||
+            under_way(f) >= UNDER_WAY_MOST)
             break;
         f->ask_from = ask(edge, offset, len);
     }
