@@ -40,16 +40,16 @@ def layers(count, seed):
     return [record(rng.normal(0, 0.05, shape).astype(np.float32)) for shape in shapes[:count]]
 
 
-def shipped(start_cloud, spawn, run, folder, models, *words, engine="fake", cloud=()):
+def shipped(start_cloud, spawn, run, folder, models, *words, engine="fake", cloud=(), **more):
     """Ships what is in models, over a link that counts: (all bytes, received events)."""
-    served = start_cloud(
-        "--engine", engine, "--models", models, "--model-codec", "raw", *cloud
-    )  # fmt: skip
+    words = ("--engine", engine, *words)
+    codec = ("--model-codec", more.pop("codec", "raw"))
+    served = start_cloud("--engine", engine, "--models", models, *codec, *cloud, **more)
     link = spawn("link", "rtt=0", "--to", served.port, "--listen", 0, "--json")
     port = link.wait_event("listening")["port"]
     done = run(
-        "edge", "--json", "--engine", engine, "--cloud-port", port, "--repeat", 1,
-        "--input", "random", "--store", folder / "store", *words,
+        "edge", "--json", "--cloud-port", port, "--repeat", 1,
+        "--input", "random", "--store", folder / "store", *words, **more,
     )  # fmt: skip
     assert done.status == 0, done.report()
     assert served.term() == 0 and link.term() == 0
@@ -94,6 +94,25 @@ def cut_at(run, model, name, out):
     done = run("cut", model, "--at", name, "--out", out, "--name", "m", "--no-proof")
     assert done.status == 0, done.report()
     return (out / HEAD).stat().st_size
+
+
+def test_holes_in_packed_blocks__are_packed_anew(ship, kerf_asan, tmp_path):
+    """Small tensors share blocks: of each only some are new. So is the end of a text."""
+    rng = np.random.default_rng(3)
+    small = [record(rng.normal(0, 0.05, 600).astype(np.float32)) for _ in range(400)]
+    exact.put(tmp_path / "a", head={"words": "a layer of some kind, " * 4000})
+    (tmp_path / "a" / HEAD).write_bytes(b"".join(small))
+    ship(tmp_path / "a", codec="kwz", binary=kerf_asan)
+    for n in range(100, 300):
+        small[n] = record(rng.normal(0, 0.05, 600).astype(np.float32))
+    exact.put(tmp_path / "b", head={"words": "a layer of some kind, " * 4000 + "and its end"})
+    (tmp_path / "b" / HEAD).write_bytes(b"".join(small))
+    _, got = ship(tmp_path / "b", codec="kwz", binary=kerf_asan)
+    new = got[HEAD]["bytes"] - got[HEAD]["reused_bytes"]
+    assert 200 * 2400 <= new <= 200 * 2400 * 1.2
+    assert got[HEAD]["wire_bytes"] < 0.95 * new
+    made = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    exact.check_store(tmp_path / "store", made)
 
 
 def test_resnet18__another_cut__only_new_parameters_come(ship, run, resnet18, tmp_path):
