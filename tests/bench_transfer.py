@@ -134,24 +134,39 @@ def show(row, args):
     return met != "met"
 
 
-def measure_copy(args, folder, weights):
+def make_keys(folder):
+    """(cloud's, edge's) flags."""
+    keys = folder / "keys"
+    for words in ("authority", "cloud 127.0.0.1", "edge e"):
+        words = [bench_link.KERF, "keygen", *words.split(), "--keys", keys]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    return [["--tls", keys / name] for name in ("clouds/cloud", "edges/e")]
+
+
+def measure_copy(args, folder, weights, what):
     """Loopback as systems have it, in turns with a plain copy."""
     subprocess.run(["ip", "link", "set", "lo", "mtu", "65536"], check=True)
-    cloud = bench_link.Cloud(folder / "models", "auto", "--engine", "fake")
+    mine = yours = []
+    pipe = None
+    if what == "TLS":
+        certificate(folder)
+        pipe = folder
+        mine, yours = make_keys(folder)
+    cloud = bench_link.Cloud(folder / "models", args.codec, "--engine", "fake", *mine)
     times, plain = [], []
     try:
         for _ in range(args.rounds):
-            plain.append(copy(weights, folder / "copy"))
+            plain.append(copy(weights, folder / "copy", pipe))
             (folder / "copy").unlink()
-            seconds, size, _ = fetch(cloud.port, folder)
+            seconds, size, _ = fetch(cloud.port, folder, *yours)
             times.append(seconds)
     finally:
         cloud.close()
     mb_s = size / 1e6 / statistics.median(times)
     beside = size / 1e6 / statistics.median(plain)
-    row = {"event": "transfer", "what": "loopback", "bytes": size, "beside": "copy"}
-    row |= {"beside_mb_s": beside, "mb_s": mb_s, "ratio": mb_s / beside, "bar": BAR_COPY}
-    row["ratios"] = [p / t for p, t in zip(plain, times, strict=True)]
+    row = {"event": "transfer", "what": what, "bytes": size, "beside": "copy"}
+    row |= {"beside_mb_s": beside, "mb_s": mb_s, "bar": BAR_TLS if pipe else BAR_COPY}
+    row["ratio"] = statistics.median(p / t for p, t in zip(plain, times, strict=True))
     return show(row, args)
 
 
@@ -179,6 +194,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model-mb", type=int, default=180)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--ways", nargs="*", default=["loopback", "TLS"])
+    parser.add_argument("--codec", default="auto", help="--model-codec of the cloud, on loopback")
     parser.add_argument("--mbit", type=float, default=20, help="of the shaped link; 0: none")
     parser.add_argument("--link-mb", type=int, default=40, help="of the model that crosses it")
     parser.add_argument("--json", action="store_true")
@@ -190,7 +207,8 @@ def main():
         folder = Path(name)
         (folder / "models").mkdir()
         weights = put_pair(folder / "models", args.model_mb)
-        missed += measure_copy(args, folder, weights)
+        for what in args.ways:
+            missed += measure_copy(args, folder, weights, what)
         if args.mbit:
             put_pair(folder / "models", args.link_mb)
             missed += measure_link(args, folder)
