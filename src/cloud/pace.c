@@ -13,9 +13,11 @@
 #define RAMP_STEP (20 * MS)
 #define RAMP_AHEAD 2 /* times what arrives: no use beyond */
 #define RAMP_LAST (500 * MS)
-#define LATE (2 * MS)
+#define LATE (2 * MS) /* and twice what pings are late by anyhow: */
+#define NOISE_MOST (3 * MS)
+#define NOISE_OF 16   /* pings, about, that this is told from */
 #define LATE_RAMP 2   /* pings in a row: one may have met a busy edge */
-#define LATE_STEADY 3 /* likewise, where nothing is expected */
+#define LATE_STEADY 4 /* likewise, where nothing is expected */
 #define DRAIN_MOST (200 * MS)
 #define STEADY_LAST (10 * SECOND)
 #define BASE_LAST (5 * SECOND) /* two clocks drift apart */
@@ -162,6 +164,19 @@ drain(kerf_pace *p, uint64_t now_ns, uint64_t for_ns, uint64_t delivered)
     p->until_ns = now_ns + for_ns;
 }
 
+/* Edges that are busy are late to look, queue or not. */
+static bool
+is_late(kerf_pace *p, uint64_t late_ns)
+{
+    bool late = late_ns > LATE + 2 * p->noise_ns;
+
+    if (late_ns > NOISE_MOST)
+        late_ns = NOISE_MOST;
+    if (p->state == KERF_PACE_STEADY)
+        p->noise_ns = p->noise_ns - p->noise_ns / NOISE_OF + late_ns / NOISE_OF;
+    return late;
+}
+
 /* There is a queue: what arrives is what the link takes. */
 static void
 slow_down(kerf_pace *p, uint64_t now_ns, uint64_t late_ns, uint64_t delivered)
@@ -194,7 +209,7 @@ kerf_pace_pong(kerf_pace *p, uint64_t now_ns, uint64_t sent_ns,
     late_ns = delay_ns(p, now_ns, sent_ns, received_ns);
     if (p->idle || sent_ns < p->changed_ns || p->state == KERF_PACE_DRAIN)
         return;
-    p->late = late_ns > LATE ? p->late + 1 : 0;
+    p->late = is_late(p, late_ns) ? p->late + 1 : 0;
     if (p->late >= (p->state == KERF_PACE_RAMP ? LATE_RAMP : LATE_STEADY)) {
         slow_down(p, now_ns, late_ns, delivered);
     } else if (p->state == KERF_PACE_RAMP && p->late == 0 &&

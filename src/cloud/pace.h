@@ -39,6 +39,7 @@ typedef struct kerf_pace {
     uint64_t recent;            /* delivered lately, per second */
     bool idle;                  /* nothing was to be sent then */
     unsigned late;              /* pings in a row */
+    uint64_t noise_ns; /* that pings are late, while there is no queue */
     bool has_base;
     int64_t base_ns[2]; /* least time one way, of two clocks: now, and before */
     uint64_t base_since_ns;

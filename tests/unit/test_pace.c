@@ -22,7 +22,9 @@ struct link {
     double queue, own; /* bytes in it, and ours of these */
     double queue_most;
     double delivered;
-    uint64_t way_ns;  /* each way, without the queue */
+    uint64_t way_ns;    /* each way, without the queue */
+    uint64_t jitter_ns; /* of an edge that is busy, at most */
+    uint32_t random;
     bool asked, deaf; /* deaf: the edge answers no ping */
     uint64_t next_tick_ns;
     struct {
@@ -36,6 +38,9 @@ static void
 send_ping(struct link *l)
 {
     uint64_t waits = (uint64_t)(l->queue / l->rate * 1e9);
+
+    l->random = l->random * 1664525u + 1013904223u;
+    waits += l->jitter_ns * (l->random >> 16) / 65536;
 
     if (l->deaf || l->pings == PINGS)
         return;
@@ -143,6 +148,19 @@ pace__unknown_link__is_found_and_left_short(void **state)
 }
 
 static void
+pace__busy_edge__is_no_queue(void **state)
+{
+    struct link l = make(12.5e6, 5);
+
+    (void)state;
+    run(&l, 2000);
+    l.jitter_ns = 4 * MS;
+    run(&l, 5000);
+    assert_true(share_of(&l, 60000) > 0.7);
+    assert_true(l.long_ms * 20 < l.all_ms);
+}
+
+static void
 pace__nobody_asks__takes_all(void **state)
 {
     struct link l = make(12.5e6, 5);
@@ -219,6 +237,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pace__unknown_link__is_found_and_left_short),
+        cmocka_unit_test(pace__busy_edge__is_no_queue),
         cmocka_unit_test(pace__nobody_asks__takes_all),
         cmocka_unit_test(pace__link_gets_slower__follows_soon),
         cmocka_unit_test(pace__link_gets_faster__is_found),
