@@ -74,6 +74,19 @@ def test_prefix__needs_no_engine_but_its_own(prefix, libdir):
         assert "venv" not in call("readelf", "-d", file)
 
 
+def test_completion__offers_what_help_says(prefix):
+    file = prefix / "share" / "bash-completion" / "completions" / "kerf"
+    script = 'COMP_WORDS=(kerf $1 "$2"); COMP_CWORD=$3; _kerf; echo "${COMPREPLY[*]}"'
+    script = f'. "{file}"; {script}'
+    env = {"PATH": f"{prefix / 'bin'}:{os.environ['PATH']}"}
+
+    def complete(*words):
+        return call("bash", "-c", script, "bash", *words, env=env).split()
+
+    assert complete("cloud", "--cloud-p", "2") == ["--cloud-port"]
+    assert {"cloud", "cut", "card"} == set(complete("c", "", "1"))
+
+
 def test_library__exports_what_the_headers_declare(prefix, libdir):
     symbols = call("nm", "-D", "--defined-only", libdir / "libkerf.so")
     has = set(re.findall(r" T (\w+)$", symbols, re.M))

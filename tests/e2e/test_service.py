@@ -1,5 +1,6 @@
 """As a service: what systemd is told, and what the log says."""
 
+import ctypes
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import shlex
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from conftest import PATIENCE
@@ -168,6 +170,50 @@ def test_notify__edge_without_a_cloud(spawn, every_kerf, systemd, free_port, tmp
     edge.signal(signal.SIGTERM)
     systemd.wait("STOPPING=1")
     edge.wait()
+
+
+PTRACE_ATTACH, PTRACE_DETACH = 16, 17
+
+
+class Hung:
+    """A thread of a process stands still, the others do not."""
+
+    def __init__(self, pid, name):
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        (self.tid,) = [int(t.name) for t in tasks if (t / "comm").read_text().strip() == name]
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+    def __enter__(self):
+        if self.libc.ptrace(PTRACE_ATTACH, self.tid, None, None) != 0:
+            pytest.skip("this machine lets nobody stop a thread")
+        os.waitpid(self.tid, 0x40000000)  # __WALL: threads, too
+
+    def __exit__(self, *_):
+        self.libc.ptrace(PTRACE_DETACH, self.tid, None, None)
+
+
+@pytest.mark.parametrize("command", ["cloud", "edge"])
+def test_watchdog__starves_while_the_loop_hangs(spawn, systemd, free_port, tmp_path, command):
+    """The edge's other threads go on meanwhile: they do not feed it."""
+    (tmp_path / "models").mkdir()
+    words = ["--models", tmp_path / "models"] if command == "cloud" else ["--store", tmp_path / "s"]
+    program = spawn(
+        command, "--cloud-port", free_port(), "--engine", "fake", *words,
+        env=systemd.env(WATCHDOG_USEC=60_000),
+    )  # fmt: skip
+    systemd.wait("WATCHDOG=1")
+    with Hung(program.pid, "kerf-loop"):
+        systemd.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:  # what was told before
+                systemd.socket.recv(4096)
+        time.sleep(0.5)  # eight times what is usual
+        with pytest.raises(BlockingIOError):
+            told = systemd.socket.recv(4096)
+            while b"WATCHDOG" not in told:
+                told = systemd.socket.recv(4096)
+    systemd.wait("WATCHDOG=1")
 
 
 def test_hangup__without_a_file__ends_it_as_before(start_cloud, digits):

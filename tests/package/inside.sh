@@ -125,6 +125,10 @@ done
 check "both start again with TLS" systemctl restart kerf-cloud kerf-edge
 check "the edge goes by its certificate's name" soon sh -c 'kerf top --control /run/kerf-cloud/control --once --json | grep -q door-1'
 
+check "a newer package installs over it" dpkg -i /kerf.deb
+check "... and its edge is back" soon sh -c 'kerf top --control /run/kerf-cloud/control --once --json | grep -q door-1'
+check "... with the configuration as it was" grep -q '^tls = tls' /etc/kerf/cloud.conf
+
 echo 'no-such = 1' >>/etc/kerf/cloud.conf
 systemctl restart kerf-cloud 2>/dev/null
 check "a wrong file is told, and not tried again" logged kerf-cloud 'cloud.conf:.*unknown name no-such'
