@@ -31,11 +31,14 @@ KERF_API void kerf_cloud_close(kerf_cloud *cloud); /* accepts NULL */
 typedef struct kerf_edge_view {
     char name[KERF_NAME_MAX];
     char peer[64];             /* address and port of the latest session */
-    char model[KERF_NAME_MAX]; /* asked for last; "": nothing yet */
+    char model[KERF_NAME_MAX]; /* it runs, or asked for; "": nothing yet */
     char bundle[16];           /* its id, the first 12 digits */
     int64_t version;           /* that it is signed as; 0: it is not */
-    char state[16];            /* joining, up, busy (turned away within the last
-                                * second) or gone (what it asked for still runs) */
+    /* What it was given last, and how far that is: offered, receiving, loading,
+     * running or rejected; a rejected one stays until it is given another. */
+    char update[16], update_bundle[16];
+    char state[16]; /* joining, up, busy (turned away within the last
+                     * second) or gone (what it asked for still runs) */
     size_t sessions;
     size_t queued;  /* requests that wait for a worker */
     size_t held;    /* ... that arrive, wait, run or are being answered */
@@ -59,6 +62,8 @@ typedef struct kerf_cloud_view {
     uint64_t answered, late, failed, busy; /* since it was opened */
     size_t shown;                          /* of the edges: the busiest first */
     kerf_edge_view *edge;
+    size_t rollouts; /* that are not over */
+    kerf_rollout_view *rollout;
 } kerf_cloud_view;
 
 /* Copies what is known now, of `most` edges at most. From any thread between
@@ -66,6 +71,26 @@ typedef struct kerf_cloud_view {
 KERF_API KERF_NODISCARD kerf_err kerf_cloud_look(kerf_cloud *cloud, size_t most,
                                                  kerf_cloud_view *out);
 KERF_API void kerf_cloud_view_free(kerf_cloud_view *view); /* zeroes it */
+
+typedef enum kerf_rollout_command {
+    KERF_ROLLOUT_SET, /* give the new one to so many percent, 0 to 100 */
+    KERF_ROLLOUT_HALT,
+    KERF_ROLLOUT_RESUME,
+    KERF_ROLLOUT_GO_BACK, /* give the old one to all */
+} kerf_rollout_command;
+
+/* Copies those that are not over. As kerf_cloud_look(). Free: free(). */
+KERF_API KERF_NODISCARD kerf_err kerf_cloud_rollouts(kerf_cloud *cloud,
+                                                     kerf_rollout_view **out,
+                                                     size_t *count);
+/* From any thread between open and close; returns when it is kept. model NULL:
+ * the only one that is being rolled out. Errors: KERF_ENOENT (no such model, or
+ * several), KERF_EINVAL (it makes no sense now). */
+KERF_API KERF_NODISCARD kerf_err kerf_cloud_rollout(kerf_cloud *cloud,
+                                                    const char *model,
+                                                    kerf_rollout_command what,
+                                                    double percent,
+                                                    kerf_detail *why);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #define KERF_CLOUD_OPTS_H
 
 #include "kerf/engine.h"
+#include "kerf/limits.h"
 #include "kerf/signature.h"
 
 #ifdef __cplusplus
@@ -71,6 +72,14 @@ typedef struct kerf_cloud_opts {
     int edges_max;    /* 0: 4096 */
     kerf_model_codec model_codec;
     bool share_tail; /* edges may have tails, to go on alone */
+    /* Percent of the edges that are given a changed pair at first, over 0 to
+     * 100; 0: all, and nothing of what follows. */
+    double rollout;
+    double rollout_halt; /* percent that may fail before it halts; under 0: all
+                          */
+    /* Folder for what outlives this cloud: who got what, and the old pairs.
+     * NULL: a cloud that starts gives everyone the pairs that it finds. */
+    const char *rollout_dir;
     /* Path of a socket that `kerf top` asks: "": by user and port, where it can
      * be made; NULL: none. Not for the reference's wire. */
     const char *control;
@@ -91,9 +100,22 @@ typedef struct kerf_cloud_answer {
     size_t count;               /* outputs */
 } kerf_cloud_answer;
 
-/* Any may be NULL. Text is safe to print. On the loop's thread, but answered
- * and refused: on any, several at a time, right after the answer was sent:
- * that worker takes no other request until it returns. */
+/* How the change of a model's pair goes (docs/OPERATIONS.md). Text is safe to
+ * print. */
+typedef struct kerf_rollout_view {
+    char model[KERF_NAME_MAX];
+    char old_bundle[16], new_bundle[16]; /* the first 12 digits of the ids */
+    char state[16]; /* running, halted, back (all get the old one), over */
+    double percent; /* of the edges are given the new one, while it runs */
+    size_t offered; /* edges that were offered it, and did not say yet */
+    size_t well;    /* ... that run it */
+    size_t failed;  /* ... that could not, and were offered the old one */
+    char why[256];  /* it is halted or back */
+} kerf_rollout_view;
+
+/* Any may be NULL. Text is safe to print. On the loop's thread, but answered,
+ * refused and rollout: on any, several at a time, the first two right after the
+ * answer was sent: that worker takes no other request until it returns. */
 typedef struct kerf_cloud_events {
     void *ctx;
     void (*listening)(void *ctx, const char *host, int port);
@@ -124,6 +146,8 @@ typedef struct kerf_cloud_events {
     /* It takes no new edges and answers what it has: once, before
      * kerf_cloud_run() returns. */
     void (*stopping)(void *ctx);
+    /* It began, changed its state, or is over. */
+    void (*rollout)(void *ctx, const kerf_rollout_view *view);
 } kerf_cloud_events;
 
 #ifdef __cplusplus

@@ -4,6 +4,7 @@
 #include "cli/json_line.h"
 #include "cli/service.h"
 #include "cli/show.h"
+#include "cli/top_draw.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -283,6 +284,35 @@ kerf_cloud_ui_start(kerf_cloud_ui *ui)
     return err;
 }
 
+static void
+on_rollout(void *ctx, const kerf_rollout_view *v)
+{
+    kerf_cloud_ui *ui = ctx;
+    bool halted = strcmp(v->state, "halted") == 0;
+    char line[KERF_ROLLOUT_LINE];
+
+    if (ui->json) {
+        kerf_printer_json(
+            ui->out, KERF_LINE_RARE,
+            json_pack("{s:s, s:o, s:s, s:s, s:s, s:f, s:I, s:I, s:I, s:o}",
+                      "event", "rollout", "model", kerf_json_text(v->model),
+                      "old_bundle", v->old_bundle, "new_bundle", v->new_bundle,
+                      "state", v->state, "percent", v->percent, "offered",
+                      (json_int_t)v->offered, "well", (json_int_t)v->well,
+                      "failed", (json_int_t)v->failed, "why",
+                      kerf_json_text(v->why)));
+    } else if (strcmp(v->state, "over") == 0) {
+        kerf_printer_say(ui->out, KERF_LINE_RARE,
+                         "Rollout of %s is over: bundle %s for all\n", v->model,
+                         v->new_bundle);
+    } else {
+        kerf_top_rollout(line, sizeof line, v);
+        kerf_printer_say(ui->out, KERF_LINE_RARE, "%sR%s%s\n",
+                         halted ? kerf_term_red(&ui->term) : "", line + 1,
+                         halted ? kerf_term_plain(&ui->term) : "");
+    }
+}
+
 /* Returns status, or 1 when stdout could not be written; a reader that went
  * away is no error. */
 int
@@ -332,6 +362,7 @@ kerf_cloud_ui_events(kerf_cloud_ui *ui, bool with_answers,
                                .shipped = on_shipped,
                                .answered = with_answers ? on_answered : NULL,
                                .refused = on_refused,
+                               .rollout = on_rollout,
                                .alive = on_alive,
                                .stopping = on_stopping};
     if (ui->common->config.path != NULL)

@@ -22,6 +22,7 @@ int kerf_cmd_unpack(int argc, char **argv);
 int kerf_cmd_keygen(int argc, char **argv);
 int kerf_cmd_link(int argc, char **argv);
 int kerf_cmd_top(int argc, char **argv);
+int kerf_cmd_rollout(int argc, char **argv);
 int kerf_cmd_bench(int argc, char **argv);
 /* Of `kerf bench`. */
 int kerf_bench_tensor_main(int argc, char **argv);

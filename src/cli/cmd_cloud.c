@@ -3,10 +3,12 @@
  */
 #include "cli/cmd.h"
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "cli/cloud_ui.h"
 #include "cli/cut_cmd.h"
 #include "cli/service.h"
+#include "cloud/rollout.h"
 #include "kerf/legacy.h"
 #include "net/loop.h"
 
@@ -43,6 +45,9 @@ static struct {
     kerf_cloud_opts o;
     const char *edge_host, *control;
     int edge_port;
+    const char *rollout, *rollout_halt;
+    bool halt_given;
+    char rollout_place[KERF_PATH_MAX];
     bool legacy, models_given;
     int model_codec;
     double dead_after_s;
@@ -56,6 +61,7 @@ static struct {
                 .handle_signals = true},
           .edge_host = "127.0.0.1",
           .edge_port = 8081,
+          .rollout_halt = "20%",
           .cut = {.rules = KERF_RULES_DEFAULTS}};
 
 static const kerf_opt table[] = {
@@ -146,6 +152,28 @@ static const kerf_opt table[] = {
      .choices = "auto|raw|kwz",
      .help = "how models are sent to edges; auto: packed, but on links of over "
              "3.2 Gbit/s"},
+    {.kind = KERF_OPT_GROUP, .help = "Updates"},
+    {.name = "rollout",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.rollout,
+     .value = "PERCENT",
+     .help = "give a changed pair to so many of the edges at first (then kerf "
+             "rollout); without it: to all",
+     .no_default = true},
+    {.name = "rollout-halt",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.rollout_halt,
+     .given = &args.halt_given,
+     .value = "PERCENT",
+     .help = "give it to no more edges when over so many of at least 3 failed "
+             "on it"},
+    {.name = "rollout-dir",
+     .kind = KERF_OPT_TEXT,
+     .to = &args.o.rollout_dir,
+     .value = "DIR",
+     .help = "where old pairs and the rollout are kept (default .kerf-rollout "
+             "in --models)",
+     .no_default = true},
     {.kind = KERF_OPT_GROUP, .help = "A whole model, cut here"},
     {.name = "model",
      .kind = KERF_OPT_TEXT,
@@ -252,6 +280,42 @@ check_cut(void)
     return -1;
 }
 
+/* Returns -1: go on. */
+static int
+check_rollout(void)
+{
+    kerf_cloud_opts *o = &args.o;
+
+    if (args.rollout == NULL) {
+        if (o->rollout_dir != NULL || args.halt_given)
+            return kerf_usage_error("cloud", "--rollout-%s goes with --rollout",
+                                    args.halt_given ? "halt" : "dir");
+        return -1;
+    }
+    if (args.legacy)
+        return kerf_usage_error("cloud", "--rollout does not go with --legacy");
+    if (!kerf_rollout_percent(args.rollout, 0, &o->rollout) || o->rollout == 0)
+        return kerf_usage_error("cloud",
+                                "--rollout %s: expected a percentage over 0, "
+                                "up to 100%%",
+                                args.rollout);
+    if (!kerf_rollout_percent(args.rollout_halt, 0, &o->rollout_halt))
+        return kerf_usage_error("cloud",
+                                "--rollout-halt %s: expected a percentage",
+                                args.rollout_halt);
+    if (o->rollout_dir != NULL)
+        return -1;
+    if (args.cut.arg[0] != NULL)
+        return kerf_usage_error("cloud",
+                                "--rollout with --model needs --rollout-dir: a "
+                                "folder to keep old pairs in");
+    if (kerf_path_join(args.rollout_place, o->models, ".kerf-rollout") !=
+        KERF_OK)
+        return kerf_usage_error("cloud", "--models: the path is too long");
+    o->rollout_dir = args.rollout_place;
+    return -1;
+}
+
 /* Cuts on the fly. */
 static kerf_err
 serve_cut(kerf_detail *why)
@@ -275,6 +339,8 @@ check_flags(void)
     kerf_detail why = {{0}};
     int status = check_cut();
 
+    if (status < 0)
+        status = check_rollout();
     if (status >= 0)
         return status;
     if (args.control != NULL && args.legacy)

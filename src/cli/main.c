@@ -25,6 +25,7 @@ static const struct {
     {"keygen", kerf_cmd_keygen, "make, renew and revoke keys of a fleet"},
     {"link", kerf_cmd_link, "carry connections as a link of a known kind does"},
     {"top", kerf_cmd_top, "show what a cloud on this machine is doing"},
+    {"rollout", kerf_cmd_rollout, "stage, halt or take back an update"},
     {"bench", kerf_cmd_bench, "measure this machine: what a split costs"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)

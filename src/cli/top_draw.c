@@ -3,6 +3,7 @@
 #include "base/text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define NAME_LEAST 17 /* columns */
 #define NAME_MOST 40
@@ -20,6 +21,16 @@ write_bundle(char out[CELL], const kerf_edge_view *v)
 {
     if (v->model[0] != '\0')
         (void)snprintf(out, CELL, "%.11s %.8s", v->model, v->bundle);
+}
+
+/* What it was given, when it does not run it (yet). */
+static void
+write_update(char out[CELL], const kerf_edge_view *v)
+{
+    if (v->update[0] != '\0' && strcmp(v->update, "running") != 0)
+        (void)snprintf(out, CELL, "%s %.8s", v->update, v->update_bundle);
+    else
+        (void)snprintf(out, CELL, "%s", v->update);
 }
 
 static void
@@ -97,12 +108,12 @@ write_conns(char out[CELL], const kerf_edge_view *v)
 /* Behind the name; as many as fit, the first ones first. */
 static const struct column columns[] = {
     {"bundle", 20, false, write_bundle}, {"state", 7, false, write_state},
-    {"req/s", 8, true, write_rate},      {"p50 ms", 8, true, write_p50},
-    {"p99 ms", 8, true, write_p99},      {"queue", 5, true, write_queue},
-    {"batch", 5, true, write_batch},     {"busy", 7, true, write_busy},
-    {"late", 6, true, write_late},       {"failed", 6, true, write_failed},
-    {"in", 10, true, write_in},          {"out", 10, true, write_out},
-    {"conns", 5, true, write_conns},
+    {"update", 18, false, write_update}, {"req/s", 8, true, write_rate},
+    {"p50 ms", 8, true, write_p50},      {"p99 ms", 8, true, write_p99},
+    {"queue", 5, true, write_queue},     {"batch", 5, true, write_batch},
+    {"busy", 7, true, write_busy},       {"late", 6, true, write_late},
+    {"failed", 6, true, write_failed},   {"in", 10, true, write_in},
+    {"out", 10, true, write_out},        {"conns", 5, true, write_conns},
 };
 #define COLUMNS (sizeof columns / sizeof *columns)
 
@@ -151,6 +162,35 @@ draw_sum(const kerf_term *term, const kerf_cloud_view *v)
     end_line(term);
 }
 
+char *
+kerf_top_rollout(char *out, size_t cap, const kerf_rollout_view *v)
+{
+    bool runs = strcmp(v->state, "running") == 0;
+    char state[32];
+
+    (void)snprintf(state, sizeof state, "%g %%", v->percent);
+    (void)snprintf(out, cap,
+                   "rollout of %s, %.8s -> %.8s: %s, %zu well, %zu not yet, "
+                   "%zu failed%s%s",
+                   v->model, v->old_bundle, v->new_bundle,
+                   runs ? state : v->state, v->well, v->offered, v->failed,
+                   v->why[0] != '\0' ? ": " : "", v->why);
+    return out;
+}
+
+static void
+draw_rollout(const kerf_term *term, const kerf_rollout_view *v)
+{
+    char text[KERF_ROLLOUT_LINE];
+    bool runs = strcmp(v->state, "running") == 0;
+
+    (void)fputs(runs ? "" : kerf_term_red(term), term->out);
+    kerf_term_cell(term, kerf_top_rollout(text, sizeof text, v),
+                   term->width - 1, false);
+    (void)fputs(runs ? "" : kerf_term_plain(term), term->out);
+    end_line(term);
+}
+
 static void
 draw_head(const kerf_term *term, const struct layout *l)
 {
@@ -184,18 +224,21 @@ size_t
 kerf_top_draw(const kerf_term *term, const kerf_cloud_view *v, size_t lines)
 {
     struct layout l = lay_out(term->width);
-    size_t room = lines - 2;
+    size_t rollouts = v->rollouts < lines - 3 ? v->rollouts : lines - 3;
+    size_t room = lines - 2 - rollouts;
     size_t shown = v->shown < room && v->edges <= room ? v->shown
                    : v->shown < room - 1               ? v->shown
                                                        : room - 1;
 
     draw_sum(term, v);
+    for (size_t i = 0; i < rollouts; i++)
+        draw_rollout(term, &v->rollout[i]);
     draw_head(term, &l);
     for (size_t i = 0; i < shown; i++)
         draw_edge(term, &l, &v->edge[i]);
     if (shown == v->edges)
-        return 2 + shown;
+        return 2 + rollouts + shown;
     (void)fprintf(term->out, "and %zu more", v->edges - shown);
     end_line(term);
-    return 3 + shown;
+    return 3 + rollouts + shown;
 }

@@ -37,6 +37,8 @@ read_edge(kerf_edge_view *v, const json_t *o)
     text_of(v->bundle, sizeof v->bundle, o, "bundle");
     text_of(v->state, sizeof v->state, o, "state");
     v->version = (int64_t)count_of(o, "version");
+    text_of(v->update, sizeof v->update, o, "update");
+    text_of(v->update_bundle, sizeof v->update_bundle, o, "update_bundle");
     v->sessions = count_of(o, "sessions");
     v->queued = count_of(o, "queued");
     v->held = count_of(o, "held");
@@ -51,6 +53,34 @@ read_edge(kerf_edge_view *v, const json_t *o)
     v->bytes_in = count_of(o, "bytes_in");
     v->bytes_out = count_of(o, "bytes_out");
     v->batch_mean = real_of(o, "batch_mean");
+}
+
+static void
+read_rollout(kerf_rollout_view *v, const json_t *o)
+{
+    text_of(v->model, sizeof v->model, o, "model");
+    text_of(v->old_bundle, sizeof v->old_bundle, o, "old_bundle");
+    text_of(v->new_bundle, sizeof v->new_bundle, o, "new_bundle");
+    text_of(v->state, sizeof v->state, o, "state");
+    text_of(v->why, sizeof v->why, o, "why");
+    v->percent = real_of(o, "percent");
+    v->offered = count_of(o, "offered");
+    v->well = count_of(o, "well");
+    v->failed = count_of(o, "failed");
+}
+
+kerf_err
+kerf_top_read_rollouts(kerf_cloud_view *v, const json_t *o)
+{
+    const json_t *list = json_object_get(o, "rollout");
+
+    v->rollouts = json_array_size(list);
+    v->rollout = calloc(v->rollouts + 1, sizeof *v->rollout);
+    if (v->rollout == NULL)
+        return KERF_ENOMEM;
+    for (size_t i = 0; i < v->rollouts; i++)
+        read_rollout(&v->rollout[i], json_array_get(list, i));
+    return KERF_OK;
 }
 
 kerf_err
@@ -69,8 +99,10 @@ kerf_top_read(kerf_cloud_view *out, const json_t *o, kerf_detail *why)
     }
     v.shown = json_array_size(edges);
     v.edge = calloc(v.shown + 1, sizeof *v.edge);
-    if (v.edge == NULL)
+    if (v.edge == NULL || kerf_top_read_rollouts(&v, o) != KERF_OK) {
+        kerf_cloud_view_free(&v);
         return KERF_ENOMEM;
+    }
     for (size_t i = 0; i < v.shown; i++)
         read_edge(&v.edge[i], json_array_get(edges, i));
     v.seconds = real_of(o, "seconds");

@@ -14,5 +14,8 @@
  * the cloud says instead), KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_top_read(kerf_cloud_view *out, const json_t *o,
                                       kerf_detail *why);
+/* Only the rollouts of such an object; the rest of *v is left alone. */
+KERF_NODISCARD kerf_err kerf_top_read_rollouts(kerf_cloud_view *v,
+                                               const json_t *o);
 
 #endif

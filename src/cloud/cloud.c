@@ -68,7 +68,43 @@ on_changed(void *ctx, kerf_served *s, kerf_served *old)
     }
     if (s != NULL)
         kerf_signed_tell(cloud, s);
-    kerf_sessions_offer(cloud, s, old);
+    kerf_rollouts_changed(cloud->rollouts, s, old);
+    kerf_sessions_offer(cloud, s);
+}
+
+static void
+on_keep(void *ctx, const kerf_pair *pair)
+{
+    kerf_rollouts_keep(((kerf_cloud *)ctx)->rollouts, pair);
+}
+
+static bool
+on_before(void *ctx, const char *name, const char *id, char dir[KERF_PATH_MAX])
+{
+    return kerf_rollouts_before(((kerf_cloud *)ctx)->rollouts, name, id, dir);
+}
+
+static void
+on_stirred(void *ctx) /* on any thread */
+{
+    kerf_cloud *cloud = ctx;
+
+    kerf_loop_post(cloud->loop, &cloud->stirred);
+}
+
+static void
+on_stirred_turn(void *ctx)
+{
+    kerf_sessions_offer(ctx, NULL);
+}
+
+static void
+on_rollout(void *ctx, const kerf_rollout_view *view)
+{
+    const kerf_cloud *cloud = ctx;
+
+    if (cloud->events.rollout != NULL)
+        cloud->events.rollout(cloud->events.ctx, view);
 }
 
 static void
@@ -214,6 +250,21 @@ start_control(kerf_cloud *cloud, kerf_detail *why)
 }
 
 static kerf_err
+open_rollouts(kerf_cloud *cloud, kerf_detail *why)
+{
+    const kerf_cloud_opts *o = &cloud->opts;
+    bool staged = o->rollout > 0;
+    kerf_rollouts_opts opts = {.percent = staged ? o->rollout : 100,
+                               .halt = staged ? o->rollout_halt : -1,
+                               .dir = o->rollout_dir,
+                               .ctx = cloud,
+                               .stirred = on_stirred,
+                               .event = on_rollout};
+
+    return kerf_rollouts_new(&cloud->rollouts, &opts, why);
+}
+
+static kerf_err
 open_parts(kerf_cloud *cloud, kerf_detail *why)
 {
     kerf_registry_opts ro = {
@@ -226,7 +277,9 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
                    .packs = cloud->opts.model_codec != KERF_MODEL_CODEC_RAW},
         .ctx = cloud,
         .changed = on_changed,
-        .failed = on_failed};
+        .failed = on_failed,
+        .keep = on_keep,
+        .before = on_before};
     kerf_err err = kerf_loop_new(&cloud->loop);
 
     cloud->tokens = calloc(1, sizeof *cloud->tokens);
@@ -252,6 +305,8 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
     if (err == KERF_OK)
         err = kerf_engine_open(&cloud->engine, &cloud->opts.engine, why);
     ro.engine = cloud->engine;
+    if (err == KERF_OK)
+        err = open_rollouts(cloud, why);
     if (err == KERF_OK)
         err = kerf_registry_new(&cloud->registry, cloud->loop, &ro, why);
     if (err == KERF_OK)
@@ -289,6 +344,7 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
     raise_files(cloud);
     cloud->stop = (kerf_post){.fn = on_stop, .ctx = cloud};
     cloud->drained = (kerf_post){.fn = on_drained, .ctx = cloud};
+    cloud->stirred = (kerf_post){.fn = on_stirred_turn, .ctx = cloud};
     if (gethostname(cloud->name, sizeof cloud->name - 1) != 0)
         (void)snprintf(cloud->name, sizeof cloud->name, "cloud");
     err = open_parts(cloud, why);
@@ -330,6 +386,7 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_sessions_close(cloud);
     kerf_loop_flush(cloud->loop); /* chunks that were on their way */
     kerf_registry_free(cloud->registry);
+    kerf_rollouts_free(cloud->rollouts);
     kerf_listener_free(cloud->listener);
     kerf_tls_folder_close(cloud->tls);
     kerf_timer_free(cloud->sweep);
@@ -357,5 +414,21 @@ kerf_cloud_look(kerf_cloud *cloud, size_t most, kerf_cloud_view *out)
     out->drain_ms =
         (double)kerf_fair_cost_ns(cloud->jobs) / (double)cloud->workers / 1e6;
     out->draining = atomic_load(&cloud->draining);
-    return KERF_OK;
+    err = kerf_rollouts_look(cloud->rollouts, &out->rollout, &out->rollouts);
+    if (err != KERF_OK)
+        kerf_cloud_view_free(out);
+    return err;
+}
+
+kerf_err
+kerf_cloud_rollouts(kerf_cloud *cloud, kerf_rollout_view **out, size_t *count)
+{
+    return kerf_rollouts_look(cloud->rollouts, out, count);
+}
+
+kerf_err
+kerf_cloud_rollout(kerf_cloud *cloud, const char *model,
+                   kerf_rollout_command what, double percent, kerf_detail *why)
+{
+    return kerf_rollouts_command(cloud->rollouts, model, what, percent, why);
 }

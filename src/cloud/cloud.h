@@ -12,6 +12,7 @@
 #include "cloud/fair.h"
 #include "cloud/lane.h"
 #include "cloud/registry.h"
+#include "cloud/rollouts.h"
 #include "kerf/cloud.h"
 #include "net/tls_folder.h"
 
@@ -28,6 +29,8 @@ struct kerf_cloud {
     kerf_listener *listener;
     kerf_tls_folder *tls; /* NULL: without */
     kerf_registry *registry;
+    kerf_rollouts *rollouts;
+    kerf_post stirred;            /* a rollout changed what edges are given */
     struct kerf_control *control; /* or NULL */
     kerf_fair *jobs;              /* of kerf_slot */
     kerf_lanes lanes;
@@ -63,8 +66,9 @@ struct kerf_cloud {
 
 /* session.c */
 void kerf_session_accept(kerf_cloud *cloud, int fd);
-/* A model came, changed (old) or went (s NULL): tell every edge. */
-void kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old);
+/* A model came or changed (s), or one went, or others are given it (NULL): tell
+ * the edges that it concerns. */
+void kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s);
 /* Whom to trust, or who may have what, is another now. */
 void kerf_sessions_recheck(kerf_cloud *cloud);
 void kerf_sessions_sweep(kerf_cloud *cloud);

@@ -64,6 +64,9 @@ edge_json(const kerf_edge_view *v)
     (void)json_object_set_new(o, "bundle", json_string(v->bundle));
     (void)json_object_set_new(o, "version", json_integer(v->version));
     (void)json_object_set_new(o, "state", json_string(v->state));
+    (void)json_object_set_new(o, "update", json_string(v->update));
+    (void)json_object_set_new(o, "update_bundle",
+                              json_string(v->update_bundle));
     set_int(o, "sessions", v->sessions);
     set_real(o, "seconds", v->seconds);
     set_real(o, "rate_hz", v->rate_hz);
@@ -89,6 +92,28 @@ edge_json(const kerf_edge_view *v)
 }
 
 static json_t *
+rollouts_json(const kerf_rollout_view *v, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++, v++) {
+        json_t *o = json_object();
+
+        (void)json_object_set_new(o, "model", json_string(v->model));
+        (void)json_object_set_new(o, "old_bundle", json_string(v->old_bundle));
+        (void)json_object_set_new(o, "new_bundle", json_string(v->new_bundle));
+        (void)json_object_set_new(o, "state", json_string(v->state));
+        set_real(o, "percent", v->percent);
+        set_int(o, "offered", v->offered);
+        set_int(o, "well", v->well);
+        set_int(o, "failed", v->failed);
+        (void)json_object_set_new(o, "why", json_string(v->why));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static json_t *
 view_json(const kerf_cloud_view *v)
 {
     json_t *o = json_object();
@@ -110,6 +135,8 @@ view_json(const kerf_cloud_view *v)
     for (size_t i = 0; i < v->shown; i++)
         (void)json_array_append_new(edges, edge_json(&v->edge[i]));
     (void)json_object_set_new(o, "edge", edges);
+    (void)json_object_set_new(o, "rollout",
+                              rollouts_json(v->rollout, v->rollouts));
     return o;
 }
 
@@ -120,15 +147,61 @@ error_json(const char *text)
 }
 
 static json_t *
+open_rollouts_json(kerf_control *c)
+{
+    kerf_rollout_view *views = NULL;
+    size_t count = 0;
+    json_t *o;
+
+    if (kerf_cloud_rollouts(c->cloud, &views, &count) != KERF_OK)
+        return error_json("out of memory");
+    o = json_pack("{s:s, s:o}", "event", "rollouts", "rollout",
+                  rollouts_json(views, count));
+    free(views);
+    return o;
+}
+
+/* Does what is asked, and tells what is open then. */
+static json_t *
+rollout_json(kerf_control *c, const json_t *asked, const char *what)
+{
+    static const char *const names[] = {"set", "halt", "resume", "back"};
+    const json_t *percent = json_object_get(asked, "percent");
+    const json_t *model = json_object_get(asked, "model");
+    double p = json_number_value(percent);
+    kerf_detail why = {{0}};
+    size_t i = 0;
+
+    if (strcmp(what, "status") == 0)
+        return open_rollouts_json(c);
+    while (i < sizeof names / sizeof *names && strcmp(what, names[i]) != 0)
+        i++;
+    if (i == sizeof names / sizeof *names)
+        return error_json("\"rollout\" is status, set, halt, resume or back");
+    if (i == KERF_ROLLOUT_SET &&
+        (!json_is_number(percent) || !(p >= 0 && p <= 100)))
+        return error_json("\"percent\" is a number from 0 to 100");
+    if (model != NULL && !json_is_string(model))
+        return error_json("\"model\" is a name");
+    if (kerf_cloud_rollout(c->cloud, json_string_value(model),
+                           (kerf_rollout_command)i, p, &why) != KERF_OK)
+        return error_json(why.text);
+    return open_rollouts_json(c);
+}
+
+static json_t *
 answer_json(kerf_control *c, const char *line, size_t len)
 {
     json_t *asked = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
     json_t *most = json_object_get(asked, "most");
     const char *get = json_string_value(json_object_get(asked, "get"));
+    const char *rollout = json_string_value(json_object_get(asked, "rollout"));
     kerf_cloud_view view = {0};
     json_t *o;
 
-    if (get == NULL || strcmp(get, "edges") != 0) {
+    if (rollout != NULL) {
+        o = rollout_json(c, asked, rollout);
+    } else if (get == NULL || strcmp(get, "edges") != 0) {
         o = error_json("expected {\"get\": \"edges\"}");
     } else if (most != NULL &&
                (!json_is_integer(most) || json_integer_value(most) < 0 ||

@@ -4,6 +4,10 @@
  *
  *     {"get": "edges", "most": 40}     "most" may be missing: all
  *     {"event": "top", "edges": 2, ..., "edge": [{"name": ...}, ...]}
+ *     {"rollout": "status"}            or set (with "percent"), halt, resume,
+ *                                      back; "model" may be missing: the only
+ * one
+ *     {"event": "rollouts", "rollout": [{"model": ...}, ...]}   those now open
  *
  * Anything else is answered with {"error": "..."}; a line of over
  * KERF_CONTROL_LINE bytes, too, and the connection ends. It has a thread of its

@@ -133,6 +133,37 @@ kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
     (void)pthread_mutex_unlock(&l->lock);
 }
 
+void
+kerf_lanes_note_update(kerf_lanes *l, kerf_lane *lane, kerf_update update,
+                       const char *bundle)
+{
+    (void)pthread_mutex_lock(&l->lock);
+    (void)snprintf(lane->update_bundle, sizeof lane->update_bundle, "%.12s",
+                   bundle);
+    (void)pthread_mutex_unlock(&l->lock);
+    atomic_store(&lane->update, update);
+}
+
+void
+kerf_lanes_move_update(kerf_lane *lane, kerf_update update)
+{
+    kerf_update now = atomic_load(&lane->update);
+
+    if (now >= KERF_UPDATE_OFFERED && now <= KERF_UPDATE_LOADING)
+        atomic_store(&lane->update, update);
+}
+
+bool
+kerf_lanes_update_is(kerf_lanes *l, const kerf_lane *lane, const char *bundle)
+{
+    bool is;
+
+    (void)pthread_mutex_lock(&l->lock);
+    is = strncmp(lane->update_bundle, bundle, 12) == 0;
+    (void)pthread_mutex_unlock(&l->lock);
+    return is;
+}
+
 static void
 note_second(kerf_lane *lane, size_t at)
 {
@@ -249,6 +280,15 @@ state_of(const kerf_lane *lane)
     return lane->is_busy ? "busy" : "up";
 }
 
+static const char *
+update_of(const kerf_lane *lane)
+{
+    static const char *const names[] = {"",        "offered", "receiving",
+                                        "loading", "running", "rejected"};
+
+    return names[atomic_load(&lane->update)];
+}
+
 static void
 see(struct seen *s, const struct rank *rank, kerf_fair *f, uint64_t now_ns)
 {
@@ -262,6 +302,8 @@ see(struct seen *s, const struct rank *rank, kerf_fair *f, uint64_t now_ns)
     memcpy(v->bundle, lane->bundle, sizeof v->bundle);
     v->version = lane->version;
     (void)snprintf(v->state, sizeof v->state, "%s", state_of(lane));
+    (void)snprintf(v->update, sizeof v->update, "%s", update_of(lane));
+    memcpy(v->update_bundle, lane->update_bundle, sizeof v->update_bundle);
     v->sessions = lane->sessions;
     v->queued = kerf_fair_line_count(f, &lane->line);
     v->held = (uint32_t)atomic_load(&lane->held);
@@ -367,5 +409,6 @@ void
 kerf_cloud_view_free(kerf_cloud_view *view)
 {
     free(view->edge);
+    free(view->rollout);
     *view = (kerf_cloud_view){0};
 }

@@ -27,6 +27,16 @@
  * ask again, before the worker has given the slot back. */
 #define KERF_LANE_DONE ((uint64_t)1 << 32)
 
+/* How far an edge is with the bundle that it was given. */
+typedef enum kerf_update {
+    KERF_UPDATE_NONE = 0,
+    KERF_UPDATE_OFFERED,
+    KERF_UPDATE_RECEIVING,
+    KERF_UPDATE_LOADING,
+    KERF_UPDATE_RUNNING,
+    KERF_UPDATE_REJECTED,
+} kerf_update;
+
 typedef struct kerf_lane {
     /* What each request touches, side by side. */
     kerf_line line;        /* the queue's */
@@ -50,6 +60,8 @@ typedef struct kerf_lane {
     char model[KERF_NAME_MAX];
     char bundle[16];
     int64_t version;                            /* signed; 0: not */
+    char update_bundle[16];
+    _Atomic kerf_update update;                 /* changed by the loop */
     _Atomic uint32_t times_us[KERF_LANE_TIMES]; /* arrival to answer */
 } kerf_lane;
 
@@ -73,6 +85,13 @@ void kerf_lanes_leave(kerf_lanes *l, kerf_lane *lane);
 void kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,
                            const char *model, const char *bundle,
                            int64_t version);
+void kerf_lanes_note_update(kerf_lanes *l, kerf_lane *lane, kerf_update update,
+                            const char *bundle);
+/* On from offered: parts of what it was given are on their way. */
+void kerf_lanes_move_update(kerf_lane *lane, kerf_update update);
+/* Whether the note is of this bundle (its id in hex). */
+bool kerf_lanes_update_is(kerf_lanes *l, const kerf_lane *lane,
+                          const char *bundle);
 /* Once a second or more often: rates; frees lanes that are over. */
 void kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns);
 

@@ -27,6 +27,7 @@ struct known { /* the loader's memory of what is there */
     char name[KERF_NAME_MAX];
     uint64_t stamp;
     int64_t newest_ns;
+    bool serves; /* one of it was found to be well */
 };
 
 struct kerf_registry {
@@ -51,16 +52,18 @@ struct kerf_registry {
 /* False: no memory for it. */
 static bool
 add_finding(kerf_registry *r, const char *name, kerf_served *served,
-            kerf_err err, const kerf_detail *why)
+            kerf_served *before, kerf_err err, const kerf_detail *why)
 {
     struct finding *f = calloc(1, sizeof *f);
 
     if (f == NULL) {
         kerf_served_unref(served);
+        kerf_served_unref(before);
         return false;
     }
     (void)strncpy(f->name, name, sizeof f->name - 1);
     f->served = served;
+    f->old = before;
     f->err = err;
     f->why = *why;
     (void)pthread_mutex_lock(&r->lock);
@@ -70,11 +73,50 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
     return true;
 }
 
+/* The pair that came before, in an earlier run of the cloud; NULL: none. id as
+ * in kerf_registry_opts. */
+static kerf_served *
+load_before(kerf_registry *r, const struct known *at, const char *id)
+{
+    char dir[KERF_PATH_MAX];
+    kerf_served *served = NULL;
+    kerf_pair pair = {0};
+    kerf_detail why = {{0}};
+    int64_t newest_ns = 0;
+    kerf_err err;
+
+    if (at->serves || r->opts.before == NULL ||
+        !r->opts.before(r->opts.ctx, at->name, id, dir))
+        return NULL;
+    err = kerf_pair_read(&pair, dir, at->name, &why);
+    if (err == KERF_OK)
+        err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
+                              &why);
+    if (err == KERF_OK && strcmp(served->id, kerf_path_base(dir)) != 0) {
+        kerf_served_unref(served);
+        served = NULL;
+        err = kerf_fail(&why, KERF_EMISMATCH, "the files in %s were changed",
+                        dir);
+    }
+    kerf_pair_fini(&pair);
+    if (err != KERF_OK) {
+        kerf_log(KERF_LOG_WARN, "cloud.old_lost", "model=%s why=\"%s\"",
+                 at->name, why.text);
+        return NULL;
+    }
+    (void)kerf_pair_stamp(dir, at->name, &newest_ns);
+    served->newest_ns =
+        newest_ns < at->newest_ns ? newest_ns : at->newest_ns - 1;
+    return served;
+}
+
 /* Reads or makes a pair, compiles, proves and reports it. False: memory ran
  * out, which may be otherwise soon. */
 static bool
-load_one(kerf_registry *r, const struct known *at)
+load_one(kerf_registry *r, struct known *at)
 {
+    static const kerf_detail none;
+    kerf_served *before = NULL;
     const kerf_cloud_maker *maker = r->opts.maker;
     kerf_served *served = NULL;
     kerf_pair pair = {0};
@@ -83,6 +125,8 @@ load_one(kerf_registry *r, const struct known *at)
                        ? maker->make(maker->ctx, r->opts.engine, &pair, &why)
                        : kerf_pair_read(&pair, r->opts.dir, at->name, &why);
 
+    if (err == KERF_OK && r->opts.keep != NULL)
+        r->opts.keep(r->opts.ctx, &pair);
     if (err == KERF_OK)
         err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
                               &why);
@@ -93,7 +137,15 @@ load_one(kerf_registry *r, const struct known *at)
         (void)kerf_fail(&why, err, "%s", kerf_err_text(err));
     }
     kerf_pair_fini(&pair);
-    return add_finding(r, at->name, served, err, &why) && err != KERF_ENOMEM;
+    before = load_before(r, at, served != NULL ? served->id : NULL);
+    at->serves |= served != NULL || before != NULL;
+    if (err != KERF_OK && before != NULL) { /* it goes on */
+        if (!add_finding(r, at->name, before, NULL, KERF_OK, &none))
+            return false;
+        before = NULL;
+    }
+    return add_finding(r, at->name, served, before, err, &why) &&
+           err != KERF_ENOMEM;
 }
 
 static uint64_t
@@ -152,7 +204,7 @@ forget_removed(kerf_registry *r, const kerf_names *names)
             i++;
             continue;
         }
-        if (!add_finding(r, r->known[i].name, NULL, KERF_OK, &none)) {
+        if (!add_finding(r, r->known[i].name, NULL, NULL, KERF_OK, &none)) {
             r->try_again = true;
             i++;
             continue;
@@ -276,7 +328,10 @@ apply(kerf_registry *r, struct finding *f)
         r->served[at] = f->served;
     else
         r->served[r->count++] = f->served; /* as many names as known at most */
-    f->old = old;
+    if (old != NULL) { /* else that of an earlier run, or none */
+        kerf_served_unref(f->old);
+        f->old = old;
+    }
 }
 
 static void
@@ -427,6 +482,7 @@ kerf_registry_free(kerf_registry *r)
         struct finding *next = r->found->next;
 
         kerf_served_unref(r->found->served);
+        kerf_served_unref(r->found->old);
         free(r->found);
         r->found = next;
     }

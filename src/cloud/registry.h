@@ -26,6 +26,14 @@ typedef struct kerf_registry_opts {
     void (*changed)(void *ctx, kerf_served *s, kerf_served *old);
     /* A pair that cannot be served, and why; once for each change of it. */
     void (*failed)(void *ctx, const char *name, kerf_err err, const char *why);
+    /* The loader's, or that of kerf_registry_new(). A pair that was read,
+     * before it is proved; may be NULL. */
+    void (*keep)(void *ctx, const kerf_pair *pair);
+    /* The folder of the pair that came before the one with this id (hex; NULL:
+     * of the one that served last), of an earlier run; false: none. May be
+     * NULL. */
+    bool (*before)(void *ctx, const char *name, const char *id,
+                   char dir[KERF_PATH_MAX]);
 } kerf_registry_opts;
 
 /* Errors: the folder's; with a maker those of its first pair, without which

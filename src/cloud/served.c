@@ -13,6 +13,8 @@
 
 #define DEFAULT_PROBES 2
 
+static _Atomic uint64_t made;
+
 kerf_served *
 kerf_served_ref(kerf_served *s)
 {
@@ -32,6 +34,16 @@ kerf_served_unref(kerf_served *s)
     kerf_pair_fini(&s->pair);
     free(s->manifest_json);
     free(s);
+}
+
+uint64_t
+kerf_served_bytes(const kerf_served *s)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < s->manifest.file_count; i++)
+        sum += s->manifest.file[i].size;
+    return sum;
 }
 
 /* Head without preprocessing; the card's size settles free dims. */
@@ -225,6 +237,7 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
     if (s == NULL)
         return KERF_ENOMEM;
     s->refs = 1;
+    s->number = 1 + atomic_fetch_add(&made, 1);
     kerf_slots_init(&s->slots, opts->workers, opts->slots);
     s->pair = *pair;
     *pair = (kerf_pair){0};

@@ -20,7 +20,8 @@ typedef struct kerf_served_opts {
 
 struct kerf_served {
     _Atomic int refs;
-    kerf_pair pair; /* tail bytes dropped, unless it is shared */
+    uint64_t number; /* of each another one, from 1 */
+    kerf_pair pair;  /* tail bytes dropped, unless it is shared */
     kerf_packed packed[KERF_ROLE_COUNT]; /* of what is shipped, where smaller */
     kerf_manifest manifest;
     kerf_statement says; /* of the manifest's signature; version 0: none */
@@ -46,6 +47,7 @@ KERF_NODISCARD kerf_err kerf_served_new(kerf_served **out, kerf_engine *engine,
                                         kerf_pair *pair,
                                         const kerf_served_opts *opts,
                                         kerf_detail *why);
+uint64_t kerf_served_bytes(const kerf_served *s); /* of its files */
 kerf_served *kerf_served_ref(kerf_served *s);
 void kerf_served_unref(kerf_served *s); /* accepts NULL */
 

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Replaced bundles of a model that an edge may still use, beside the old one of
+ * a rollout: an edge that never says what it runs must not keep all. */
+#define REPLACED_MOST 4
+
 void
 kerf_session_drop_held(kerf_session *s, size_t i)
 {
@@ -37,6 +41,32 @@ on_offer_sent(void *ctx, kerf_err err)
     free(o);
 }
 
+static bool
+is_current(const kerf_cloud *cloud, const kerf_served *served)
+{
+    for (size_t c = 0; c < kerf_registry_count(cloud->registry); c++) {
+        if (kerf_registry_at(cloud->registry, c) == served)
+            return true;
+    }
+    return kerf_rollouts_needs(cloud->rollouts, served);
+}
+
+static void
+drop_replaced(kerf_session *s, const kerf_served *by)
+{
+    size_t replaced = 0;
+
+    for (size_t i = 0; i < s->held_count;) {
+        const kerf_served *at = s->held[i];
+
+        if (strcmp(at->manifest.name, by->manifest.name) == 0 &&
+            !is_current(s->cloud, at) && ++replaced > REPLACED_MOST)
+            kerf_session_drop_held(s, i);
+        else
+            i++;
+    }
+}
+
 static void
 hold(kerf_session *s, kerf_served *served)
 {
@@ -49,6 +79,7 @@ hold(kerf_session *s, kerf_served *served)
     memmove(&s->held[1], &s->held[0], s->held_count * sizeof(s->held[0]));
     s->held[0] = kerf_served_ref(served);
     s->held_count++;
+    drop_replaced(s, served);
 }
 
 /* What this edge is given to run: of the model that it wants, else of the one
@@ -67,14 +98,31 @@ pick(const kerf_session *s)
             continue;
         if (!kerf_session_may(s, at->manifest.name))
             continue;
+        at = kerf_rollouts_for(s->cloud->rollouts, at, s->shown);
         if (best == NULL || at->newest_ns > best->newest_ns)
             best = at;
     }
     return best;
 }
 
+/* For those who look on: what it is given, or what it would not have. */
 static void
-offer(kerf_session *s, kerf_served *served)
+note_told(kerf_session *s, const kerf_served *served)
+{
+    kerf_cloud *cloud = s->cloud;
+    const kerf_served *failed =
+        kerf_rollouts_failed(cloud->rollouts, served, s->shown);
+
+    if (failed != NULL)
+        kerf_lanes_note_update(&cloud->lanes, s->lane, KERF_UPDATE_REJECTED,
+                               failed->id);
+    else
+        kerf_lanes_note_update(&cloud->lanes, s->lane, KERF_UPDATE_OFFERED,
+                               served->id);
+}
+
+static void
+offer(kerf_session *s, kerf_served *served, bool run)
 {
     struct offer_out *o;
     kerf_offer m = {.manifest_len = (uint32_t)served->manifest_len};
@@ -89,7 +137,12 @@ offer(kerf_session *s, kerf_served *served)
         return;
     }
     hold(s, served);
-    m.run = pick(s) == served;
+    kerf_rollouts_offer(s->cloud->rollouts, served, s->shown);
+    m.run = run;
+    if (run) {
+        s->told = served->number;
+        note_told(s, served);
+    }
     memcpy(m.bundle, served->manifest.id, sizeof m.bundle);
     len = kerf_offer_put(o->head + KERF_HEADER_LEN,
                          sizeof o->head - KERF_HEADER_LEN, &m);
@@ -103,38 +156,81 @@ offer(kerf_session *s, kerf_served *served)
     kerf_conn_send(s->control, &o->out);
 }
 
+/* The one of this model that the edge runs now and may use until it has loaded
+ * what it is given, when that is another one; NULL: no need. */
+static kerf_served *
+still_running(kerf_session *s, kerf_served *newest, const kerf_served *given)
+{
+    kerf_served *old = kerf_rollouts_old(s->cloud->rollouts, newest);
+    kerf_served *at[2] = {newest, old};
+
+    for (size_t i = 0; old != NULL && i < 2; i++) {
+        for (size_t k = 0; at[i] != given && k < s->hello.bundle_count; k++) {
+            if (memcmp(s->hello.bundle[k], at[i]->manifest.id,
+                       KERF_BUNDLE_ID_LEN) == 0)
+                return at[i];
+        }
+    }
+    return NULL;
+}
+
 void
 kerf_session_offer_all(kerf_session *s)
 {
     const kerf_registry *registry = s->cloud->registry;
-    kerf_served *first = pick(s);
+    kerf_rollouts *rollouts = s->cloud->rollouts;
+    kerf_served *first;
+    size_t count = kerf_registry_count(registry);
 
+    kerf_rollouts_came(rollouts, s->shown, s->hello.bundle,
+                       s->hello.bundle_count);
+    first = pick(s);
+    /* It has it, so that this delays nothing. */
+    for (size_t i = 0; i < count; i++) {
+        kerf_served *at = kerf_registry_at(registry, i);
+        kerf_served *runs =
+            still_running(s, at, kerf_rollouts_for(rollouts, at, s->shown));
+
+        if (runs != NULL)
+            offer(s, runs, false);
+    }
     /* The one to run first: nothing shall delay it. */
     if (first != NULL)
-        offer(s, first);
-    for (size_t i = 0; i < kerf_registry_count(registry); i++) {
-        if (kerf_registry_at(registry, i) != first)
-            offer(s, kerf_registry_at(registry, i));
+        offer(s, first, true);
+    for (size_t i = 0; i < count; i++) {
+        kerf_served *at = kerf_rollouts_for(
+            rollouts, kerf_registry_at(registry, i), s->shown);
+
+        if (at != first)
+            offer(s, at, false);
     }
 }
 
+/* What it is given may be another one now. */
+static void
+tell_again(kerf_session *s)
+{
+    kerf_served *given = pick(s);
+
+    if (given != NULL && given->number != s->told)
+        offer(s, given, true);
+}
+
 void
-kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s, kerf_served *old)
+kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s)
 {
     kerf_session *next;
 
     for (kerf_session *e = cloud->sessions; e != NULL; e = next) {
-        kerf_served *given;
-
         next = e->next;
         if (e->state != KERF_SESSION_OPEN)
             continue;
-        if (s != NULL)
-            offer(e, s);
-        given = pick(e);
-        if (old != NULL && given != NULL && given != s)
-            offer(e, given); /* it ran the old one, perhaps */
+        tell_again(e);
+        if (s != NULL && e->told != s->number &&
+            kerf_rollouts_for(cloud->rollouts, s, e->shown) == s)
+            offer(e, s, false);
     }
+    kerf_rollouts_settle(cloud->rollouts);
 }
 
 /* Control. */
@@ -147,6 +243,22 @@ kerf_session_held(kerf_session *s, const uint8_t *id)
             return s->held[i];
     }
     return NULL;
+}
+
+static void
+note_ready(kerf_session *s, const kerf_served *served, kerf_err err)
+{
+    kerf_lanes *lanes = &s->cloud->lanes;
+
+    if (err != KERF_OK) {
+        kerf_lanes_note_update(lanes, s->lane, KERF_UPDATE_REJECTED,
+                               served->id);
+        return;
+    }
+    kerf_lanes_note_model(lanes, s->lane, served, served->manifest.name,
+                          served->id, served->says.version);
+    if (kerf_lanes_update_is(lanes, s->lane, served->id))
+        kerf_lanes_note_update(lanes, s->lane, KERF_UPDATE_RUNNING, served->id);
 }
 
 /* The edge runs this bundle and has no request of another one in flight: older
@@ -165,24 +277,23 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     served = kerf_session_held(s, m.bundle);
     if (served == NULL)
         return KERF_OK;
+    (void)kerf_text_safe(reason, sizeof reason, m.reason);
     if (cloud->events.shipped != NULL) {
         cloud->events.shipped(cloud->events.ctx, s->shown,
                               served->manifest.name, s->shipped_bytes,
-                              s->shipped_wire, (kerf_err)m.err,
-                              kerf_text_safe(reason, sizeof reason, m.reason));
+                              s->shipped_wire, (kerf_err)m.err, reason);
     }
     s->shipped_bytes = s->shipped_wire = 0;
     for (size_t i = 0; m.err == 0 && i < s->held_count;) {
-        bool current = s->held[i] == served;
-
-        for (size_t c = 0; !current && c < kerf_registry_count(cloud->registry);
-             c++)
-            current = kerf_registry_at(cloud->registry, c) == s->held[i];
-        if (current)
+        if (s->held[i] == served || is_current(cloud, s->held[i]))
             i++;
         else
             kerf_session_drop_held(s, i);
     }
+    note_ready(s, served, (kerf_err)m.err);
+    kerf_rollouts_ready(cloud->rollouts, served, s->shown, (kerf_err)m.err,
+                        reason);
+    tell_again(s);
     return KERF_OK;
 }
 

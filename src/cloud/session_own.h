@@ -61,6 +61,7 @@ struct kerf_session {
     size_t held_count;
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
     const kerf_served *may_last;      /* was looked at; not to be followed */
+    uint64_t told; /* the number of what it was given to run; 0: nothing */
     struct kerf_coming coming;
     kerf_detail turn_why;
 

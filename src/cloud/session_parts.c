@@ -154,6 +154,8 @@ find_next(kerf_session *s)
     while (s->fetch_count > 0 && s->fetch[0].at == s->fetch[0].end) {
         kerf_served_unref(s->fetch[0].served);
         s->fetch_count--;
+        if (s->fetch_count == 0)
+            kerf_lanes_move_update(s->lane, KERF_UPDATE_LOADING);
         memmove(&s->fetch[0], &s->fetch[1],
                 s->fetch_count * sizeof s->fetch[0]);
     }
@@ -210,6 +212,7 @@ kerf_session_on_fetch(kerf_session *s, const kerf_frame_in *frame,
                             .at = m.offset,
                             .end = m.len == 0 ? file->size : m.offset + m.len,
                             .part = m.part};
+    kerf_lanes_move_update(s->lane, KERF_UPDATE_RECEIVING);
     ship_next(s);
     return KERF_OK;
 }

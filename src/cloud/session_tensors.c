@@ -184,6 +184,7 @@ take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
     } else if (kerf_session_check_may(s, served, &s->turn_why) != KERF_OK) {
         turn_away(s, sink, KERF_FRAME_FAILED, KERF_EDENIED);
     } else if (!fits(served, m, &s->turn_why)) {
+        kerf_rollouts_request(cloud->rollouts, served, s->shown, true);
         turn_away(s, sink, KERF_FRAME_FAILED, KERF_EMISMATCH);
     } else if (atomic_load(&cloud->draining)) {
         s->turn_retry_ms = 1000;

@@ -55,6 +55,9 @@ static void
 refuse(kerf_cloud *cloud, kerf_slot *slot, kerf_err err, const char *text)
 {
     (void)atomic_fetch_add(&slot->lane->failed, 1);
+    if (err == KERF_EENGINE || err == KERF_EMISMATCH)
+        kerf_rollouts_request(cloud->rollouts, slot->served, slot->lane->name,
+                              true);
     (void)!kerf_conn_send_notice(slot->conn, KERF_FRAME_FAILED, slot->id, err,
                                  0, text);
     if (cloud->events.refused != NULL)
@@ -325,6 +328,8 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
         kerf_slot_done(slot, false);
     if (cloud->events.answered != NULL)
         tell_answered(cloud, slot, m);
+    kerf_rollouts_request(cloud->rollouts, slot->served, slot->lane->name,
+                          false);
     job_over(cloud, slot);
 }
 

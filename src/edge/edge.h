@@ -19,6 +19,7 @@
 #include "edge/beat.h"
 #include "edge/offline.h"
 #include "edge/program.h"
+#include "edge/reject.h"
 #include "edge/route.h"
 #include "edge/tune.h"
 #include "proto/clock_sync.h"
@@ -77,6 +78,7 @@ typedef enum kerf_fetch_state {
 
 typedef struct kerf_wanted {
     kerf_manifest manifest;
+    uint64_t text; /* hash of its JSON, as it was offered */
     bool run;
     bool stored; /* of no cloud: it is in the store, or cannot be run */
 } kerf_wanted;
@@ -195,6 +197,7 @@ struct kerf_edge {
     uint8_t unserved[KERF_BUNDLE_ID_LEN];
     bool has_unserved;
     kerf_fetcher fetch;
+    kerf_rejects rejects;
     kerf_queue *loads; /* jobs for the loader */
     kerf_post switched, arm, stop, part, probed;
 };

@@ -115,8 +115,11 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_wanted w = {.run = f->offer.run};
-    kerf_err err = kerf_manifest_parse(&w.manifest, f->manifest_json,
-                                       f->offer.manifest_len, why);
+    kerf_err err;
+
+    w.text = kerf_xxh3(f->manifest_json, f->offer.manifest_len);
+    err = kerf_manifest_parse(&w.manifest, f->manifest_json,
+                              f->offer.manifest_len, why);
 
     free(f->manifest_json);
     f->manifest_json = NULL;
@@ -127,6 +130,8 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
         return kerf_fail(why, KERF_EMISMATCH,
                          "the manifest is of another bundle than its OFFER");
     }
+    if (w.run)
+        kerf_reject_on_offer(edge);
     if (!w.run && edge->opts.model != NULL && edge->current == NULL &&
         f->count == 0)
         kerf_edge_tell_state(edge, true,
@@ -144,6 +149,13 @@ kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted)
     kerf_fetch_work(edge);
 }
 
+/* Whether it was rejected before, and the caller knows. */
+static bool
+is_told(const kerf_edge *edge, const kerf_wanted *w)
+{
+    return !w->stored && kerf_reject_find(&edge->rejects, w->text) != NULL;
+}
+
 void
 kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
 {
@@ -153,7 +165,11 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
 
     kerf_fetch_drop_part(edge);
     kerf_fetch_ready(edge, m->id, err, why);
-    kerf_edge_tell_model(edge, m->name, "", err, why);
+    if (!is_told(edge, &f->wanted[0])) {
+        kerf_edge_tell_model(edge, m->name, "", err, why);
+        if (f->state == KERF_FETCH_LOAD)
+            kerf_reject_note(&edge->rejects, f->wanted[0].text, err, why);
+    }
     (void)pthread_mutex_lock(&edge->lock);
     fatal = f->wanted[0].run && edge->current == NULL && edge->next == NULL;
     (void)pthread_mutex_unlock(&edge->lock);
@@ -161,7 +177,10 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
         kerf_detail line;
 
         (void)kerf_fail(&line, err, "model %s: %s", m->name, why);
-        kerf_edge_finish(edge, err, line.text);
+        if (f->wanted[0].stored)
+            kerf_edge_finish(edge, err, line.text);
+        else
+            kerf_reject_ask(edge, err, line.text);
     }
     drop_first(f);
 }
@@ -263,12 +282,19 @@ kerf_fetch_work(kerf_edge *edge)
     while (f->state == KERF_FETCH_IDLE && f->count > 0) {
         const kerf_manifest *m = &f->wanted[0].manifest;
 
+        const kerf_reject *bad =
+            kerf_reject_find(&edge->rejects, f->wanted[0].text);
+
         if (kerf_trusted_is_news(edge, m)) {
             kerf_fetch_to_loader(edge, KERF_FETCH_RENEW);
             continue;
         }
         if (is_running(edge, m->id)) {
             drop_first(f);
+            continue;
+        }
+        if (bad != NULL && !f->wanted[0].stored) {
+            kerf_fetch_give_up(edge, bad->err, bad->why.text);
             continue;
         }
         f->cut = false;

@@ -66,6 +66,7 @@ drop_connections(kerf_edge *edge)
         kerf_conn_close(edge->control);
     edge->dial = NULL;
     edge->attaching = edge->control = NULL;
+    edge->rejects.asked = false; /* the next session tells */
     drop_receiving(edge);
     kerf_timer_stop(edge->heartbeat);
 }
@@ -265,15 +266,19 @@ on_error_frame(const kerf_frame_in *frame, kerf_detail *why)
 }
 
 static kerf_err
-on_pong(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+on_pong(kerf_edge *edge, const kerf_conn *conn, const kerf_frame_in *frame,
+        kerf_detail *why)
 {
     kerf_pong m;
     kerf_err err = kerf_pong_get(&m, frame->meta, frame->header.meta_len, why);
 
-    if (err == KERF_OK)
-        (void)kerf_sync_add(&edge->sync, m.echo_ns, m.received_ns,
-                            frame->header.sent_ns, frame->received_ns);
-    return err;
+    if (err != KERF_OK)
+        return err;
+    (void)kerf_sync_add(&edge->sync, m.echo_ns, m.received_ns,
+                        frame->header.sent_ns, frame->received_ns);
+    if (conn == edge->control)
+        kerf_reject_on_pong(edge, m.echo_ns);
+    return KERF_OK;
 }
 
 kerf_err
@@ -288,7 +293,7 @@ kerf_link_on_common(kerf_edge *edge, kerf_conn *conn,
     case KERF_FRAME_PING:
         return kerf_conn_answer_ping(conn, frame);
     case KERF_FRAME_PONG:
-        return on_pong(edge, frame, why);
+        return on_pong(edge, conn, frame, why);
     case KERF_FRAME_BYE: /* it answers what it has, then closes */
         kerf_edge_tell_state(edge, true, "the cloud is stopping");
         kerf_link_part(edge, KERF_PART_NEXT);

@@ -212,6 +212,7 @@ def damage(attack, meta, piece):
         control.send(wire.PART, meta, [piece])
         asked += 1
     assert asked == 3 and got.meta[32:34] != b"\0\0"
+    wire.offer_nothing_else(control)
     assert attack.edge.wait() == 1
     assert exact.kept(attack.store) == []
     return attack.edge.err
@@ -237,6 +238,7 @@ def test_edge__head_that_answers_wrong__is_not_used(attack):
     control, _ = attack.session()
     wire.send_offer(control, ident, body)
     assert wire.serve_fetches(control, attack.files).meta[32:34] != b"\0\0"
+    wire.offer_nothing_else(control)
     assert attack.edge.wait() == 1
     assert "self-test" in attack.edge.err and "99" in attack.edge.err
 

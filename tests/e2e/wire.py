@@ -402,6 +402,12 @@ def send_offer(control, ident, body, run=1):
     control.send(OFFER, offer(ident, len(body), run), [body])
 
 
+def offer_nothing_else(control):
+    """An edge that rejected the only bundle asks whether there is another one."""
+    got = control.recv_kind(PING)
+    control.send(PONG, pong(got.sent_ns, time.monotonic_ns()))
+
+
 def serve_fetches(control, files, until=READY):
     """Answers FETCH with the files' bytes, until READY, which it returns."""
     while (got := control.recv_kind(FETCH, READY, PING)).kind != until:

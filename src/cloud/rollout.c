@@ -1,0 +1,385 @@
+#include "cloud/rollout.h"
+
+#include "base/hash.h"
+#include "base/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cloud/rollout_own.h"
+
+#define RETURNS_MOST 3u /* without the new bundle, though it had it */
+#define BAD_LEAST 3u    /* failed requests, and one of so many: */
+#define BAD_SHARE 20u
+
+void
+kerf_rollout_init(kerf_rollout *r, const char *name)
+{
+    *r = (kerf_rollout){.percent = 100, .halt = -1};
+    (void)snprintf(r->name, sizeof r->name, "%s", name);
+}
+
+static void
+forget_trials(kerf_rollout *r)
+{
+    while (r->first != NULL) {
+        kerf_trial *next = r->first->next;
+
+        free(r->first);
+        r->first = next;
+    }
+    free(r->table);
+    r->table = NULL;
+    r->count = r->offered = r->well = r->failed = 0;
+}
+
+void
+kerf_rollout_fini(kerf_rollout *r)
+{
+    forget_trials(r);
+    r->state = KERF_ROLLOUT_OVER;
+}
+
+void
+kerf_rollout_start(kerf_rollout *r, const uint8_t old_id[KERF_ROLLOUT_ID],
+                   const uint8_t new_id[KERF_ROLLOUT_ID], double percent)
+{
+    forget_trials(r);
+    memmove(r->old_id, old_id, sizeof r->old_id);
+    memmove(r->new_id, new_id, sizeof r->new_id);
+    r->state = KERF_ROLLOUT_RUNNING;
+    r->percent = percent;
+    r->why[0] = '\0';
+}
+
+void
+kerf_rollout_finish(kerf_rollout *r)
+{
+    forget_trials(r);
+    memcpy(r->old_id, r->new_id, sizeof r->old_id);
+    r->state = KERF_ROLLOUT_OVER;
+    r->percent = 100;
+    r->why[0] = '\0';
+}
+
+bool
+kerf_rollout_is_done(const kerf_rollout *r)
+{
+    return r->state == KERF_ROLLOUT_RUNNING && r->percent >= 100 &&
+           r->offered == 0 && r->failed == 0;
+}
+
+/* Edges. */
+
+static uint64_t
+hash_edge(const char *edge)
+{
+    return kerf_xxh3(edge, strlen(edge));
+}
+
+static kerf_trial *
+find(const kerf_rollout *r, const char *edge)
+{
+    kerf_knot *knot =
+        r->table == NULL ? NULL : kerf_table_find(r->table, hash_edge(edge));
+
+    for (; knot != NULL; knot = kerf_table_more(knot)) {
+        kerf_trial *t = knot->of;
+
+        if (strcmp(t->edge, edge) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+static size_t *
+counter(kerf_rollout *r, kerf_trial_state state)
+{
+    return state == KERF_TRIAL_OFFERED ? &r->offered
+           : state == KERF_TRIAL_WELL  ? &r->well
+                                       : &r->failed;
+}
+
+static void
+set_state(kerf_rollout *r, kerf_trial *t, kerf_trial_state state)
+{
+    (*counter(r, t->state))--;
+    t->state = state;
+    (*counter(r, state))++;
+}
+
+kerf_trial *
+kerf_rollout_add(kerf_rollout *r, const char *edge, kerf_trial_state state)
+{
+    kerf_trial *t;
+
+    if (r->count >= KERF_ROLLOUT_EDGES)
+        return NULL;
+    if (r->table == NULL)
+        r->table = calloc(1, sizeof *r->table);
+    t = r->table == NULL ? NULL : calloc(1, sizeof *t);
+    if (t == NULL)
+        return NULL;
+    (void)snprintf(t->edge, sizeof t->edge, "%s", edge);
+    t->state = state;
+    t->next = r->first;
+    r->first = t;
+    r->count++;
+    (*counter(r, state))++;
+    kerf_table_add(r->table, &t->knot, hash_edge(t->edge), t);
+    return t;
+}
+
+double
+kerf_rollout_place(const uint8_t id[KERF_ROLLOUT_ID], const char *edge)
+{
+    uint64_t h =
+        kerf_xxh3_seed(edge, strlen(edge), kerf_xxh3(id, KERF_ROLLOUT_ID));
+
+    return (double)(h >> 11) * 0x1p-53 * 100;
+}
+
+bool
+kerf_rollout_gets_new(const kerf_rollout *r, const char *edge)
+{
+    switch (r->state) {
+    case KERF_ROLLOUT_OVER:
+        return true;
+    case KERF_ROLLOUT_BACK:
+        return false;
+    case KERF_ROLLOUT_HALTED:
+        return kerf_rollout_trial(r, edge) == KERF_TRIAL_WELL;
+    case KERF_ROLLOUT_RUNNING:
+        break;
+    }
+    switch (kerf_rollout_trial(r, edge)) {
+    case KERF_TRIAL_FAILED:
+        return false;
+    case KERF_TRIAL_WELL:
+        return true;
+    case KERF_TRIAL_OFFERED:
+    case KERF_TRIAL_NONE:
+        break;
+    }
+    return kerf_rollout_place(r->new_id, edge) < r->percent &&
+           (r->count < KERF_ROLLOUT_EDGES || find(r, edge) != NULL);
+}
+
+kerf_trial_state
+kerf_rollout_trial(const kerf_rollout *r, const char *edge)
+{
+    const kerf_trial *t = find(r, edge);
+
+    return t == NULL ? KERF_TRIAL_NONE : t->state;
+}
+
+/* What became of it. */
+
+bool
+kerf_rollout_offer(kerf_rollout *r, const char *edge)
+{
+    return r->state == KERF_ROLLOUT_OVER || find(r, edge) != NULL ||
+           kerf_rollout_add(r, edge, KERF_TRIAL_OFFERED) != NULL;
+}
+
+static void
+stop(kerf_rollout *r, kerf_rollout_state state, const char *text)
+{
+    r->state = state;
+    (void)kerf_text_safe(r->why, sizeof r->why, text);
+}
+
+/* Halts when more than the bound have failed. */
+static void
+look_at_bound(kerf_rollout *r, const char *edge, const char *why)
+{
+    size_t judged = r->well + r->failed;
+    char text[KERF_ROLLOUT_WHY];
+
+    if (r->state != KERF_ROLLOUT_RUNNING || r->halt < 0 ||
+        judged < KERF_ROLLOUT_LEAST ||
+        (double)r->failed * 100 <= r->halt * (double)judged)
+        return;
+    (void)snprintf(text, sizeof text, "%zu of %zu edges failed, last %s: %s",
+                   r->failed, judged, edge, why);
+    stop(r, KERF_ROLLOUT_HALTED, text);
+}
+
+static void
+fail(kerf_rollout *r, kerf_trial *t, const char *why)
+{
+    set_state(r, t, KERF_TRIAL_FAILED);
+    look_at_bound(r, t->edge, why);
+}
+
+bool
+kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
+                   const char *why)
+{
+    kerf_trial *t = find(r, edge);
+
+    if (r->state == KERF_ROLLOUT_OVER || t == NULL)
+        return false;
+    if (!well) {
+        if (t->state == KERF_TRIAL_FAILED)
+            return false;
+        fail(r, t, why);
+        return true;
+    }
+    /* What failed in use stays failed: that it loads was known. And while it is
+     * halted, the old one has been offered again. */
+    if (t->state != KERF_TRIAL_OFFERED || r->state != KERF_ROLLOUT_RUNNING)
+        return false;
+    set_state(r, t, KERF_TRIAL_WELL);
+    t->bad = t->good = 0;
+    return true;
+}
+
+bool
+kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
+                  bool runs_old)
+{
+    kerf_trial *t = find(r, edge);
+
+    if (r->state == KERF_ROLLOUT_OVER || t == NULL ||
+        t->state == KERF_TRIAL_FAILED || runs_new)
+        return false;
+    if (t->state == KERF_TRIAL_WELL && runs_old) {
+        fail(r, t, "it came back with the old one");
+        return true;
+    }
+    if (runs_old || ++t->returns < RETURNS_MOST)
+        return false; /* it was about to load it; or it was started anew */
+    fail(r, t, "it came back without it, three times");
+    return true;
+}
+
+bool
+kerf_rollout_request(kerf_rollout *r, const char *edge, bool failed)
+{
+    kerf_trial *t = find(r, edge);
+
+    if (r->state == KERF_ROLLOUT_OVER || t == NULL ||
+        t->state == KERF_TRIAL_FAILED)
+        return false;
+    if (!failed) {
+        t->good++;
+        return false;
+    }
+    t->bad++;
+    if (t->bad < BAD_LEAST || t->bad * BAD_SHARE < t->bad + t->good)
+        return false;
+    fail(r, t, "its requests fail");
+    return true;
+}
+
+/* Commands. */
+
+static kerf_err
+check_open(const kerf_rollout *r, kerf_detail *why)
+{
+    if (r->state != KERF_ROLLOUT_OVER)
+        return KERF_OK;
+    return kerf_fail(why, KERF_EINVAL,
+                     "model %s is not being rolled out: every edge is given "
+                     "the same bundle",
+                     r->name);
+}
+
+/* Those that failed may try again. */
+static void
+run_again(kerf_rollout *r)
+{
+    if (r->state != KERF_ROLLOUT_RUNNING) {
+        kerf_trial **at = &r->first;
+
+        while (*at != NULL) {
+            kerf_trial *t = *at;
+
+            if (t->state != KERF_TRIAL_FAILED) {
+                t->returns = 0;
+                at = &t->next;
+                continue;
+            }
+            kerf_table_remove(r->table, &t->knot);
+            *at = t->next;
+            r->count--;
+            r->failed--;
+            free(t);
+        }
+    }
+    r->state = KERF_ROLLOUT_RUNNING;
+    r->why[0] = '\0';
+}
+
+kerf_err
+kerf_rollout_set(kerf_rollout *r, double percent, kerf_detail *why)
+{
+    kerf_err err = check_open(r, why);
+
+    if (err != KERF_OK)
+        return err;
+    run_again(r);
+    r->percent = percent;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_rollout_halt(kerf_rollout *r, const char *text, kerf_detail *why)
+{
+    kerf_err err = check_open(r, why);
+
+    if (err == KERF_OK && r->state == KERF_ROLLOUT_BACK)
+        return kerf_fail(why, KERF_EINVAL,
+                         "model %s is back at the old bundle already", r->name);
+    if (err == KERF_OK)
+        stop(r, KERF_ROLLOUT_HALTED, text);
+    return err;
+}
+
+kerf_err
+kerf_rollout_resume(kerf_rollout *r, kerf_detail *why)
+{
+    kerf_err err = check_open(r, why);
+
+    if (err == KERF_OK)
+        run_again(r);
+    return err;
+}
+
+kerf_err
+kerf_rollout_back(kerf_rollout *r, kerf_detail *why)
+{
+    kerf_err err = check_open(r, why);
+
+    if (err == KERF_OK)
+        stop(r, KERF_ROLLOUT_BACK, "by command");
+    return err;
+}
+
+const char *
+kerf_rollout_state_name(kerf_rollout_state state)
+{
+    static const char *const names[] = {"over", "running", "halted", "back"};
+
+    return names[state];
+}
+
+bool
+kerf_rollout_percent(const char *text, double least, double *out)
+{
+    char *end;
+    double v = strtod(text, &end);
+
+    if (end == text)
+        return false;
+    end += strspn(end, " ");
+    if (*end == '%')
+        end++;
+    if (*end != '\0' || !isfinite(v) || v < least || v > 100)
+        return false;
+    *out = v;
+    return true;
+}

@@ -1,0 +1,706 @@
+#include "cloud/rollouts.h"
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "cloud/rollouts_disk.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NAP_NS 200000000 /* between two writes that nobody waits for */
+
+struct kerf_rollouts {
+    kerf_rollouts_opts opts;
+    /* By the same index; the loop's. */
+    kerf_served *old[KERF_MODELS_MAX], *now[KERF_MODELS_MAX]; /* counted */
+    _Atomic size_t open; /* so many have an old one */
+
+    pthread_mutex_t lock;
+    kerf_rollout *list[KERF_MODELS_MAX]; /* under lock; grown by the loop */
+    size_t count;
+
+    pthread_t keeper;
+    bool keeper_runs;
+    pthread_cond_t changed;   /* there is something to write, or to know */
+    uint64_t wanted, written; /* under lock: versions of the state */
+    kerf_err write_err;       /* of the last write */
+    bool is_urgent;           /* a command, or it halted */
+    bool stopping;
+    struct told *told; /* under lock, newest first */
+};
+
+/* An event that is due when the lock is free. */
+struct told {
+    struct told *next;
+    kerf_rollout_view view;
+};
+
+/* Finding. Under the lock, or on the loop's thread. */
+
+static size_t
+find_name(const kerf_rollouts *r, const char *name)
+{
+    size_t i = 0;
+
+    while (i < r->count && strcmp(r->list[i]->name, name) != 0)
+        i++;
+    return i;
+}
+
+static bool
+same_id(const kerf_served *s, const uint8_t *id)
+{
+    return memcmp(s->manifest.id, id, KERF_ROLLOUT_ID) == 0;
+}
+
+static void
+view_of(kerf_rollout_view *v, const kerf_rollout *r)
+{
+    *v = (kerf_rollout_view){.percent = r->percent,
+                             .offered = r->offered,
+                             .well = r->well,
+                             .failed = r->failed};
+    (void)snprintf(v->model, sizeof v->model, "%s", r->name);
+    kerf_hex(v->old_bundle, r->old_id, 6);
+    kerf_hex(v->new_bundle, r->new_id, 6);
+    (void)snprintf(v->state, sizeof v->state, "%s",
+                   kerf_rollout_state_name(r->state));
+    (void)snprintf(v->why, sizeof v->why, "%s", r->why);
+}
+
+/* Writing. */
+
+/* Under the lock. */
+static void
+want_write(kerf_rollouts *r)
+{
+    r->wanted++;
+    (void)pthread_cond_broadcast(&r->changed);
+}
+
+/* Under the lock, which it drops while it writes. */
+static void
+write_state(kerf_rollouts *r)
+{
+    uint64_t version = r->wanted;
+    kerf_detail why = {{0}};
+    char *text = NULL;
+    kerf_err err = kerf_rollout_format((const kerf_rollout *const *)r->list,
+                                       r->count, &text);
+
+    (void)pthread_mutex_unlock(&r->lock);
+    if (err == KERF_OK)
+        err = kerf_rollouts_write(r->opts.dir, text, &why);
+    free(text);
+    (void)pthread_mutex_lock(&r->lock);
+    if (err != KERF_OK && r->write_err == KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.rollout_not_kept", "why=\"%s\"",
+                 why.text);
+    r->write_err = err;
+    r->written = version;
+    (void)pthread_cond_broadcast(&r->changed);
+}
+
+/* Under the lock, which it drops. */
+static void
+nap(kerf_rollouts *r)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += NAP_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    while (!r->is_urgent && !r->stopping &&
+           pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
+        continue;
+    r->is_urgent = false;
+}
+
+static void *
+run_keeper(void *ctx)
+{
+    kerf_rollouts *r = ctx;
+
+    kerf_thread_begin("kerf-keeper");
+    (void)pthread_mutex_lock(&r->lock);
+    while (!r->stopping || r->written != r->wanted) {
+        if (r->written == r->wanted) {
+            (void)pthread_cond_wait(&r->changed, &r->lock);
+            continue;
+        }
+        write_state(r);
+        nap(r);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* Under the lock. */
+static void
+tell(kerf_rollouts *r, const kerf_rollout *one)
+{
+    struct told *t = r->opts.event == NULL ? NULL : malloc(sizeof *t);
+
+    if (t == NULL)
+        return;
+    view_of(&t->view, one);
+    t->next = r->told;
+    r->told = t;
+}
+
+/* Drops the lock; then what is due is told, in order. */
+static void
+unlock(kerf_rollouts *r)
+{
+    struct told *list = r->told;
+    struct told *in_order = NULL;
+
+    r->told = NULL;
+    (void)pthread_mutex_unlock(&r->lock);
+    while (list != NULL) {
+        struct told *next = list->next;
+
+        list->next = in_order;
+        in_order = list;
+        list = next;
+    }
+    while (in_order != NULL) {
+        struct told *next = in_order->next;
+
+        r->opts.event(r->opts.ctx, &in_order->view);
+        free(in_order);
+        in_order = next;
+    }
+}
+
+/* Life. */
+
+static kerf_err
+start_keeper(kerf_rollouts *r, kerf_detail *why)
+{
+    kerf_err err = kerf_rollouts_read(r->opts.dir, r->list, KERF_MODELS_MAX,
+                                      &r->count, why);
+
+    for (size_t i = 0; i < r->count; i++)
+        r->list[i]->halt = r->opts.halt;
+    if (err != KERF_OK)
+        return err;
+    if (pthread_create(&r->keeper, NULL, run_keeper, r) != 0)
+        return kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+    r->keeper_runs = true;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_rollouts_new(kerf_rollouts **out, const kerf_rollouts_opts *opts,
+                  kerf_detail *why)
+{
+    kerf_rollouts *r = calloc(1, sizeof *r);
+    kerf_err err = KERF_OK;
+
+    if (r == NULL)
+        return KERF_ENOMEM;
+    r->opts = *opts;
+    (void)pthread_mutex_init(&r->lock, NULL);
+    (void)pthread_cond_init(&r->changed, NULL);
+    if (opts->dir != NULL)
+        err = start_keeper(r, why);
+    if (err != KERF_OK) {
+        kerf_rollouts_free(r);
+        return err;
+    }
+    *out = r;
+    return KERF_OK;
+}
+
+void
+kerf_rollouts_free(kerf_rollouts *r)
+{
+    if (r == NULL)
+        return;
+    if (r->keeper_runs) {
+        (void)pthread_mutex_lock(&r->lock);
+        r->stopping = true;
+        (void)pthread_cond_broadcast(&r->changed);
+        (void)pthread_mutex_unlock(&r->lock);
+        (void)pthread_join(r->keeper, NULL);
+    }
+    for (size_t i = 0; i < r->count; i++) {
+        kerf_served_unref(r->old[i]);
+        kerf_served_unref(r->now[i]);
+        kerf_rollout_fini(r->list[i]);
+        free(r->list[i]);
+    }
+    (void)pthread_cond_destroy(&r->changed);
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+/* The loader's thread. */
+
+void
+kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair)
+{
+    kerf_detail why = {{0}};
+    uint8_t *ids;
+    size_t count = 0;
+
+    if (r->opts.dir == NULL)
+        return;
+    ids = malloc((2 * (size_t)KERF_MODELS_MAX + 1) * KERF_ROLLOUT_ID);
+    if (ids == NULL)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++) {
+        memcpy(ids + count++ * KERF_ROLLOUT_ID, r->list[i]->old_id,
+               KERF_ROLLOUT_ID);
+        memcpy(ids + count++ * KERF_ROLLOUT_ID, r->list[i]->new_id,
+               KERF_ROLLOUT_ID);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    memcpy(ids + count++ * KERF_ROLLOUT_ID, pair->manifest.id, KERF_ROLLOUT_ID);
+    if (kerf_rollouts_keep_pair(r->opts.dir, pair, ids, count, &why) != KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.pair_not_kept", "model=%s why=\"%s\"",
+                 pair->manifest.name, why.text);
+    free(ids);
+}
+
+bool
+kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
+                     char dir[KERF_PATH_MAX])
+{
+    char hex[KERF_SHA256_HEX] = "";
+    size_t i;
+
+    if (r->opts.dir == NULL)
+        return false;
+    (void)pthread_mutex_lock(&r->lock);
+    i = find_name(r, name);
+    if (i < r->count)
+        kerf_hex(hex, r->list[i]->old_id, KERF_ROLLOUT_ID);
+    (void)pthread_mutex_unlock(&r->lock);
+    return hex[0] != '\0' && (id == NULL || strcmp(hex, id) != 0) &&
+           kerf_rollouts_pair_dir(dir, r->opts.dir, hex) == KERF_OK;
+}
+
+/* The loop's thread. */
+
+static void
+set_served(kerf_served **at, kerf_served *s)
+{
+    kerf_served *was = *at;
+
+    *at = s == NULL ? NULL : kerf_served_ref(s);
+    kerf_served_unref(was);
+}
+
+static void
+set_old(kerf_rollouts *r, size_t i, kerf_served *old)
+{
+    bool had = r->old[i] != NULL;
+
+    set_served(&r->old[i], old);
+    if (old != NULL && !had)
+        (void)atomic_fetch_add(&r->open, 1);
+    else if (old == NULL && had)
+        (void)atomic_fetch_sub(&r->open, 1);
+}
+
+static size_t
+add(kerf_rollouts *r, const kerf_served *s)
+{
+    size_t i = find_name(r, s->manifest.name);
+    kerf_rollout *one;
+
+    if (i < r->count || r->count == KERF_MODELS_MAX)
+        return i;
+    one = malloc(sizeof *one);
+    if (one == NULL)
+        return KERF_MODELS_MAX;
+    kerf_rollout_init(one, s->manifest.name);
+    one->halt = r->opts.halt;
+    memcpy(one->old_id, s->manifest.id, sizeof one->old_id);
+    memcpy(one->new_id, s->manifest.id, sizeof one->new_id);
+    r->list[r->count] = one;
+    r->old[r->count] = r->now[r->count] = NULL;
+    return r->count++;
+}
+
+static void
+remove_at(kerf_rollouts *r, size_t i)
+{
+    set_old(r, i, NULL);
+    set_served(&r->now[i], NULL);
+    kerf_rollout_fini(r->list[i]);
+    free(r->list[i]);
+    r->count--;
+    r->list[i] = r->list[r->count];
+    r->old[i] = r->old[r->count];
+    r->now[i] = r->now[r->count];
+    r->old[r->count] = r->now[r->count] = NULL;
+}
+
+/* Nothing is rolled out any more: s for all. */
+static void
+end(kerf_rollouts *r, size_t i, const kerf_served *s)
+{
+    kerf_rollout *one = r->list[i];
+    bool was_open = one->state != KERF_ROLLOUT_OVER;
+
+    memcpy(one->new_id, s->manifest.id, sizeof one->new_id);
+    kerf_rollout_finish(one);
+    set_old(r, i, NULL);
+    if (was_open)
+        tell(r, one);
+}
+
+/* What served before: of an earlier rollout that is still open, the one that is
+ * known to be well. */
+static kerf_served *
+old_of(kerf_rollouts *r, size_t i, kerf_served *was_newest)
+{
+    const kerf_rollout *one = r->list[i];
+
+    if (r->old[i] == NULL || (one->state == KERF_ROLLOUT_RUNNING &&
+                              one->percent >= 100 && one->failed == 0))
+        return was_newest;
+    return r->old[i];
+}
+
+static bool
+same_manifest(const kerf_served *a, const kerf_served *b)
+{
+    return a->manifest_len == b->manifest_len &&
+           memcmp(a->manifest_json, b->manifest_json, a->manifest_len) == 0;
+}
+
+static void
+replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
+{
+    kerf_rollout *one = r->list[i];
+    kerf_served *old;
+
+    if (same_id(s, was_newest->manifest.id)) {
+        if (r->old[i] != NULL && !same_manifest(s, was_newest))
+            kerf_rollout_start(one, one->old_id, one->new_id, one->percent);
+        return; /* the same files, perhaps signed anew */
+    }
+    if (one->state != KERF_ROLLOUT_OVER && r->old[i] == NULL &&
+        same_id(was_newest, one->old_id) && same_id(s, one->new_id)) {
+        set_old(r, i, was_newest); /* of an earlier run of the cloud */
+        tell(r, one);
+        return;
+    }
+    old = old_of(r, i, was_newest);
+    if (same_id(s, old->manifest.id)) {
+        end(r, i, s);
+        return;
+    }
+    kerf_rollout_start(one, old->manifest.id, s->manifest.id, r->opts.percent);
+    set_old(r, i, old);
+    kerf_log(KERF_LOG_INFO, "cloud.old_kept",
+             "model=%s bundle=%.12s for=%.12s bytes=%llu", one->name, old->id,
+             s->id, (unsigned long long)kerf_served_bytes(old));
+    tell(r, one);
+}
+
+void
+kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
+{
+    size_t i;
+
+    (void)pthread_mutex_lock(&r->lock);
+    i = s != NULL ? add(r, s) : find_name(r, old->manifest.name);
+    if (s == NULL && i < r->count) {
+        remove_at(r, i);
+    } else if (i < r->count) {
+        if (old != NULL)
+            replace(r, i, s, old);
+        else if (!same_id(s, r->list[i]->old_id))
+            end(r, i, s); /* the old one of an earlier run is lost */
+        set_served(&r->now[i], s);
+    }
+    want_write(r);
+    unlock(r);
+}
+
+kerf_served *
+kerf_rollouts_for(kerf_rollouts *r, kerf_served *s, const char *edge)
+{
+    kerf_served *got = s;
+    size_t i;
+
+    if (atomic_load(&r->open) == 0)
+        return s;
+    (void)pthread_mutex_lock(&r->lock);
+    i = find_name(r, s->manifest.name);
+    if (i < r->count && r->old[i] != NULL && r->now[i] == s &&
+        !kerf_rollout_gets_new(r->list[i], edge))
+        got = r->old[i];
+    unlock(r);
+    return got;
+}
+
+bool
+kerf_rollouts_needs(kerf_rollouts *r, const kerf_served *s)
+{
+    size_t i = find_name(r, s->manifest.name);
+
+    return i < r->count && (r->old[i] == s || r->now[i] == s);
+}
+
+kerf_served *
+kerf_rollouts_old(kerf_rollouts *r, const kerf_served *s)
+{
+    size_t i = find_name(r, s->manifest.name);
+
+    return i < r->count && r->now[i] == s ? r->old[i] : NULL;
+}
+
+kerf_served *
+kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s, const char *edge)
+{
+    size_t i = find_name(r, s->manifest.name);
+
+    return i < r->count && r->old[i] == s &&
+                   kerf_rollout_trial(r->list[i], edge) == KERF_TRIAL_FAILED
+               ? r->now[i]
+               : NULL;
+}
+
+/* Under the lock: the open rollout that s is the new one of, or NULL. */
+static kerf_rollout *
+rollout_of(const kerf_rollouts *r, const kerf_served *s)
+{
+    size_t i = find_name(r, s->manifest.name);
+
+    return i < r->count && r->list[i]->state != KERF_ROLLOUT_OVER &&
+                   same_id(s, r->list[i]->new_id)
+               ? r->list[i]
+               : NULL;
+}
+
+void
+kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s, const char *edge)
+{
+    kerf_rollout *one;
+
+    if (atomic_load(&r->open) == 0)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    one = rollout_of(r, s);
+    if (one != NULL && kerf_rollout_offer(one, edge))
+        want_write(r);
+    unlock(r);
+}
+
+/* Under the lock, which it drops. was: the state before something changed. */
+static void
+settle_change(kerf_rollouts *r, const kerf_rollout *one, bool changed,
+              kerf_rollout_state was)
+{
+    if (changed)
+        want_write(r);
+    if (changed && one->state != was) {
+        r->is_urgent = true;
+        tell(r, one);
+    }
+    unlock(r);
+    if (changed)
+        r->opts.stirred(r->opts.ctx);
+}
+
+void
+kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s, const char *edge,
+                    kerf_err err, const char *why)
+{
+    kerf_rollout *one;
+    kerf_rollout_state was = KERF_ROLLOUT_OVER;
+    bool changed = false;
+
+    if (atomic_load(&r->open) == 0)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    one = rollout_of(r, s);
+    if (one != NULL) {
+        was = one->state;
+        changed = kerf_rollout_ready(one, edge, err == KERF_OK, why);
+    }
+    settle_change(r, one, changed, was);
+}
+
+void
+kerf_rollouts_came(kerf_rollouts *r, const char *edge,
+                   uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count)
+{
+    bool changed = false;
+
+    if (atomic_load(&r->open) == 0)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++) {
+        kerf_rollout *one = r->list[i];
+        kerf_rollout_state was = one->state;
+        bool has_new = false;
+        bool has_old = false;
+
+        for (size_t k = 0; k < count; k++) {
+            has_new |= memcmp(id[k], one->new_id, KERF_ROLLOUT_ID) == 0;
+            has_old |= memcmp(id[k], one->old_id, KERF_ROLLOUT_ID) == 0;
+        }
+        if (!kerf_rollout_came(one, edge, has_new, has_old))
+            continue;
+        changed = true;
+        if (one->state != was)
+            tell(r, one);
+    }
+    if (changed)
+        want_write(r);
+    unlock(r);
+    if (changed)
+        r->opts.stirred(r->opts.ctx);
+}
+
+void
+kerf_rollouts_settle(kerf_rollouts *r)
+{
+    if (atomic_load(&r->open) == 0)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->old[i] != NULL && kerf_rollout_is_done(r->list[i])) {
+            end(r, i, r->now[i]);
+            want_write(r);
+        }
+    }
+    unlock(r);
+}
+
+/* Any thread. */
+
+void
+kerf_rollouts_request(kerf_rollouts *r, const kerf_served *s, const char *edge,
+                      bool failed)
+{
+    kerf_rollout *one;
+    kerf_rollout_state was = KERF_ROLLOUT_OVER;
+    bool changed = false;
+
+    if (atomic_load(&r->open) == 0)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    one = rollout_of(r, s);
+    if (one != NULL) {
+        was = one->state;
+        changed = kerf_rollout_request(one, edge, failed);
+    }
+    settle_change(r, one, changed, was);
+}
+
+kerf_err
+kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
+{
+    kerf_rollout_view *views;
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&r->lock);
+    views = calloc(r->count + 1, sizeof *views);
+    for (size_t i = 0; views != NULL && i < r->count; i++) {
+        if (r->list[i]->state != KERF_ROLLOUT_OVER)
+            view_of(&views[n++], r->list[i]);
+    }
+    unlock(r);
+    if (views == NULL)
+        return KERF_ENOMEM;
+    *out = views;
+    *count = n;
+    return KERF_OK;
+}
+
+/* Under the lock: the one that is meant, or NULL. */
+static kerf_rollout *
+meant(const kerf_rollouts *r, const char *model, kerf_detail *why)
+{
+    kerf_rollout *found = NULL;
+    size_t i;
+
+    if (model != NULL) {
+        i = find_name(r, model);
+        if (i == r->count)
+            (void)kerf_fail(why, KERF_ENOENT, "no model %s is served", model);
+        return i == r->count ? NULL : r->list[i];
+    }
+    for (i = 0; i < r->count; i++) {
+        if (r->list[i]->state == KERF_ROLLOUT_OVER)
+            continue;
+        if (found != NULL) {
+            (void)kerf_fail(why, KERF_ENOENT,
+                            "several models are being rolled out, %s and %s: "
+                            "say which one (--model)",
+                            found->name, r->list[i]->name);
+            return NULL;
+        }
+        found = r->list[i];
+    }
+    if (found == NULL)
+        (void)kerf_fail(why, KERF_ENOENT,
+                        "nothing is being rolled out: every edge is given the "
+                        "same bundle");
+    return found;
+}
+
+static kerf_err
+execute(kerf_rollout *one, kerf_rollout_command what, double percent,
+        kerf_detail *why)
+{
+    switch (what) {
+    case KERF_ROLLOUT_SET:
+        return kerf_rollout_set(one, percent, why);
+    case KERF_ROLLOUT_HALT:
+        return kerf_rollout_halt(one, "by command", why);
+    case KERF_ROLLOUT_RESUME:
+        return kerf_rollout_resume(one, why);
+    case KERF_ROLLOUT_GO_BACK:
+        return kerf_rollout_back(one, why);
+    }
+    return KERF_EINVAL;
+}
+
+/* Under the lock. */
+static void
+wait_for_write(kerf_rollouts *r)
+{
+    uint64_t version = r->wanted;
+
+    while (r->keeper_runs && r->written < version)
+        (void)pthread_cond_wait(&r->changed, &r->lock);
+}
+
+kerf_err
+kerf_rollouts_command(kerf_rollouts *r, const char *model,
+                      kerf_rollout_command what, double percent,
+                      kerf_detail *why)
+{
+    kerf_rollout *one;
+    kerf_err err = KERF_ENOENT;
+
+    (void)pthread_mutex_lock(&r->lock);
+    one = meant(r, model, why);
+    if (one != NULL)
+        err = execute(one, what, percent, why);
+    if (err == KERF_OK) {
+        tell(r, one);
+        r->is_urgent = true;
+        want_write(r);
+        wait_for_write(r);
+    }
+    unlock(r);
+    if (err == KERF_OK)
+        r->opts.stirred(r->opts.ctx);
+    return err;
+}

@@ -1,0 +1,87 @@
+/*
+ * rollouts.h - the rollouts of all models of a cloud (rollout.h): the old
+ * bundles that are kept beside the new ones, and what outlives the cloud.
+ *
+ *     DIR/state.json     who was offered what, and how it went
+ *     DIR/pairs/ID/      the files of the pairs that state.json names
+ *
+ * Memory: one old bundle of each model, as long as its rollout is open.
+ * Threads: as said for each; the lists are under a lock, what is served is the
+ * loop's. A thread of its own writes state.json.
+ */
+#ifndef KERF_CLOUD_ROLLOUTS_H
+#define KERF_CLOUD_ROLLOUTS_H
+
+#include "cloud/rollout.h"
+#include "cloud/served.h"
+#include "kerf/cloud.h"
+
+typedef struct kerf_rollouts kerf_rollouts;
+
+typedef struct kerf_rollouts_opts {
+    double percent;  /* of a new rollout */
+    double halt;     /* percent; under 0: never by itself */
+    const char *dir; /* NULL: nothing is kept */
+    void *ctx;
+    /* Something changed that edges must be told. Any thread. */
+    void (*stirred)(void *ctx);
+    void (*event)(void *ctx, const kerf_rollout_view *view); /* any thread */
+} kerf_rollouts_opts;
+
+/* Reads what is kept; what cannot be read is an error, not a new start: it may
+ * say that a bundle must not run. */
+KERF_NODISCARD kerf_err kerf_rollouts_new(kerf_rollouts **out,
+                                          const kerf_rollouts_opts *opts,
+                                          kerf_detail *why);
+void kerf_rollouts_free(kerf_rollouts *r); /* accepts NULL */
+
+/* The loader's thread. */
+
+/* Keeps a copy of a pair whose parts are all in memory. */
+void kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair);
+/* The folder of the pair that served before the one with this id, when a
+ * rollout of an earlier run is open, or the pair changed since. id NULL: of the
+ * one that served last. False: there is none. */
+bool kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
+                          char dir[KERF_PATH_MAX]);
+
+/* The loop's thread. */
+
+/* s took the place of old; either may be NULL. */
+void kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old);
+/* What this edge is given of the model that s is the newest of. Borrowed. */
+kerf_served *kerf_rollouts_for(kerf_rollouts *r, kerf_served *s,
+                               const char *edge);
+/* Whether s is what some edges are given. */
+bool kerf_rollouts_needs(kerf_rollouts *r, const kerf_served *s);
+/* The old one of s, or NULL. Borrowed. */
+kerf_served *kerf_rollouts_old(kerf_rollouts *r, const kerf_served *s);
+/* The new one of the model, when s is its old one and the edge failed on the
+ * new one; NULL: not so. Borrowed. */
+kerf_served *kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s,
+                                  const char *edge);
+void kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s,
+                         const char *edge);
+void kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s,
+                         const char *edge, kerf_err err, const char *why);
+/* It connects, and says that it runs these. */
+void kerf_rollouts_came(kerf_rollouts *r, const char *edge,
+                        uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count);
+/* Lets go of the old ones that nobody needs any more. */
+void kerf_rollouts_settle(kerf_rollouts *r);
+
+/* Any thread. */
+
+void kerf_rollouts_request(kerf_rollouts *r, const kerf_served *s,
+                           const char *edge, bool failed);
+/* Those that are open. Free: free(). */
+KERF_NODISCARD kerf_err kerf_rollouts_look(kerf_rollouts *r,
+                                           kerf_rollout_view **out,
+                                           size_t *count);
+/* As kerf_cloud_rollout(). Returns when it is kept. */
+KERF_NODISCARD kerf_err kerf_rollouts_command(kerf_rollouts *r,
+                                              const char *model,
+                                              kerf_rollout_command what,
+                                              double percent, kerf_detail *why);
+
+#endif

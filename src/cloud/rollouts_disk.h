@@ -1,0 +1,28 @@
+/*
+ * rollouts_disk.h - what a cloud keeps of its rollouts (rollouts.h), on disk.
+ * Files appear whole, or not at all. Threads: one at a time for each folder.
+ */
+#ifndef KERF_CLOUD_ROLLOUTS_DISK_H
+#define KERF_CLOUD_ROLLOUTS_DISK_H
+
+#include "cloud/rollout.h"
+#include "model/bundle.h"
+
+/* None, when there is nothing yet. Errors: kerf_rollout_parse()'s, the file's;
+ * why says what to do. */
+KERF_NODISCARD kerf_err kerf_rollouts_read(const char *dir, kerf_rollout **list,
+                                           size_t most, size_t *count,
+                                           kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_rollouts_write(const char *dir, const char *text,
+                                            kerf_detail *why);
+/* Copies the pair, unless it is there; removes those of other ids than these.
+ */
+KERF_NODISCARD kerf_err kerf_rollouts_keep_pair(const char *dir,
+                                                const kerf_pair *pair,
+                                                const uint8_t *ids,
+                                                size_t count, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_rollouts_pair_dir(char out[KERF_PATH_MAX],
+                                               const char *dir,
+                                               const char *hex);
+
+#endif

@@ -1,0 +1,322 @@
+"""Updates: a bundle that an edge rejects, and rollouts in stages."""
+
+import json
+import shutil
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import exact
+import numpy as np
+import pytest
+import wire
+from nets import image_card, small_pair
+from PIL import Image
+
+EENGINE, EMISMATCH = 14, 8
+
+
+@pytest.fixture
+def place():
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="kerf-roll-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def cloud_of(start_cloud, kerf_asan, tmp_path, place):
+    def start(*args, **more):
+        process = start_cloud(
+            "--engine", "fake", "--models", tmp_path / "models", "--control", place / "c",
+            *args, **{"binary": kerf_asan, **more},
+        )  # fmt: skip
+        process.control = place / "c"
+        return process
+
+    return start
+
+
+class Peer(wire.Edge):
+    """An edge that only talks: what it was given to run last is .given."""
+
+    def __init__(self, port, name, **more):
+        super().__init__(port, name=name, **more)
+        self.given = None
+        self.manifest = {}
+        self.look()
+
+    def look(self):
+        """What the cloud has sent up to now."""
+        self.control.send(wire.PING)
+        while (got := self.control.recv_kind(wire.OFFER, wire.PONG)).kind == wire.OFFER:
+            if got.meta[32]:
+                self.given = got.meta[:32].hex()
+        return self.given
+
+    def ready(self, err=0, why=""):
+        self.control.send(wire.READY, wire.ready(bytes.fromhex(self.given), err, why.encode()))
+        return self.look()
+
+
+def rollout(run, cloud, *args, ok=True):
+    """What `kerf rollout` says: the one that is open, or None."""
+    done = run("rollout", *args, "--control", cloud.control, "--json")
+    if not ok:
+        assert done.status == 1 and done.out == ""
+        return done.err
+    assert done.status == 0 and done.err == "", done.report()
+    found = json.loads(done.out)["rollout"]
+    return found[0] if found else None
+
+
+def bundles(cloud):
+    """The ids of the pairs that were found to be well, in order."""
+    return [e["bundle"] for e in cloud.events() if e["event"] == "model" and e["ok"]]
+
+
+def update(cloud, models, bias):
+    """Another pair; its id, when the cloud has it."""
+    exact.put(models, bias=bias)
+    return cloud.wait_event("model", ok=True)["bundle"]
+
+
+def many(cloud, count, **more):
+    return [Peer(cloud.port, f"edge{n}", **more) for n in range(count)]
+
+
+def shut(peers):
+    for peer in peers:
+        peer.close()
+
+
+def start_update(cloud_of, models, *flags, count=16):
+    """A cloud, edges that run the first bundle, and a second one that is there:
+    (cloud, edges, those that were given it, the others, old id, new id)."""
+    exact.put(models, bias=1)
+    cloud = cloud_of(*flags)
+    old = bundles(cloud)[0]
+    edges = many(cloud, count)
+    for edge in edges:
+        assert edge.given == old
+        edge.ready()
+    new = update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    for edge in edges:
+        edge.look()
+    chosen = [e for e in edges if e.given == new]
+    others = [e for e in edges if e.given == old]
+    assert len(chosen) + len(others) == count
+    return cloud, edges, chosen, others, old, new
+
+
+def test_rollout__goes_to_some__then_to_all(run, cloud_of, tmp_path):
+    cloud, edges, chosen, others, old, new = start_update(
+        cloud_of, tmp_path / "models", "--rollout", "40%"
+    )
+    assert 1 <= len(chosen) < 16  # one in 10^4 of bundles would choose none or all
+    now = rollout(run, cloud)
+    assert (now["old_bundle"], now["new_bundle"]) == (old[:12], new[:12])
+    assert (now["state"], now["percent"], now["offered"]) == ("running", 40, len(chosen))
+    for edge in chosen:
+        assert edge.ready() == new
+    # The same edges, whenever they come; and both bundles are answered.
+    again = many(cloud, 16)
+    assert [e.given for e in again] == [e.given for e in edges]
+    for bias, edge in ((2, chosen[0]), (1, others[0])):
+        edge.request(bytes.fromhex(edge.given), exact.h_of(5, bias=bias), dims=(1, 16))
+        got = edge.tensors.recv_kind(wire.RESULT)
+        assert got.floats() == exact.y_of(5, bias=bias)
+    shut(again)
+    more = rollout(run, cloud, "100%")
+    assert more["percent"] == 100 and more["well"] == len(chosen)
+    for edge in others:
+        assert edge.look() == new and edge.ready() == new
+    cloud.wait_event("rollout", state="over")
+    assert rollout(run, cloud) is None
+    assert "nothing is being rolled out" in rollout(run, cloud, "halt", ok=False)
+    shut(edges)
+    assert cloud.term() == 0
+
+
+def test_failures__halt_it__and_a_restart_changes_nothing(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    flags = ("--rollout", "60", "--rollout-halt", "30%")
+    cloud, edges, chosen, others, old, new = start_update(cloud_of, models, *flags)
+    assert len(chosen) >= 5
+    well, bad, rest = chosen[:2], chosen[2:4], chosen[4:]
+    for edge in well:
+        assert edge.ready() == new
+    for edge in bad:  # each is given the old one again
+        assert edge.ready(EENGINE, "the head \x1b[31mdoes not load") == old
+    halt = cloud.wait_event("rollout", state="halted")
+    assert halt["failed"] >= 1 and "does not load" in halt["why"] and "\x1b" not in halt["why"]
+    # What had not begun to run it gets the old one; what runs it well keeps it.
+    assert [e.look() for e in rest] == [old] * len(rest)
+    assert [e.look() for e in well] == [new] * 2
+    assert rollout(run, cloud)["state"] == "halted"
+    top = json.loads(run("top", "--control", cloud.control, "--json", "--once").out)
+    states = {e["name"]: (e["update"], e["update_bundle"]) for e in top["edge"]}
+    assert {states[f"edge{edges.index(e)}"] for e in bad} == {("rejected", new[:12])}
+    assert {states[f"edge{edges.index(e)}"] for e in well} == {("running", new[:12])}
+    assert top["rollout"][0]["state"] == "halted"
+    shut(edges)
+    state = models / ".kerf-rollout" / "state.json"
+    until = time.monotonic() + wire.PATIENCE
+    while len(json.loads(state.read_text())["models"][0]["edges"]["failed"]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    cloud.kill()
+
+    cloud = cloud_of(*flags)
+    assert sorted(bundles(cloud)) == sorted({new})
+    again = many(cloud, 16)
+    expected = [new if e in well else old for e in edges]
+    assert [e.given for e in again] == expected
+    now = rollout(run, cloud)
+    assert now["state"] == "halted" and now["failed"] == 2 and now["well"] == 2
+    assert "does not load" in now["why"]
+    # On it goes: also where it failed, where it may be tried again.
+    rollout(run, cloud, "resume")
+    assert [e.look() for e in again] == [new if e in chosen else old for e in edges]
+    rollout(run, cloud, "back")
+    assert [e.look() for e in again] == [old] * 16
+    newer = update(cloud, models, 3)
+    cloud.wait_event("rollout", state="running", old_bundle=old[:12])
+    assert {e.look() for e in again} <= {old, newer}
+    shut(again)
+    assert cloud.term() == 0
+    kept = sorted(p.name for p in (models / ".kerf-rollout" / "pairs").iterdir())
+    assert kept == sorted([old, new, newer]) or kept == sorted([old, newer])
+
+
+def test_tail_that_fails__is_failure_too(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    cloud = cloud_of("--rollout", "99.9%", "--batch", "1", "--workers", "1")
+    old = bundles(cloud)[0]
+    edges = many(cloud, 3)
+    for edge in edges:
+        edge.ready()
+    exact.put(models, bias=2, tail={"fail": "run", "fail_after": 4})
+    new = cloud.wait_event("model", ok=True)["bundle"]
+    for edge in edges:
+        while edge.look() != new:
+            pass
+        edge.ready()
+    bundle = bytes.fromhex(new)
+    for edge in edges:
+        ident = failed = 0
+        while failed < 3:
+            ident += 1
+            edge.request(bundle, exact.h_of(1, bias=2), id=ident, dims=(1, 16))
+            failed += edge.tensors.recv_kind(wire.RESULT, wire.FAILED).kind == wire.FAILED
+    halted = cloud.wait_event("rollout", state="halted")
+    assert "requests fail" in halted["why"]
+    assert {e.look() for e in edges} == {old}
+    shut(edges)
+
+
+def test_edge_that_never_gets_there__gets_the_old_one(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    cloud = cloud_of()
+    old = bundles(cloud)[0]
+    keeper = Peer(cloud.port, "keeper")  # it never says that it runs anything else
+    new = update(cloud, models, 2)
+    for _ in range(3):  # it starts, loads, dies
+        with Peer(cloud.port, "loop") as peer:
+            assert peer.given == new
+    with Peer(cloud.port, "loop") as peer:
+        assert peer.given == new or peer.look() == old
+        assert rollout(run, cloud)["failed"] == 1
+    # One that says that it runs the old one may go on with it meanwhile.
+    with Peer(cloud.port, "other", bundles=[bytes.fromhex(old)]) as peer:
+        assert peer.given == new
+        peer.request(bytes.fromhex(old), exact.h_of(3, bias=1), dims=(1, 16))
+        assert peer.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(3, bias=1)
+    keeper.close()
+
+
+def test_edge__rejects_once__the_old_one_goes_on_over_restarts(
+    run, cloud_of, spawn, kerf_asan, tmp_path
+):
+    """Without its card the second pair is nothing that this edge can feed."""
+    models = tmp_path / "models"
+    small_pair(models, card=image_card((4, 4)))
+    cloud = cloud_of()
+    old = bundles(cloud)[0]
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+
+    def edge():
+        return spawn(
+            "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--name", "box",
+            "--store", tmp_path / "store", "--repeat", "0", "--rate", "50",
+            "--input", tmp_path / "a.png", binary=kerf_asan,
+        )  # fmt: skip
+
+    one = edge()
+    one.wait_event("model", ok=True)
+    before = one.wait_event("result")
+    (models / "small.kerf.json").unlink()
+    small_pair(models, b=1)
+    new = cloud.wait_event("model", ok=True)["bundle"]
+    rejected = one.wait_event("model", ok=False)
+    assert "card" in rejected["why"]
+    told = cloud.wait_event("shipped", ok=False)
+    assert told["edge"] == "box" and "card" in told["why"]
+    assert rollout(run, cloud)["failed"] == 1
+    for _ in range(5):
+        assert one.wait_event("result")["outputs"] == before["outputs"]
+    one.signal(signal.SIGINT)
+    assert one.wait() == 0
+    only = [e for e in one.events() if e["event"] == "model"]
+    assert [e["ok"] for e in only] == [True, False]
+    assert one.events()[-1]["failed"] == 0
+
+    two = edge()  # the cloud knows that it cannot run the new one
+    assert two.wait_event("model")["bundle"] == old
+    assert two.wait_event("result")["outputs"] == before["outputs"]
+    two.signal(signal.SIGINT)
+    assert two.wait() == 0 and two.events()[-1]["failed"] == 0
+
+    # A cloud that knows nothing of that gives it the new one, and has no other.
+    assert cloud.term() == 0
+    shutil.rmtree(models / ".kerf-rollout", ignore_errors=True)
+    cloud = cloud_of()
+    assert bundles(cloud) == [new]
+    three = edge()
+    assert three.wait() == 1
+    assert len([x for x in three.err.splitlines() if x.startswith("kerf: error")]) == 1
+    assert "card" in three.err
+
+
+def test_state__hostile_file__one_line(cloud_of, spawn, kerf_asan, place, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models)
+    state = models / ".kerf-rollout" / "state.json"
+    state.parent.mkdir()
+    state.write_text('{"kerf_rollouts": 1, "models": [{"model": "../x"}]}')
+    process = spawn(
+        "cloud", "--engine", "fake", "--models", models, "--cloud_port", "0", "--rollout", "10%",
+        "--control", place / "c", binary=kerf_asan,
+    )  # fmt: skip
+    assert process.wait() == 1
+    assert "state.json" in process.err and "remove it" in process.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--rollout", "0"), "expected a percentage over 0"),
+        (("--rollout", "nan"), "expected a percentage"),
+        (("--rollout", "10%", "--rollout-halt", "101"), "--rollout-halt 101"),
+        (("--rollout-halt", "10"), "--rollout-halt goes with --rollout"),
+        (("--rollout-dir", "x"), "--rollout-dir goes with --rollout"),
+    ],
+)
+def test_flags__that_make_no_sense__one_line(run, tmp_path, flags, text):
+    (tmp_path / "m").mkdir()
+    done = run("cloud", "--models", tmp_path / "m", *flags)
+    assert done.status == 2 and text in done.err and done.err.count("\n") == 1

@@ -1,0 +1,240 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cloud/rollout.h"
+
+static const uint8_t a_id[KERF_ROLLOUT_ID] = {1};
+static const uint8_t b_id[KERF_ROLLOUT_ID] = {2};
+
+static void
+begin(kerf_rollout *r, double percent, double halt)
+{
+    kerf_rollout_init(r, "m");
+    r->halt = halt;
+    kerf_rollout_start(r, a_id, b_id, percent);
+}
+
+static const char *
+edge_name(unsigned n)
+{
+    static char name[32];
+
+    (void)snprintf(name, sizeof name, "edge-%u", n);
+    return name;
+}
+
+static void
+percentages__are_kept_by_a_stable_choice(void **state)
+{
+    kerf_rollout r;
+    unsigned had[5] = {0};
+    const double percent[5] = {0, 10, 50, 90, 100};
+
+    (void)state;
+    begin(&r, 0, 20);
+    for (unsigned n = 0; n < 2000; n++) {
+        bool before = false;
+
+        for (size_t p = 0; p < 5; p++) {
+            bool gets;
+
+            assert_int_equal(kerf_rollout_set(&r, percent[p], NULL), KERF_OK);
+            gets = kerf_rollout_gets_new(&r, edge_name(n));
+            assert_true(gets || !before); /* more never leaves one out */
+            before = gets;
+            had[p] += gets;
+        }
+    }
+    assert_int_equal(had[0], 0);
+    assert_in_range(had[1], 130, 270);
+    assert_in_range(had[2], 900, 1100);
+    assert_in_range(had[3], 1730, 1870);
+    assert_int_equal(had[4], 2000);
+    /* Another bundle chooses others. */
+    assert_true(kerf_rollout_place(a_id, "x") != kerf_rollout_place(b_id, "x"));
+    kerf_rollout_fini(&r);
+}
+
+static void
+ready__too_many_failures__halt_and_keep_the_well(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, 40);
+    for (unsigned n = 0; n < 5; n++)
+        assert_true(kerf_rollout_offer(&r, edge_name(n)));
+    assert_true(kerf_rollout_ready(&r, "edge-0", false, "bad"));
+    assert_false(kerf_rollout_gets_new(&r, "edge-0"));
+    assert_true(kerf_rollout_ready(&r, "edge-1", true, ""));
+    assert_int_equal(r.state, KERF_ROLLOUT_RUNNING); /* two are too few */
+    assert_true(kerf_rollout_ready(&r, "edge-2", true, ""));
+    assert_int_equal(r.state, KERF_ROLLOUT_RUNNING); /* 33 % */
+    assert_true(kerf_rollout_ready(&r, "edge-3", false, "no\x1b good"));
+    assert_int_equal(r.state, KERF_ROLLOUT_HALTED); /* 50 % */
+    assert_string_equal(r.why,
+                        "2 of 4 edges failed, last edge-3: no\\x1b good");
+    assert_true(kerf_rollout_gets_new(&r, "edge-1"));
+    assert_false(kerf_rollout_gets_new(&r, "edge-4"));
+    /* It was given the old one again meanwhile. */
+    assert_false(kerf_rollout_ready(&r, "edge-4", true, ""));
+    assert_false(kerf_rollout_gets_new(&r, "new"));
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
+    assert_int_equal(r.failed, 0);
+    assert_true(kerf_rollout_gets_new(&r, "edge-3"));
+    assert_int_equal(kerf_rollout_back(&r, NULL), KERF_OK);
+    assert_false(kerf_rollout_gets_new(&r, "edge-1"));
+    assert_int_equal(kerf_rollout_halt(&r, "x", NULL), KERF_EINVAL);
+    kerf_rollout_fini(&r);
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_EINVAL);
+}
+
+static void
+done__when_all_that_were_offered_it_are_well(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_offer(&r, "b"));
+    assert_false(kerf_rollout_is_done(&r));
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    assert_false(kerf_rollout_is_done(&r));
+    assert_true(kerf_rollout_ready(&r, "b", false, "x"));
+    assert_false(kerf_rollout_is_done(&r));          /* b needs the old one */
+    assert_int_equal(r.state, KERF_ROLLOUT_RUNNING); /* no bound */
+    kerf_rollout_start(&r, a_id, b_id, 50);
+    assert_false(kerf_rollout_is_done(&r));
+    assert_int_equal(kerf_rollout_set(&r, 100, NULL), KERF_OK);
+    assert_true(kerf_rollout_is_done(&r));
+    kerf_rollout_finish(&r);
+    assert_memory_equal(r.old_id, b_id, sizeof b_id);
+    assert_true(kerf_rollout_gets_new(&r, "b"));
+    kerf_rollout_fini(&r);
+}
+
+static void
+came__back_without_it__fails_in_the_end(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_false(kerf_rollout_came(&r, "a", false, true)); /* cut off */
+    assert_false(kerf_rollout_came(&r, "a", false, false));
+    assert_false(kerf_rollout_came(&r, "a", true, false));
+    assert_false(kerf_rollout_came(&r, "a", false, false));
+    assert_true(kerf_rollout_came(&r, "a", false, false));
+    assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_FAILED);
+    assert_true(kerf_rollout_offer(&r, "b"));
+    assert_true(kerf_rollout_ready(&r, "b", true, ""));
+    assert_true(kerf_rollout_came(&r, "b", false, true)); /* it went back */
+    assert_false(kerf_rollout_came(&r, "stranger", false, false));
+    kerf_rollout_fini(&r);
+}
+
+static void
+request__failing_often__fails(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    for (int i = 0; i < 100; i++)
+        assert_false(kerf_rollout_request(&r, "a", false));
+    for (int i = 0; i < 5; i++)
+        assert_false(kerf_rollout_request(&r, "a", true)); /* 5 of 105 */
+    assert_true(kerf_rollout_request(&r, "a", true));
+    assert_int_equal(r.failed, 1);
+    assert_int_equal(r.well, 0);
+    kerf_rollout_fini(&r);
+}
+
+static void
+percent__of_text(void **state)
+{
+    double v = 0;
+
+    (void)state;
+    assert_true(kerf_rollout_percent("10%", 0, &v) && v == 10);
+    assert_true(kerf_rollout_percent("12.5 %", 0, &v) && v == 12.5);
+    assert_true(kerf_rollout_percent("100", 0, &v) && v == 100);
+    assert_false(kerf_rollout_percent("", 0, &v));
+    assert_false(kerf_rollout_percent("%", 0, &v));
+    assert_false(kerf_rollout_percent("-1", 0, &v));
+    assert_false(kerf_rollout_percent("101%", 0, &v));
+    assert_false(kerf_rollout_percent("nan", 0, &v));
+    assert_false(kerf_rollout_percent("10%%", 0, &v));
+    assert_false(kerf_rollout_percent("halt", 0, &v));
+}
+
+static void
+text__there_and_back(void **state)
+{
+    kerf_rollout r, over;
+    const kerf_rollout *list[2] = {&r, &over};
+    kerf_rollout *back[4];
+    char *text = NULL;
+    char *again = NULL;
+    size_t count = 0;
+
+    (void)state;
+    begin(&r, 12.5, 20);
+    kerf_rollout_init(&over, "n");
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_offer(&r, "b \"\xc3\xa4\""));
+    assert_true(kerf_rollout_ready(&r, "a", false, "x"));
+    assert_int_equal(kerf_rollout_halt(&r, "by hand", NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_format(list, 2, &text), KERF_OK);
+    assert_int_equal(
+        kerf_rollout_parse(back, 4, &count, text, strlen(text), NULL), KERF_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(back[0]->state, KERF_ROLLOUT_HALTED);
+    assert_string_equal(back[0]->why, "by hand");
+    assert_true(back[0]->percent == 12.5);
+    assert_int_equal(kerf_rollout_trial(back[0], "a"), KERF_TRIAL_FAILED);
+    assert_int_equal(kerf_rollout_trial(back[0], "b \"\xc3\xa4\""),
+                     KERF_TRIAL_OFFERED);
+    assert_int_equal(
+        kerf_rollout_format((const kerf_rollout *const *)back, 2, &again),
+        KERF_OK);
+    assert_string_equal(text, again);
+    assert_int_equal(
+        kerf_rollout_parse(back + 2, 1, &count, text, strlen(text), NULL),
+        KERF_ECORRUPT); /* more than there is room for */
+    assert_int_equal(count, 0);
+    for (size_t i = 0; i < 2; i++) {
+        kerf_rollout_fini(back[i]);
+        free(back[i]);
+    }
+    free(text);
+    free(again);
+    kerf_rollout_fini(&r);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(percentages__are_kept_by_a_stable_choice),
+        cmocka_unit_test(ready__too_many_failures__halt_and_keep_the_well),
+        cmocka_unit_test(done__when_all_that_were_offered_it_are_well),
+        cmocka_unit_test(came__back_without_it__fails_in_the_end),
+        cmocka_unit_test(request__failing_often__fails),
+        cmocka_unit_test(percent__of_text),
+        cmocka_unit_test(text__there_and_back),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
