@@ -171,8 +171,8 @@ static const kerf_opt table[] = {
      .kind = KERF_OPT_TEXT,
      .to = &args.o.rollout_dir,
      .value = "DIR",
-     .help = "where old pairs and the rollout are kept (default .kerf-rollout "
-             "in --models)",
+     .help = "where old pairs and the rollout are kept; without it: "
+             ".kerf-rollout in --models",
      .no_default = true},
     {.kind = KERF_OPT_GROUP, .help = "A whole model, cut here"},
     {.name = "model",

@@ -10,6 +10,7 @@ NAMES = ["cloud", "edge", "run", "cut", "card", "sign", "store", "pack", "unpack
 COMMANDS = {name: [name] for name in NAMES}
 COMMANDS["link"] = ["link"]
 COMMANDS["top"] = ["top"]
+COMMANDS["rollout"] = ["rollout"]
 COMMANDS["bench"] = ["bench", "split"]
 SECTIONS = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "JSON"]
 SECTIONS += ["FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO"]
