@@ -1,8 +1,11 @@
 """Updates: a bundle that an edge rejects, and rollouts in stages."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -14,7 +17,7 @@ import wire
 from nets import image_card, small_pair
 from PIL import Image
 
-EENGINE, EMISMATCH = 14, 8
+EENGINE = 14
 
 
 @pytest.fixture
@@ -320,3 +323,16 @@ def test_flags__that_make_no_sense__one_line(run, tmp_path, flags, text):
     (tmp_path / "m").mkdir()
     done = run("cloud", "--models", tmp_path / "m", *flags)
     assert done.status == 2 and text in done.err and done.err.count("\n") == 1
+
+
+def test_updates__under_load__no_request_fails(kerf, repo, tmp_path):
+    """./dev updates, a short one: the second of three updates is rejected by all edges."""
+    done = subprocess.run(
+        [sys.executable, repo / "tests" / "updates" / "campaign.py", "--json", "--updates", "3",
+         "--edges", "3", "--bad", "3", "--keep", tmp_path / "kept"],
+        env={**os.environ, "KERF": str(kerf)}, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["updates"] == 3 and found["rejected_updates"] == 1 and found["answered"] > 0
+    assert found["failed"] == found["lost"] == found["wrong_halves"] == 0
