@@ -397,3 +397,21 @@ def test_local__only_what_passes__also_at_a_restart_without_a_cloud(
     late.signal(signal.SIGTERM)
     late.wait()
     assert not [e for e in late.events() if e["event"] == "result"]
+
+
+def test_gc__an_empty_store_still_knows_what_ran(
+    start_cloud, run, sign, models, edge_words, tmp_path
+):
+    exact.put(models, bias=1)
+    sign()
+    old = tmp_path / "old"
+    shutil.copytree(models, old)
+    exact.put(models, bias=2)
+    sign()
+    cloud = serve(start_cloud, models)
+    assert run(*edge_words(cloud.port, "--once")).status == 0
+    assert run("store", "gc", "--store", tmp_path / "store", "--store-max", 1).status == 0
+    assert not list((tmp_path / "store" / "bundles").iterdir())
+    cloud = serve(start_cloud, old)
+    line = refused(run(*edge_words(cloud.port, "--once")))
+    assert "it is version 1, and version 2 has run here" in line
