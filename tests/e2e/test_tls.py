@@ -1,13 +1,16 @@
 """TLS between clouds and edges: who is refused, in words on both sides, and what
 is taken while they run. Keys are made by `kerf keygen`."""
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
+from random import Random
 
 import exact
 import pytest
@@ -223,6 +226,50 @@ def test_token_of_another_edge__is_refused(fleet, cloud_of):
         assert b"of another edge's session" in talk(two, cloud.port, attach)
         assert talk(one, cloud.port, attach)[5] == wire.ATTACHED
     assert cloud.term() == 0
+
+
+def test_hostile_handshakes__harm_nobody(kerf_asan, fleet, cloud_of, edge_of):
+    """Half ones, more than may wait; noise before, within and behind a handshake."""
+    cloud = cloud_of(fleet("clouds/cloud"), "--max-edges", 2, binary=kerf_asan)
+    random = Random(7)
+    hello = ssl.MemoryBIO()
+    tls = client_of(fleet("clouds/cloud")).wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = hello.read()
+    held = []
+    for n in range(200):
+        sock = socket.create_connection(("127.0.0.1", cloud.port), timeout=wire.PATIENCE)
+        data = bytearray(hello[: random.randrange(1, len(hello) + 1)])
+        if n % 2:
+            for _ in range(random.randrange(1, 9)):
+                data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        with contextlib.suppress(OSError):
+            sock.sendall(data + (random.randbytes(5000) if n % 3 == 0 else b""))
+        held.append(sock)  # stays open
+    context = client_of(fleet("clouds/cloud"), fleet("edges/door-1"))
+    for n in range(20):  # frames that are none, over good TLS; then records that are none
+        raw = socket.create_connection(("127.0.0.1", cloud.port), timeout=wire.PATIENCE)
+        with contextlib.suppress(OSError), context.wrap_socket(
+            raw, server_hostname="127.0.0.1"
+        ) as sock:
+            if n % 2:
+                sock.sendall(random.randbytes(1000))
+            else:
+                socket.socket.sendall(raw_of(sock), random.randbytes(1000))
+            while sock.recv(4096):
+                pass
+    edge = edge_of(cloud.port, fleet("edges/door-2"), "--once")
+    assert edge.wait() == 0
+    exact.check_results(edge, 3)
+    for sock in held:
+        sock.close()
+    assert cloud.term() == 0
+
+
+def raw_of(sock):
+    """The same connection, without TLS."""
+    return socket.socket(fileno=os.dup(sock.fileno()))
 
 
 @pytest.fixture
