@@ -350,6 +350,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=0, help="default 500; 40 with --quick")
     parser.add_argument("--requests", type=int, default=0, help="at least; default 20000")
+    parser.add_argument("--tls", action="store_true", help="all connections over TLS")
     parser.add_argument("--keep", type=Path, help="a new folder for logs, kept in any case")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -358,7 +359,7 @@ def main():
     if args.keep:
         args.keep.mkdir(parents=True)
     folder = Path(args.keep.resolve() if args.keep else tempfile.mkdtemp(prefix="kerf-faults-"))
-    world = World(folder, args.seed)
+    world = World(folder, args.seed, args.tls)
     well = False
     try:
         oracle = Oracle(folder)

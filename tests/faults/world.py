@@ -151,6 +151,7 @@ class Cloud:
     def start(self):
         argv = [KERF, "cloud", "--engine", self.engine, "--models", self.models]
         argv += ["--cloud_port", self.port, "--dead-after", DEAD_S, "--json", "--quiet"]
+        argv += self.world.keys("clouds/cloud")
         env = self.clock.env() if self.clock else None
         log = self.world.folder / f"cloud-{self.name}.log"
         self.lines = Lines(f"cloud {self.name}", argv, log, env=env)
@@ -202,6 +203,7 @@ class Edge:
         argv = [KERF, "edge", "--engine", self.cloud.engine, "--json", "--once"]
         argv += ["--cloud_host", ",".join(hosts), "--name", f"e{self.number}"]
         argv += ["--store", self.store / "models", "--rate", RATE, "--dead-after", DEAD_S]
+        argv += self.world.keys(f"edges/e{self.number}")
         if self.number in PACKING:
             argv += ["--codec", "exact", "--block", 1]
         argv += ["--window", 4, "--input", *left]
@@ -267,8 +269,8 @@ class Hosts:
 
 
 class World:
-    def __init__(self, folder, seed):
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder, seed, tls=False):
+        self.folder, self.seed, self.tls = folder, seed, tls
         self.mounts = []
         self.missing = []
         self.is_root = os.geteuid() == 0 and shutil.which("unshare") is not None
@@ -278,6 +280,17 @@ class World:
         if not self.has_faketime:
             self.missing.append("clock jumps need faketime")
         self.clouds, self.edges = {}, []
+
+    def make_keys(self):
+        """Valid whatever a clock may jump to."""
+        names = [f"e{number}" for number in range(EDGES)]
+        for words in [["authority"], ["cloud", "127.0.0.1", NAME], ["edge", *names]]:
+            argv = [KERF, "keygen", *words, "--keys", str(self.folder / "keys")]
+            argv += ["--from", "2000-01-01", "--days", "36500"]
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+
+    def keys(self, whose):
+        return ["--tls", self.folder / "keys" / whose] if self.tls else []
 
     def clock(self, name):
         return Clock(self.folder / f"clock-{name}") if self.has_faketime else None
@@ -319,6 +332,8 @@ class World:
         exact.put(folder, width=WIDTH, bias=bias, head_bytes=HEAD_BYTES, seed=bias + 1)
 
     def start(self):
+        if self.tls:
+            self.make_keys()
         self.put_models(0)
         self._put(self.folder / "models-B", 0)
         self.clouds["A"] = Cloud(self, "A", self.folder / "models", "fake")
