@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import random
 import re
 import select
 import struct
@@ -345,12 +346,14 @@ def test_terminal__has_colour_unless_told_not_to(start_cloud, on_a_terminal, dig
     assert bool(re.search(r"\x1b\[\d+m", shown)) == (not no_colour)
 
 
-def test_terminal__has_progress_bars(start_cloud, on_a_terminal, tmp_path):
+def test_terminal__has_progress_bars(start_cloud, spawn, on_a_terminal, tmp_path):
     models = small_pair(tmp_path / "models")
     weights = models / "client_infer_small.pdiparams"
-    weights.write_bytes(bytes(3_000_000))
+    weights.write_bytes(random.Random(1).randbytes(3_000_000))
     cloud = start_cloud("--models", models, "--engine", "fake")
-    status, shown = on_a_terminal(cloud, "--engine", "fake", "--input", "random:1")
+    link = spawn("link", "rate=60", "--to", cloud.port, "--json")  # 0.4 s: time to show some
+    link.port = link.wait_event("listening")["port"]
+    status, shown = on_a_terminal(link, "--engine", "fake", "--input", "random:1")
     assert status == 0, shown
     bars = re.findall(r"\r\x1b\[K\[(#*)( *)\](\d+)%  " + weights.name, shown)
     assert len(bars) >= 5, shown
