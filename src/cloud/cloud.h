@@ -61,6 +61,7 @@ struct kerf_cloud {
         *piece_coder; /* of the loop thread; NULL: not yet needed */
     /* When edges of an address last asked for something, by its hash. */
     uint64_t asked_ns[KERF_PLACES];
+    uint64_t asked_last_ns; /* anyone */
     kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
 };
 

@@ -128,6 +128,8 @@ void kerf_session_pace_open(kerf_session *s);
 /* A part is about to be sent. */
 void kerf_session_pace_shipping(kerf_session *s);
 void kerf_session_pace_pong(kerf_session *s, const kerf_frame_in *frame);
+/* Some edge has asked for something lately, on whatever link. */
+bool kerf_session_pace_beside(const kerf_session *s);
 /* How much of a file to send at a time: the less, the sooner the edge looks
  * after its tensors again. */
 size_t kerf_session_pace_chunk(const kerf_session *s);

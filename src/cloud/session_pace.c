@@ -11,6 +11,9 @@
 #include <string.h>
 
 #define ASKED_LAST_NS UINT64_C(10000000000)
+/* While anyone asks: hashing and sending what holds the loop for 20 us. */
+#define BESIDE_CHUNK ((size_t)64 << 10)
+#define BESIDE_NS UINT64_C(1000000000)
 #define REST_NS UINT64_C(1000000000) /* no parts for so long: no ticks */
 #define PINGS_MOST 32u /* under way; an edge that answers none gets no more */
 
@@ -95,12 +98,20 @@ kerf_session_pace_pong(kerf_session *s, const kerf_frame_in *frame)
         kerf_conn_pace(s->control, s->pace.rate);
 }
 
+bool
+kerf_session_pace_beside(const kerf_session *s)
+{
+    return s->cloud->asked_last_ns != 0 &&
+           s->shipped_ns < s->cloud->asked_last_ns + BESIDE_NS;
+}
+
 size_t
 kerf_session_pace_chunk(const kerf_session *s)
 {
-    uint64_t most = s->pace.rate / 100;
+    size_t most = kerf_session_pace_beside(s) ? BESIDE_CHUNK : KERF_PART_CHUNK;
+    uint64_t paced = s->pace.rate / 100;
 
-    if (!s->pacing || s->pace.state == KERF_PACE_FREE || most > KERF_PART_CHUNK)
-        return KERF_PART_CHUNK;
-    return most < 16384 ? 16384 : (size_t)most;
+    if (!s->pacing || s->pace.state == KERF_PACE_FREE || paced > most)
+        return most;
+    return paced < 16384 ? 16384 : (size_t)paced;
 }

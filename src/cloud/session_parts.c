@@ -167,12 +167,14 @@ find_next(kerf_session *s)
 static void
 ship_next(kerf_session *s)
 {
+    int row = kerf_session_pace_beside(s) ? 1 : ROW;
+
     if (s->chunk_sending)
         return;
-    for (int i = 0; i < ROW && !s->chunk_sending; i++) {
+    for (int i = 0; i < row && !s->chunk_sending; i++) {
         if (!find_next(s))
             return;
-        s->chunk_now = i + 1 < ROW;
+        s->chunk_now = i + 1 < row;
         ship_chunk(s, &s->fetch[0]);
         s->chunk_now = false;
     }

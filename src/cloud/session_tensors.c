@@ -225,6 +225,7 @@ on_request_head(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink,
     s->turn = 0;
     s->slot = NULL;
     *s->place = kerf_now_ns();
+    s->cloud->asked_last_ns = *s->place;
     err = kerf_tensors_get(m, frame->meta, frame->header.meta_len,
                            frame->header.payload_len, why);
     if (err != KERF_OK)
