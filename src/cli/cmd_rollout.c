@@ -90,11 +90,12 @@ show(const json_t *o, kerf_detail *why)
     kerf_cloud_view view = {0};
     kerf_err err;
 
-    if (event == NULL || strcmp(event, "rollouts") != 0)
+    if (event == NULL || strcmp(event, "rollouts") != 0) {
         return kerf_fail(why, KERF_EPROTO, "the cloud says: %s",
                          error != NULL
                              ? kerf_text_safe(text, sizeof text, error)
                              : "nothing that is known here");
+    }
     if (args.json) {
         kerf_json_line(json_deep_copy(o));
         return KERF_OK;
@@ -146,14 +147,15 @@ kerf_cmd_rollout(int argc, char **argv)
                                 "--control or --cloud-port, not both");
     if (args.model != NULL && strlen(args.model) >= KERF_NAME_MAX)
         return kerf_usage_error("rollout", "--model: the name is too long");
-    if (kerf_rollout_percent(what, 0, &percent))
+    if (kerf_rollout_percent(what, 0, &percent)) {
         what = "set";
-    else if (strcmp(what, "status") != 0 && strcmp(what, "halt") != 0 &&
-             strcmp(what, "resume") != 0 && strcmp(what, "back") != 0)
+    } else if (strcmp(what, "status") != 0 && strcmp(what, "halt") != 0 &&
+               strcmp(what, "resume") != 0 && strcmp(what, "back") != 0) {
         return kerf_usage_error("rollout",
                                 "%s: expected status, a percentage (50%%), "
                                 "halt, resume or back",
                                 what);
+    }
     err = ask(what, percent, &why);
     return err == KERF_OK ? 0 : kerf_cmd_failed(err, &why);
 }

@@ -1,10 +1,9 @@
-#include "cloud/rollouts.h"
+#include "cloud/rollouts_own.h"
 
 #include "base/log.h"
 #include "base/thread.h"
 #include "cloud/rollouts_disk.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,36 +12,10 @@
 
 #define NAP_NS 200000000 /* between two writes that nobody waits for */
 
-struct kerf_rollouts {
-    kerf_rollouts_opts opts;
-    /* By the same index; the loop's. */
-    kerf_served *old[KERF_MODELS_MAX], *now[KERF_MODELS_MAX]; /* counted */
-    _Atomic size_t open; /* so many have an old one */
-
-    pthread_mutex_t lock;
-    kerf_rollout *list[KERF_MODELS_MAX]; /* under lock; grown by the loop */
-    size_t count;
-
-    pthread_t keeper;
-    bool keeper_runs;
-    pthread_cond_t changed;   /* there is something to write, or to know */
-    uint64_t wanted, written; /* under lock: versions of the state */
-    kerf_err write_err;       /* of the last write */
-    bool is_urgent;           /* a command, or it halted */
-    bool stopping;
-    struct told *told; /* under lock, newest first */
-};
-
-/* An event that is due when the lock is free. */
-struct told {
-    struct told *next;
-    kerf_rollout_view view;
-};
-
 /* Finding. Under the lock, or on the loop's thread. */
 
-static size_t
-find_name(const kerf_rollouts *r, const char *name)
+size_t
+kerf_rollouts_find(const kerf_rollouts *r, const char *name)
 {
     size_t i = 0;
 
@@ -57,8 +30,8 @@ same_id(const kerf_served *s, const uint8_t *id)
     return memcmp(s->manifest.id, id, KERF_ROLLOUT_ID) == 0;
 }
 
-static void
-view_of(kerf_rollout_view *v, const kerf_rollout *r)
+void
+kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r)
 {
     *v = (kerf_rollout_view){.percent = r->percent,
                              .offered = r->offered,
@@ -75,8 +48,8 @@ view_of(kerf_rollout_view *v, const kerf_rollout *r)
 /* Writing. */
 
 /* Under the lock. */
-static void
-want_write(kerf_rollouts *r)
+void
+kerf_rollouts_want_write(kerf_rollouts *r)
 {
     r->wanted++;
     (void)pthread_cond_broadcast(&r->changed);
@@ -141,21 +114,21 @@ run_keeper(void *ctx)
 }
 
 /* Under the lock. */
-static void
-tell(kerf_rollouts *r, const kerf_rollout *one)
+void
+kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one)
 {
     struct told *t = r->opts.event == NULL ? NULL : malloc(sizeof *t);
 
     if (t == NULL)
         return;
-    view_of(&t->view, one);
+    kerf_rollouts_view_of(&t->view, one);
     t->next = r->told;
     r->told = t;
 }
 
 /* Drops the lock; then what is due is told, in order. */
-static void
-unlock(kerf_rollouts *r)
+void
+kerf_rollouts_unlock(kerf_rollouts *r)
 {
     struct told *list = r->told;
     struct told *in_order = NULL;
@@ -280,7 +253,7 @@ kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
     if (r->opts.dir == NULL)
         return false;
     (void)pthread_mutex_lock(&r->lock);
-    i = find_name(r, name);
+    i = kerf_rollouts_find(r, name);
     if (i < r->count)
         kerf_hex(hex, r->list[i]->old_id, KERF_ROLLOUT_ID);
     (void)pthread_mutex_unlock(&r->lock);
@@ -314,7 +287,7 @@ set_old(kerf_rollouts *r, size_t i, kerf_served *old)
 static size_t
 add(kerf_rollouts *r, const kerf_served *s)
 {
-    size_t i = find_name(r, s->manifest.name);
+    size_t i = kerf_rollouts_find(r, s->manifest.name);
     kerf_rollout *one;
 
     if (i < r->count || r->count == KERF_MODELS_MAX)
@@ -356,7 +329,7 @@ end(kerf_rollouts *r, size_t i, const kerf_served *s)
     kerf_rollout_finish(one);
     set_old(r, i, NULL);
     if (was_open)
-        tell(r, one);
+        kerf_rollouts_tell(r, one);
 }
 
 /* What served before: of an earlier rollout that is still open, the one that is
@@ -393,7 +366,7 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
     if (one->state != KERF_ROLLOUT_OVER && r->old[i] == NULL &&
         same_id(was_newest, one->old_id) && same_id(s, one->new_id)) {
         set_old(r, i, was_newest); /* of an earlier run of the cloud */
-        tell(r, one);
+        kerf_rollouts_tell(r, one);
         return;
     }
     old = old_of(r, i, was_newest);
@@ -406,7 +379,7 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
     kerf_log(KERF_LOG_INFO, "cloud.old_kept",
              "model=%s bundle=%.12s for=%.12s bytes=%llu", one->name, old->id,
              s->id, (unsigned long long)kerf_served_bytes(old));
-    tell(r, one);
+    kerf_rollouts_tell(r, one);
 }
 
 void
@@ -415,7 +388,7 @@ kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
     size_t i;
 
     (void)pthread_mutex_lock(&r->lock);
-    i = s != NULL ? add(r, s) : find_name(r, old->manifest.name);
+    i = s != NULL ? add(r, s) : kerf_rollouts_find(r, old->manifest.name);
     if (s == NULL && i < r->count) {
         remove_at(r, i);
     } else if (i < r->count) {
@@ -425,8 +398,8 @@ kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
             end(r, i, s); /* the old one of an earlier run is lost */
         set_served(&r->now[i], s);
     }
-    want_write(r);
-    unlock(r);
+    kerf_rollouts_want_write(r);
+    kerf_rollouts_unlock(r);
 }
 
 kerf_served *
@@ -438,18 +411,18 @@ kerf_rollouts_for(kerf_rollouts *r, kerf_served *s, const char *edge)
     if (atomic_load(&r->open) == 0)
         return s;
     (void)pthread_mutex_lock(&r->lock);
-    i = find_name(r, s->manifest.name);
+    i = kerf_rollouts_find(r, s->manifest.name);
     if (i < r->count && r->old[i] != NULL && r->now[i] == s &&
         !kerf_rollout_gets_new(r->list[i], edge))
         got = r->old[i];
-    unlock(r);
+    kerf_rollouts_unlock(r);
     return got;
 }
 
 bool
 kerf_rollouts_needs(kerf_rollouts *r, const kerf_served *s)
 {
-    size_t i = find_name(r, s->manifest.name);
+    size_t i = kerf_rollouts_find(r, s->manifest.name);
 
     return i < r->count && (r->old[i] == s || r->now[i] == s);
 }
@@ -457,7 +430,7 @@ kerf_rollouts_needs(kerf_rollouts *r, const kerf_served *s)
 kerf_served *
 kerf_rollouts_old(kerf_rollouts *r, const kerf_served *s)
 {
-    size_t i = find_name(r, s->manifest.name);
+    size_t i = kerf_rollouts_find(r, s->manifest.name);
 
     return i < r->count && r->now[i] == s ? r->old[i] : NULL;
 }
@@ -465,7 +438,7 @@ kerf_rollouts_old(kerf_rollouts *r, const kerf_served *s)
 kerf_served *
 kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s, const char *edge)
 {
-    size_t i = find_name(r, s->manifest.name);
+    size_t i = kerf_rollouts_find(r, s->manifest.name);
 
     return i < r->count && r->old[i] == s &&
                    kerf_rollout_trial(r->list[i], edge) == KERF_TRIAL_FAILED
@@ -477,7 +450,7 @@ kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s, const char *edge)
 static kerf_rollout *
 rollout_of(const kerf_rollouts *r, const kerf_served *s)
 {
-    size_t i = find_name(r, s->manifest.name);
+    size_t i = kerf_rollouts_find(r, s->manifest.name);
 
     return i < r->count && r->list[i]->state != KERF_ROLLOUT_OVER &&
                    same_id(s, r->list[i]->new_id)
@@ -495,8 +468,8 @@ kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s, const char *edge)
     (void)pthread_mutex_lock(&r->lock);
     one = rollout_of(r, s);
     if (one != NULL && kerf_rollout_offer(one, edge))
-        want_write(r);
-    unlock(r);
+        kerf_rollouts_want_write(r);
+    kerf_rollouts_unlock(r);
 }
 
 /* Under the lock, which it drops. was: the state before something changed. */
@@ -505,12 +478,12 @@ settle_change(kerf_rollouts *r, const kerf_rollout *one, bool changed,
               kerf_rollout_state was)
 {
     if (changed)
-        want_write(r);
+        kerf_rollouts_want_write(r);
     if (changed && one->state != was) {
         r->is_urgent = true;
-        tell(r, one);
+        kerf_rollouts_tell(r, one);
     }
-    unlock(r);
+    kerf_rollouts_unlock(r);
     if (changed)
         r->opts.stirred(r->opts.ctx);
 }
@@ -557,11 +530,11 @@ kerf_rollouts_came(kerf_rollouts *r, const char *edge,
             continue;
         changed = true;
         if (one->state != was)
-            tell(r, one);
+            kerf_rollouts_tell(r, one);
     }
     if (changed)
-        want_write(r);
-    unlock(r);
+        kerf_rollouts_want_write(r);
+    kerf_rollouts_unlock(r);
     if (changed)
         r->opts.stirred(r->opts.ctx);
 }
@@ -575,10 +548,10 @@ kerf_rollouts_settle(kerf_rollouts *r)
     for (size_t i = 0; i < r->count; i++) {
         if (r->old[i] != NULL && kerf_rollout_is_done(r->list[i])) {
             end(r, i, r->now[i]);
-            want_write(r);
+            kerf_rollouts_want_write(r);
         }
     }
-    unlock(r);
+    kerf_rollouts_unlock(r);
 }
 
 /* Any thread. */
@@ -600,107 +573,4 @@ kerf_rollouts_request(kerf_rollouts *r, const kerf_served *s, const char *edge,
         changed = kerf_rollout_request(one, edge, failed);
     }
     settle_change(r, one, changed, was);
-}
-
-kerf_err
-kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
-{
-    kerf_rollout_view *views;
-    size_t n = 0;
-
-    (void)pthread_mutex_lock(&r->lock);
-    views = calloc(r->count + 1, sizeof *views);
-    for (size_t i = 0; views != NULL && i < r->count; i++) {
-        if (r->list[i]->state != KERF_ROLLOUT_OVER)
-            view_of(&views[n++], r->list[i]);
-    }
-    unlock(r);
-    if (views == NULL)
-        return KERF_ENOMEM;
-    *out = views;
-    *count = n;
-    return KERF_OK;
-}
-
-/* Under the lock: the one that is meant, or NULL. */
-static kerf_rollout *
-meant(const kerf_rollouts *r, const char *model, kerf_detail *why)
-{
-    kerf_rollout *found = NULL;
-    size_t i;
-
-    if (model != NULL) {
-        i = find_name(r, model);
-        if (i == r->count)
-            (void)kerf_fail(why, KERF_ENOENT, "no model %s is served", model);
-        return i == r->count ? NULL : r->list[i];
-    }
-    for (i = 0; i < r->count; i++) {
-        if (r->list[i]->state == KERF_ROLLOUT_OVER)
-            continue;
-        if (found != NULL) {
-            (void)kerf_fail(why, KERF_ENOENT,
-                            "several models are being rolled out, %s and %s: "
-                            "say which one (--model)",
-                            found->name, r->list[i]->name);
-            return NULL;
-        }
-        found = r->list[i];
-    }
-    if (found == NULL)
-        (void)kerf_fail(why, KERF_ENOENT,
-                        "nothing is being rolled out: every edge is given the "
-                        "same bundle");
-    return found;
-}
-
-static kerf_err
-execute(kerf_rollout *one, kerf_rollout_command what, double percent,
-        kerf_detail *why)
-{
-    switch (what) {
-    case KERF_ROLLOUT_SET:
-        return kerf_rollout_set(one, percent, why);
-    case KERF_ROLLOUT_HALT:
-        return kerf_rollout_halt(one, "by command", why);
-    case KERF_ROLLOUT_RESUME:
-        return kerf_rollout_resume(one, why);
-    case KERF_ROLLOUT_GO_BACK:
-        return kerf_rollout_back(one, why);
-    }
-    return KERF_EINVAL;
-}
-
-/* Under the lock. */
-static void
-wait_for_write(kerf_rollouts *r)
-{
-    uint64_t version = r->wanted;
-
-    while (r->keeper_runs && r->written < version)
-        (void)pthread_cond_wait(&r->changed, &r->lock);
-}
-
-kerf_err
-kerf_rollouts_command(kerf_rollouts *r, const char *model,
-                      kerf_rollout_command what, double percent,
-                      kerf_detail *why)
-{
-    kerf_rollout *one;
-    kerf_err err = KERF_ENOENT;
-
-    (void)pthread_mutex_lock(&r->lock);
-    one = meant(r, model, why);
-    if (one != NULL)
-        err = execute(one, what, percent, why);
-    if (err == KERF_OK) {
-        tell(r, one);
-        r->is_urgent = true;
-        want_write(r);
-        wait_for_write(r);
-    }
-    unlock(r);
-    if (err == KERF_OK)
-        r->opts.stirred(r->opts.ctx);
-    return err;
 }

@@ -1,0 +1,108 @@
+/* Looking at rollouts, and telling them what to do: from any thread. */
+#include "cloud/rollouts_own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+kerf_err
+kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
+{
+    kerf_rollout_view *views;
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&r->lock);
+    views = calloc(r->count + 1, sizeof *views);
+    for (size_t i = 0; views != NULL && i < r->count; i++) {
+        if (r->list[i]->state != KERF_ROLLOUT_OVER)
+            kerf_rollouts_view_of(&views[n++], r->list[i]);
+    }
+    kerf_rollouts_unlock(r);
+    if (views == NULL)
+        return KERF_ENOMEM;
+    *out = views;
+    *count = n;
+    return KERF_OK;
+}
+
+/* Under the lock: the one that is meant, or NULL. */
+static kerf_rollout *
+meant(const kerf_rollouts *r, const char *model, kerf_detail *why)
+{
+    kerf_rollout *found = NULL;
+    size_t i;
+
+    if (model != NULL) {
+        i = kerf_rollouts_find(r, model);
+        if (i == r->count)
+            (void)kerf_fail(why, KERF_ENOENT, "no model %s is served", model);
+        return i == r->count ? NULL : r->list[i];
+    }
+    for (i = 0; i < r->count; i++) {
+        if (r->list[i]->state == KERF_ROLLOUT_OVER)
+            continue;
+        if (found != NULL) {
+            (void)kerf_fail(why, KERF_ENOENT,
+                            "several models are being rolled out, %s and %s: "
+                            "say which one (--model)",
+                            found->name, r->list[i]->name);
+            return NULL;
+        }
+        found = r->list[i];
+    }
+    if (found == NULL)
+        (void)kerf_fail(why, KERF_ENOENT,
+                        "nothing is being rolled out: every edge is given the "
+                        "same bundle");
+    return found;
+}
+
+static kerf_err
+execute(kerf_rollout *one, kerf_rollout_command what, double percent,
+        kerf_detail *why)
+{
+    switch (what) {
+    case KERF_ROLLOUT_SET:
+        return kerf_rollout_set(one, percent, why);
+    case KERF_ROLLOUT_HALT:
+        return kerf_rollout_halt(one, "by command", why);
+    case KERF_ROLLOUT_RESUME:
+        return kerf_rollout_resume(one, why);
+    case KERF_ROLLOUT_GO_BACK:
+        return kerf_rollout_back(one, why);
+    }
+    return KERF_EINVAL;
+}
+
+/* Under the lock. */
+static void
+wait_for_write(kerf_rollouts *r)
+{
+    uint64_t version = r->wanted;
+
+    while (r->keeper_runs && r->written < version)
+        (void)pthread_cond_wait(&r->changed, &r->lock);
+}
+
+kerf_err
+kerf_rollouts_command(kerf_rollouts *r, const char *model,
+                      kerf_rollout_command what, double percent,
+                      kerf_detail *why)
+{
+    kerf_rollout *one;
+    kerf_err err = KERF_ENOENT;
+
+    (void)pthread_mutex_lock(&r->lock);
+    one = meant(r, model, why);
+    if (one != NULL)
+        err = execute(one, what, percent, why);
+    if (err == KERF_OK) {
+        kerf_rollouts_tell(r, one);
+        r->is_urgent = true;
+        kerf_rollouts_want_write(r);
+        wait_for_write(r);
+    }
+    kerf_rollouts_unlock(r);
+    if (err == KERF_OK)
+        r->opts.stirred(r->opts.ctx);
+    return err;
+}

@@ -1,0 +1,47 @@
+/*
+ * rollouts_own.h - the inside of a cloud's rollouts, shared by rollouts.c and
+ * rollouts_command.c only.
+ */
+#ifndef KERF_CLOUD_ROLLOUTS_OWN_H
+#define KERF_CLOUD_ROLLOUTS_OWN_H
+
+#include "cloud/rollouts.h"
+
+#include <pthread.h>
+
+struct kerf_rollouts {
+    kerf_rollouts_opts opts;
+    /* By the same index; the loop's. */
+    kerf_served *old[KERF_MODELS_MAX], *now[KERF_MODELS_MAX]; /* counted */
+    _Atomic size_t open; /* so many have an old one */
+
+    pthread_mutex_t lock;
+    kerf_rollout *list[KERF_MODELS_MAX]; /* under lock; grown by the loop */
+    size_t count;
+
+    pthread_t keeper;
+    bool keeper_runs;
+    pthread_cond_t changed;   /* there is something to write, or to know */
+    uint64_t wanted, written; /* under lock: versions of the state */
+    kerf_err write_err;       /* of the last write */
+    bool is_urgent;           /* a command, or it halted */
+    bool stopping;
+    struct told *told; /* under lock, newest first */
+};
+
+/* An event that is due when the lock is free. */
+struct told {
+    struct told *next;
+    kerf_rollout_view view;
+};
+
+/* Under the lock, or on the loop's thread: the index, or count. */
+size_t kerf_rollouts_find(const kerf_rollouts *r, const char *name);
+void kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r);
+/* Under the lock. */
+void kerf_rollouts_want_write(kerf_rollouts *r);
+void kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one);
+/* Drops the lock; then what is due is told, in order. */
+void kerf_rollouts_unlock(kerf_rollouts *r);
+
+#endif
