@@ -250,9 +250,10 @@ def test_hostile_handshakes__harm_nobody(kerf_asan, fleet, cloud_of, edge_of):
     context = client_of(fleet("clouds/cloud"), fleet("edges/door-1"))
     for n in range(20):  # frames that are none, over good TLS; then records that are none
         raw = socket.create_connection(("127.0.0.1", cloud.port), timeout=wire.PATIENCE)
-        with contextlib.suppress(OSError), context.wrap_socket(
-            raw, server_hostname="127.0.0.1"
-        ) as sock:
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(raw, server_hostname="127.0.0.1") as sock,
+        ):
             if n % 2:
                 sock.sendall(random.randbytes(1000))
             else:
@@ -384,7 +385,7 @@ def test_revoke__ends_running_sessions(each_kerf, fleet, cloud_of, edge_of):
 def wait_taken(*processes, nth):
     """Until each has taken what is in its folder for the nth time."""
     for process in processes:
-        process.wait_err(r"(?s)(info tls\.taken .*){%d}" % nth)
+        process.wait_err(r"(?s)" + r"info tls\.taken .*" * nth)
 
 
 def test_rotation__costs_no_request(each_kerf, fleet, cloud_of, edge_of):
