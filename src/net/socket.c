@@ -237,8 +237,8 @@ kerf_check_open(const char *host, bool insecure, kerf_detail *why)
         return kerf_fail(why, KERF_EINVAL,
                          "%s without TLS: whoever reaches it gets models and "
                          "answers, and whoever is on the way reads and changes "
-                         "all: make keys (kerf keygen) and give --tls DIR, or "
-                         "say --insecure",
+                         "all: make keys (kerf keygen) and give --tls DIR, "
+                         "which --legacy cannot, or say --insecure",
                          host);
     }
     kerf_log(KERF_LOG_WARN, "net.insecure",
