@@ -385,10 +385,11 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
 void
 kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
 {
+    const char *name = (s != NULL ? s : old)->manifest.name;
     size_t i;
 
     (void)pthread_mutex_lock(&r->lock);
-    i = s != NULL ? add(r, s) : kerf_rollouts_find(r, old->manifest.name);
+    i = s != NULL ? add(r, s) : kerf_rollouts_find(r, name);
     if (s == NULL && i < r->count) {
         remove_at(r, i);
     } else if (i < r->count) {
