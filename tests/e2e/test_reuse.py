@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import exact
@@ -225,6 +226,10 @@ def test_damaged_again_and_again__given_up(played):
     ready = played.serve(control, lambda part, at: (part, at) == (1, 7500))
     assert ready.meta[32:34] == struct.pack("<H", wire.ECORRUPT)
     assert played.asked[1:] == [(1, 0, 50_500), (1, 7000, 1000), (1, 7000, 1000)]
+    with pytest.raises(wire.Closed):
+        while True:  # has the cloud another one for it?
+            ping = control.recv_kind(wire.PING)
+            control.send(wire.PONG, wire.pong(ping.sent_ns, time.monotonic_ns()))
     assert played.edge.wait() == 1 and "SHA-256 differs" in played.edge.err
 
 
