@@ -385,14 +385,14 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
 void
 kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
 {
-    const char *name = (s != NULL ? s : old)->manifest.name;
     size_t i;
 
     (void)pthread_mutex_lock(&r->lock);
-    i = s != NULL ? add(r, s) : kerf_rollouts_find(r, name);
-    if (s == NULL && i < r->count) {
-        remove_at(r, i);
-    } else if (i < r->count) {
+    if (s == NULL) {
+        i = kerf_rollouts_find(r, old->manifest.name);
+        if (i < r->count)
+            remove_at(r, i);
+    } else if ((i = add(r, s)) < r->count) {
         if (old != NULL)
             replace(r, i, s, old);
         else if (!same_id(s, r->list[i]->old_id))
