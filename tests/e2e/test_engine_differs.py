@@ -45,7 +45,7 @@ def names(kind):
 def test_op_that_differs__is_said_once(ask, name):
     done, same = ask("differs", name)
     lines = [line for line in done.err.splitlines() if "engine.differs" in line]
-    assert len(lines) == 1 and f": {name[: len(op_of(name))]} of " in lines[0], done.report()
+    assert len(lines) == 1 and f'what="{name[: len(op_of(name))]} of ' in lines[0], done.report()
     assert not same, "this OpenVINO has mended it: take the rule out of openvino_differs.c"
 
 

@@ -116,7 +116,7 @@ def test_edge__killed_at_any_time__store_is_whole_or_goes_on(
             edge.wait_event("state")
         time.sleep(rng.uniform(0, 0.03))
         edge.kill()
-        exact.check_store(store)
+        exact.check_store(store, killed=True)
         if n % 4 == 3:
             shutil.rmtree(store)
     received(edge_of(cloud))

@@ -31,8 +31,8 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-import kinds
-from kinds import drawn, exact, genuine, wire
+import tamper_kinds as kinds
+from tamper_kinds import drawn, exact, genuine, wire
 
 KERF = os.environ.get("KERF", str(Path(__file__).resolve().parents[2] / "build" / "kerf"))
 PATIENCE = 60.0
