@@ -418,6 +418,8 @@ kerf_queue_drain(kerf_edge *edge)
         size_t len = 0;
         kerf_err err;
 
+        free(f->record); /* of a request that was let go */
+        f->record = NULL;
         if (!kerf_spool_take(s, &seq)) {
             kerf_edge_free_flight(edge, f);
             return;
