@@ -15,6 +15,9 @@
 #define SOON_S 2592000 /* 30 days: tell that it ends */
 #define TELL_S INT64_C(86400)
 
+#define ALL_PARTS \
+    (KERF_PART_AUTHORITY | KERF_PART_REVOKED | KERF_PART_KEY | KERF_PART_ACCESS)
+
 struct kerf_tls_folder {
     kerf_tls *now, *before;
     kerf_side side;
@@ -24,17 +27,32 @@ struct kerf_tls_folder {
     kerf_loop_fn *changed;
     void *ctx;
     char said[sizeof(kerf_detail)]; /* why it was not taken; "": it was */
+    int64_t said_s;                 /* when */
     int64_t told_s;                 /* when, that it ends soon */
 };
 
+/* The first time: all of it. */
 static kerf_err
-load(kerf_tls_folder *f, kerf_tls **out, kerf_detail *why)
+load(kerf_tls_folder *f, kerf_detail *why)
 {
     kerf_creds *creds = NULL;
     kerf_err err = kerf_creds_load(&creds, f->dir, f->side, why);
 
-    if (err == KERF_OK && f->now != NULL)
-        err = kerf_creds_follows(kerf_tls_creds(f->now), creds, why);
+    if (err == KERF_OK)
+        err = kerf_tls_new(&f->now, creds, why);
+    kerf_creds_unref(creds);
+    return err;
+}
+
+/* Later: what is good. */
+static kerf_err
+reload(const kerf_tls_folder *f, unsigned keep, kerf_tls **out, unsigned *kept,
+       kerf_detail *why)
+{
+    kerf_creds *creds = NULL;
+    kerf_err err = kerf_creds_reload(&creds, kerf_tls_creds(f->now), f->dir,
+                                     keep, kept, why);
+
     if (err == KERF_OK)
         err = kerf_tls_new(out, creds, why);
     kerf_creds_unref(creds);
@@ -59,35 +77,30 @@ tell_end(kerf_tls_folder *f)
              kerf_creds_name(creds));
 }
 
+/* At once, and each hour. */
 static void
-tell_not_taken(kerf_tls_folder *f, const char *why)
+tell_not_taken(kerf_tls_folder *f, unsigned kept, const char *why)
 {
+    int64_t now_s = (int64_t)time(NULL);
     char shown[sizeof(kerf_detail) * 2];
 
-    if (strcmp(f->said, why) == 0)
+    if (strcmp(f->said, why) == 0 && now_s < f->said_s + HOUR_MS / 1000)
         return;
     (void)snprintf(f->said, sizeof f->said, "%s", why);
-    kerf_log(KERF_LOG_WARN, "tls.not_taken", "the old keys stay in use: %s",
+    f->said_s = now_s;
+    kerf_log(KERF_LOG_ERROR, "tls.not_taken",
+             "not taken, or not good:%s%s%s%s; what was in use stays so: %s",
+             (kept & KERF_PART_AUTHORITY) != 0 ? " authority" : "",
+             (kept & KERF_PART_REVOKED) != 0 ? " revoked" : "",
+             (kept & KERF_PART_KEY) != 0 ? " key" : "",
+             (kept & KERF_PART_ACCESS) != 0 ? " access" : "",
              kerf_text_safe(shown, sizeof shown, why));
 }
 
 static void
-look(kerf_tls_folder *f)
+take(kerf_tls_folder *f, kerf_tls *next)
 {
-    kerf_tls *next = NULL;
-    kerf_detail why = {{0}};
-    kerf_err err = load(f, &next, &why);
-    bool same = err == KERF_OK &&
-                kerf_creds_same(kerf_tls_creds(f->now), kerf_tls_creds(next));
-
-    if (err != KERF_OK) {
-        tell_not_taken(f, why.text[0] != '\0' ? why.text : kerf_err_text(err));
-        kerf_timer_start(f->timer, AGAIN_MS, 0);
-        return;
-    }
-    f->said[0] = '\0';
-    kerf_timer_start(f->timer, HOUR_MS, 0);
-    if (same) {
+    if (kerf_creds_same(kerf_tls_creds(f->now), kerf_tls_creds(next))) {
         kerf_tls_unref(next);
         return;
     }
@@ -98,6 +111,32 @@ look(kerf_tls_folder *f)
     f->changed(f->ctx);
     kerf_tls_unref(f->before);
     f->before = NULL;
+}
+
+static void
+look(kerf_tls_folder *f)
+{
+    kerf_tls *next = NULL;
+    kerf_detail why = {{0}};
+    unsigned kept = 0;
+    kerf_err err = reload(f, 0, &next, &kept, &why);
+
+    if (err != KERF_OK && err != KERF_ENOENT) { /* a key that TLS refuses? */
+        kerf_detail other = {{0}};
+        unsigned others = 0;
+
+        kept = ALL_PARTS;
+        if (reload(f, KERF_PART_KEY, &next, &others, &other) == KERF_OK)
+            kept = others | KERF_PART_KEY;
+    }
+    if (err == KERF_OK && kept == 0)
+        f->said[0] = '\0';
+    else
+        tell_not_taken(f, err == KERF_ENOENT ? ALL_PARTS : kept,
+                       why.text[0] != '\0' ? why.text : kerf_err_text(err));
+    kerf_timer_start(f->timer, f->said[0] != '\0' ? AGAIN_MS : HOUR_MS, 0);
+    if (next != NULL)
+        take(f, next);
 }
 
 static void
@@ -141,7 +180,7 @@ kerf_tls_folder_open(kerf_tls_folder **out, kerf_loop *loop, const char *dir,
             kerf_fail(why, KERF_ETOOBIG, "--tls %.60s...: path too long", dir);
     (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
     if (err == KERF_OK)
-        err = load(f, &f->now, why);
+        err = load(f, why);
     if (err == KERF_OK)
         err = kerf_timer_new(&f->timer, loop, on_timer, f);
     if (err == KERF_OK)

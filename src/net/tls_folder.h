@@ -1,8 +1,8 @@
 /*
- * tls_folder.h - the folder of --tls, followed: what is copied into it is taken
- * when all of it goes together; until then, and if not, what was there stays in
- * use, and one line says why.
- * Threads: the loop's; before it runs, the thread that made it.
+ * tls_folder.h - the folder of --tls, followed: each part of what is copied
+ * into it is taken when it is good (kerf_creds_reload()); of what is not, that
+ * from before stays in use, and one line says why, each hour. Threads: the
+ * loop's; before it runs, the thread that made it.
  */
 #ifndef KERF_NET_TLS_FOLDER_H
 #define KERF_NET_TLS_FOLDER_H

@@ -107,6 +107,22 @@ kerf_access_parse(kerf_access **out, const char *text, size_t len,
     return KERF_OK;
 }
 
+kerf_err
+kerf_access_copy(kerf_access **out, const kerf_access *from)
+{
+    kerf_access *a;
+
+    *out = NULL;
+    if (from == NULL)
+        return KERF_OK;
+    a = malloc(sizeof *a + from->len);
+    if (a == NULL)
+        return KERF_ENOMEM;
+    memcpy(a, from, sizeof *a + from->len);
+    *out = a;
+    return KERF_OK;
+}
+
 void
 kerf_access_free(kerf_access *access)
 {

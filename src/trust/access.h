@@ -25,6 +25,9 @@ typedef struct kerf_access kerf_access;
 /* Errors: KERF_EINVAL (with the line), KERF_ETOOBIG, KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_access_parse(kerf_access **out, const char *text,
                                           size_t len, kerf_detail *why);
+/* Of NULL: NULL. Errors: KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_access_copy(kerf_access **out,
+                                         const kerf_access *from);
 void kerf_access_free(kerf_access *access); /* accepts NULL */
 /* access NULL: there is no such file, and everything is allowed. */
 bool kerf_access_allows(const kerf_access *access, const char *name,

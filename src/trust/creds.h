@@ -1,7 +1,7 @@
 /*
  * creds.h - what one side was given with --tls DIR: its key and certificate,
  * whom it trusts and whom no more, and, on a cloud, who may have what. Loaded
- * whole or not at all; it does not change afterwards.
+ * whole or not at all at the start, part by part later; it does not change.
  *
  *     ca.crt      the authority; two of them while it is replaced
  *     kerf.crt    this side's certificate
@@ -37,12 +37,23 @@ void kerf_creds_unref(kerf_creds *creds); /* accepts NULL */
 
 /* Whether a file of that name in the folder counts. */
 bool kerf_creds_counts(const char *name);
-/* May next take its place in a process that runs? Errors: KERF_EINVAL (its
- * own name is another one; its list of revoked certificates is older). */
-KERF_NODISCARD kerf_err kerf_creds_follows(const kerf_creds *creds,
-                                           const kerf_creds *next,
-                                           kerf_detail *why);
-/* Do they hold the same bytes? */
+/* For a process that runs: of each part what is in the folder, if it is good,
+ * else that of now. A list of revoked certificates counts when it is signed and
+ * not older than that in use, whatever else is wrong; its own certificate may
+ * have expired. keep: parts that are not to be looked for. *kept: parts of
+ * which something was not taken, with why; 0: none. Errors: KERF_ENOENT,
+ * KERF_EINVAL (of the folder), KERF_ENOMEM. */
+enum {
+    KERF_PART_AUTHORITY = 1,
+    KERF_PART_REVOKED = 2,
+    KERF_PART_KEY = 4,
+    KERF_PART_ACCESS = 8,
+};
+KERF_NODISCARD kerf_err kerf_creds_reload(kerf_creds **out,
+                                          const kerf_creds *now,
+                                          const char *dir, unsigned keep,
+                                          unsigned *kept, kerf_detail *why);
+/* Do they hold the same? */
 bool kerf_creds_same(const kerf_creds *a, const kerf_creds *b);
 
 kerf_side kerf_creds_side(const kerf_creds *creds);

@@ -382,6 +382,22 @@ def test_revoke__ends_running_sessions(each_kerf, fleet, cloud_of, edge_of):
     assert cloud.term() == 0
 
 
+def test_revoke__while_the_folder_is_broken(fleet, cloud_of, edge_of):
+    cloud = cloud_of(fleet("clouds/cloud"))
+    mine = fleet.copy("edges/door-1", "mine")
+    edge = edge_of(cloud.port, mine, "--repeat", 0, "--rate", 50)
+    edge.wait_event("result")
+    (fleet("clouds/cloud") / "access").write_text("door-1\n")
+    (fleet("clouds/cloud") / "kerf.key").write_text("half of it")
+    fleet.keygen("revoke", "door-1")
+    cloud.wait_err(r"cloud.not_trusted .*\(door-1\) is revoked")
+    cloud.wait_err(r"error tls\.not_taken .*: key access; .*kerf\.key.*; .*access")
+    edge.term()
+    other = edge_of(cloud.port, fleet("edges/door-2"), "--once")
+    assert other.wait() == 0
+    assert cloud.term() == 0
+
+
 def wait_taken(*processes, nth):
     """Until each has taken what is in its folder for the nth time."""
     for process in processes:
@@ -432,7 +448,7 @@ def test_half_copied__the_old_keys_stay(fleet, cloud_of, edge_of):
     cloud = cloud_of(its)
     fleet.keygen("renew", "cloud")
     shutil.copy(fleet("clouds/cloud") / "kerf.crt", its / "kerf.crt")
-    cloud.wait_err(r"warn tls\.not_taken the old keys stay in use: .*is not the key of")
+    cloud.wait_err(r"error tls\.not_taken .* key; what was in use stays so: .*is not the key of")
     edge = edge_of(cloud.port, fleet("edges/door-1"), "--once")
     assert edge.wait() == 0
     shutil.copy(fleet("clouds/cloud") / "kerf.key", its / "kerf.key")

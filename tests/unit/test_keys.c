@@ -284,14 +284,160 @@ revoke__is_seen_and_never_forgotten(void **state)
     assert_int_equal(kerf_creds_check(after, kerf_creds_cert(edge), &why),
                      KERF_EDENIED);
     assert_non_null(strstr(why.text, "revoked"));
-    assert_int_equal(kerf_creds_follows(before, after, &why), KERF_OK);
-    assert_int_equal(kerf_creds_follows(after, before, &why), KERF_EINVAL);
     assert_false(kerf_creds_same(before, after));
     fails("edges/door", KERF_SIDE_EDGE, "revoked");
     kerf_fleet_close(f);
     kerf_creds_unref(edge);
     kerf_creds_unref(before);
     kerf_creds_unref(after);
+}
+
+static kerf_creds *
+reload(const kerf_creds *now, const char *name, unsigned parts,
+       const char *word)
+{
+    kerf_creds *t = NULL;
+    kerf_detail why = {{0}};
+    unsigned kept = 0;
+
+    assert_int_equal(kerf_creds_reload(&t, now, at(name), 0, &kept, &why),
+                     KERF_OK);
+    if (kept != parts || strstr(why.text, word) == NULL)
+        fail_msg("%u, not %u; no \"%s\" in \"%s\"", kept, parts, word,
+                 why.text);
+    return t;
+}
+
+static void
+copy(const char *from, const char *to)
+{
+    char target[KERF_PATH_MAX];
+    uint8_t *data = NULL;
+    size_t len = 0;
+
+    (void)snprintf(target, sizeof target, "%s", at(to));
+    assert_int_equal(kerf_fs_read(at(from), 1 << 20, &data, &len, NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_fs_write_mode(target, data, len, 0600, NULL),
+                     KERF_OK);
+    free(data);
+}
+
+/* The list is taken in the midst of a broken folder, by both sides. */
+static void
+reload__all_else_is_wrong__revokes(void **state)
+{
+    kerf_creds *edge = load("edges/door", KERF_SIDE_EDGE);
+    kerf_creds *cloud = load("clouds/cloud", KERF_SIDE_CLOUD);
+    kerf_creds *next;
+    kerf_creds *again;
+    kerf_fleet *f = NULL;
+
+    (void)state;
+    copy("clouds/cloud/crl.pem", "old.pem");
+    assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoke(f, "door", NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoke(f, "cloud", NULL), KERF_OK);
+    kerf_fleet_close(f);
+    assert_int_equal(kerf_fs_write(at("clouds/cloud/access"), "x\n", 2, NULL),
+                     KERF_OK);
+    assert_int_equal(truncate(at("clouds/cloud/kerf.key"), 20), 0);
+    assert_int_equal(truncate(at("clouds/cloud/ca.crt"), 20), 0);
+    next = reload(cloud, "clouds/cloud",
+                  KERF_PART_AUTHORITY | KERF_PART_KEY | KERF_PART_ACCESS,
+                  "kerf.key");
+    assert_int_equal(kerf_creds_check(cloud, kerf_creds_cert(edge), NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_creds_check(next, kerf_creds_cert(edge), NULL),
+                     KERF_EDENIED);
+    assert_true(kerf_access_allows(kerf_creds_access(next), "door", "m"));
+    copy("old.pem", "clouds/cloud/crl.pem");
+    again = reload(next, "clouds/cloud",
+                   KERF_PART_AUTHORITY | KERF_PART_REVOKED | KERF_PART_KEY |
+                       KERF_PART_ACCESS,
+                   "");
+    assert_true(kerf_creds_same(next, again));
+    kerf_creds_unref(next);
+    kerf_creds_unref(again);
+    /* The edge is revoked itself. */
+    next = reload(edge, "edges/door", KERF_PART_KEY, "is revoked");
+    assert_int_equal(kerf_creds_check(next, kerf_creds_cert(cloud), NULL),
+                     KERF_EDENIED);
+    kerf_creds_unref(next);
+    kerf_creds_unref(cloud);
+    kerf_creds_unref(edge);
+}
+
+/* In the order in which it does most harm. */
+static void
+reload__rotation_file_by_file__loses_nobody(void **state)
+{
+    kerf_creds *edge = load("edges/door", KERF_SIDE_EDGE);
+    kerf_creds *cloud = load("clouds/cloud", KERF_SIDE_CLOUD);
+    kerf_creds *next[4];
+    kerf_creds *new_edge;
+    kerf_fleet *f = NULL;
+    size_t i;
+
+    (void)state;
+    assert_int_equal(mkdir(at("its"), 0700), 0);
+    copy("clouds/cloud/access", "its/access");
+    copy("clouds/cloud/ca.crt", "its/ca.crt");
+    copy("clouds/cloud/kerf.crt", "its/kerf.crt");
+    copy("clouds/cloud/crl.pem", "its/crl.pem");
+    copy("clouds/cloud/kerf.key", "its/kerf.key");
+    assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_rotate(f, &year, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_renew(f, "cloud", &year, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_renew(f, "door", &year, NULL), KERF_OK);
+    new_edge = load("edges/door", KERF_SIDE_EDGE);
+    copy("clouds/cloud/kerf.crt", "its/kerf.crt");
+    next[0] = reload(cloud, "its", KERF_PART_KEY, "is not the key of");
+    copy("clouds/cloud/kerf.key", "its/kerf.key");
+    next[1] = reload(next[0], "its", KERF_PART_KEY, "not of the authority");
+    copy("clouds/cloud/ca.crt", "its/ca.crt");
+    next[2] = reload(next[1], "its", KERF_PART_AUTHORITY | KERF_PART_KEY,
+                     "has no list of one authority");
+    copy("clouds/cloud/crl.pem", "its/crl.pem");
+    for (i = 0; i < 3; i++)
+        assert_int_equal(kerf_creds_check(edge, kerf_creds_cert(next[i]), NULL),
+                         KERF_OK);
+    next[3] = reload(next[2], "its", 0, "");
+    assert_int_equal(kerf_creds_check(next[3], kerf_creds_cert(edge), NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_creds_check(next[3], kerf_creds_cert(new_edge), NULL),
+                     KERF_OK);
+    assert_int_equal(kerf_fleet_retire(f, true, NULL), KERF_OK);
+    kerf_fleet_close(f);
+    copy("clouds/cloud/ca.crt", "its/ca.crt");
+    copy("clouds/cloud/crl.pem", "its/crl.pem");
+    for (i = 0; i < 3; i++)
+        kerf_creds_unref(next[i]);
+    next[0] = reload(next[3], "its", 0, "");
+    assert_int_equal(kerf_creds_check(next[0], kerf_creds_cert(edge), NULL),
+                     KERF_EDENIED);
+    kerf_creds_unref(next[0]);
+    kerf_creds_unref(next[3]);
+    kerf_creds_unref(new_edge);
+    kerf_creds_unref(edge);
+    kerf_creds_unref(cloud);
+}
+
+static void
+reload__folder_of_another_fleet__changes_nothing(void **state)
+{
+    kerf_creds *edge = load("edges/door", KERF_SIDE_EDGE);
+    kerf_creds *next;
+
+    (void)state;
+    assert_int_equal(kerf_fleet_make(at("other"), "other", &year, NULL),
+                     KERF_OK);
+    copy("other/authority/1.crt", "edges/door/ca.crt");
+    next =
+        reload(edge, "edges/door", KERF_PART_AUTHORITY, "not of the authority");
+    assert_true(kerf_creds_same(edge, next));
+    kerf_creds_unref(next);
+    kerf_creds_unref(edge);
 }
 
 static void
@@ -388,6 +534,14 @@ main(void)
                                         make_fleet, remove_fleet),
         cmocka_unit_test_setup_teardown(revoke__is_seen_and_never_forgotten,
                                         make_fleet, remove_fleet),
+        cmocka_unit_test_setup_teardown(reload__all_else_is_wrong__revokes,
+                                        make_fleet, remove_fleet),
+        cmocka_unit_test_setup_teardown(
+            reload__rotation_file_by_file__loses_nobody, make_fleet,
+            remove_fleet),
+        cmocka_unit_test_setup_teardown(
+            reload__folder_of_another_fleet__changes_nothing, make_fleet,
+            remove_fleet),
         cmocka_unit_test_setup_teardown(
             renew_authority__both_are_trusted_until_retired, make_fleet,
             remove_fleet),
