@@ -9,6 +9,7 @@
 #include "cli/json_line.h"
 #include "cli/out.h"
 #include "trust/fleet.h"
+#include "trust/pem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,7 @@
 static struct {
     const char *keys, *name, *from;
     int days, key;
-    bool days_given, name_given, force, json;
+    bool days_given, name_given, force, replace, earlier, all, json;
     kerf_fleet_ask ask;
     const char *word[KERF_LIST_MAX];
 } args = {.keys = "keys"};
@@ -63,6 +64,18 @@ static const kerf_opt table[] = {
      .kind = KERF_OPT_FLAG,
      .to = &args.force,
      .help = "make anew what is there, or was revoked"},
+    {.name = "replace",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.replace,
+     .help = "with renew: revoke the certificates before it"},
+    {.name = "earlier",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.earlier,
+     .help = "with revoke: all of the name but the last"},
+    {.name = "all",
+     .kind = KERF_OPT_FLAG,
+     .to = &args.all,
+     .help = "with list: earlier certificates too, with serial numbers"},
     {.name = "json",
      .kind = KERF_OPT_FLAG,
      .to = &args.json,
@@ -71,8 +84,9 @@ static const kerf_opt table[] = {
 
 static const kerf_command command = {
     .name = "keygen",
-    .usage = "authority | cloud HOST... | edge NAME... | renew NAME... |\n"
-             "                   revoke NAME... | retire | list  [flags]",
+    .usage =
+        "authority | cloud HOST... | edge NAME... | renew NAME... |\n"
+        "                   revoke NAME|SERIAL... | retire | list  [flags]",
     .about =
         "Makes the keys of a fleet: an authority, then a folder for each cloud "
         "and each\nedge, to be copied there and given to --tls.",
@@ -186,6 +200,35 @@ renew_authority(kerf_fleet *f, kerf_detail *why)
     return err;
 }
 
+static void
+say_earlier(const kerf_fleet *f, const char *name)
+{
+    int64_t until_s = kerf_fleet_earlier(f, name);
+    char day[16];
+
+    if (until_s == 0)
+        return;
+    (void)printf("  the one before stays valid until %s: if somebody may have "
+                 "its key,\n"
+                 "  kerf keygen revoke %s --earlier\n",
+                 kerf_cert_day(day, until_s), name);
+}
+
+static void
+say_list(const kerf_fleet *f, bool edges)
+{
+    size_t count = kerf_fleet_revoked(f);
+
+    (void)printf("  copy crl.pem of each folder in %s/clouds%s to it: a "
+                 "running one takes it, and ends\n"
+                 "  sessions that are revoked\n",
+                 args.keys, edges ? " and edges" : "");
+    if (count > KERF_REVOKED_MAX / 4 * 3)
+        (void)printf("  (%zu are revoked and have not expired, of %u that "
+                     "clouds take: think of a new authority)\n",
+                     count, KERF_REVOKED_MAX);
+}
+
 static kerf_err
 renew(kerf_fleet *f, size_t count, kerf_detail *why)
 {
@@ -197,11 +240,14 @@ renew(kerf_fleet *f, size_t count, kerf_detail *why)
             continue;
         }
         err = kerf_fleet_renew(f, args.word[i], &args.ask, why);
-        if (err == KERF_OK)
-            say_copy(f,
-                     kerf_index_find(kerf_fleet_index(f), args.word[i])->side,
-                     args.word[i]);
+        if (err != KERF_OK)
+            break;
+        say_copy(f, kerf_index_find(kerf_fleet_index(f), args.word[i])->side,
+                 args.word[i]);
+        say_earlier(f, args.word[i]);
     }
+    if (err == KERF_OK && args.replace)
+        say_list(f, true);
     return err;
 }
 
@@ -212,19 +258,18 @@ revoke(kerf_fleet *f, size_t count, kerf_detail *why)
     kerf_err err = KERF_OK;
 
     for (size_t i = 1; err == KERF_OK && i <= count; i++) {
-        err = kerf_fleet_revoke(f, args.word[i], why);
+        const kerf_issued *k;
+
+        err = kerf_fleet_revoke(f, args.word[i], args.earlier, why);
         if (err != KERF_OK)
             break;
-        cloud |= kerf_index_find(kerf_fleet_index(f), args.word[i])->side ==
-                 KERF_SIDE_CLOUD;
-        (void)printf("%s is revoked\n", args.word[i]);
+        k = kerf_index_find(kerf_fleet_index(f), args.word[i]);
+        cloud |= k == NULL || k->side == KERF_SIDE_CLOUD; /* a serial's? */
+        (void)printf("%s%s is revoked\n", args.word[i],
+                     args.earlier ? ": all but the last" : "");
     }
-    if (err == KERF_OK) {
-        (void)printf("  copy crl.pem of each folder in %s/clouds%s to it: a "
-                     "running one takes it, and ends\n"
-                     "  sessions that are revoked\n",
-                     args.keys, cloud ? " and edges" : "");
-    }
+    if (err == KERF_OK)
+        say_list(f, cloud);
     return err;
 }
 
@@ -268,12 +313,12 @@ list(kerf_fleet *f)
 
     if (!args.json)
         (void)printf("%-10s %-9s %-24s %-10s  %s\n", "state", "side", "name",
-                     "until", "at");
+                     "until", args.all ? "serial, at" : "at");
     for (size_t i = 0; i < index->count; i++) {
         const kerf_issued *k = &index->issued[i];
         char serial[KERF_CERT_SERIAL];
 
-        if (kerf_index_find(index, k->name) != k)
+        if (!args.all && kerf_index_find(index, k->name) != k)
             continue; /* there is a newer one */
         (void)kerf_cert_day(day, k->until_s);
         kerf_hex(serial, k->serial, sizeof k->serial);
@@ -284,9 +329,10 @@ list(kerf_fleet *f)
                           "state", state_of(index, k, now_s), "until", day,
                           "hosts", k->hosts, "serial", serial));
         } else {
-            (void)printf("%-10s %-9s %-24s %-10s  %s\n",
+            (void)printf("%-10s %-9s %-24s %-10s  %s%s%s\n",
                          state_of(index, k, now_s), kerf_side_name(k->side),
-                         k->name, day, k->hosts);
+                         k->name, day, args.all ? serial : "",
+                         args.all ? " " : "", k->hosts);
         }
     }
     (void)kerf_cert_day(day, kerf_fleet_until(f));
@@ -344,6 +390,12 @@ check(size_t count)
                                 "--name goes with authority and cloud");
     if (args.json && strcmp(name, "list") != 0)
         return kerf_usage_error("keygen", "--json goes with list");
+    if (args.all && strcmp(name, "list") != 0)
+        return kerf_usage_error("keygen", "--all goes with list");
+    if (args.earlier && strcmp(name, "revoke") != 0)
+        return kerf_usage_error("keygen", "--earlier goes with revoke");
+    if (args.replace && strcmp(name, "renew") != 0)
+        return kerf_usage_error("keygen", "--replace goes with renew");
     if (args.from != NULL && !read_day(args.from, &args.ask.from_s))
         return kerf_usage_error(
             "keygen", "--from %s: expected a day, as 2027-01-31", args.from);
@@ -352,6 +404,7 @@ check(size_t count)
                                                      : DAYS_OTHERS;
     args.ask.key = (kerf_key_kind)args.key;
     args.ask.force = args.force;
+    args.ask.replace = args.replace;
     return -1;
 }
 

@@ -234,6 +234,7 @@ issue(kerf_fleet *f, kerf_side side, const char *name, char *hosts,
     char *copy = strdup(hosts);
     char *rest = copy;
     X509 *cert = NULL;
+    size_t replaced = 0;
     EVP_PKEY *key = NULL;
     char dir[KERF_PATH_MAX];
     kerf_err err = copy != NULL ? KERF_OK : KERF_ENOMEM;
@@ -259,12 +260,16 @@ issue(kerf_fleet *f, kerf_side side, const char *name, char *hosts,
     k.until_s = c.until_s > 0 ? c.until_s : 0;
     if (err == KERF_OK)
         err = kerf_index_add(&f->index, &k);
+    if (err == KERF_OK && ask->replace)
+        err = kerf_fleet_mark(f, name, NULL, true, &replaced, why);
     if (err == KERF_OK)
         err = kerf_fleet_save_index(f, why);
     if (err == KERF_OK)
         err = make_folder(f, side, name, dir, why);
     if (err == KERF_OK)
         err = write_own(f, dir, side, cert, key, why);
+    if (err == KERF_OK && replaced > 0)
+        err = kerf_fleet_spread(f, NULL, why);
     X509_free(cert);
     EVP_PKEY_free(key);
     free(copy);

@@ -19,7 +19,8 @@ typedef struct kerf_fleet_ask {
     kerf_key_kind key;
     int64_t from_s; /* valid from; 0: now */
     int days;
-    bool force; /* over what is there */
+    bool force;   /* over what is there */
+    bool replace; /* renew: revoke what the name has had */
 } kerf_fleet_ask;
 
 /* Makes DIR with its first authority. name: of the fleet. Errors: KERF_EINVAL
@@ -47,13 +48,21 @@ KERF_NODISCARD kerf_err kerf_fleet_issue(kerf_fleet *fleet, kerf_side side,
                                          const char *const *host, size_t count,
                                          const kerf_fleet_ask *ask,
                                          kerf_detail *why);
-/* The same again for what is there, with a new key. */
+/* The same again for what is there, with a new key. The one before stays valid,
+ * unless ask->replace: then it is as if kerf_fleet_revoke() were asked, too. */
 KERF_NODISCARD kerf_err kerf_fleet_renew(kerf_fleet *fleet, const char *name,
                                          const kerf_fleet_ask *ask,
                                          kerf_detail *why);
-/* All certificates of that name. Errors: KERF_ENOENT; KERF_EINVAL (it is). */
-KERF_NODISCARD kerf_err kerf_fleet_revoke(kerf_fleet *fleet, const char *name,
-                                          kerf_detail *why);
+/* what: a name, for all of its certificates, or one's serial number in hex.
+ * earlier: all of that name but the last. Errors: KERF_ENOENT; KERF_EINVAL (it
+ * is already); KERF_ETOOBIG (clouds would not take so long a list). */
+KERF_NODISCARD kerf_err kerf_fleet_revoke(kerf_fleet *fleet, const char *what,
+                                          bool earlier, kerf_detail *why);
+/* Until when the longest of the name's earlier certificates is valid; 0: none
+ * is. */
+int64_t kerf_fleet_earlier(const kerf_fleet *fleet, const char *name);
+/* How many are on the lists, of KERF_REVOKED_MAX. */
+size_t kerf_fleet_revoked(const kerf_fleet *fleet);
 /* A new authority beside the old one, which stays trusted until
  * kerf_fleet_retire(). */
 KERF_NODISCARD kerf_err kerf_fleet_rotate(kerf_fleet *fleet,

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -65,11 +66,36 @@ kerf_fleet_load_authority(kerf_fleet *f, size_t at, unsigned number,
     return err;
 }
 
+/* Of a number that no file has: what is there stays whole until the index says
+ * otherwise. */
+static kerf_err
+free_number(const kerf_fleet *f, unsigned *out, kerf_detail *why)
+{
+    kerf_names names = {0};
+    kerf_err err = kerf_fs_list(f->authority, 300000, &names, why);
+    unsigned long most = 0;
+
+    for (size_t i = 0; i < names.count; i++) {
+        char *end;
+        unsigned long n = strtoul(names.name[i], &end, 10);
+
+        if (end != names.name[i] && *end == '.' && n > most)
+            most = n;
+    }
+    kerf_names_free(&names);
+    if (err == KERF_OK && most >= KERF_AUTHORITY_MOST)
+        err = kerf_fail(why, KERF_ETOOBIG, "%s: too many authorities",
+                        f->authority);
+    *out = (unsigned)(most + 1);
+    return err;
+}
+
 kerf_err
 kerf_fleet_make(const char *dir, const char *name, const kerf_fleet_ask *ask,
                 kerf_detail *why)
 {
     kerf_fleet *f = NULL;
+    unsigned number = 1;
     char path[KERF_PATH_MAX];
     kerf_err err = kerf_fleet_new(&f, dir, why);
 
@@ -96,9 +122,11 @@ kerf_fleet_make(const char *dir, const char *name, const kerf_fleet_ask *ask,
                         "trusts nothing of the old one",
                         f->authority);
     }
-    f->index = (kerf_index){.list = 1, .oldest = 1, .newest = 1};
     if (err == KERF_OK)
-        err = make_authority(f, 0, 1, name, ask, why);
+        err = free_number(f, &number, why);
+    f->index = (kerf_index){.list = 1, .oldest = number, .newest = number};
+    if (err == KERF_OK)
+        err = make_authority(f, 0, number, name, ask, why);
     if (err == KERF_OK)
         err = kerf_fleet_save_index(f, why);
     kerf_fleet_close(f);

@@ -55,8 +55,8 @@ read_first(kerf_index *index, char *line)
 
     if (!split(line, word, 5) || strcmp(word[0], "kerf-fleet") != 0 ||
         strcmp(word[1], "1") != 0 || !read_number(word[2], INT64_MAX, &list) ||
-        !read_number(word[3], 100000, &oldest) ||
-        !read_number(word[4], 100000, &newest) || oldest < 1 ||
+        !read_number(word[3], KERF_AUTHORITY_MOST, &oldest) ||
+        !read_number(word[4], KERF_AUTHORITY_MOST, &newest) || oldest < 1 ||
         newest < oldest || newest - oldest > 1)
         return false;
     index->list = (uint64_t)list;
@@ -98,7 +98,8 @@ read_issued(kerf_issued *i, char *line)
     *i = (kerf_issued){0};
     if (!split(line, word, 8) ||
         !kerf_unhex(i->serial, sizeof i->serial, word[0]) ||
-        !kerf_cert_is_name(word[2]) || !read_number(word[3], 100000, &issuer) ||
+        !kerf_cert_is_name(word[2]) ||
+        !read_number(word[3], KERF_AUTHORITY_MOST, &issuer) ||
         !read_number(word[4], INT64_MAX, &i->from_s) ||
         !read_number(word[5], INT64_MAX, &i->until_s) ||
         !read_number(word[6], INT64_MAX, &i->revoked_s) || !are_hosts(word[7]))

@@ -14,6 +14,7 @@
 
 #include "trust/cert.h"
 
+#define KERF_AUTHORITY_MOST 100000u
 #define KERF_ISSUED_MAX 1000000u
 #define KERF_HOSTS_TEXT 2048 /* with commas and the end */
 #define KERF_INDEX_MOST ((size_t)256 << 20)

@@ -37,4 +37,10 @@ kerf_err kerf_fleet_load_authority(kerf_fleet *f, size_t at, unsigned number,
  * NULL, into all that are there. */
 kerf_err kerf_fleet_spread(kerf_fleet *f, const char *only, kerf_detail *why);
 
+/* Marks them, for the next list. name: NULL: the one with that serial. Errors:
+ * KERF_ETOOBIG: nothing is marked. */
+kerf_err kerf_fleet_mark(kerf_fleet *f, const char *name,
+                         const uint8_t serial[16], bool earlier, size_t *count,
+                         kerf_detail *why);
+
 #endif

@@ -10,6 +10,7 @@
 
 #define KERF_PEM_MOST ((size_t)64 << 10)
 #define KERF_CRL_MOST ((size_t)4 << 20)
+#define KERF_REVOKED_MAX 75000u /* certificates; at 53 bytes they fit */
 
 /* The bytes of DIR/name (free(): kerf_pem_free(), which clears them). A secret
  * must not be readable for others, nor writable for its group. Errors:

@@ -590,6 +590,15 @@ def test_keygen__says_what_to_copy_where(run, tmp_path):
     for words in [("edge", "a"), ("cloud", "x"), ("authority",)]:
         done = run("keygen", *words, *keys)
         assert done.status == 1 and "--force" in done.err
+    done = run("keygen", "renew", "a", *keys)
+    assert done.status == 0 and "kerf keygen revoke a --earlier" in done.out
+    done = run("keygen", "renew", "a", "--replace", *keys)
+    assert done.status == 0 and "--earlier" not in done.out and "crl.pem" in done.out
+    done = run("keygen", "list", "--all", "--json", *keys)
+    lines = [e for e in map(json.loads, done.out.splitlines()) if e.get("name") == "a"]
+    assert [e["state"] for e in lines] == ["revoked", "revoked", "valid"]
+    for words in [("edge", "x", "--replace"), ("renew", "a", "--earlier"), ("revoke", "a", "--all")]:
+        assert run("keygen", *words, *keys).status == 2
     done = run("keygen", "revoke", "b", *keys)
     assert done.status == 0 and "crl.pem" in done.out
     done = run("keygen", "list", "--json", *keys)

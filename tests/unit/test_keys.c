@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/hash.h"
 #include "trust/fleet.h"
+#include "trust/pem.h"
 #include "trust/creds.h"
 
 static char dir[64];
@@ -275,9 +277,9 @@ revoke__is_seen_and_never_forgotten(void **state)
     assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
     assert_int_equal(kerf_fleet_open(&(kerf_fleet *){NULL}, dir, &why),
                      KERF_EBUSY);
-    assert_int_equal(kerf_fleet_revoke(f, "nobody", &why), KERF_ENOENT);
-    assert_int_equal(kerf_fleet_revoke(f, "door", NULL), KERF_OK);
-    assert_int_equal(kerf_fleet_revoke(f, "door", &why), KERF_EINVAL);
+    assert_int_equal(kerf_fleet_revoke(f, "nobody", false, &why), KERF_ENOENT);
+    assert_int_equal(kerf_fleet_revoke(f, "door", false, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoke(f, "door", false, &why), KERF_EINVAL);
     after = load("clouds/cloud", KERF_SIDE_CLOUD);
     assert_int_equal(kerf_creds_check(before, kerf_creds_cert(edge), NULL),
                      KERF_OK);
@@ -336,8 +338,8 @@ reload__all_else_is_wrong__revokes(void **state)
     (void)state;
     copy("clouds/cloud/crl.pem", "old.pem");
     assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
-    assert_int_equal(kerf_fleet_revoke(f, "door", NULL), KERF_OK);
-    assert_int_equal(kerf_fleet_revoke(f, "cloud", NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoke(f, "door", false, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoke(f, "cloud", false, NULL), KERF_OK);
     kerf_fleet_close(f);
     assert_int_equal(kerf_fs_write(at("clouds/cloud/access"), "x\n", 2, NULL),
                      KERF_OK);
@@ -481,6 +483,122 @@ renew_authority__both_are_trusted_until_retired(void **state)
 }
 
 static void
+revoke__of_keys_before__leaves_the_last(void **state)
+{
+    const kerf_fleet_ask replace = {.days = 365, .replace = true};
+    kerf_creds *edge[4];
+    kerf_creds *cloud;
+    kerf_fleet *f = NULL;
+    kerf_detail why;
+    char serial[KERF_CERT_SERIAL];
+
+    (void)state;
+    edge[0] = load("edges/door", KERF_SIDE_EDGE);
+    assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_earlier(f, "door"), 0);
+    assert_int_equal(kerf_fleet_revoke(f, "door", true, &why), KERF_EINVAL);
+    assert_int_equal(kerf_fleet_renew(f, "door", &year, NULL), KERF_OK);
+    assert_true(kerf_fleet_earlier(f, "door") > 0);
+    edge[1] = load("edges/door", KERF_SIDE_EDGE);
+    assert_int_equal(kerf_fleet_renew(f, "door", &replace, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_earlier(f, "door"), 0);
+    edge[2] = load("edges/door", KERF_SIDE_EDGE);
+    cloud = load("clouds/cloud", KERF_SIDE_CLOUD);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(
+            kerf_creds_check(cloud, kerf_creds_cert(edge[i]), NULL),
+            i < 2 ? KERF_EDENIED : KERF_OK);
+    kerf_creds_unref(cloud);
+    assert_int_equal(kerf_fleet_renew(f, "door", &year, NULL), KERF_OK);
+    edge[3] = load("edges/door", KERF_SIDE_EDGE);
+    kerf_hex(serial, kerf_fleet_index(f)->issued[3].serial, 16);
+    assert_int_equal(kerf_fleet_revoke(f, serial, false, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoke(f, serial, false, &why), KERF_EINVAL);
+    memset(serial, '7', sizeof serial - 1);
+    assert_int_equal(kerf_fleet_revoke(f, serial, false, &why), KERF_ENOENT);
+    cloud = load("clouds/cloud", KERF_SIDE_CLOUD);
+    assert_int_equal(kerf_creds_check(cloud, kerf_creds_cert(edge[2]), NULL),
+                     KERF_EDENIED);
+    assert_int_equal(kerf_creds_check(cloud, kerf_creds_cert(edge[3]), NULL),
+                     KERF_OK);
+    kerf_creds_unref(cloud);
+    kerf_fleet_close(f);
+    for (int i = 0; i < 4; i++)
+        kerf_creds_unref(edge[i]);
+}
+
+/* Puts count revoked certificates into the index that end at until_s. */
+static void
+fill_index(size_t count, int64_t until_s)
+{
+    uint8_t *text = NULL;
+    char *more = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&more, &len);
+    size_t had = 0;
+
+    assert_non_null(out);
+    assert_int_equal(
+        kerf_fs_read(at("authority/index"), 1 << 20, &text, &had, NULL),
+        KERF_OK);
+    (void)fwrite(text, 1, had, out);
+    for (size_t i = 0; i < count; i++)
+        (void)fprintf(out, "7fff%028zx edge many 1 5 %lld 5 -\n", i,
+                      (long long)until_s);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(kerf_fs_write(at("authority/index"), more, len, NULL),
+                     KERF_OK);
+    free(text);
+    free(more);
+}
+
+static void
+revoke__longest_list__is_taken_and_a_longer_one_refused(void **state)
+{
+    kerf_fleet *f = NULL;
+    kerf_detail why;
+
+    (void)state;
+    fill_index(1000, 1600000000); /* expired: they do not count */
+    fill_index(KERF_REVOKED_MAX - 1, 4102444800);
+    assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_revoked(f), KERF_REVOKED_MAX - 1);
+    assert_int_equal(kerf_fleet_revoke(f, "door", false, NULL), KERF_OK);
+    kerf_creds_unref(load("clouds/cloud", KERF_SIDE_CLOUD));
+    assert_int_equal(kerf_fleet_revoke(f, "cloud", false, &why), KERF_ETOOBIG);
+    assert_int_equal(kerf_fleet_revoked(f), KERF_REVOKED_MAX);
+    kerf_fleet_close(f);
+}
+
+/* It is whole until the index says that there is another one. */
+static void
+make__over_a_fleet__overwrites_no_key(void **state)
+{
+    const kerf_fleet_ask force = {.days = 365, .force = true};
+    kerf_fleet *f = NULL;
+    uint8_t *index = NULL;
+    size_t len = 0;
+
+    (void)state;
+    assert_int_equal(
+        kerf_fs_read(at("authority/index"), 1 << 20, &index, &len, NULL),
+        KERF_OK);
+    assert_int_equal(kerf_fleet_make(dir, "fleet", &force, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_index(f)->count, 0);
+    kerf_fleet_close(f);
+    /* As a crash before the last step leaves it. */
+    assert_int_equal(kerf_fs_write(at("authority/index"), index, len, NULL),
+                     KERF_OK);
+    free(index);
+    f = NULL;
+    assert_int_equal(kerf_fleet_open(&f, dir, NULL), KERF_OK);
+    assert_int_equal(kerf_fleet_renew(f, "door", &year, NULL), KERF_OK);
+    kerf_fleet_close(f);
+    kerf_creds_unref(load("edges/door", KERF_SIDE_EDGE));
+}
+
+static void
 issue__times_and_names__are_kept(void **state)
 {
     const kerf_fleet_ask past = {.days = 30, .from_s = 1577836800};  /* 2020 */
@@ -545,6 +663,13 @@ main(void)
         cmocka_unit_test_setup_teardown(
             renew_authority__both_are_trusted_until_retired, make_fleet,
             remove_fleet),
+        cmocka_unit_test_setup_teardown(revoke__of_keys_before__leaves_the_last,
+                                        make_fleet, remove_fleet),
+        cmocka_unit_test_setup_teardown(
+            revoke__longest_list__is_taken_and_a_longer_one_refused, make_fleet,
+            remove_fleet),
+        cmocka_unit_test_setup_teardown(make__over_a_fleet__overwrites_no_key,
+                                        make_fleet, remove_fleet),
         cmocka_unit_test_setup_teardown(issue__times_and_names__are_kept,
                                         make_fleet, remove_fleet),
     };
