@@ -21,6 +21,7 @@
 
 #define TURN_FRAMES 8
 #define TURN_LEN ((uint64_t)4 << 20) /* then other connections have theirs */
+#define TURN_READS 512               /* a record of TLS may be one byte */
 #define SCRAP_LEN ((size_t)64 << 10)
 
 /* Reading. Each step returns KERF_OK to go on, KERF_EAGAIN to wait for the
@@ -277,6 +278,7 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
 {
     uint64_t len = conn->frame.header.payload_len;
     bool drained = false;
+    size_t reads = 0;
     kerf_err err;
 
     for (uint64_t turn = 0; conn->payload_got < len;) {
@@ -288,7 +290,9 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
         drained =
             ahead && conn->tls == NULL && conn->ahead_got < sizeof conn->ahead;
         turn += got;
-        if (turn >= TURN_LEN && conn->payload_got < len)
+        reads++;
+        if ((turn >= TURN_LEN || reads >= TURN_READS) &&
+            conn->payload_got < len)
             return KERF_EAGAIN; /* the poll comes back to it */
     }
     err = check_body(conn, why);

@@ -24,6 +24,9 @@
 
 /* AES-GCM keys wear out (RFC 8446, 5.5: 24 million full records). */
 #define KEY_BYTES (UINT64_C(1) << 36)
+/* New keys, and tickets, between two reads that give data. A few are usual;
+ * OpenSSL takes one after the other as long as they come, within one call. */
+#define EXTRAS_MAX 8
 
 struct kerf_tls {
     _Atomic int refs;
@@ -39,6 +42,7 @@ struct kerf_tls_link {
     int fd;
     bool server, looked, more;
     bool is_short, dry, wants_out; /* the reader's */
+    unsigned extras;               /* since data came */
     uint64_t written;              /* under this key */
     char peer[KERF_CERT_NAME];
     X509 *refused; /* the peer's certificate that was not good */
@@ -53,6 +57,10 @@ read_socket(BIO *bio, char *data, int len)
     ssize_t n;
 
     BIO_clear_retry_flags(bio);
+    if (link->extras > EXTRAS_MAX) { /* kerf_tls_read() says so */
+        errno = EPROTO;
+        return -1;
+    }
     if (link->is_short) {
         BIO_set_retry_read(bio);
         return -1;
@@ -139,6 +147,21 @@ on_verify(int fine, X509_STORE_CTX *ctx)
     return fine;
 }
 
+/* Counts what a peer may send beside data once hands are shaken. */
+static void
+on_message(int is_ours, int version, int type, const void *data, size_t len,
+           SSL *ssl, void *arg)
+{
+    kerf_tls_link *link = SSL_get_ex_data(ssl, link_index);
+    const uint8_t *first = data;
+
+    (void)version;
+    (void)arg;
+    if (is_ours == 0 && type == SSL3_RT_HANDSHAKE && len > 0 &&
+        (*first == SSL3_MT_KEY_UPDATE || *first == SSL3_MT_NEWSESSION_TICKET))
+        link->extras++;
+}
+
 static bool
 set_up(kerf_tls *tls)
 {
@@ -154,6 +177,7 @@ set_up(kerf_tls *tls)
                                     SSL_MODE_AUTO_RETRY);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_msg_callback(ctx, on_message);
     SSL_CTX_set_verify_depth(ctx, 2);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                        on_verify);
@@ -516,8 +540,14 @@ kerf_tls_read(kerf_tls_link *link, void *data, size_t len, size_t *got,
     link->wants_out = false;
     errno = 0;
     ret = SSL_read_ex(link->ssl, data, len, got);
-    if (ret != 1)
+    if (link->extras > EXTRAS_MAX) {
+        ERR_clear_error();
+        err = kerf_fail(why, KERF_EPROTO, "the peer only changes keys");
+    } else if (ret != 1) {
         err = judge(link, ret, why);
+    } else {
+        link->extras = 0;
+    }
     (void)pthread_mutex_unlock(&link->lock);
     return err;
 }

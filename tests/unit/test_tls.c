@@ -4,6 +4,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -316,6 +318,82 @@ shake__wrong_host__both_sides_say_it(void **state)
     close_pair(&p);
 }
 
+/* An edge of another make, with the right certificate. */
+static SSL *
+other_edge(int fd)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL *ssl;
+
+    assert_non_null(ctx);
+    assert_int_equal(SSL_CTX_use_certificate(ctx, kerf_creds_cert(creds[1])),
+                     1);
+    assert_int_equal(SSL_CTX_use_PrivateKey(ctx, kerf_creds_key(creds[1])), 1);
+    ssl = SSL_new(ctx);
+    SSL_CTX_free(ctx); /* ssl counts it */
+    assert_non_null(ssl);
+    assert_int_equal(SSL_set_fd(ssl, fd), 1);
+    SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+/* What the cloud reads after `count` new keys and a byte. */
+static kerf_err
+read_after_keys(size_t count, uint8_t *data, kerf_detail *why)
+{
+    kerf_tls *tls = NULL;
+    kerf_tls_link *link = NULL;
+    int fds[2];
+    SSL *ssl;
+    bool shaken[2] = {false, false};
+    kerf_err err = KERF_OK;
+    size_t got = 0;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(kerf_tls_new(&tls, creds[0], NULL), KERF_OK);
+    assert_int_equal(kerf_tls_link_new(&link, tls, fds[0], NULL), KERF_OK);
+    ssl = other_edge(fds[1]);
+    while (!shaken[0] || !shaken[1]) {
+        shaken[1] = shaken[1] || SSL_do_handshake(ssl) == 1;
+        kerf_tls_turn(link);
+        if (!shaken[0])
+            err = kerf_tls_shake(link, why);
+        assert_true(err == KERF_OK || err == KERF_EAGAIN);
+        shaken[0] = err == KERF_OK;
+    }
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(ssl), 1);
+    }
+    assert_int_equal(SSL_write(ssl, "x", 1), 1);
+    do {
+        kerf_tls_turn(link);
+        err = kerf_tls_read(link, data, 1, &got, why);
+    } while (err == KERF_EAGAIN);
+    kerf_tls_link_free(link);
+    kerf_tls_unref(tls);
+    SSL_free(ssl);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return err;
+}
+
+static void
+read__new_keys_without_end__are_not_taken(void **state)
+{
+    kerf_detail why = {{0}};
+    uint8_t data = 0;
+
+    (void)state;
+    assert_int_equal(read_after_keys(8, &data, &why), KERF_OK);
+    assert_int_equal(data, 'x');
+    assert_int_equal(read_after_keys(9, &data, &why), KERF_EPROTO);
+    assert_non_null(strstr(why.text, "only changes keys"));
+    assert_int_equal(read_after_keys(100, &data, &why), KERF_EPROTO);
+}
+
 static int
 make_creds(void **state)
 {
@@ -365,6 +443,7 @@ main(void)
         cmocka_unit_test(
             carry__the_pace_changes_within_records__every_byte_is_right),
         cmocka_unit_test(shake__wrong_host__both_sides_say_it),
+        cmocka_unit_test(read__new_keys_without_end__are_not_taken),
     };
 
     return cmocka_run_group_tests(tests, make_creds, drop_creds);
