@@ -124,13 +124,14 @@ list(kerf_store *store, const store_flags *f)
                      "size", "used", "state");
     for (size_t i = 0; i < count; i++)
         show(&all[i], f->json);
-    if (f->json)
+    if (f->json) {
         kerf_json_line(json_pack("{s:s, s:I, s:I}", "event", "store", "bundles",
                                  (json_int_t)count, "bytes",
                                  (json_int_t)bytes));
-    else
+    } else {
         (void)printf("%zu %s, %s\n", count, count == 1 ? "bundle" : "bundles",
                      kerf_text_bytes(size, sizeof size, bytes));
+    }
     free(all);
     return 0;
 }
@@ -167,14 +168,15 @@ verify(kerf_store *store, const store_flags *f)
 
     if (err != KERF_OK)
         return kerf_cmd_failed(err, &why);
-    if (f->json)
+    if (f->json) {
         kerf_json_line(json_pack("{s:s, s:I, s:I}", "event", "verified",
                                  "bytes", (json_int_t)checked, "findings",
                                  (json_int_t)findings.count));
-    else
+    } else {
         (void)printf("%s are right%s\n",
                      kerf_text_bytes(size, sizeof size, checked),
                      findings.count > 0 ? "; the rest is said above" : "");
+    }
     return findings.count > 0 ? 1 : 0;
 }
 
@@ -187,14 +189,15 @@ collect(kerf_store *store, const store_flags *f)
     char size[32];
     kerf_err err = kerf_store_collect(store, f->bound, &freed, &bundles, &why);
 
-    if (f->json)
+    if (f->json) {
         kerf_json_line(json_pack("{s:s, s:I, s:I}", "event", "freed", "bytes",
                                  (json_int_t)freed, "bundles",
                                  (json_int_t)bundles));
-    else
+    } else {
         (void)printf("%s freed, %zu %s removed\n",
                      kerf_text_bytes(size, sizeof size, freed), bundles,
                      bundles == 1 ? "bundle" : "bundles");
+    }
     return err == KERF_OK ? 0 : kerf_cmd_failed(err, &why);
 }
 

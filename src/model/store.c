@@ -150,8 +150,10 @@ void
 kerf_store_bundle_name(char out[KERF_STORE_NAME],
                        const uint8_t id[KERF_BUNDLE_ID_LEN])
 {
-    kerf_hex(out, id, KERF_BUNDLE_ID_LEN);
-    (void)strcat(out, KERF_MANIFEST_END);
+    char hex[KERF_SHA256_HEX];
+
+    kerf_hex(hex, id, KERF_BUNDLE_ID_LEN);
+    (void)snprintf(out, KERF_STORE_NAME, "%s%s", hex, KERF_MANIFEST_END);
 }
 
 bool
@@ -218,22 +220,10 @@ kerf_err
 kerf_store_find(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN],
                 kerf_manifest *out)
 {
-    char name[KERF_SHA256_HEX + sizeof KERF_MANIFEST_END];
+    char name[KERF_STORE_NAME];
 
-    kerf_hex(name, id, KERF_BUNDLE_ID_LEN);
-    (void)strcat(name, KERF_MANIFEST_END);
+    kerf_store_bundle_name(name, id);
     return kerf_store_manifest(store, KERF_STORE_BUNDLES, name, out);
-}
-
-static int64_t
-used_ns(const kerf_store *store, const char *name)
-{
-    struct stat st;
-
-    if (fstatat(store->dir[KERF_STORE_BUNDLES], name, &st,
-                AT_SYMLINK_NOFOLLOW) != 0)
-        return 0;
-    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
 kerf_err
@@ -246,7 +236,8 @@ kerf_store_latest(kerf_store *store, const char *name, kerf_manifest *out)
                                    KERF_STORE_FILES_MOST, &names);
 
     for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
-        int64_t ns = used_ns(store, names.name[i]);
+        int64_t ns =
+            kerf_store_used_ns(store, KERF_STORE_BUNDLES, names.name[i]);
         kerf_manifest m = {0};
 
         if (ns <= best_ns || kerf_store_manifest(store, KERF_STORE_BUNDLES,
@@ -425,11 +416,12 @@ load_part(kerf_store *store, kerf_pair *pair, const kerf_file *file, bool plain,
     }
     if (err == KERF_ETOOBIG ||
         (err == KERF_OK &&
-         (len != file->size || memcmp(sum, file->sha256, sizeof sum) != 0)))
+         (len != file->size || memcmp(sum, file->sha256, sizeof sum) != 0))) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "%s/%s: not the bytes of the manifest (SHA-256 "
                          "differs)",
                          store->path, file->name);
+    }
     return err;
 }
 

@@ -96,11 +96,12 @@ kerf_store_read(const kerf_store *store, kerf_store_dir dir, const char *name,
     kerf_err err = KERF_OK;
     ssize_t n;
 
-    if (fd < 0)
+    if (fd < 0) {
         return kerf_fail(
             why, errno == ENOENT || errno == ELOOP ? KERF_ENOENT : KERF_EIO,
             "%s/%s/%s: %s", store->path, kerf_store_dir_name(dir), name,
             strerror(errno));
+    }
     if (size > most) {
         err =
             kerf_fail(why, KERF_ETOOBIG, "%s/%s/%s: %llu bytes", store->path,

@@ -214,11 +214,11 @@ kerf_store_collect(kerf_store *store, uint64_t bound, uint64_t *freed,
     kerf_err err;
     int lock = kerf_store_lock(store);
 
-    if (lock < 0)
+    if (lock < 0) {
         return kerf_fail(why, KERF_EBUSY,
-                         "%s: another process is at it, or it "
-                         "cannot be written to",
+                         "%s: another process is at it, try again later",
                          store->path);
+    }
     kerf_store_sweep(store, &all);
     err = kerf_store_room(store, bound, 0, NULL, &all, why);
     kerf_store_unlock(lock);

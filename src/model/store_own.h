@@ -133,6 +133,9 @@ bool kerf_survey_needs(const kerf_survey *survey, const char *hex,
                        const kerf_found *but);
 /* 64 hex digits, and nothing or ".json" or ".N" behind them, as `more` says. */
 bool kerf_store_is_hex(const char *name, const char **more);
+/* When a manifest was last used: its time. 0: it is not there. */
+int64_t kerf_store_used_ns(const kerf_store *store, kerf_store_dir dir,
+                           const char *name);
 /* Bytes of what stands there; 0: no file. */
 uint64_t kerf_store_size(const kerf_store *store, kerf_store_dir dir,
                          const char *name);

@@ -31,8 +31,9 @@ kerf_store_size(const kerf_store *store, kerf_store_dir dir, const char *name)
     return (uint64_t)st.st_size;
 }
 
-static int64_t
-used_ns(const kerf_store *store, kerf_store_dir dir, const char *name)
+int64_t
+kerf_store_used_ns(const kerf_store *store, kerf_store_dir dir,
+                   const char *name)
 {
     struct stat st;
 
@@ -56,7 +57,8 @@ static kerf_err
 add(kerf_survey *survey, const kerf_store *store, kerf_store_dir dir,
     const char *name)
 {
-    kerf_found found = {.dir = dir, .used_ns = used_ns(store, dir, name)};
+    kerf_found found = {.dir = dir,
+                        .used_ns = kerf_store_used_ns(store, dir, name)};
     kerf_err err;
 
     if (survey->count == survey->room) {

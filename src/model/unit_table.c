@@ -56,11 +56,12 @@ read_table(kerf_file *file, kerf_rd *r, kerf_detail *why)
         memcpy(u->sha256, sum, KERF_SHA256_LEN);
         covered += u->len;
     }
-    if (covered != file->size)
+    if (covered != file->size) {
         return kerf_fail(why, KERF_ECORRUPT,
                          "manifest: %s: its units cover %llu of %llu bytes",
                          file->name, (unsigned long long)covered,
                          (unsigned long long)file->size);
+    }
     return KERF_OK;
 }
 
