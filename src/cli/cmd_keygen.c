@@ -223,7 +223,7 @@ say_list(const kerf_fleet *f, bool edges)
                  "running one takes it, and ends\n"
                  "  sessions that are revoked\n",
                  args.keys, edges ? " and edges" : "");
-    if (count > KERF_REVOKED_MAX / 4 * 3)
+    if (count > KERF_REVOKED_MAX - KERF_REVOKED_MAX / 4)
         (void)printf("  (%zu are revoked and have not expired, of %u that "
                      "clouds take: think of a new authority)\n",
                      count, KERF_REVOKED_MAX);

@@ -184,11 +184,12 @@ take_lists(kerf_creds *t, kerf_creds *file, const kerf_creds *now,
         keep_authorities(t, now);
         (void)merge_lists(t, file, now, &older);
     }
-    if (err == KERF_OK && older)
+    if (err == KERF_OK && older) {
         err = kerf_fail(&why, KERF_EINVAL,
                         "%s/" KERF_FILE_REVOKED " is older than the one in "
                         "use: copy the latest",
                         dir);
+    }
     if (err != KERF_OK)
         note(n, KERF_PART_REVOKED, &why, err);
 }
@@ -207,11 +208,12 @@ read_own(kerf_creds *t, const kerf_creds *now, const char *dir, unsigned keep,
         return;
     }
     err = kerf_creds_load_own(t, dir, &why);
-    if (err == KERF_OK && strcmp(t->name, now->name) != 0)
+    if (err == KERF_OK && strcmp(t->name, now->name) != 0) {
         err = kerf_fail(&why, KERF_EINVAL,
                         "%s/" KERF_FILE_CERT ": its name is %s, and was %s: "
                         "start again to change that",
                         dir, t->name, now->name);
+    }
     if (err == KERF_OK)
         return;
     note(n, KERF_PART_KEY, &why, err);

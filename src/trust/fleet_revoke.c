@@ -102,7 +102,7 @@ is_asked(const kerf_issued *k, const char *name, const uint8_t serial[16],
 {
     if (name != NULL)
         return strcmp(k->name, name) == 0 && k != last;
-    return memcmp(k->serial, serial, sizeof k->serial) == 0;
+    return serial != NULL && memcmp(k->serial, serial, sizeof k->serial) == 0;
 }
 
 kerf_err
@@ -182,12 +182,13 @@ kerf_fleet_revoke(kerf_fleet *f, const char *what, bool earlier,
     err = kerf_fleet_mark(f, name, serial, earlier, &count, why);
     if (err != KERF_OK)
         return err;
-    if (count == 0)
+    if (count == 0) {
         return kerf_fail(why, KERF_EINVAL,
                          earlier ? "%s has no earlier certificate that is not "
                                    "revoked"
                                  : "%s is revoked already",
                          what);
+    }
     err = kerf_fleet_save_index(f, why);
     return err == KERF_OK ? kerf_fleet_spread(f, NULL, why) : err;
 }
