@@ -88,14 +88,15 @@ add(kerf_lanes *l, uint64_t hash, const char *name, const char *host)
 }
 
 kerf_lane *
-kerf_lanes_join(kerf_lanes *l, const char *name, const char *peer)
+kerf_lanes_join(kerf_lanes *l, const char *name, const char *peer,
+                bool certified)
 {
     char host[sizeof((kerf_lane *)NULL)->host];
     char *port;
     uint64_t hash;
     kerf_lane *lane;
 
-    (void)snprintf(host, sizeof host, "%s", peer);
+    (void)snprintf(host, sizeof host, "%s", certified ? "" : peer);
     port = strrchr(host, ':');
     if (port != NULL)
         *port = '\0';

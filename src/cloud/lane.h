@@ -1,7 +1,8 @@
 /*
  * lane.h - an edge, as the cloud knows it: its line in the queue and its
  * counters. All sessions of one name from one address share a lane, so that to
- * connect often brings no larger share. (To give several names does.)
+ * connect often brings no larger share. (To give several names does.) With TLS
+ * the name is the certificate's, and the address does not matter.
  *
  *     first session --> lane --> last session gone and no slot held: freed
  *
@@ -55,11 +56,11 @@ typedef struct kerf_lane {
     kerf_knot knot;
     uint64_t since_ns;
     char name[KERF_NAME_MAX]; /* safe to print */
-    char host[64];            /* without the port */
+    char host[64];            /* without the port; "": certified */
     char peer[64];            /* of the latest session */
     char model[KERF_NAME_MAX];
     char bundle[16];
-    int64_t version;                            /* signed; 0: not */
+    int64_t version; /* signed; 0: not */
     char update_bundle[16];
     _Atomic kerf_update update;                 /* changed by the loop */
     _Atomic uint32_t times_us[KERF_LANE_TIMES]; /* arrival to answer */
@@ -78,8 +79,10 @@ KERF_NODISCARD kerf_err kerf_lanes_init(kerf_lanes *l);
 void kerf_lanes_fini(kerf_lanes *l); /* accepts a zeroed one; no slot is held */
 
 /* The lane of this edge, one session more in it; NULL: out of memory. name is
- * safe to print, peer has a port behind its last colon. */
-kerf_lane *kerf_lanes_join(kerf_lanes *l, const char *name, const char *peer);
+ * safe to print, peer has a port behind its last colon. certified: the name is
+ * of a certificate; the same for all edges of a cloud. */
+kerf_lane *kerf_lanes_join(kerf_lanes *l, const char *name, const char *peer,
+                           bool certified);
 void kerf_lanes_leave(kerf_lanes *l, kerf_lane *lane);
 /* What the lane asks for now. */
 void kerf_lanes_note_model(kerf_lanes *l, kerf_lane *lane, const void *served,

@@ -248,6 +248,8 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
         err = kerf_session_check_any(s, why);
     if (err != KERF_OK)
         return err;
+    if ((s->hello.asks & KERF_ASKS_PROBE) == 0)
+        kerf_session_make_room(s);
     if (cloud->open_count >= (size_t)cloud->opts.edges_max) {
         kerf_log(KERF_LOG_WARN, "cloud.too_many_edges", "most=%d peer=%s",
                  cloud->opts.edges_max, kerf_conn_peer(s->control));
@@ -266,7 +268,8 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if ((s->hello.asks & KERF_ASKS_PROBE) != 0)
         return KERF_OK; /* it has its answer, and leaves */
     s->lane =
-        kerf_lanes_join(&cloud->lanes, s->shown, kerf_conn_peer(s->control));
+        kerf_lanes_join(&cloud->lanes, s->shown, kerf_conn_peer(s->control),
+                        kerf_conn_name(s->control) != NULL);
     if (s->lane == NULL)
         return KERF_ENOMEM;
     kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
@@ -283,15 +286,6 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     return KERF_OK;
 }
 
-/* Without TLS nobody knows. */
-static bool
-is_same_peer(const kerf_conn *a, const kerf_conn *b)
-{
-    const char *name = kerf_conn_name(a);
-
-    return name == NULL || strcmp(name, kerf_conn_name(b)) == 0;
-}
-
 static kerf_err
 attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 {
@@ -306,7 +300,7 @@ attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     e = find_session(cloud, token);
     if (e == NULL || e->tensors != NULL)
         return kerf_fail(why, KERF_EPROTO, "no session waits for this token");
-    if (!is_same_peer(s->control, e->control))
+    if (!kerf_conn_is_same_peer(s->control, e->control))
         return kerf_fail(why, KERF_EDENIED,
                          "this token is of another edge's session");
     err = kerf_conn_recheck(s->control, kerf_tls_folder_now(cloud->tls), why);

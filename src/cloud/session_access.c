@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define SESSIONS_PER_NAME 4
+
 static bool
 allows(const kerf_session *s, const kerf_creds *creds, const char *model)
 {
@@ -62,6 +64,37 @@ kerf_session_check_any(const kerf_session *s, kerf_detail *why)
                            "the edge %s may have no model of this cloud: the "
                            "file access of the cloud says who may",
                            s->shown);
+}
+
+/* One certificate cannot take every place, and an edge whose link vanished gets
+ * in at once, whatever is left of its old sessions. */
+void
+kerf_session_make_room(const kerf_session *s)
+{
+    kerf_cloud *cloud = s->cloud;
+    const char *name = kerf_conn_name(s->control);
+    bool full = cloud->open_count >= (size_t)cloud->opts.edges_max;
+    kerf_session *oldest = NULL;
+    size_t count = 0;
+    const char *why = "newer sessions with the same certificate have taken "
+                      "its place: each edge needs a certificate of its own";
+
+    if (name == NULL) /* names are free then */
+        return;
+    for (kerf_session *e = cloud->sessions; e != NULL; e = e->next) {
+        if (e->state != KERF_SESSION_OPEN || strcmp(e->hello.name, name) != 0)
+            continue;
+        oldest = e; /* the list begins with the newest */
+        count++;
+    }
+    if (oldest == NULL || (count < SESSIONS_PER_NAME && !full))
+        return;
+    kerf_log(KERF_LOG_WARN, "cloud.too_many_of_name",
+             "edge=%s most=%d peer=%s why=%s", s->shown, SESSIONS_PER_NAME,
+             kerf_conn_peer(oldest->control), KERF_Q(why));
+    (void)!kerf_conn_send_notice(oldest->control, KERF_FRAME_ERROR, 0,
+                                 KERF_EBUSY, 0, why);
+    kerf_session_end(oldest, why);
 }
 
 /* Does it get more than before, or less? A new session finds out what. */

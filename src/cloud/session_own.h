@@ -112,6 +112,10 @@ KERF_NODISCARD kerf_err kerf_session_check_may(kerf_session *s,
 KERF_NODISCARD kerf_err kerf_session_check_any(const kerf_session *s,
                                                kerf_detail *why);
 
+/* ... and the new session s gets a place, if need be that of the oldest session
+ * with the same certificate name. */
+void kerf_session_make_room(const kerf_session *s);
+
 /* session_control.c */
 void kerf_session_offer_all(kerf_session *s); /* it has just connected */
 void kerf_session_drop_held(kerf_session *s, size_t i);

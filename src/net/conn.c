@@ -272,6 +272,15 @@ kerf_conn_name(const kerf_conn *conn)
     return conn->tls != NULL ? kerf_tls_peer(conn->tls) : NULL;
 }
 
+bool
+kerf_conn_is_same_peer(const kerf_conn *a, const kerf_conn *b)
+{
+    const char *name = kerf_conn_name(a);
+    const char *other = kerf_conn_name(b);
+
+    return name == NULL || (other != NULL && strcmp(name, other) == 0);
+}
+
 kerf_err
 kerf_conn_recheck(const kerf_conn *conn, const struct kerf_tls *now,
                   kerf_detail *why)

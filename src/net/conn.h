@@ -64,6 +64,8 @@ KERF_NODISCARD kerf_err kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop,
                                            const kerf_conn_ops *ops, void *ctx);
 /* The name in the peer's certificate; NULL: without TLS. */
 const char *kerf_conn_name(const kerf_conn *conn);
+/* Of the same name? True without TLS: nobody knows. */
+bool kerf_conn_is_same_peer(const kerf_conn *a, const kerf_conn *b);
 /* Does the peer's certificate count by what is trusted now? KERF_OK without
  * TLS. Errors: KERF_EDENIED. */
 KERF_NODISCARD kerf_err kerf_conn_recheck(const kerf_conn *conn,

@@ -228,6 +228,35 @@ def test_token_of_another_edge__is_refused(fleet, cloud_of):
     assert cloud.term() == 0
 
 
+def test_one_certificate__does_not_take_every_place(each_kerf, fleet, cloud_of, edge_of):
+    """The fifth session ends the first, from whichever address; others get in."""
+    cloud = cloud_of(fleet("clouds/cloud"), "--max-edges", 6, binary=each_kerf)
+    context = client_of(fleet("clouds/cloud"), fleet("edges/door-1"))
+    with contextlib.ExitStack() as held:
+        peers = []
+        for n in range(8):
+            raw = socket.create_connection(
+                ("127.0.0.1", cloud.port), wire.PATIENCE, source_address=(f"127.0.0.{n + 1}", 0)
+            )
+            sock = held.enter_context(context.wrap_socket(raw, server_hostname="127.0.0.1"))
+            peers.append(wire.Peer(sock))
+            peers[n].send(wire.HELLO, wire.hello(name="door-1"))
+            assert peers[n].recv().kind == wire.WELCOME
+        for peer in peers[:4]:
+            frames = iter(peer.recv, None)
+            answer = next(f for f in frames if f.kind == wire.ERROR)
+            assert "newer sessions with the same certificate" in answer.notice()[2]
+        cloud.wait_err("cloud.too_many_of_name edge=door-1 most=4 peer=127.0.0.4:")
+        assert cloud.err.count("too_many_of_name") == 4
+        edge = edge_of(cloud.port, fleet("edges/door-2"), "--once", binary=each_kerf)
+        assert edge.wait() == 0
+        exact.check_results(edge, 3)
+        for peer in peers[4:]:
+            peer.send(wire.PING)
+            assert next(f for f in iter(peer.recv, None) if f.kind == wire.PONG)
+    assert cloud.term() == 0
+
+
 def test_hostile_handshakes__harm_nobody(kerf_asan, fleet, cloud_of, edge_of):
     """Half ones, more than may wait; noise before, within and behind a handshake."""
     cloud = cloud_of(fleet("clouds/cloud"), "--max-edges", 2, binary=kerf_asan)
