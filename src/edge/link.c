@@ -464,11 +464,16 @@ void
 kerf_link_on_trust(void *ctx)
 {
     kerf_edge *edge = ctx;
+    const kerf_conn *conns[] = {edge->control, edge->tensors, edge->attaching};
     kerf_detail why = {{0}};
+    kerf_err err = KERF_OK;
 
-    if (edge->control != NULL &&
-        kerf_conn_recheck(edge->control, kerf_tls_folder_now(edge->tls),
-                          &why) != KERF_OK)
+    kerf_route_recheck(edge);
+    for (size_t i = 0; err == KERF_OK && i < sizeof conns / sizeof *conns; i++)
+        if (conns[i] != NULL)
+            err = kerf_conn_recheck(conns[i], kerf_tls_folder_now(edge->tls),
+                                    &why);
+    if (err != KERF_OK)
         kerf_link_down(edge, why.text);
 }
 

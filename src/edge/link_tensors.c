@@ -184,11 +184,15 @@ kerf_link_is_hopeless(kerf_edge *edge, const kerf_flight *f, uint64_t now_ns)
 }
 
 static kerf_err
-on_attached(kerf_edge *edge)
+on_attached(kerf_edge *edge, kerf_detail *why)
 {
     kerf_flight *list[KERF_FLIGHTS_LISTED];
     size_t n;
 
+    if (!kerf_conn_is_same_peer(edge->control, edge->attaching))
+        return kerf_fail(why, KERF_EDENIED,
+                         "the second connection came to another cloud, with "
+                         "another certificate, than the first");
     edge->link = KERF_LINK_UP;
     kerf_conn_set_payload_max(edge->attaching, KERF_ANSWER_MAX);
     kerf_route_up(edge);
@@ -388,7 +392,7 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     uint8_t type = frame->header.type;
 
     if (edge->link == KERF_LINK_ATTACH && type == KERF_FRAME_ATTACHED)
-        return on_attached(edge);
+        return on_attached(edge, why);
     if (edge->link == KERF_LINK_UP && type == KERF_FRAME_RESULT) {
         kerf_sink none = {0}; /* every output is empty: no payload to place */
         kerf_err err = frame->header.payload_len > 0

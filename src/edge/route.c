@@ -301,6 +301,17 @@ kerf_route_stop(kerf_edge *edge)
 }
 
 void
+kerf_route_recheck(kerf_edge *edge)
+{
+    kerf_detail why = {{0}};
+
+    if (edge->route.conn != NULL &&
+        kerf_conn_recheck(edge->route.conn, kerf_tls_folder_now(edge->tls),
+                          &why) != KERF_OK)
+        on_ill(edge, why.text);
+}
+
+void
 kerf_route_close(kerf_edge *edge)
 {
     if (edge->route.timer == NULL)

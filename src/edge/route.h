@@ -55,6 +55,8 @@ bool kerf_route_lost(struct kerf_edge *edge, bool was_up, bool fruitful);
 /* Goes to this one, which is well again. */
 void kerf_route_go(struct kerf_edge *edge, size_t to);
 void kerf_route_stop(struct kerf_edge *edge); /* probes no more */
-void kerf_route_up(struct kerf_edge *edge);   /* attached */
+/* What is trusted has changed: so may what is thought of a probe. */
+void kerf_route_recheck(struct kerf_edge *edge);
+void kerf_route_up(struct kerf_edge *edge); /* attached */
 
 #endif
