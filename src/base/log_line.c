@@ -95,7 +95,7 @@ is_number(const char *text)
     if (*at == 'e') {
         at += at[1] == '+' || at[1] == '-' ? 2 : 1;
         n = digits_of(at);
-        if (n == 0 || n > 3)
+        if (n == 0 || n > 2)
             return false;
         at += n;
     }
