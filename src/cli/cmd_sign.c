@@ -30,6 +30,11 @@ typedef struct sign_flags {
     kerf_cmd_common common;
 } sign_flags;
 
+/* Versions that a permission may go back, where no file says how many were
+ * signed: one that names a far one by mistake would lock the edges out of all
+ * that follow. */
+#define ROLLBACK_MOST 1000
+
 /* What the file beside a pair says now. */
 typedef struct last_signed {
     kerf_statement says; /* version 0: there is none */
@@ -217,10 +222,13 @@ choose_version(const sign_flags *f, const last_signed *last, kerf_statement *s,
                kerf_detail *why)
 {
     long long was = (long long)last->says.version;
+    long long highest = (long long)last->says.rollback_from;
 
+    if (highest < was) /* edges take none up to it any more */
+        highest = was;
     s->version = f->version_given ? f->version
                  : last->same     ? last->says.version
-                                  : last->says.version + 1;
+                                  : highest + 1;
     s->rollback_from = f->rollback_given ? f->rollback_from : 0;
     if (f->rollback_given && !f->version_given && !last->same) {
         return kerf_fail(why, KERF_EINVAL,
@@ -233,6 +241,15 @@ choose_version(const sign_flags *f, const last_signed *last, kerf_statement *s,
                          "%s is version %lld: --rollback-from is the newer one "
                          "that may have run",
                          s->model, (long long)s->version);
+    }
+    if (f->rollback_given && s->rollback_from > s->version + ROLLBACK_MOST &&
+        s->rollback_from > highest) {
+        return kerf_fail(
+            why, KERF_EINVAL,
+            "--rollback-from %lld: edges that run it take no other "
+            "version up to that one any more: give the one that "
+            "was signed last",
+            (long long)s->rollback_from);
     }
     if (s->version == was && !last->same) {
         return kerf_fail(why, KERF_EINVAL,

@@ -45,6 +45,17 @@ run_tail(kerf_flight *f, kerf_detail *why)
     return err;
 }
 
+static bool
+has_expired(kerf_edge *edge, const kerf_flight *f)
+{
+    bool expired;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    expired = f->program->expired;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return expired;
+}
+
 void
 kerf_local_run(kerf_edge *edge, kerf_flight *f)
 {
@@ -53,7 +64,11 @@ kerf_local_run(kerf_edge *edge, kerf_flight *f)
     bool too_late = f->deadline_ns != 0 && start_ns > f->deadline_ns;
     kerf_err err = too_late ? kerf_fail(&why, KERF_EDEADLINE,
                                         "not begun here within the deadline")
-                            : run_tail(f, &why);
+                   : has_expired(edge, f)
+                       ? kerf_fail(&why, KERF_EDENIED,
+                                   "the signature of the model expired before "
+                                   "it was run")
+                       : run_tail(f, &why);
     uint64_t end_ns = kerf_now_ns();
     uint64_t *ns = f->stages.ns;
     uint64_t whole_ns = end_ns - f->start_ns;

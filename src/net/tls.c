@@ -41,6 +41,7 @@ struct kerf_tls_link {
     pthread_mutex_t lock; /* of ssl */
     int fd;
     bool server, looked, more;
+    uint8_t first;                 /* byte of the peer, once looked */
     bool is_short, dry, wants_out; /* the reader's */
     unsigned extras;               /* since data came */
     uint64_t written;              /* under this key */
@@ -69,6 +70,10 @@ read_socket(BIO *bio, char *data, int len)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
     link->is_short = n > 0 && n < len;
+    if (n > 0 && !link->looked) { /* it came after look() */
+        link->looked = true;
+        link->first = (uint8_t)data[0];
+    }
     return (int)n;
 }
 
@@ -412,6 +417,23 @@ say_verify(const kerf_tls_link *link, kerf_detail *why)
         link->server ? "the edge's" : "the cloud's", other_side(link->tls));
 }
 
+/* A peer without --tls begins with "KERF". */
+static bool
+is_plain(const kerf_tls_link *link)
+{
+    return link->looked && link->first == 'K';
+}
+
+static kerf_err
+say_plain(const kerf_tls_link *link, kerf_detail *why)
+{
+    return kerf_fail(why, KERF_ENOTSUP,
+                     link->server
+                         ? "this cloud wants TLS: start the edge with --tls DIR"
+                         : "this cloud does not speak TLS: start it with --tls "
+                           "DIR, or this edge without");
+}
+
 /* Of the error queue. */
 static kerf_err
 say_failure(const kerf_tls_link *link, kerf_detail *why)
@@ -421,6 +443,8 @@ say_failure(const kerf_tls_link *link, kerf_detail *why)
     const char *peer = link->server ? "edge" : "cloud";
     const char *text = ERR_reason_error_string(code);
 
+    if (is_plain(link))
+        return say_plain(link, why);
     if (ERR_GET_LIB(code) != ERR_LIB_SSL)
         return kerf_fail(why, KERF_EPROTO, "TLS with the %s failed: %s", peer,
                          text != NULL ? text : "unknown error");
@@ -476,23 +500,12 @@ judge(kerf_tls_link *link, int ret, kerf_detail *why)
 
 /* Steps. */
 
-/* A peer without --tls begins with "KERF". */
 static kerf_err
 look(kerf_tls_link *link, kerf_detail *why)
 {
-    uint8_t first = 0;
-    ssize_t n = recv(link->fd, &first, 1, MSG_PEEK);
-
-    if (n != 1) /* the handshake finds out */
-        return KERF_OK;
-    link->looked = true;
-    if (first != 'K')
-        return KERF_OK;
-    return kerf_fail(why, KERF_ENOTSUP,
-                     link->server
-                         ? "this cloud wants TLS: start the edge with --tls DIR"
-                         : "this cloud does not speak TLS: start it with --tls "
-                           "DIR, or this edge without");
+    if (recv(link->fd, &link->first, 1, MSG_PEEK) == 1)
+        link->looked = true; /* else the handshake finds out */
+    return is_plain(link) ? say_plain(link, why) : KERF_OK;
 }
 
 static kerf_err

@@ -7,6 +7,7 @@
 #include "base/date.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/text.h"
 
 enum {
@@ -418,16 +419,23 @@ add_folder(const char *dir, kerf_public_key *key, size_t *count,
     kerf_err err = kerf_fs_list(dir, KEY_FOLDER_MOST, &names, why);
 
     for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
-        if (!kerf_path_ends(names.name[i], ".pub"))
+        if (!kerf_path_ends(names.name[i], ".pub") || names.name[i][0] == '.')
             continue;
         err = kerf_path_join(path, dir, names.name[i]);
         if (err == KERF_OK)
             err = add_key(path, key, count, why);
+        if (err != KERF_OK && *count < KERF_TRUST_KEYS_MAX) {
+            /* One that is being copied must not stop the others. */
+            kerf_log(KERF_LOG_WARN, "trust.key_skipped", "why=%s",
+                     KERF_Q(why != NULL ? why->text : kerf_err_text(err)));
+            err = KERF_OK;
+        }
     }
     kerf_names_free(&names);
     if (err == KERF_OK && *count == before)
-        err = kerf_fail(why, KERF_ENOENT, "--trust %s: no key (*.pub) in it",
-                        dir);
+        err =
+            kerf_fail(why, KERF_ENOENT,
+                      "--trust %s: no key (*.pub) in it that can be used", dir);
     return err;
 }
 

@@ -216,7 +216,15 @@ def test_watchdog__starves_while_the_loop_hangs(spawn, systemd, free_port, tmp_p
     systemd.wait("WATCHDOG=1")
 
 
-def test_hangup__without_a_file__ends_it_as_before(start_cloud, digits):
+@pytest.fixture
+def hangup_counts():
+    """nohup(1) would have all children ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_hangup__without_a_file__ends_it_as_before(hangup_counts, start_cloud, digits):
     cloud = start_cloud("--models", digits, "--engine", "fake")
     cloud.signal(signal.SIGHUP)
     assert cloud.wait() == -signal.SIGHUP

@@ -106,6 +106,8 @@ def test_sign__versions__count_up_and_contradictions_are_told(sign, models):
     exact.put(models, bias=2)
     assert "other files" in sign("--model-version", 2, status=1)
     assert "--rollback-from 2" in sign("--model-version", 1, status=1)
+    far = sign("--model-version", 1, "--rollback-from", 5000, status=1)
+    assert "take no other version" in far
     assert sign("--model-version", 1, "--rollback-from", 2)["rollback_from"] == 2
     assert "that is over" in sign("--expires", "2020-01-01", status=1)
     assert "--expires soon" in sign("--expires", "soon", status=1)
