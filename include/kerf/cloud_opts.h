@@ -47,8 +47,8 @@ typedef enum kerf_model_codec {
 } kerf_model_codec;
 
 typedef struct kerf_cloud_opts {
-    const char *host;   /* to listen on */
-    int port;           /* 0: any free one; see the listening event */
+    const char *host; /* to listen on */
+    int port;         /* 0: any free one; see the listening event */
     /* Folder of keys and certificates (kerf keygen), followed; NULL: no TLS,
      * and a host other than loopback needs insecure. Not for the reference's
      * wire. */

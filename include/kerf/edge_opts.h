@@ -43,7 +43,7 @@ typedef struct kerf_edge_opts {
     /* Of the cloud: HOST, or HOST:PORT, or several with commas between. The
      * first is used while it is well, else the next one that is. */
     const char *host;
-    int port;          /* where host says none */
+    int port; /* where host says none */
     /* Folder of keys and certificates (kerf keygen), followed; NULL: no TLS. */
     const char *tls;
     bool insecure; /* the reference's wire: host may be other than loopback */

@@ -34,7 +34,7 @@ int kerf_bench_transport_main(int argc, char **argv);
 int kerf_bench_peer_main(int argc, char **argv);
 int kerf_bench_link_main(int argc, char **argv);
 
-#define KERF_CMD_MODELS "data/send/model" /* of a cloud */
+#define KERF_CMD_MODELS "data/send/model"   /* of a cloud */
 #define KERF_CMD_STORE "data/receive/model" /* of an edge */
 
 /* Flags that every command with an engine has. */

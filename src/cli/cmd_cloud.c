@@ -294,11 +294,13 @@ check_rollout(void)
     }
     if (args.legacy)
         return kerf_usage_error("cloud", "--rollout does not go with --legacy");
-    if (!kerf_rollout_percent(args.rollout, 0, &o->rollout) || o->rollout == 0)
+    if (!kerf_rollout_percent(args.rollout, 0, &o->rollout) ||
+        o->rollout == 0) {
         return kerf_usage_error("cloud",
                                 "--rollout %s: expected a percentage over 0, "
                                 "up to 100%%",
                                 args.rollout);
+    }
     if (!kerf_rollout_percent(args.rollout_halt, 0, &o->rollout_halt))
         return kerf_usage_error("cloud",
                                 "--rollout-halt %s: expected a percentage",

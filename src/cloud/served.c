@@ -253,9 +253,9 @@ kerf_served_new(kerf_served **out, kerf_engine *engine, kerf_pair *pair,
         err = make_units(s);
     if (err == KERF_OK)
         err = write_manifest(s);
-    if (err != KERF_OK) {
+    if (err != KERF_OK || s->manifest_json == NULL) {
         kerf_served_unref(s);
-        return err;
+        return err != KERF_OK ? err : KERF_ENOMEM;
     }
     s->manifest_len = strlen(s->manifest_json);
     kerf_hex(s->id, s->manifest.id, sizeof s->manifest.id);

@@ -300,11 +300,12 @@ open_tls(kerf_edge *edge, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     name = kerf_creds_name(kerf_tls_folder_creds(edge->tls));
-    if (edge->opts.name != NULL && strcmp(edge->opts.name, name) != 0)
+    if (edge->opts.name != NULL && strcmp(edge->opts.name, name) != 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "--name %.100s: the certificate in %s is for %s: "
                          "leave --name out",
                          edge->opts.name, edge->opts.tls, name);
+    }
     (void)snprintf(edge->name, sizeof edge->name, "%s", name);
     return KERF_OK;
 }
@@ -393,13 +394,14 @@ show_note(kerf_edge *edge, const kerf_note *n)
             e->progress(e->ctx, n->name, n->got, n->size, n->wire);
         break;
     case KERF_NOTE_RECEIVED:
-        if (e->received != NULL)
+        if (e->received != NULL) {
             e->received(e->ctx, &(kerf_edge_file){.name = n->name,
                                                   .size = n->size,
                                                   .reused = n->reused,
                                                   .resumed = n->resumed,
                                                   .wire = n->wire,
                                                   .ns = n->ns});
+        }
         break;
     case KERF_NOTE_MODEL:
         if (e->model != NULL)

@@ -111,7 +111,7 @@ typedef struct kerf_fetcher {
     uint8_t *chunk, *plain; /* as it comes; of a packed one, unpacked */
     size_t chunk_room, plain_room;
     kerf_block_coder *unpacker;
-    uint64_t told_ns; /* when progress was */
+    uint64_t told_ns;                  /* when progress was */
     uint64_t part_since_ns, part_wire; /* wire: bytes that came for it */
     char *manifest_json;               /* being received */
     kerf_offer offer;

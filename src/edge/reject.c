@@ -16,7 +16,7 @@ kerf_reject_is_final(kerf_err err)
     case KERF_ECLOSED:
     case KERF_EDEADLINE:
     case KERF_EDENIED: /* by a clock, by what ran since */
-        return false; /* of this machine, or of this moment */
+        return false;  /* of this machine, or of this moment */
     default:
         return err != KERF_OK;
     }

@@ -52,7 +52,8 @@ def test_store__file_size_limit__one_line_nothing_left_then_works(
     edge = edge_of(cloud, prefix=["prlimit", "--fsize=1000000"], binary=kerf_asan)
     line = one_error(edge)
     assert "client_infer_m.pdiparams" in line and "free some space" in line
-    assert exact.kept(tmp_path / "store") == [f"parts/{exact.sha256(exact.head_json()).hexdigest()}"]
+    head = exact.sha256(exact.head_json()).hexdigest()
+    assert exact.kept(tmp_path / "store") == [f"parts/{head}"]
     edge = edge_of(cloud, binary=kerf_asan)
     assert edge.status == 0
     exact.check_results(edge, 3)

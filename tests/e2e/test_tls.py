@@ -626,8 +626,8 @@ def test_keygen__says_what_to_copy_where(run, tmp_path):
     done = run("keygen", "list", "--all", "--json", *keys)
     lines = [e for e in map(json.loads, done.out.splitlines()) if e.get("name") == "a"]
     assert [e["state"] for e in lines] == ["revoked", "revoked", "valid"]
-    for words in [("edge", "x", "--replace"), ("renew", "a", "--earlier"), ("revoke", "a", "--all")]:
-        assert run("keygen", *words, *keys).status == 2
+    for words in ("edge x --replace", "renew a --earlier", "revoke a --all"):
+        assert run("keygen", *words.split(), *keys).status == 2
     done = run("keygen", "revoke", "b", *keys)
     assert done.status == 0 and "crl.pem" in done.out
     done = run("keygen", "list", "--json", *keys)

@@ -197,7 +197,7 @@ packed_piece__any_bytes__come_back(void **state)
         assert_memory_equal(back, data + at - b.len, b.len);
         free(b.data);
     }
-    assert_true(sent < LEN / 2 / 100 * 90);
+    assert_true(sent < (size_t)LEN / 2 / 100 * 90);
     kerf_packed_block noise;
 
     assert_int_equal(kerf_packed_piece(&noise, &bc, data + LEN / 2, LEN / 2),

@@ -132,7 +132,7 @@ units__records_before_between_and_behind__only_those_are_new(void **state)
     put_layer(&b, 100);
     own = b.len;
     for (uint64_t n = 1; n < 20; n++) {
-        size_t before = b.len;
+        size_t before;
 
         put_layer(&b, n);
         if (n % 5 == 0) {

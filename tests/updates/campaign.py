@@ -185,8 +185,8 @@ def show(found):
     )
     for name in ("quiet", "update"):
         print(
-            f"  {name:6}  p50 {found[name + '_p50_ms']:8.2f} ms   p99 {found[name + '_p99_ms']:8.2f}"
-            f" ms   worst {found[name + '_max_ms']:8.2f} ms"
+            f"  {name:6}  p50 {found[name + '_p50_ms']:8.2f} ms"
+            f"   p99 {found[name + '_p99_ms']:8.2f} ms   worst {found[name + '_max_ms']:8.2f} ms"
         )
     print(
         f"  worst added latency {found['worst_added_ms']:.2f} ms (worst during an update less "
