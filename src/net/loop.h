@@ -89,12 +89,10 @@ KERF_NODISCARD kerf_err kerf_listen(kerf_listener **out, kerf_loop *loop,
                                     kerf_accept_fn *fn, void *ctx,
                                     kerf_detail *why);
 /* May what has no TLS listen on host? On loopback, and elsewhere when the user
- * says so, with a line in the log. Errors: KERF_EINVAL. A name that cannot be
- * looked up is left to kerf_listen(). */
+ * says so, with a line in the log. Errors: KERF_EINVAL; KERF_ENOENT
+ * when there is no such host. */
 KERF_NODISCARD kerf_err kerf_check_open(const char *host, bool insecure,
                                         kerf_detail *why);
-/* Do all addresses of this name, or this address, stay within the machine? */
-bool kerf_host_is_loopback(const char *host);
 int kerf_listener_port(const kerf_listener *listener);
 /* Options set on it hold for what is accepted later. */
 int kerf_listener_fd(const kerf_listener *listener);

@@ -212,26 +212,32 @@ stays_here(const struct sockaddr *any)
     return IN6_IS_ADDR_LOOPBACK(&at.v6.sin6_addr);
 }
 
-bool
-kerf_host_is_loopback(const char *host)
+/* Do all addresses of this name, or this address, stay within the machine?
+ * False: there is no such host, for now. */
+static bool
+look_up(const char *host, bool *here)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;
-    bool here = true;
 
     if (getaddrinfo(host, "0", &hints, &list) != 0)
-        return true; /* nobody can listen there */
+        return false;
+    *here = true;
     for (struct addrinfo *at = list; at != NULL; at = at->ai_next)
-        here = here && stays_here(at->ai_addr);
+        *here = *here && stays_here(at->ai_addr);
     freeaddrinfo(list);
-    return here;
+    return true;
 }
 
 kerf_err
 kerf_check_open(const char *host, bool insecure, kerf_detail *why)
 {
-    if (kerf_host_is_loopback(host))
+    bool here = false;
+
+    if (!look_up(host, &here)) /* who knows what it is a moment later? */
+        return kerf_fail(why, KERF_ENOENT, "no such host: %s", host);
+    if (here)
         return KERF_OK;
     if (!insecure) {
         return kerf_fail(why, KERF_EINVAL,

@@ -20,11 +20,11 @@ check_mode(int fd, const char *path, kerf_detail *why)
 
     if (fstat(fd, &st) != 0)
         return kerf_fail(why, KERF_EIO, "%s: cannot be looked at", path);
-    if ((st.st_mode & 07) != 0 || (st.st_mode & 020) != 0) {
+    if ((st.st_mode & 077) != 0) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s: others may %s this key (mode %04o): chmod 600 "
                          "it, and make a new one if somebody could have",
-                         path, (st.st_mode & 06) == 04 ? "read" : "change",
+                         path, (st.st_mode & 022) == 0 ? "read" : "change",
                          (unsigned)(st.st_mode & 07777));
     }
     return KERF_OK;
