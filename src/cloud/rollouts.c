@@ -439,12 +439,16 @@ kerf_rollouts_old(kerf_rollouts *r, const kerf_served *s)
 kerf_served *
 kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s, const char *edge)
 {
-    size_t i = kerf_rollouts_find(r, s->manifest.name);
+    kerf_served *got = NULL;
+    size_t i;
 
-    return i < r->count && r->old[i] == s &&
-                   kerf_rollout_trial(r->list[i], edge) == KERF_TRIAL_FAILED
-               ? r->now[i]
-               : NULL;
+    (void)pthread_mutex_lock(&r->lock); /* a command may forget trials */
+    i = kerf_rollouts_find(r, s->manifest.name);
+    if (i < r->count && r->old[i] == s &&
+        kerf_rollout_trial(r->list[i], edge) == KERF_TRIAL_FAILED)
+        got = r->now[i];
+    kerf_rollouts_unlock(r);
+    return got;
 }
 
 /* Under the lock: the open rollout that s is the new one of, or NULL. */
@@ -459,16 +463,29 @@ rollout_of(const kerf_rollouts *r, const kerf_served *s)
                : NULL;
 }
 
-void
-kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s, const char *edge)
+/* The same, and takes the lock, but for NULL. */
+static kerf_rollout *
+open_rollout_of(kerf_rollouts *r, const kerf_served *s)
 {
     kerf_rollout *one;
 
     if (atomic_load(&r->open) == 0)
-        return;
+        return NULL;
     (void)pthread_mutex_lock(&r->lock);
     one = rollout_of(r, s);
-    if (one != NULL && kerf_rollout_offer(one, edge))
+    if (one == NULL)
+        kerf_rollouts_unlock(r);
+    return one;
+}
+
+void
+kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s, const char *edge)
+{
+    kerf_rollout *one = open_rollout_of(r, s);
+
+    if (one == NULL)
+        return;
+    if (kerf_rollout_offer(one, edge))
         kerf_rollouts_want_write(r);
     kerf_rollouts_unlock(r);
 }
@@ -493,19 +510,14 @@ void
 kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s, const char *edge,
                     kerf_err err, const char *why)
 {
-    kerf_rollout *one;
-    kerf_rollout_state was = KERF_ROLLOUT_OVER;
-    bool changed = false;
+    kerf_rollout *one = open_rollout_of(r, s);
+    kerf_rollout_state was;
 
-    if (atomic_load(&r->open) == 0)
+    if (one == NULL)
         return;
-    (void)pthread_mutex_lock(&r->lock);
-    one = rollout_of(r, s);
-    if (one != NULL) {
-        was = one->state;
-        changed = kerf_rollout_ready(one, edge, err == KERF_OK, why);
-    }
-    settle_change(r, one, changed, was);
+    was = one->state;
+    settle_change(r, one, kerf_rollout_ready(one, edge, err == KERF_OK, why),
+                  was);
 }
 
 void
@@ -561,17 +573,11 @@ void
 kerf_rollouts_request(kerf_rollouts *r, const kerf_served *s, const char *edge,
                       bool failed)
 {
-    kerf_rollout *one;
-    kerf_rollout_state was = KERF_ROLLOUT_OVER;
-    bool changed = false;
+    kerf_rollout *one = open_rollout_of(r, s);
+    kerf_rollout_state was;
 
-    if (atomic_load(&r->open) == 0)
+    if (one == NULL)
         return;
-    (void)pthread_mutex_lock(&r->lock);
-    one = rollout_of(r, s);
-    if (one != NULL) {
-        was = one->state;
-        changed = kerf_rollout_request(one, edge, failed);
-    }
-    settle_change(r, one, changed, was);
+    was = one->state;
+    settle_change(r, one, kerf_rollout_request(one, edge, failed), was);
 }
