@@ -326,13 +326,6 @@ kerf_cloud_ui_stop(kerf_cloud_ui *ui, int status)
 }
 
 static void
-on_alive(void *ctx, uint64_t busy_ms)
-{
-    (void)ctx;
-    kerf_service_alive(busy_ms);
-}
-
-static void
 on_reload(void *ctx)
 {
     const kerf_cloud_ui *ui = ctx;
@@ -363,7 +356,7 @@ kerf_cloud_ui_events(kerf_cloud_ui *ui, bool with_answers,
                                .answered = with_answers ? on_answered : NULL,
                                .refused = on_refused,
                                .rollout = on_rollout,
-                               .alive = on_alive,
+                               .alive = kerf_service_alive,
                                .stopping = on_stopping};
     if (ui->common->config.path != NULL)
         out->reload = on_reload;

@@ -235,13 +235,6 @@ on_skipped(void *ctx, uint64_t index, const char *name, kerf_err err,
 }
 
 static void
-on_alive(void *ctx, uint64_t busy_ms)
-{
-    (void)ctx;
-    kerf_service_alive(busy_ms);
-}
-
-static void
 on_reload(void *ctx)
 {
     const kerf_edge_ui *ui = ctx;
@@ -274,7 +267,7 @@ kerf_edge_ui_events(kerf_edge_ui *ui, kerf_edge_events *out)
                               .skipped = on_skipped};
     if (ui->logs)
         kerf_edge_log_events(ui, out);
-    out->alive = on_alive;
+    out->alive = kerf_service_alive;
     out->stopping = on_stopping;
     if (ui->common->config.path != NULL)
         out->reload = on_reload;

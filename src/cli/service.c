@@ -77,10 +77,11 @@ kerf_service_status(const char *fmt, ...)
 }
 
 void
-kerf_service_alive(uint64_t busy_ms)
+kerf_service_alive(void *ctx, uint64_t busy_ms)
 {
     bool is_stuck = busy_ms > KERF_SERVICE_STUCK_MS;
 
+    (void)ctx;
     if (is_stuck && !service.is_stuck)
         kerf_log(KERF_LOG_ERROR, "service.stuck",
                  "busy_ms=%llu then=\"the watchdog is not fed\"",

@@ -15,8 +15,9 @@
 
 /* How often kerf_service_alive() is to be called; 0: never. */
 int kerf_service_alive_ms(void);
-/* The loop turns, and its longest request has run for busy_ms. */
-void kerf_service_alive(uint64_t busy_ms);
+/* The loop turns, and its longest request has run for busy_ms. The event
+ * `alive` of cloud and edge; ctx is not looked at. */
+void kerf_service_alive(void *ctx, uint64_t busy_ms);
 void kerf_service_no_watchdog(void); /* nobody will call that */
 
 void kerf_service_ready(void);

@@ -69,11 +69,11 @@ static void
 alive__a_request_that_hangs__does_not_feed_the_watchdog(void **state)
 {
     (void)state;
-    kerf_service_alive(0);
+    kerf_service_alive(NULL, 0);
     assert_string_equal(next(), "WATCHDOG=1");
-    kerf_service_alive(KERF_SERVICE_STUCK_MS + 1);
+    kerf_service_alive(NULL, KERF_SERVICE_STUCK_MS + 1);
     assert_string_equal(next(), "");
-    kerf_service_alive(KERF_SERVICE_STUCK_MS);
+    kerf_service_alive(NULL, KERF_SERVICE_STUCK_MS);
     assert_string_equal(next(), "WATCHDOG=1");
 }
 
@@ -126,7 +126,7 @@ nobody_listens__nothing_happens(void **state)
     assert_int_equal(kerf_service_alive_ms(), 0);
     kerf_service_status("x");
     kerf_service_ready();
-    kerf_service_alive(0);
+    kerf_service_alive(NULL, 0);
     assert_string_equal(next(), "");
 }
 
