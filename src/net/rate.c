@@ -10,26 +10,28 @@
 #define BURST_MOST 65536u
 #define WAITING_OF_SECOND 100u /* 10 ms, so that a new rate holds soon */
 
-uint64_t
-kerf_rate_of(int fd)
+/* Zeros where the kernel, or a socket that is none of TCP, says nothing. */
+static struct tcp_info
+info_of(int fd)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
 
     if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return 0;
-    return info.tcpi_delivery_rate; /* stays 0 where the kernel has none */
+        return (struct tcp_info){0};
+    return info;
+}
+
+uint64_t
+kerf_rate_of(int fd)
+{
+    return info_of(fd).tcpi_delivery_rate;
 }
 
 uint64_t
 kerf_delivered_of(int fd)
 {
-    struct tcp_info info = {0};
-    socklen_t len = sizeof info;
-
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return 0;
-    return info.tcpi_bytes_acked;
+    return info_of(fd).tcpi_bytes_acked;
 }
 
 size_t
