@@ -4,10 +4,10 @@
  * that nobody checks, SSL_write of a tensor and SSL_read into where it belongs.
  */
 #include "bench/peer.h"
+#include "bench/plain.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -31,15 +31,6 @@ must(bool done, const char *what)
     (void)fprintf(stderr, "%s\n", what);
     ERR_print_errors_fp(stderr);
     exit(1);
-}
-
-static void
-set_options(int fd)
-{
-    const int one = 1;
-
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 }
 
 static void
@@ -98,24 +89,18 @@ push(SSL *ssl, const uint8_t *data, size_t len)
 static int
 serve(const kerf_peer *peer)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
+    struct sockaddr_in at;
     uint8_t *memory = kerf_peer_memory(peer->bytes, 0);
     uint8_t answer[KERF_PEER_ANSWER];
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     SSL *ssl;
     int fd;
 
-    must(listener >= 0 &&
-             bind(listener, (struct sockaddr *)&at, sizeof at) == 0 &&
-             listen(listener, 1) == 0 &&
-             getsockname(listener, (struct sockaddr *)&at, &len) == 0,
-         "listen");
+    must(listener >= 0 && kerf_plain_listen(listener, &at), "listen");
     kerf_peer_ready(ntohs(at.sin_port));
     fd = accept(listener, NULL, NULL);
     must(fd >= 0, "accept");
-    set_options(fd);
+    kerf_plain_tune(fd);
     ssl = open_tls(fd, true);
     while (receive(ssl, memory, peer->bytes)) {
         kerf_peer_answer(answer, memory, peer->bytes);
@@ -156,7 +141,7 @@ ask(kerf_peer *peer)
 
     must(fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0,
          "connect");
-    set_options(fd);
+    kerf_plain_tune(fd);
     p.ssl = open_tls(fd, false);
     for (unsigned i = 0; i < KERF_PEER_WINDOW; i++)
         p.memory[i] = kerf_peer_memory(peer->bytes, i);

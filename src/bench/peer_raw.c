@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,16 +21,6 @@ struct raw {
     size_t bytes;
     uint8_t *memory[KERF_PEER_WINDOW];
 };
-
-static void
-set_options(int fd)
-{
-    const int one = 1;
-
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    /* As net/socket.c within a machine: a floor has what helps. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
-}
 
 static int
 serve(const kerf_peer *peer)
@@ -51,7 +40,7 @@ serve(const kerf_peer *peer)
         free(memory);
         return 1;
     }
-    set_options(fd);
+    kerf_plain_tune(fd);
     while (kerf_plain_recv(fd, memory, peer->bytes)) {
         kerf_peer_answer(answer, memory, peer->bytes);
         if (!kerf_plain_send(fd, answer, sizeof answer))
@@ -95,7 +84,7 @@ ask(kerf_peer *peer)
         (void)fprintf(stderr, "raw sockets: %s\n", strerror(errno));
         return 1;
     }
-    set_options(raw.fd);
+    kerf_plain_tune(raw.fd);
     for (unsigned i = 0; i < KERF_PEER_WINDOW; i++)
         raw.memory[i] = kerf_peer_memory(peer->bytes, i);
     status = kerf_peer_drive(peer, &ops, &raw);

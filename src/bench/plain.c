@@ -1,5 +1,6 @@
 #include "bench/plain.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 bool
@@ -40,4 +41,13 @@ kerf_plain_listen(int listener, struct sockaddr_in *at)
     return bind(listener, (struct sockaddr *)at, sizeof *at) == 0 &&
            listen(listener, 1) == 0 &&
            getsockname(listener, (struct sockaddr *)at, &len) == 0;
+}
+
+void
+kerf_plain_tune(int fd)
+{
+    const int one = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 }

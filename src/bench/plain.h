@@ -15,5 +15,8 @@ bool kerf_plain_send(int fd, const uint8_t *data, size_t len);
 bool kerf_plain_recv(int fd, uint8_t *data, size_t len);
 /* On a port of loopback that is free, told in *at; false: errno. */
 bool kerf_plain_listen(int listener, struct sockaddr_in *at);
+/* No delay, and CUBIC, as net/socket.c has within a machine: a floor has what
+ * helps. */
+void kerf_plain_tune(int fd);
 
 #endif
