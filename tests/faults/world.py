@@ -89,6 +89,14 @@ class Lines:
                 self.events.append((time.monotonic(), event))
                 self.told.notify_all()
 
+    def kill_group(self):
+        """Also what it started; whether or not it is over."""
+        try:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.popen.wait()
+
     def wait_event(self, kind, since=0.0, patience=60.0, **fields):
         """(time, event) of the first of this kind that came after `since`; or None."""
         patience = Patience(patience)
@@ -353,10 +361,6 @@ class World:
         everything += [e.link.lines for e in self.edges]
         everything += [c.lines for c in self.clouds.values()]
         for lines in everything:
-            try:
-                os.killpg(lines.popen.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            lines.popen.wait()
+            lines.kill_group()
         for path in self.mounts:
             subprocess.run(["umount", "-l", str(path)], check=False)

@@ -14,7 +14,6 @@ import argparse
 import collections
 import dataclasses
 import json
-import os
 import random
 import shutil
 import signal
@@ -125,11 +124,7 @@ class World:
         for cloud in self.clouds:
             everything += [cloud.lines, cloud.link.lines]
         for lines in everything:
-            try:
-                os.killpg(lines.popen.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            lines.popen.wait()
+            lines.kill_group()
 
 
 # ---- what happens ------------------------------------------------------------------

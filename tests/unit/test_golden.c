@@ -56,18 +56,25 @@ make_hello(frame *f, uint8_t *out, size_t cap)
 }
 
 static size_t
-make_welcome(frame *f, uint8_t *out, size_t cap)
+welcome_with(frame *f, uint8_t *out, size_t cap, uint32_t features)
 {
     kerf_welcome m = {.version = 1,
                       .codecs = 1,
                       .payload_max = 1u << 30,
                       .window = 8,
                       .heartbeat_ms = 2000,
-                      .name = "cloud-1"};
+                      .name = "cloud-1",
+                      .features = features};
 
     f->h.sent_ns = SENT + 1;
     count_up(m.token, KERF_TOKEN_LEN, 0xa0);
     return kerf_welcome_put(out, cap, &m);
+}
+
+static size_t
+make_welcome(frame *f, uint8_t *out, size_t cap)
+{
+    return welcome_with(f, out, cap, 0);
 }
 
 static size_t
@@ -276,34 +283,14 @@ make_hello_probe(frame *f, uint8_t *out, size_t cap)
 static size_t
 make_welcome_blocks(frame *f, uint8_t *out, size_t cap)
 {
-    kerf_welcome m = {.version = 1,
-                      .codecs = 1,
-                      .payload_max = 1u << 30,
-                      .window = 8,
-                      .heartbeat_ms = 2000,
-                      .name = "cloud-1",
-                      .features = KERF_FEATURE_BLOCKS};
-
-    f->h.sent_ns = SENT + 1;
-    count_up(m.token, KERF_TOKEN_LEN, 0xa0);
-    return kerf_welcome_put(out, cap, &m);
+    return welcome_with(f, out, cap, KERF_FEATURE_BLOCKS);
 }
 
 /* As a cloud says it whose FETCH may say how much. */
 static size_t
 make_welcome_ranges(frame *f, uint8_t *out, size_t cap)
 {
-    kerf_welcome m = {.version = 1,
-                      .codecs = 1,
-                      .payload_max = 1u << 30,
-                      .window = 8,
-                      .heartbeat_ms = 2000,
-                      .name = "cloud-1",
-                      .features = KERF_FEATURE_RANGES};
-
-    f->h.sent_ns = SENT + 1;
-    count_up(m.token, KERF_TOKEN_LEN, 0xa0);
-    return kerf_welcome_put(out, cap, &m);
+    return welcome_with(f, out, cap, KERF_FEATURE_RANGES);
 }
 
 /* 65,551 values follow in blocks, and three come with it. */
