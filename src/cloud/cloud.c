@@ -397,7 +397,6 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_engine_close(cloud->engine);
     kerf_lanes_fini(&cloud->lanes);
     free(cloud->tokens);
-    kerf_block_coder_free(cloud->piece_coder);
     free(cloud);
 }
 

@@ -57,8 +57,6 @@ struct kerf_cloud {
     kerf_session *oldest_new, *newest_new;
     size_t new_most;    /* NEW ones at a time */
     kerf_table *tokens; /* of sessions that are open; loop thread */
-    kerf_block_coder
-        *piece_coder; /* of the loop thread; NULL: not yet needed */
     /* When edges of an address last asked for something, by its hash. */
     uint64_t asked_ns[KERF_PLACES];
     uint64_t asked_last_ns; /* anyone */

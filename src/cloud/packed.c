@@ -93,40 +93,6 @@ kerf_packed_make(kerf_packed *out, const uint8_t *data, size_t len)
     return err;
 }
 
-kerf_err
-kerf_packed_piece(kerf_packed_block *out, kerf_block_coder **coder,
-                  const uint8_t *data, size_t len)
-{
-    kerf_segment *segment = NULL;
-    size_t count = 0;
-    kerf_plan plan = {.block_count = 0};
-    uint8_t *room = NULL;
-    kerf_err err = KERF_OK;
-
-    *out = (kerf_packed_block){.data = NULL};
-    if (*coder == NULL)
-        err = kerf_block_coder_new(coder);
-    if (err == KERF_OK) /* those of small tensors begin with a record */
-        err = kerf_weights_find(data, len, &segment, &count);
-    if (err == KERF_OK)
-        err = kerf_plan_make(&plan, data, len, segment, count);
-    if (err != KERF_OK)
-        goto out;
-    room = malloc(kerf_block_room(&plan, 0) + 1);
-    err = room == NULL ? KERF_ENOMEM
-                       : pack_block(out, *coder, room, &plan, 0, data);
-    if (err == KERF_OK && !is_worth(out->data_len, out->len)) {
-        free(out->data);
-        out->data = NULL;
-        out->data_len = out->len;
-    }
-out:
-    free(room);
-    free(segment);
-    kerf_plan_fini(&plan);
-    return err;
-}
-
 const kerf_packed_block *
 kerf_packed_at(const kerf_packed *packed, uint64_t at)
 {

@@ -30,14 +30,6 @@ KERF_NODISCARD kerf_err kerf_packed_make(kerf_packed *out, const uint8_t *data,
                                          size_t len);
 void kerf_packed_fini(kerf_packed *packed); /* zeroes it */
 
-/* Packs the first out->len bytes of data[0..len), len > 0, as a block that
- * needs no others. out->data is NULL when that saves less than 2 %. *coder is
- * made when it is NULL -> kerf_block_coder_free(). Errors: KERF_ENOMEM; *out is
- * then empty. */
-KERF_NODISCARD kerf_err kerf_packed_piece(kerf_packed_block *out,
-                                          kerf_block_coder **coder,
-                                          const uint8_t *data, size_t len);
-
 /* The block that byte `at` is in; NULL: nothing is packed, or behind it. */
 const kerf_packed_block *kerf_packed_at(const kerf_packed *packed, uint64_t at);
 

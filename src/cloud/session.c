@@ -63,7 +63,6 @@ kerf_session_unref(kerf_session *s)
 {
     if (--s->refs > 0)
         return;
-    free(s->piece);
     free(s);
 }
 

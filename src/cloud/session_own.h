@@ -75,9 +75,7 @@ struct kerf_session {
     struct kerf_fetch fetch[KERF_FETCHES_MAX]; /* fetch[0] is under way */
     size_t fetch_count;
     bool chunk_sending;
-    bool chunk_now;        /* while it is handed over: no post */
-    uint8_t *piece;        /* owned: it is being sent, packed for this edge */
-    uint64_t pieces_bytes; /* packed so */
+    bool chunk_now; /* while it is handed over: no post */
     kerf_out chunk;
     uint8_t chunk_head[KERF_HEAD_STEP];
     kerf_post chunk_sent;

@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE_LEAST 512           /* packing less does not pay for its head */
-#define PIECE_MOST (128u << 10)   /* a millisecond of the loop's time, about */
-#define PIECES_MOST (32u << 20)   /* of a session: the loop has other edges */
 #define ROW 4                     /* chunks, about a quarter of a millisecond */
 #define PACK_RATE_MOST 400000000u /* bytes/s, as TCP measures them */
 
@@ -21,8 +18,6 @@ on_chunk_sent(void *ctx, kerf_err err)
 {
     kerf_session *s = ctx;
 
-    free(s->piece);
-    s->piece = NULL;
     if (s->chunk_now && err == KERF_OK) {
         s->chunk_sending = false; /* ship_next() goes on */
         return;
@@ -68,38 +63,14 @@ some_of(const kerf_session *s, uint64_t left)
     return left < most ? (uint32_t)left : (uint32_t)most;
 }
 
-/* Bytes of a block of which not all was asked for: packed anew where they are
- * few and get fewer. */
-static const uint8_t *
-choose_piece(kerf_session *s, const uint8_t *data, uint64_t len, kerf_range *m)
-{
-    size_t some = len < PIECE_MOST ? (size_t)len : PIECE_MOST;
-    kerf_packed_block b;
-
-    m->len = some_of(s, len);
-    if (some < PIECE_LEAST || s->pieces_bytes > PIECES_MOST)
-        return data;
-    s->pieces_bytes += some;
-    if (kerf_packed_piece(&b, &s->cloud->piece_coder, data, some) != KERF_OK)
-        return data;
-    m->len = b.data_len;
-    if (b.data == NULL)
-        return data;
-    m->codec = KERF_PART_KWZ;
-    m->kind = b.kind;
-    m->plain = b.len;
-    s->piece = b.data;
-    return b.data;
-}
-
 /* The next bytes of what was asked for: a packed block, where one begins here
- * and all of it was asked for; else some of this block, anew or as they are. */
+ * and all of it was asked for; else some of this block as they are. To pack
+ * those for one edge would cost the loop up to 12 ms, at any peer's will. */
 static const uint8_t *
-choose_chunk(kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
+choose_chunk(const kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
 {
     const kerf_packed_block *b =
         kerf_packed_at(&f->served->packed[f->role], f->at);
-    const uint8_t *data = f->served->pair.data[f->role] + f->at;
     uint64_t left = f->end - f->at;
     bool packs = b != NULL && b->data != NULL && may_pack(s);
 
@@ -113,10 +84,8 @@ choose_chunk(kerf_session *s, const struct kerf_fetch *f, kerf_range *m)
     }
     if (b != NULL && b->offset + b->len - f->at < left)
         left = b->offset + b->len - f->at;
-    if (packs)
-        return choose_piece(s, data, left, m);
     m->len = some_of(s, left);
-    return data;
+    return f->served->pair.data[f->role] + f->at;
 }
 
 static void

@@ -162,52 +162,6 @@ packed_make__what_does_not_pack__is_empty(void **state)
     kerf_packed_fini(&p);
 }
 
-/* Some bytes of a file become a block that needs no others. */
-static void
-packed_piece__any_bytes__come_back(void **state)
-{
-    enum { LEN = 400000 };
-    uint8_t *data = malloc(LEN);
-    uint8_t *back = malloc(LEN);
-    kerf_block_coder *bc = NULL;
-    uint64_t sent = 0;
-
-    (void)state;
-    assert_non_null(data);
-    assert_non_null(back);
-    (void)fill(data, LEN);
-    for (size_t at = 3; at < LEN / 2;) {
-        kerf_packed_block b;
-
-        assert_int_equal(kerf_packed_piece(&b, &bc, data + at, LEN / 2 - at),
-                         KERF_OK);
-        assert_non_null(bc);
-        assert_in_range(b.len, 1, LEN / 2 - at);
-        at += b.len;
-        sent += b.data_len;
-        if (b.data == NULL) {
-            assert_int_equal(b.data_len, b.len);
-            continue;
-        }
-        assert_true(b.data_len < b.len / 100 * 98);
-        assert_int_equal(kerf_block_decode(bc, back, b.len,
-                                           (kerf_block_kind)b.kind, b.data,
-                                           b.data_len, at - b.len, NULL, NULL),
-                         KERF_OK);
-        assert_memory_equal(back, data + at - b.len, b.len);
-        free(b.data);
-    }
-    assert_true(sent < (size_t)LEN / 2 / 100 * 90);
-    kerf_packed_block noise;
-
-    assert_int_equal(kerf_packed_piece(&noise, &bc, data + LEN / 2, LEN / 2),
-                     KERF_OK);
-    assert_null(noise.data);
-    kerf_block_coder_free(bc);
-    free(back);
-    free(data);
-}
-
 int
 main(void)
 {
@@ -216,7 +170,6 @@ main(void)
         cmocka_unit_test(part_get__packed__is_bounded),
         cmocka_unit_test(packed_make__any_bytes__cover_the_file),
         cmocka_unit_test(packed_make__what_does_not_pack__is_empty),
-        cmocka_unit_test(packed_piece__any_bytes__come_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
