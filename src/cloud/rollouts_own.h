@@ -1,6 +1,6 @@
 /*
- * rollouts_own.h - the inside of a cloud's rollouts, shared by rollouts.c and
- * rollouts_command.c only.
+ * rollouts_own.h - the inside of a cloud's rollouts, shared by rollouts.c,
+ * rollouts_command.c and rollouts_keep.c only.
  */
 #ifndef KERF_CLOUD_ROLLOUTS_OWN_H
 #define KERF_CLOUD_ROLLOUTS_OWN_H
@@ -43,5 +43,11 @@ void kerf_rollouts_want_write(kerf_rollouts *r);
 void kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one);
 /* Drops the lock; then what is due is told, in order. */
 void kerf_rollouts_unlock(kerf_rollouts *r);
+
+/* rollouts_keep.c: reads what is kept, and starts the thread that writes. */
+KERF_NODISCARD kerf_err kerf_rollouts_start_keeper(kerf_rollouts *r,
+                                                   kerf_detail *why);
+/* When all is written; does nothing where there is none. */
+void kerf_rollouts_stop_keeper(kerf_rollouts *r);
 
 #endif

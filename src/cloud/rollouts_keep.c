@@ -1,0 +1,150 @@
+/*
+ * What outlives the cloud: a thread writes the state of rollouts, the loader
+ * keeps a copy of each pair.
+ */
+#include "cloud/rollouts_own.h"
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "cloud/rollouts_disk.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NAP_NS 200000000 /* between two writes that nobody waits for */
+
+/* Under the lock, which it drops while it writes. */
+static void
+write_state(kerf_rollouts *r)
+{
+    uint64_t version = r->wanted;
+    kerf_detail why = {{0}};
+    char *text = NULL;
+    kerf_err err = kerf_rollout_format((const kerf_rollout *const *)r->list,
+                                       r->count, &text);
+
+    (void)pthread_mutex_unlock(&r->lock);
+    if (err == KERF_OK)
+        err = kerf_rollouts_write(r->opts.dir, text, &why);
+    free(text);
+    (void)pthread_mutex_lock(&r->lock);
+    if (err != KERF_OK && r->write_err == KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.rollout_not_kept", "why=\"%s\"",
+                 why.text);
+    r->write_err = err;
+    r->written = version;
+    (void)pthread_cond_broadcast(&r->changed);
+}
+
+/* Under the lock, which it drops. */
+static void
+nap(kerf_rollouts *r)
+{
+    struct timespec until;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += NAP_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    while (!r->is_urgent && !r->stopping &&
+           pthread_cond_timedwait(&r->changed, &r->lock, &until) == 0)
+        continue;
+    r->is_urgent = false;
+}
+
+static void *
+run_keeper(void *ctx)
+{
+    kerf_rollouts *r = ctx;
+
+    kerf_thread_begin("kerf-keeper");
+    (void)pthread_mutex_lock(&r->lock);
+    while (!r->stopping || r->written != r->wanted) {
+        if (r->written == r->wanted) {
+            (void)pthread_cond_wait(&r->changed, &r->lock);
+            continue;
+        }
+        write_state(r);
+        nap(r);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+/* Reads what is kept, and starts the thread. */
+kerf_err
+kerf_rollouts_start_keeper(kerf_rollouts *r, kerf_detail *why)
+{
+    kerf_err err = kerf_rollouts_read(r->opts.dir, r->list, KERF_MODELS_MAX,
+                                      &r->count, why);
+
+    for (size_t i = 0; i < r->count; i++)
+        r->list[i]->halt = r->opts.halt;
+    if (err != KERF_OK)
+        return err;
+    if (pthread_create(&r->keeper, NULL, run_keeper, r) != 0)
+        return kerf_fail(why, KERF_ENOMEM, "cannot start a thread");
+    r->keeper_runs = true;
+    return KERF_OK;
+}
+
+void
+kerf_rollouts_stop_keeper(kerf_rollouts *r)
+{
+    if (!r->keeper_runs)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    r->stopping = true;
+    (void)pthread_cond_broadcast(&r->changed);
+    (void)pthread_mutex_unlock(&r->lock);
+    (void)pthread_join(r->keeper, NULL);
+    r->keeper_runs = false;
+}
+
+/* The loader's thread. */
+
+void
+kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair)
+{
+    kerf_detail why = {{0}};
+    uint8_t *ids;
+    size_t count = 0;
+
+    if (r->opts.dir == NULL)
+        return;
+    ids = malloc((2 * (size_t)KERF_MODELS_MAX + 1) * KERF_ROLLOUT_ID);
+    if (ids == NULL)
+        return;
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++) {
+        memcpy(ids + count++ * KERF_ROLLOUT_ID, r->list[i]->old_id,
+               KERF_ROLLOUT_ID);
+        memcpy(ids + count++ * KERF_ROLLOUT_ID, r->list[i]->new_id,
+               KERF_ROLLOUT_ID);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    memcpy(ids + count++ * KERF_ROLLOUT_ID, pair->manifest.id, KERF_ROLLOUT_ID);
+    if (kerf_rollouts_keep_pair(r->opts.dir, pair, ids, count, &why) != KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.pair_not_kept", "model=%s why=\"%s\"",
+                 pair->manifest.name, why.text);
+    free(ids);
+}
+
+bool
+kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
+                     char dir[KERF_PATH_MAX])
+{
+    char hex[KERF_SHA256_HEX] = "";
+    size_t i;
+
+    if (r->opts.dir == NULL)
+        return false;
+    (void)pthread_mutex_lock(&r->lock);
+    i = kerf_rollouts_find(r, name);
+    if (i < r->count)
+        kerf_hex(hex, r->list[i]->old_id, KERF_ROLLOUT_ID);
+    (void)pthread_mutex_unlock(&r->lock);
+    return hex[0] != '\0' && (id == NULL || strcmp(hex, id) != 0) &&
+           kerf_rollouts_pair_dir(dir, r->opts.dir, hex) == KERF_OK;
+}
