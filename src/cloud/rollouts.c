@@ -319,16 +319,23 @@ kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s, const char *edge)
     return got;
 }
 
-/* Under the lock: the open rollout that s is the new one of, or NULL. */
+/* Under the lock: the model's rollout that is open, or NULL. */
+static kerf_rollout *
+find_open(const kerf_rollouts *r, const char *model)
+{
+    size_t i = kerf_rollouts_find(r, model);
+
+    return i < r->count && r->list[i]->state != KERF_ROLLOUT_OVER ? r->list[i]
+                                                                  : NULL;
+}
+
+/* The same, if s is the new one of it. */
 static kerf_rollout *
 rollout_of(const kerf_rollouts *r, const kerf_served *s)
 {
-    size_t i = kerf_rollouts_find(r, s->manifest.name);
+    kerf_rollout *one = find_open(r, s->manifest.name);
 
-    return i < r->count && r->list[i]->state != KERF_ROLLOUT_OVER &&
-                   same_id(s, r->list[i]->new_id)
-               ? r->list[i]
-               : NULL;
+    return one != NULL && same_id(s, one->new_id) ? one : NULL;
 }
 
 /* The same, and takes the lock, but for NULL. */
@@ -389,35 +396,28 @@ kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s, const char *edge,
 }
 
 void
-kerf_rollouts_came(kerf_rollouts *r, const char *edge,
+kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
                    uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count)
 {
-    bool changed = false;
+    kerf_rollout *one;
+    kerf_rollout_state was;
+    bool has_new = false;
+    bool has_old = false;
 
     if (atomic_load(&r->open) == 0)
         return;
     (void)pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < r->count; i++) {
-        kerf_rollout *one = r->list[i];
-        kerf_rollout_state was = one->state;
-        bool has_new = false;
-        bool has_old = false;
-
-        for (size_t k = 0; k < count; k++) {
-            has_new |= memcmp(id[k], one->new_id, KERF_ROLLOUT_ID) == 0;
-            has_old |= memcmp(id[k], one->old_id, KERF_ROLLOUT_ID) == 0;
-        }
-        if (!kerf_rollout_came(one, edge, has_new, has_old))
-            continue;
-        changed = true;
-        if (one->state != was)
-            kerf_rollouts_tell(r, one);
+    one = find_open(r, model);
+    if (one == NULL) {
+        kerf_rollouts_unlock(r);
+        return;
     }
-    if (changed)
-        kerf_rollouts_want_write(r);
-    kerf_rollouts_unlock(r);
-    if (changed)
-        r->opts.stirred(r->opts.ctx);
+    for (size_t k = 0; k < count; k++) {
+        has_new |= memcmp(id[k], one->new_id, KERF_ROLLOUT_ID) == 0;
+        has_old |= memcmp(id[k], one->old_id, KERF_ROLLOUT_ID) == 0;
+    }
+    was = one->state;
+    settle_change(r, one, kerf_rollout_came(one, edge, has_new, has_old), was);
 }
 
 void

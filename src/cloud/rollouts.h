@@ -60,12 +60,13 @@ kerf_served *kerf_rollouts_old(kerf_rollouts *r, const kerf_served *s);
  * new one; NULL: not so. Borrowed. */
 kerf_served *kerf_rollouts_failed(kerf_rollouts *r, const kerf_served *s,
                                   const char *edge);
+/* It is given s to run, not only to keep. */
 void kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s,
                          const char *edge);
 void kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s,
                          const char *edge, kerf_err err, const char *why);
-/* It connects, and says that it runs these. */
-void kerf_rollouts_came(kerf_rollouts *r, const char *edge,
+/* It connects, is about to be given this model, and says that it runs these. */
+void kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
                         uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count);
 /* Lets go of the old ones that nobody needs any more. */
 void kerf_rollouts_settle(kerf_rollouts *r);

@@ -137,9 +137,9 @@ offer(kerf_session *s, kerf_served *served, bool run)
         return;
     }
     hold(s, served);
-    kerf_rollouts_offer(s->cloud->rollouts, served, s->shown);
     m.run = run;
-    if (run) {
+    if (run) { /* what it only keeps says nothing of how it runs */
+        kerf_rollouts_offer(s->cloud->rollouts, served, s->shown);
         s->told = served->number;
         note_told(s, served);
     }
@@ -182,9 +182,12 @@ kerf_session_offer_all(kerf_session *s)
     kerf_served *first;
     size_t count = kerf_registry_count(registry);
 
-    kerf_rollouts_came(rollouts, s->shown, s->hello.bundle,
-                       s->hello.bundle_count);
     first = pick(s);
+    if (first != NULL) {
+        kerf_rollouts_came(rollouts, first->manifest.name, s->shown,
+                           s->hello.bundle, s->hello.bundle_count);
+        first = pick(s); /* it may have failed by that */
+    }
     /* It has it, so that this delays nothing. */
     for (size_t i = 0; i < count; i++) {
         kerf_served *at = kerf_registry_at(registry, i);

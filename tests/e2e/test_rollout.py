@@ -241,6 +241,42 @@ def test_edge_that_never_gets_there__gets_the_old_one(run, cloud_of, tmp_path):
     keeper.close()
 
 
+def test_edges_of_another_model__are_not_counted(run, cloud_of, tmp_path):
+    """They are offered the new pair to keep; what they run, and when they come, is not its matter."""
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    exact.put(models, name="b", bias=9)
+    cloud = cloud_of("--rollout", "100%", "--rollout-halt", "1%")
+    keeper = Peer(cloud.port, "keeper", want="m")  # it never says that it runs anything else
+    new = update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    assert keeper.look() == new
+    bundle = None
+    for _ in range(4):
+        edges = many(cloud, 3, want="b", bundles=[bundle] if bundle else [])
+        for edge in edges:
+            assert edge.given not in (None, new)
+            edge.ready()
+            bundle = bytes.fromhex(edge.given)
+        shut(edges)
+    now = rollout(run, cloud)
+    assert (now["state"], now["offered"], now["well"], now["failed"]) == ("running", 1, 0, 0)
+    # The same names, now for this model: they begin anew.
+    edges = many(cloud, 3, want="m")
+    assert [e.ready() for e in edges] == [new] * 3
+    now = rollout(run, cloud)
+    assert (now["offered"], now["well"], now["failed"]) == (1, 3, 0)
+    # And back: that they come without it says nothing.
+    for _ in range(4):
+        shut(edges)
+        edges = many(cloud, 3, want="b")
+    assert rollout(run, cloud)["failed"] == 0
+    shut(edges)
+    assert keeper.ready() == new
+    cloud.wait_event("rollout", state="over")
+    keeper.close()
+
+
 def test_edge__rejects_once__the_old_one_goes_on_over_restarts(
     run, cloud_of, spawn, kerf_asan, tmp_path
 ):
