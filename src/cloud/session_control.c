@@ -294,8 +294,10 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
             kerf_session_drop_held(s, i);
     }
     note_ready(s, served, (kerf_err)m.err);
-    kerf_rollouts_ready(cloud->rollouts, served, s->shown, (kerf_err)m.err,
-                        reason);
+    /* Of one that will try again the bundle is not to blame. */
+    if (!kerf_ready_is_passing(m.err))
+        kerf_rollouts_ready(cloud->rollouts, served, s->shown, (kerf_err)m.err,
+                            reason);
     tell_again(s);
     return KERF_OK;
 }

@@ -349,6 +349,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK)
         err = kerf_trusted_init(edge, why);
     if (err == KERF_OK)
+        err = kerf_again_init(edge);
+    if (err == KERF_OK)
         err = kerf_offline_init(edge, why);
     if (err == KERF_OK && edge->opts.handle_signals)
         err = kerf_loop_on_signal(edge->loop, on_signal, edge);
@@ -586,6 +588,7 @@ kerf_edge_close(kerf_edge *edge)
         kerf_link_close(edge);
     kerf_offline_fini(edge);
     kerf_trusted_fini(edge);
+    kerf_again_fini(edge);
     kerf_timer_free(edge->alive);
     kerf_tls_folder_close(edge->tls);
     kerf_loop_free(edge->loop);

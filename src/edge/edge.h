@@ -16,6 +16,7 @@
 #include "base/busy.h"
 #include "base/awake.h"
 #include "base/queue.h"
+#include "edge/again.h"
 #include "edge/beat.h"
 #include "edge/offline.h"
 #include "edge/program.h"
@@ -198,6 +199,7 @@ struct kerf_edge {
     bool has_unserved;
     kerf_fetcher fetch;
     kerf_rejects rejects;
+    kerf_again again;
     kerf_queue *loads; /* jobs for the loader */
     kerf_post switched, arm, stop, part, probed;
 };

@@ -130,8 +130,10 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
         return kerf_fail(why, KERF_EMISMATCH,
                          "the manifest is of another bundle than its OFFER");
     }
-    if (w.run)
+    if (w.run) {
+        kerf_again_drop(edge);
         kerf_reject_on_offer(edge);
+    }
     if (!w.run && edge->opts.model != NULL && edge->current == NULL &&
         f->count == 0)
         kerf_edge_tell_state(edge, true,
@@ -181,6 +183,8 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
             kerf_edge_finish(edge, err, line.text);
         else
             kerf_reject_ask(edge, err, line.text);
+    } else {
+        kerf_again_take(edge, err);
     }
     drop_first(f);
 }
@@ -355,7 +359,8 @@ kerf_fetch_on_loader(void *ctx)
     kerf_fetcher *f = &edge->fetch;
     const kerf_manifest *m = &f->wanted[0].manifest;
 
-    if (f->err == KERF_EDENIED && f->wanted[0].stored) {
+    if (f->wanted[0].stored &&
+        (f->err == KERF_EDENIED || f->err == KERF_EAGAIN)) {
         tell_not_used(edge, m, f->why.text);
         drop_first(f);
     } else if (f->err != KERF_OK) {
@@ -391,6 +396,7 @@ kerf_fetch_cut(kerf_edge *edge)
     }
     f->asked_count = 0;
     f->cut = true;
+    kerf_again_drop(edge);
     drop_offered(f);
     free(f->manifest_json);
     f->manifest_json = NULL;

@@ -6,20 +6,9 @@
 bool
 kerf_reject_is_final(kerf_err err)
 {
-    switch (err) {
-    case KERF_ENOMEM:
-    case KERF_EIO:
-    case KERF_ENOSPC:
-    case KERF_EBUSY:
-    case KERF_EINTR:
-    case KERF_EAGAIN:
-    case KERF_ECLOSED:
-    case KERF_EDEADLINE:
-    case KERF_EDENIED: /* by a clock, by what ran since */
-        return false;  /* of this machine, or of this moment */
-    default:
-        return err != KERF_OK;
-    }
+    /* What is not permitted may be by then: by a clock, by what ran since. */
+    return err != KERF_OK && err != KERF_EDENIED &&
+           !kerf_ready_is_passing((uint16_t)err);
 }
 
 void

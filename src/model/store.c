@@ -398,6 +398,8 @@ load_part(kerf_store *store, kerf_pair *pair, const kerf_file *file, bool plain,
     uint8_t sum[KERF_SHA256_LEN];
     uint8_t *data = NULL;
     size_t len = 0;
+    /* It is to be fetched again; which says nothing about the bundle. */
+    const kerf_err gone = plain ? KERF_ECORRUPT : KERF_EAGAIN;
     kerf_err err;
 
     kerf_store_part_name(hex, file);
@@ -408,7 +410,7 @@ load_part(kerf_store *store, kerf_pair *pair, const kerf_file *file, bool plain,
     pair->data[file->role] = data; /* frees it, whatever comes */
     pair->len[file->role] = len;
     if (err == KERF_ENOENT)
-        return kerf_fail(why, err, "%s: %s is not there", store->path,
+        return kerf_fail(why, gone, "%s: %s is not there", store->path,
                          file->name);
     if (err == KERF_OK) {
         kerf_sha256_add(hash, data, len);
@@ -417,7 +419,7 @@ load_part(kerf_store *store, kerf_pair *pair, const kerf_file *file, bool plain,
     if (err == KERF_ETOOBIG ||
         (err == KERF_OK &&
          (len != file->size || memcmp(sum, file->sha256, sizeof sum) != 0))) {
-        return kerf_fail(why, KERF_ECORRUPT,
+        return kerf_fail(why, gone,
                          "%s/%s: not the bytes of the manifest (SHA-256 "
                          "differs)",
                          store->path, file->name);

@@ -115,7 +115,9 @@ KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
                                           const kerf_manifest *m,
                                           kerf_detail *why);
 /* Reads the shipped parts of a bundle (head, card; the tail, too) and verifies
- * each hash. pair->manifest is a copy of m (probes and units left out). */
+ * each hash. pair->manifest is a copy of m (probes and units left out). Errors:
+ * KERF_EAGAIN (a part is not there, or not right, any more), KERF_ECORRUPT
+ * (the card), KERF_EIO, KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
                                         const kerf_manifest *m, bool tail,
                                         kerf_pair *pair, kerf_detail *why);

@@ -167,6 +167,11 @@ typedef struct kerf_ready {
     char reason[KERF_TEXT_MAX];
 } kerf_ready;
 
+/* Whether this error of a READY is of that machine at that moment (memory,
+ * room, files, a clock): it says nothing about the bundle, and the edge tries
+ * again by itself. */
+bool kerf_ready_is_passing(uint16_t err);
+
 typedef struct kerf_tensor_desc {
     kerf_dtype dtype;
     uint8_t codec;

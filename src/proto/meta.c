@@ -255,6 +255,24 @@ kerf_ready_get(kerf_ready *m, const uint8_t *in, size_t len, kerf_detail *why)
     return check_end(&r, "READY", why);
 }
 
+bool
+kerf_ready_is_passing(uint16_t err)
+{
+    switch ((kerf_err)err) {
+    case KERF_ENOMEM:
+    case KERF_EIO:
+    case KERF_EBUSY:
+    case KERF_EDEADLINE:
+    case KERF_ECLOSED:
+    case KERF_ENOSPC:
+    case KERF_EINTR:
+    case KERF_EAGAIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void
 write_desc(kerf_wr *w, const kerf_tensor_desc *d)
 {

@@ -300,7 +300,7 @@ kerf_statement_in_time(const kerf_statement *s, int64_t now_s, kerf_detail *why)
 
     (void)kerf_date_text(now, now_s);
     if (now_s < s->issued_s - KERF_STATEMENT_SKEW_S) {
-        return kerf_fail(why, KERF_EDENIED,
+        return kerf_fail(why, KERF_EAGAIN,
                          "the clock here says %s, and it was signed at %s: set "
                          "the clock",
                          now, kerf_date_text(at, s->issued_s));

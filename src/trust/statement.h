@@ -83,7 +83,8 @@ KERF_NODISCARD kerf_err kerf_trust_check(const kerf_trust *trust,
  * Whether a trusted key signed that this bundle is this model, and now_s is
  * between issued and expires. The keys are read anew, so that one that was
  * taken away counts no longer. says: what was signed.
- * Errors: KERF_EDENIED with what is wrong; those of kerf_trust_check().
+ * Errors: KERF_EDENIED with what is wrong; KERF_EAGAIN: the clock is not set;
+ * those of kerf_trust_check().
  */
 KERF_NODISCARD kerf_err kerf_trust_statement(
     const kerf_trust *trust, const kerf_signed *s, const char *model,

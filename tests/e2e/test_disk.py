@@ -5,6 +5,7 @@ room. And models that are half there, damaged or changed on the cloud's side."""
 import base64
 import json
 import os
+import resource
 import shutil
 import struct
 import subprocess
@@ -58,6 +59,32 @@ def test_store__file_size_limit__one_line_nothing_left_then_works(
     assert edge.status == 0
     exact.check_results(edge, 3)
     exact.check_store(tmp_path / "store", exact.files(head_bytes=3 << 20))
+
+
+def test_update__no_room_for_a_moment__is_tried_again_by_itself(
+    start_cloud, spawn, kerf_asan, tmp_path
+):
+    """The old one goes on, and nothing is remembered against the new one."""
+    models = tmp_path / "models"
+    exact.put(models, bias=1, head_bytes=1 << 20)
+    cloud = start_cloud("--engine", "fake", "--models", models)
+    edge = spawn(
+        "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--rate", 50,
+        "--repeat", 0, "--store", tmp_path / "store", "--input", *exact.inputs(tmp_path / "in", 2),
+        binary=kerf_asan,
+    )  # fmt: skip
+    first = edge.wait_event("model")["bundle"]
+    resource.prlimit(edge.pid, resource.RLIMIT_FSIZE, (500_000, resource.RLIM_INFINITY))
+    exact.put(models, bias=2, head_bytes=1 << 20, seed=2)
+    failed = edge.wait_event("model", ok=False)
+    assert "free some space" in failed["why"]
+    edge.wait_event("result")
+    resource.prlimit(edge.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert edge.wait_event("model", ok=True)["bundle"] != first
+    edge.wait_event("result")
+    assert edge.term() == 0
+    exact.check_results(edge, None, biases=(1.0, 2.0))
+    assert not [e for e in edge.events() if e["event"] == "error"]
 
 
 @pytest.fixture

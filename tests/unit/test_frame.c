@@ -261,6 +261,22 @@ fill_metas(any_meta *m)
     m->pong = (kerf_pong){.echo_ns = 1, .received_ns = 2};
 }
 
+static void
+ready__errors_of_the_moment__are_told_from_the_others(void **state)
+{
+    static const kerf_err passing[] = {
+        KERF_ENOMEM,  KERF_EIO,    KERF_EBUSY, KERF_EDEADLINE,
+        KERF_ECLOSED, KERF_ENOSPC, KERF_EINTR, KERF_EAGAIN};
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof passing / sizeof *passing; i++)
+        assert_true(kerf_ready_is_passing((uint16_t)passing[i]));
+    for (uint32_t err = 0; err <= UINT16_MAX; err++)
+        count += kerf_ready_is_passing((uint16_t)err);
+    assert_int_equal(count, sizeof passing / sizeof *passing);
+}
+
 static size_t
 put_any(int kind, uint8_t *out, size_t cap, const any_meta *m)
 {
@@ -649,6 +665,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ready__errors_of_the_moment__are_told_from_the_others),
         cmocka_unit_test(head_len__around_a_step__rounds_up),
         cmocka_unit_test(header_get__every_bit_flip__is_an_error),
         cmocka_unit_test(header_get__lengths__are_bounded),
