@@ -73,9 +73,9 @@ on_changed(void *ctx, kerf_served *s, kerf_served *old)
 }
 
 static void
-on_keep(void *ctx, const kerf_pair *pair)
+on_keep(void *ctx, const kerf_pair *pair, int64_t newest_ns)
 {
-    kerf_rollouts_keep(((kerf_cloud *)ctx)->rollouts, pair);
+    kerf_rollouts_keep(((kerf_cloud *)ctx)->rollouts, pair, newest_ns);
 }
 
 static bool

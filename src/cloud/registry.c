@@ -126,7 +126,7 @@ load_one(kerf_registry *r, struct known *at)
                        : kerf_pair_read(&pair, r->opts.dir, at->name, &why);
 
     if (err == KERF_OK && r->opts.keep != NULL)
-        r->opts.keep(r->opts.ctx, &pair);
+        r->opts.keep(r->opts.ctx, &pair, at->newest_ns);
     if (err == KERF_OK)
         err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
                               &why);

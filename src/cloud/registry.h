@@ -27,8 +27,8 @@ typedef struct kerf_registry_opts {
     /* A pair that cannot be served, and why; once for each change of it. */
     void (*failed)(void *ctx, const char *name, kerf_err err, const char *why);
     /* The loader's, or that of kerf_registry_new(). A pair that was read,
-     * before it is proved; may be NULL. */
-    void (*keep)(void *ctx, const kerf_pair *pair);
+     * before it is proved; may be NULL. newest_ns: kerf_pair_stamp()'s. */
+    void (*keep)(void *ctx, const kerf_pair *pair, int64_t newest_ns);
     /* The folder of the pair that came before the one with this id (hex; NULL:
      * of the one that served last), of an earlier run; false: none. May be
      * NULL. */

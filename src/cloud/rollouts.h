@@ -37,8 +37,10 @@ void kerf_rollouts_free(kerf_rollouts *r); /* accepts NULL */
 
 /* The loader's thread. */
 
-/* Keeps a copy of a pair whose parts are all in memory. */
-void kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair);
+/* Keeps a copy of a pair whose parts are all in memory. newest_ns: as
+ * kerf_pair_stamp() says. */
+void kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair,
+                        int64_t newest_ns);
 /* The folder of the pair that served before the one with this id, when a
  * rollout of an earlier run is open, or the pair changed since. id NULL: of the
  * one that served last. False: there is none. */

@@ -1,15 +1,17 @@
 #include "cloud/rollouts_disk.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STATE "state.json"
 #define STATE_MOST ((size_t)64 << 20)
 #define PAIRS "pairs"
 #define PAIRS_MOST 4096 /* entries that are looked at */
+#define STEP ((size_t)64 << 10)
 
 kerf_err
 kerf_rollouts_read(const char *dir, kerf_rollout **list, size_t most,
@@ -60,6 +62,26 @@ kerf_rollouts_pair_dir(char out[KERF_PATH_MAX], const char *dir,
     return err == KERF_OK ? kerf_path_join(out, pairs, hex) : err;
 }
 
+/* A folder itself, never what a link stands for. */
+static int
+open_own(const char *path)
+{
+    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Makes it where it is missing. */
+static kerf_err
+make_own(const char *path, kerf_detail *why)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0 || S_ISDIR(st.st_mode))
+        return kerf_fs_mkdirs(path, why);
+    return kerf_fail(why, KERF_EINVAL, "%s: not a folder: remove it", path);
+}
+
+/* Removing. */
+
 static bool
 is_kept(const char *name, const uint8_t *ids, size_t count)
 {
@@ -73,79 +95,160 @@ is_kept(const char *name, const uint8_t *ids, size_t count)
     return is;
 }
 
-/* A pair's folder, which has files only. */
+/* A pair's folder, which has files only; in fd, that of pairs. */
 static void
-remove_pair(const char *path)
+remove_pair(int fd, const char *name)
 {
-    char file[KERF_PATH_MAX];
     kerf_names names = {0};
+    int own = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
-    if (kerf_fs_list(path, PAIRS_MOST, &names, NULL) == KERF_OK) {
+    if (own < 0) { /* a link, say: that goes, not what it stands for */
+        (void)unlinkat(fd, name, 0);
+        return;
+    }
+    if (kerf_fs_list_at(own, PAIRS_MOST, &names) == KERF_OK) {
+        for (size_t i = 0; i < names.count; i++)
+            (void)unlinkat(own, names.name[i], 0);
+        kerf_names_free(&names);
+    }
+    (void)close(own);
+    (void)unlinkat(fd, name, AT_REMOVEDIR); /* not with a folder in it */
+}
+
+void
+kerf_rollouts_remove_others(const char *dir, const uint8_t *ids, size_t count)
+{
+    char pairs[KERF_PATH_MAX];
+    kerf_names names = {0};
+    int fd;
+
+    if (kerf_path_join(pairs, dir, PAIRS) != KERF_OK)
+        return;
+    fd = open_own(pairs);
+    if (fd < 0)
+        return;
+    if (kerf_fs_list_at(fd, PAIRS_MOST, &names) == KERF_OK) {
         for (size_t i = 0; i < names.count; i++) {
-            if (kerf_path_join(file, path, names.name[i]) == KERF_OK)
-                (void)unlink(file);
+            if (!is_kept(names.name[i], ids, count))
+                remove_pair(fd, names.name[i]);
         }
         kerf_names_free(&names);
     }
-    (void)rmdir(path); /* another's file in it: it stays */
+    (void)close(fd);
 }
 
-static void
-remove_others(const char *dir, const uint8_t *ids, size_t count)
-{
-    char pairs[KERF_PATH_MAX];
-    char path[KERF_PATH_MAX];
-    kerf_names names = {0};
+/* Keeping. */
 
-    if (kerf_path_join(pairs, dir, PAIRS) != KERF_OK ||
-        kerf_fs_list(pairs, PAIRS_MOST, &names, NULL) != KERF_OK)
-        return;
-    for (size_t i = 0; i < names.count; i++) {
-        if (!is_kept(names.name[i], ids, count) &&
-            kerf_path_join(path, pairs, names.name[i]) == KERF_OK)
-            remove_pair(path);
-    }
-    kerf_names_free(&names);
-}
-
+/* Whether the file itself has these bytes, and no others. */
 static bool
-is_whole(const char *path, const kerf_pair *pair)
+has_bytes(const char *path, const uint8_t *data, size_t len)
 {
-    char file[KERF_PATH_MAX];
+    uint8_t step[STEP];
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    bool has = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+               (uint64_t)st.st_size == len;
 
-    for (size_t i = 0; i < pair->manifest.file_count; i++) {
-        if (kerf_path_join(file, path, pair->manifest.file[i].name) !=
-                KERF_OK ||
-            !kerf_fs_exists(file))
-            return false;
+    for (size_t at = 0; has && at < len;) {
+        size_t n = len - at < STEP ? len - at : STEP;
+
+        has =
+            kerf_fs_read_at(fd, at, step, n) && memcmp(step, data + at, n) == 0;
+        at += n;
     }
-    return true;
+    if (fd >= 0)
+        (void)close(fd);
+    return has;
+}
+
+/* Whole, and as old as the pair: the newest of several models is the one whose
+ * files changed last (kerf_pair_stamp()), also of those that are kept. */
+static kerf_err
+keep_file(const char *dir, const char *name, const void *data, size_t len,
+          int64_t newest_ns, kerf_detail *why)
+{
+    struct timespec when = {.tv_sec = newest_ns / 1000000000,
+                            .tv_nsec = newest_ns % 1000000000};
+    char path[KERF_PATH_MAX];
+    kerf_err err = kerf_path_join(path, dir, name);
+
+    if (err == KERF_OK && !has_bytes(path, data, len))
+        err = kerf_fs_write(path, data, len, why);
+    if (err == KERF_OK)
+        (void)utimensat(AT_FDCWD, path, (struct timespec[2]){when, when},
+                        AT_SYMLINK_NOFOLLOW);
+    return err;
+}
+
+/* A pair that is not signed, or no more, leaves the signature that is kept: it
+ * is of these very files. */
+static kerf_err
+keep_signature(const char *dir, const kerf_manifest *m, int64_t newest_ns,
+               kerf_detail *why)
+{
+    char name[KERF_PART_NAME];
+    char *json = NULL;
+    kerf_err err;
+
+    if (m->sig.len == 0)
+        return KERF_OK;
+    kerf_pair_sig_file(name, m->name);
+    err = kerf_signed_format(&m->sig, &json);
+    if (err == KERF_OK)
+        err = keep_file(dir, name, json, strlen(json), newest_ns, why);
+    free(json);
+    return err;
+}
+
+/* What a copy that was cut short has left. */
+static void
+remove_strays(const char *dir, const kerf_manifest *m)
+{
+    char sig[KERF_PART_NAME];
+    kerf_names names = {0};
+    int fd = open_own(dir);
+
+    kerf_pair_sig_file(sig, m->name);
+    if (fd >= 0 && kerf_fs_list_at(fd, PAIRS_MOST, &names) == KERF_OK) {
+        for (size_t i = 0; i < names.count; i++) {
+            bool is = strcmp(names.name[i], sig) == 0;
+
+            for (size_t k = 0; k < m->file_count && !is; k++)
+                is = strcmp(names.name[i], m->file[k].name) == 0;
+            if (!is)
+                (void)unlinkat(fd, names.name[i], 0);
+        }
+        kerf_names_free(&names);
+    }
+    if (fd >= 0)
+        (void)close(fd);
 }
 
 kerf_err
 kerf_rollouts_keep_pair(const char *dir, const kerf_pair *pair,
-                        const uint8_t *ids, size_t count, kerf_detail *why)
+                        int64_t newest_ns, kerf_detail *why)
 {
     const kerf_manifest *m = &pair->manifest;
     char hex[KERF_SHA256_HEX];
     char path[KERF_PATH_MAX];
-    char file[KERF_PATH_MAX];
-    kerf_err err;
+    kerf_err err = kerf_path_join(path, dir, PAIRS);
 
-    remove_others(dir, ids, count);
+    if (err == KERF_OK)
+        err = make_own(path, why);
     kerf_hex(hex, m->id, sizeof m->id);
-    err = kerf_rollouts_pair_dir(path, dir, hex);
-    if (err != KERF_OK)
-        return err;
-    if (is_whole(path, pair))
-        return KERF_OK;
-    err = kerf_fs_mkdirs(path, why);
+    if (err == KERF_OK)
+        err = kerf_rollouts_pair_dir(path, dir, hex);
+    if (err == KERF_OK)
+        err = make_own(path, why);
+    if (err == KERF_OK)
+        remove_strays(path, m);
     for (size_t i = 0; err == KERF_OK && i < m->file_count; i++) {
         kerf_role role = m->file[i].role;
 
-        err = kerf_path_join(file, path, m->file[i].name);
-        if (err == KERF_OK)
-            err = kerf_fs_write(file, pair->data[role], pair->len[role], why);
+        err = keep_file(path, m->file[i].name, pair->data[role],
+                        pair->len[role], newest_ns, why);
     }
+    if (err == KERF_OK)
+        err = keep_signature(path, m, newest_ns, why);
     return err;
 }

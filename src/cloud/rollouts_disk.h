@@ -15,12 +15,15 @@ KERF_NODISCARD kerf_err kerf_rollouts_read(const char *dir, kerf_rollout **list,
                                            kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_rollouts_write(const char *dir, const char *text,
                                             kerf_detail *why);
-/* Copies the pair, unless it is there; removes those of other ids than these.
- */
+/* A copy of the pair, its signature included; what is there and the same stays.
+ * newest_ns: kerf_pair_stamp()'s. */
 KERF_NODISCARD kerf_err kerf_rollouts_keep_pair(const char *dir,
                                                 const kerf_pair *pair,
-                                                const uint8_t *ids,
-                                                size_t count, kerf_detail *why);
+                                                int64_t newest_ns,
+                                                kerf_detail *why);
+/* Removes the copies of other ids than these. */
+void kerf_rollouts_remove_others(const char *dir, const uint8_t *ids,
+                                 size_t count);
 KERF_NODISCARD kerf_err kerf_rollouts_pair_dir(char out[KERF_PATH_MAX],
                                                const char *dir,
                                                const char *hex);

@@ -8,6 +8,7 @@
 #include "base/thread.h"
 #include "cloud/rollouts_disk.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -30,8 +31,8 @@ write_state(kerf_rollouts *r)
     free(text);
     (void)pthread_mutex_lock(&r->lock);
     if (err != KERF_OK && r->write_err == KERF_OK)
-        kerf_log(KERF_LOG_WARN, "cloud.rollout_not_kept", "why=\"%s\"",
-                 why.text);
+        kerf_log(KERF_LOG_WARN, "cloud.rollout_not_kept", "why=%s",
+                 KERF_Q(why.text));
     r->write_err = err;
     r->written = version;
     (void)pthread_cond_broadcast(&r->changed);
@@ -104,18 +105,30 @@ kerf_rollouts_stop_keeper(kerf_rollouts *r)
 
 /* The loader's thread. */
 
-void
-kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair)
+/* That the model was read last: perhaps the loop has not heard of it yet. */
+static void
+note_kept(kerf_rollouts *r, const kerf_manifest *m)
 {
-    kerf_detail why = {{0}};
-    uint8_t *ids;
+    size_t i = 0;
+
+    while (i < r->kept_count && strcmp(r->kept[i].name, m->name) != 0)
+        i++;
+    if (i == KERF_MODELS_MAX) /* so many are in a folder: one is gone */
+        i = r->kept_next++ % KERF_MODELS_MAX;
+    else if (i == r->kept_count)
+        r->kept_count++;
+    (void)snprintf(r->kept[i].name, sizeof r->kept[i].name, "%s", m->name);
+    memcpy(r->kept[i].id, m->id, sizeof r->kept[i].id);
+}
+
+static void
+remove_others(kerf_rollouts *r)
+{
+    uint8_t *ids = malloc((size_t)3 * KERF_MODELS_MAX * KERF_ROLLOUT_ID);
     size_t count = 0;
 
-    if (r->opts.dir == NULL)
-        return;
-    ids = malloc((2 * (size_t)KERF_MODELS_MAX + 1) * KERF_ROLLOUT_ID);
     if (ids == NULL)
-        return;
+        return; /* next time */
     (void)pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->count; i++) {
         memcpy(ids + count++ * KERF_ROLLOUT_ID, r->list[i]->old_id,
@@ -124,11 +137,24 @@ kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair)
                KERF_ROLLOUT_ID);
     }
     (void)pthread_mutex_unlock(&r->lock);
-    memcpy(ids + count++ * KERF_ROLLOUT_ID, pair->manifest.id, KERF_ROLLOUT_ID);
-    if (kerf_rollouts_keep_pair(r->opts.dir, pair, ids, count, &why) != KERF_OK)
-        kerf_log(KERF_LOG_WARN, "cloud.pair_not_kept", "model=%s why=\"%s\"",
-                 pair->manifest.name, why.text);
+    for (size_t i = 0; i < r->kept_count; i++)
+        memcpy(ids + count++ * KERF_ROLLOUT_ID, r->kept[i].id, KERF_ROLLOUT_ID);
+    kerf_rollouts_remove_others(r->opts.dir, ids, count);
     free(ids);
+}
+
+void
+kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair, int64_t newest_ns)
+{
+    kerf_detail why = {{0}};
+
+    if (r->opts.dir == NULL)
+        return;
+    note_kept(r, &pair->manifest);
+    remove_others(r); /* first: there may be no room for both */
+    if (kerf_rollouts_keep_pair(r->opts.dir, pair, newest_ns, &why) != KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.pair_not_kept", "model=%s why=%s",
+                 pair->manifest.name, KERF_Q(why.text));
 }
 
 bool

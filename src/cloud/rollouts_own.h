@@ -19,6 +19,12 @@ struct kerf_rollouts {
     kerf_rollout *list[KERF_MODELS_MAX]; /* under lock; grown by the loop */
     size_t count;
 
+    struct {
+        char name[KERF_NAME_MAX];
+        uint8_t id[KERF_ROLLOUT_ID];
+    } kept[KERF_MODELS_MAX]; /* the loader's: of each model the latest */
+    size_t kept_count, kept_next;
+
     pthread_t keeper;
     bool keeper_runs;
     pthread_cond_t changed;   /* there is something to write, or to know */
