@@ -25,6 +25,12 @@ same_id(const kerf_served *s, const uint8_t *id)
     return memcmp(s->manifest.id, id, KERF_ROLLOUT_ID) == 0;
 }
 
+bool
+kerf_rollouts_is_open(const kerf_rollouts *r, size_t i)
+{
+    return r->old[i] != NULL && r->list[i]->state != KERF_ROLLOUT_OVER;
+}
+
 void
 kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r)
 {
@@ -152,26 +158,6 @@ set_old(kerf_rollouts *r, size_t i, kerf_served *old)
         (void)atomic_fetch_sub(&r->open, 1);
 }
 
-static size_t
-add(kerf_rollouts *r, const kerf_served *s)
-{
-    size_t i = kerf_rollouts_find(r, s->manifest.name);
-    kerf_rollout *one;
-
-    if (i < r->count || r->count == KERF_MODELS_MAX)
-        return i;
-    one = malloc(sizeof *one);
-    if (one == NULL)
-        return KERF_MODELS_MAX;
-    kerf_rollout_init(one, s->manifest.name);
-    one->halt = r->opts.halt;
-    memcpy(one->old_id, s->manifest.id, sizeof one->old_id);
-    memcpy(one->new_id, s->manifest.id, sizeof one->new_id);
-    r->list[r->count] = one;
-    r->old[r->count] = r->now[r->count] = NULL;
-    return r->count++;
-}
-
 static void
 remove_at(kerf_rollouts *r, size_t i)
 {
@@ -184,6 +170,45 @@ remove_at(kerf_rollouts *r, size_t i)
     r->old[i] = r->old[r->count];
     r->now[i] = r->now[r->count];
     r->old[r->count] = r->now[r->count] = NULL;
+}
+
+/* Of a model that is served no more: one that was not halted, if there is. */
+static void
+forget_one(kerf_rollouts *r)
+{
+    size_t gone = r->count;
+
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->now[i] == NULL &&
+            (gone == r->count || r->list[i]->state == KERF_ROLLOUT_OVER))
+            gone = i;
+    }
+    if (gone < r->count)
+        remove_at(r, gone);
+}
+
+static size_t
+add(kerf_rollouts *r, const kerf_served *s)
+{
+    size_t i = kerf_rollouts_find(r, s->manifest.name);
+    kerf_rollout *one;
+
+    if (i < r->count)
+        return i;
+    if (r->count == KERF_MODELS_MAX)
+        forget_one(r);
+    if (r->count == KERF_MODELS_MAX)
+        return KERF_MODELS_MAX;
+    one = malloc(sizeof *one);
+    if (one == NULL)
+        return KERF_MODELS_MAX;
+    kerf_rollout_init(one, s->manifest.name);
+    one->halt = r->opts.halt;
+    memcpy(one->old_id, s->manifest.id, sizeof one->old_id);
+    memcpy(one->new_id, s->manifest.id, sizeof one->new_id);
+    r->list[r->count] = one;
+    r->old[r->count] = r->now[r->count] = NULL;
+    return r->count++;
 }
 
 /* Nothing is rolled out any more: s for all. */
@@ -200,6 +225,13 @@ end(kerf_rollouts *r, size_t i, const kerf_served *s)
         kerf_rollouts_tell(r, one);
 }
 
+bool
+kerf_rollouts_new_is_well(const kerf_rollout *one)
+{
+    return one->state == KERF_ROLLOUT_RUNNING && one->percent >= 100 &&
+           one->failed == 0;
+}
+
 /* What served before: of an earlier rollout that is still open, the one that is
  * known to be well. */
 static kerf_served *
@@ -207,17 +239,36 @@ old_of(kerf_rollouts *r, size_t i, kerf_served *was_newest)
 {
     const kerf_rollout *one = r->list[i];
 
-    if (r->old[i] == NULL || (one->state == KERF_ROLLOUT_RUNNING &&
-                              one->percent >= 100 && one->failed == 0))
+    if (r->old[i] == NULL || kerf_rollouts_new_is_well(one))
         return was_newest;
     return r->old[i];
 }
 
-static bool
-same_manifest(const kerf_served *a, const kerf_served *b)
+/*
+ * The same files, signed anew: what was decided of them stays. Where it goes
+ * on, those that failed may try again: perhaps for want of this signature, as
+ * do edges that want one where there was none. For that it may have halted by
+ * itself, too.
+ */
+static void
+sign_again(kerf_rollouts *r, size_t i, const kerf_served *s,
+           const kerf_served *was)
 {
-    return a->manifest_len == b->manifest_len &&
-           memcmp(a->manifest_json, b->manifest_json, a->manifest_len) == 0;
+    kerf_rollout *one = r->list[i];
+    bool is_first = was->manifest.sig.len == 0 && s->manifest.sig.len > 0;
+    bool halted = one->state == KERF_ROLLOUT_HALTED;
+    bool by_command = strcmp(one->why, KERF_ROLLOUTS_BY_COMMAND) == 0;
+
+    if (r->old[i] == NULL ||
+        kerf_signed_equal(&s->manifest.sig, &was->manifest.sig) ||
+        one->state == KERF_ROLLOUT_BACK ||
+        (halted && (by_command || !is_first)))
+        return;
+    if ((!halted && kerf_rollout_halt(one, "", NULL) != KERF_OK) ||
+        kerf_rollout_resume(one, NULL) != KERF_OK)
+        return; /* it is over */
+    if (halted)
+        kerf_rollouts_tell(r, one);
 }
 
 static void
@@ -227,13 +278,12 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
     kerf_served *old;
 
     if (same_id(s, was_newest->manifest.id)) {
-        if (r->old[i] != NULL && !same_manifest(s, was_newest))
-            kerf_rollout_start(one, one->old_id, one->new_id, one->percent);
-        return; /* the same files, perhaps signed anew */
+        sign_again(r, i, s, was_newest);
+        return;
     }
     if (one->state != KERF_ROLLOUT_OVER && r->old[i] == NULL &&
         same_id(was_newest, one->old_id) && same_id(s, one->new_id)) {
-        set_old(r, i, was_newest); /* of an earlier run of the cloud */
+        set_old(r, i, was_newest); /* its files were gone, or the cloud was */
         kerf_rollouts_tell(r, one);
         return;
     }
@@ -250,6 +300,19 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
     kerf_rollouts_tell(r, one);
 }
 
+/* Its files are gone. What comes under its name must not go past a rollout, so
+ * where pairs are kept it is known what ran last, and how it went. */
+static void
+leave(kerf_rollouts *r, size_t i)
+{
+    if (r->opts.dir == NULL) {
+        remove_at(r, i);
+        return;
+    }
+    set_old(r, i, NULL);
+    set_served(&r->now[i], NULL);
+}
+
 void
 kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
 {
@@ -259,7 +322,7 @@ kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
     if (s == NULL) {
         i = kerf_rollouts_find(r, old->manifest.name);
         if (i < r->count)
-            remove_at(r, i);
+            leave(r, i);
     } else if ((i = add(r, s)) < r->count) {
         if (old != NULL)
             replace(r, i, s, old);
@@ -325,8 +388,7 @@ find_open(const kerf_rollouts *r, const char *model)
 {
     size_t i = kerf_rollouts_find(r, model);
 
-    return i < r->count && r->list[i]->state != KERF_ROLLOUT_OVER ? r->list[i]
-                                                                  : NULL;
+    return i < r->count && kerf_rollouts_is_open(r, i) ? r->list[i] : NULL;
 }
 
 /* The same, if s is the new one of it. */

@@ -5,6 +5,8 @@
  *     DIR/state.json     who was offered what, and how it went
  *     DIR/pairs/ID/      the files of the pairs that state.json names
  *
+ * A model whose pair is removed stays in state.json, so that what comes under
+ * its name does not go past a rollout; of KERF_MODELS_MAX names in all.
  * Memory: one old bundle of each model, as long as its rollout is open.
  * Threads: as said for each; the lists are under a lock, what is served is the
  * loop's. A thread of its own writes state.json.
@@ -42,8 +44,9 @@ void kerf_rollouts_free(kerf_rollouts *r); /* accepts NULL */
 void kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair,
                         int64_t newest_ns);
 /* The folder of the pair that served before the one with this id, when a
- * rollout of an earlier run is open, or the pair changed since. id NULL: of the
- * one that served last. False: there is none. */
+ * rollout of an earlier run is open, or the pair changed since; also when it
+ * was removed meanwhile. id NULL: of the one that served last. False: there is
+ * none. */
 bool kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
                           char dir[KERF_PATH_MAX]);
 

@@ -13,7 +13,7 @@ kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
     (void)pthread_mutex_lock(&r->lock);
     views = calloc(r->count + 1, sizeof *views);
     for (size_t i = 0; views != NULL && i < r->count; i++) {
-        if (r->list[i]->state != KERF_ROLLOUT_OVER)
+        if (kerf_rollouts_is_open(r, i))
             kerf_rollouts_view_of(&views[n++], r->list[i]);
     }
     kerf_rollouts_unlock(r);
@@ -33,12 +33,18 @@ meant(const kerf_rollouts *r, const char *model, kerf_detail *why)
 
     if (model != NULL) {
         i = kerf_rollouts_find(r, model);
-        if (i == r->count)
-            (void)kerf_fail(why, KERF_ENOENT, "no model %s is served", model);
-        return i == r->count ? NULL : r->list[i];
+        if (i < r->count && kerf_rollouts_is_open(r, i))
+            return r->list[i];
+        (void)kerf_fail(why, KERF_ENOENT,
+                        i < r->count && r->now[i] != NULL
+                            ? "model %s is not being rolled out: every edge is "
+                              "given the same bundle"
+                            : "no model %s is served",
+                        model);
+        return NULL;
     }
     for (i = 0; i < r->count; i++) {
-        if (r->list[i]->state == KERF_ROLLOUT_OVER)
+        if (!kerf_rollouts_is_open(r, i))
             continue;
         if (found != NULL) {
             (void)kerf_fail(why, KERF_ENOENT,
@@ -64,7 +70,7 @@ execute(kerf_rollout *one, kerf_rollout_command what, double percent,
     case KERF_ROLLOUT_SET:
         return kerf_rollout_set(one, percent, why);
     case KERF_ROLLOUT_HALT:
-        return kerf_rollout_halt(one, "by command", why);
+        return kerf_rollout_halt(one, KERF_ROLLOUTS_BY_COMMAND, why);
     case KERF_ROLLOUT_RESUME:
         return kerf_rollout_resume(one, why);
     case KERF_ROLLOUT_GO_BACK:

@@ -162,14 +162,22 @@ kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
                      char dir[KERF_PATH_MAX])
 {
     char hex[KERF_SHA256_HEX] = "";
+    char new_hex[KERF_SHA256_HEX];
     size_t i;
 
     if (r->opts.dir == NULL)
         return false;
     (void)pthread_mutex_lock(&r->lock);
     i = kerf_rollouts_find(r, name);
-    if (i < r->count)
-        kerf_hex(hex, r->list[i]->old_id, KERF_ROLLOUT_ID);
+    if (i < r->count) {
+        const kerf_rollout *one = r->list[i];
+
+        kerf_hex(hex, one->old_id, KERF_ROLLOUT_ID);
+        kerf_hex(new_hex, one->new_id, KERF_ROLLOUT_ID);
+        if (kerf_rollouts_new_is_well(one) &&
+            (id == NULL || strcmp(new_hex, id) != 0))
+            memcpy(hex, new_hex, sizeof hex);
+    }
     (void)pthread_mutex_unlock(&r->lock);
     return hex[0] != '\0' && (id == NULL || strcmp(hex, id) != 0) &&
            kerf_rollouts_pair_dir(dir, r->opts.dir, hex) == KERF_OK;

@@ -9,9 +9,12 @@
 
 #include <pthread.h>
 
+#define KERF_ROLLOUTS_BY_COMMAND "by command" /* why it was halted */
+
 struct kerf_rollouts {
     kerf_rollouts_opts opts;
-    /* By the same index; the loop's. */
+    /* By the same index as list; changed by the loop, under lock. now NULL:
+     * its files are gone. */
     kerf_served *old[KERF_MODELS_MAX], *now[KERF_MODELS_MAX]; /* counted */
     _Atomic size_t open; /* so many have an old one */
 
@@ -43,6 +46,12 @@ struct told {
 
 /* Under the lock, or on the loop's thread: the index, or count. */
 size_t kerf_rollouts_find(const kerf_rollouts *r, const char *name);
+/* Under the lock: whether edges are given the one or the other. A model whose
+ * files are gone, or of which only the kept pair serves, has a state, too. */
+bool kerf_rollouts_is_open(const kerf_rollouts *r, size_t i);
+/* Whether all are given the new one and none has failed: the old one of what
+ * comes next. */
+bool kerf_rollouts_new_is_well(const kerf_rollout *one);
 void kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r);
 /* Under the lock. */
 void kerf_rollouts_want_write(kerf_rollouts *r);

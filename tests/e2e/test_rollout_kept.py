@@ -5,10 +5,14 @@ import os
 
 import exact
 from test_rollout import (  # noqa: F401 - some are fixtures
+    EENGINE,
     Peer,
     bundles,
     cloud_of,
+    many,
     place,
+    rollout,
+    start_update,
     update,
 )
 from test_sign import edge_words, key, models, sign  # noqa: F401 - fixtures
@@ -128,3 +132,95 @@ def test_restart__the_newest_of_several_models_stays_it(cloud_of, models):
     cloud = cloud_of(*NOBODY)
     with Peer(cloud.port, "box") as peer:
         assert peer.given == was
+
+
+def remove(cloud, models):
+    """The pair, and waits until the cloud has seen it."""
+    for path in models.iterdir():
+        if path.is_file():
+            path.unlink()
+    cloud.wait_event("model", ok=False, why="removed from the folder")
+
+
+def test_removed__then_another_comes__is_a_rollout_beside_the_old_one(run, cloud_of, models):
+    exact.put(models, bias=1)
+    cloud = cloud_of(*NOBODY)
+    (old,) = bundles(cloud)
+    edges = many(cloud, 3)
+    for edge in edges:
+        edge.ready()
+    remove(cloud, models)
+    new = update(cloud, models, 2)
+    running = cloud.wait_event("rollout", state="running")
+    assert (running["old_bundle"], running["new_bundle"]) == (old[:12], new[:12])
+    assert {e.look() for e in [*edges, *many(cloud, 9)]} == {old}
+    # Nor does it matter that the cloud was away meanwhile.
+    remove(cloud, models)
+    assert rollout(run, cloud) is None  # there is nothing to decide about
+    assert "no model m is served" in rollout(run, cloud, "halt", "--model", "m", ok=False)
+    assert cloud.term() == 0
+    cloud = cloud_of(*NOBODY)
+    assert bundles(cloud) == []
+    newer = update(cloud, models, 3)
+    cloud.wait_event("rollout", state="running", old_bundle=old[:12], new_bundle=newer[:12])
+    assert {e.look() for e in many(cloud, 9)} == {old}
+
+
+def test_removed_and_back__is_as_it_was(run, cloud_of, models):
+    cloud, edges, chosen, others, old, new = start_update(cloud_of, models, "--rollout", "60%")
+    for edge in chosen:
+        edge.ready()
+    rollout(run, cloud, "back")
+    remove(cloud, models)
+    assert update(cloud, models, 2) == new
+    cloud.wait_event("rollout", state="back", new_bundle=new[:12])
+    assert {e.look() for e in [*edges, *many(cloud, 3)]} == {old}
+    # What is for all, and failed nowhere, is what the next one stands beside.
+    rollout(run, cloud, "100%")
+    remove(cloud, models)
+    newer = update(cloud, models, 3)
+    cloud.wait_event("rollout", state="running", old_bundle=new[:12], new_bundle=newer[:12])
+
+
+def test_signed_again__changes_nothing_of_a_rollout(run, cloud_of, models, sign):
+    exact.put(models, bias=1)
+    sign()
+    cloud = cloud_of("--rollout", "100%")
+    (old,) = bundles(cloud)
+    edges = many(cloud, 3)
+    for edge in edges:
+        edge.ready()
+    exact.put(models, bias=2)
+    sign()
+    cloud.wait_event("rollout", state="running")
+    bundles_there = len(bundles(cloud))
+    for what, state in (("halt", "halted"), ("back", "back")):
+        rollout(run, cloud, what)
+        was = rollout(run, cloud)
+        expires = sign("--expires", f"{30 + len(what)}d")["expires"]
+        cloud.wait_event("signature", expires=expires)
+        assert rollout(run, cloud) == was and was["state"] == state
+    assert len(bundles(cloud)) == bundles_there + 2
+    assert {e.look() for e in [*edges, *many(cloud, 3)]} == {old}
+
+
+def test_first_signature__ends_a_halt_for_want_of_it__not_one_by_command(
+    run, cloud_of, models, sign
+):
+    exact.put(models, bias=1)
+    cloud = cloud_of("--rollout", "100%", "--rollout-halt", "20%")
+    edges = many(cloud, 3)
+    new = update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    for edge in edges:
+        assert edge.look() == new
+        edge.ready(EENGINE, "it is not signed")
+    cloud.wait_event("rollout", state="halted")
+    sign()
+    cloud.wait_event("rollout", state="running")
+    assert {e.look() for e in edges} == {new}
+    newer = update(cloud, models, 3)
+    rollout(run, cloud, "halt")
+    cloud.wait_event("signature", version=sign()["version"])
+    assert rollout(run, cloud)["state"] == "halted"
+    assert newer not in {e.look() for e in edges}
