@@ -345,6 +345,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK && edge->opts.tls != NULL)
         err = open_tls(edge, why);
     if (err == KERF_OK)
+        err = kerf_fetch_init(edge);
+    if (err == KERF_OK)
         err = kerf_link_init(edge);
     if (err == KERF_OK)
         err = kerf_trusted_init(edge, why);
@@ -494,7 +496,8 @@ start_threads(kerf_edge *edge, kerf_detail *why)
     edge->loader_runs =
         pthread_create(&edge->loader_thread, NULL, kerf_loader_run, edge) == 0;
     edge->loop_runs =
-        edge->loader_runs && kerf_offline_start(edge) &&
+        edge->loader_runs && kerf_writer_start(edge->fetch.writer) &&
+        kerf_offline_start(edge) &&
         pthread_create(&edge->loop_thread, NULL, run_loop, edge) == 0;
     edge->worker_runs =
         edge->loop_runs &&
@@ -584,6 +587,7 @@ kerf_edge_close(kerf_edge *edge)
         kerf_loop_stop(edge->loop);
         (void)pthread_join(edge->loop_thread, NULL);
     }
+    kerf_writer_stop(edge->fetch.writer);
     if (edge->loop != NULL)
         kerf_link_close(edge);
     kerf_offline_fini(edge);
@@ -599,10 +603,7 @@ kerf_edge_close(kerf_edge *edge)
     kerf_program_free(edge->next);
     kerf_program_free(edge->leaving);
     kerf_program_free(edge->fetch.program);
-    kerf_incoming_abort(edge->fetch.kept);
-    free(edge->fetch.chunk);
-    free(edge->fetch.plain);
-    kerf_block_coder_free(edge->fetch.unpacker);
+    kerf_fetch_fini(edge);
     kerf_engine_close(edge->engine);
     kerf_store_close(edge->store);
     kerf_queue_free(edge->queue);

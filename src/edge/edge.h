@@ -4,6 +4,7 @@
  *     worker:  source -> head -> TENSOR straight to the socket
  *     loop:    sessions with the cloud; RESULT -> event queue
  *     loader:  store checks, compiling, self-tests
+ *     writer:  what comes of a model: unpacked, written, checked
  *     caller:  event queue -> the events of kerf/edge.h
  *
  * One lock guards what worker and loop share: flight states, the connection to
@@ -12,12 +13,12 @@
 #ifndef KERF_EDGE_EDGE_H
 #define KERF_EDGE_EDGE_H
 
-#include "codec/block.h"
 #include "base/busy.h"
 #include "base/awake.h"
 #include "base/queue.h"
 #include "edge/again.h"
 #include "edge/beat.h"
+#include "edge/fetch_writer.h"
 #include "edge/offline.h"
 #include "edge/program.h"
 #include "edge/reject.h"
@@ -67,12 +68,18 @@ typedef enum kerf_link_state {
 typedef enum kerf_fetch_state {
     KERF_FETCH_IDLE = 0,
     KERF_FETCH_CHECK,   /* loader: which parts are missing? */
-    KERF_FETCH_OPEN,    /* loader: which bytes of a part are missing? */
-    KERF_FETCH_RECEIVE, /* PART frames */
-    KERF_FETCH_COMMIT,  /* loader: sync, rename */
+    KERF_FETCH_OPEN,    /* loader: which bytes of them are missing? */
+    KERF_FETCH_RECEIVE, /* PART frames; writer: write, check, sync, rename */
+    KERF_FETCH_DRAIN,   /* not to its end: the writer does what it was given */
     KERF_FETCH_LOAD,    /* loader: compile, test */
     KERF_FETCH_RENEW,   /* loader: it runs, and was signed anew */
 } kerf_fetch_state;
+
+/* What then becomes of files that are not whole. */
+typedef enum kerf_fetch_end {
+    KERF_FETCH_END_KEEP, /* the link broke: they stay open for the next one */
+    KERF_FETCH_END_DROP, /* given up: closed; what came stays */
+} kerf_fetch_end;
 
 #define KERF_OFFERS_MAX 64
 #define KERF_GAVE_UP "stopped before the cloud answered"
@@ -94,27 +101,43 @@ typedef struct kerf_asked {
     uint64_t at, end;
 } kerf_asked;
 
+/* A file of the bundle that comes in. */
+typedef struct kerf_arrival {
+    /* Open. What is missing of it may be asked at any time, all else is the
+     * writer's, as long as there is RECEIVE or DRAIN. */
+    kerf_incoming *incoming;
+    uint64_t ask_from; /* what is missing before it is asked for */
+    bool asked;        /* all that is missing is */
+    bool given;        /* ... and has come: the writer is to publish it */
+    unsigned tries;    /* it came damaged so often */
+    bool damaged;      /* ... by what did not unpack: */
+    kerf_detail damage;
+    kerf_incoming_counts before; /* of before what was asked for */
+    uint64_t since_ns, wire;     /* wire: bytes that came for it */
+} kerf_arrival;
+
+/* One that was coming in when the link broke: it need not be read again. */
+typedef struct kerf_kept {
+    kerf_incoming *incoming; /* NULL: none */
+    uint8_t sha256[KERF_SHA256_LEN];
+} kerf_kept;
+
 typedef struct kerf_fetcher {
     kerf_fetch_state state;
+    kerf_fetch_end end; /* of DRAIN */
+    kerf_err again;     /* why it is given up, if it may be tried again */
     kerf_wanted wanted[KERF_OFFERS_MAX]; /* [0] is the one under way */
     size_t count;
     unsigned missing; /* bit per index in the manifest's files */
-    size_t part;      /* index that comes in */
-    kerf_incoming *incoming;
-    kerf_incoming *kept; /* of when the link broke: it need not be read again */
-    uint8_t kept_sha256[KERF_SHA256_LEN];
+    kerf_arrival file[KERF_PARTS_MAX];
+    kerf_kept kept[KERF_PARTS_MAX];
     kerf_asked asked[KERF_ASKED_MAX]; /* in order of coming */
     size_t asked_count;
-    uint64_t ask_from; /* what is missing before it is asked for */
-    unsigned tries;    /* it came damaged so often */
-    kerf_detail damage;
-    kerf_incoming_counts part_counts; /* of before what was asked for */
-    uint8_t *chunk, *plain; /* as it comes; of a packed one, unpacked */
-    size_t chunk_room, plain_room;
-    kerf_block_coder *unpacker;
-    uint64_t told_ns;                  /* when progress was */
-    uint64_t part_since_ns, part_wire; /* wire: bytes that came for it */
-    char *manifest_json;               /* being received */
+    kerf_writer *writer;
+    kerf_chunk *reading; /* the PART that is being read goes into it */
+    bool full;           /* reading stopped until the writer has done some */
+    uint64_t told_ns;    /* when progress was */
+    char *manifest_json; /* being received */
     kerf_offer offer;
     bool tails;    /* they are fetched, too */
     bool cut;      /* the link broke while the loader had it */
@@ -262,6 +285,8 @@ KERF_NODISCARD kerf_err kerf_fetch_part(kerf_edge *edge,
                                         const kerf_frame_in *frame,
                                         kerf_detail *why);
 void kerf_fetch_cut(kerf_edge *edge); /* the connection is gone */
+KERF_NODISCARD kerf_err kerf_fetch_init(kerf_edge *edge);
+void kerf_fetch_fini(kerf_edge *edge); /* all threads have ended */
 void kerf_fetch_ready(kerf_edge *edge, const uint8_t *bundle, kerf_err err,
                       const char *why);
 void *kerf_loader_run(void *edge);

@@ -1,11 +1,13 @@
 /*
  * Models coming in. Offers wait in a short list; the first is worked on:
  *
- *     IDLE -> CHECK -> OPEN -> RECEIVE -> COMMIT -> OPEN ... -> LOAD -> IDLE
- *                       ^_________________|  damaged
+ *     IDLE -> CHECK -> OPEN -> RECEIVE -> LOAD -> IDLE
+ *                       ^_________|  |
+ *                        damaged     +--> DRAIN -> IDLE   broken off
  *
- * But for RECEIVE all of these read or sync files, or compile, so they are done
- * by the loader thread, one at a time, while the loop does other things.
+ * But for RECEIVE and DRAIN all of these read files, or compile, so they are
+ * done by the loader thread, one at a time, while the loop does other things;
+ * in RECEIVE it is the writer thread that unpacks, writes and syncs.
  */
 #include "edge/fetch_own.h"
 #include "edge/trusted.h"
@@ -132,6 +134,7 @@ kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
     }
     if (w.run) {
         kerf_again_drop(edge);
+        f->again = KERF_OK;
         kerf_reject_on_offer(edge);
     }
     if (!w.run && edge->opts.model != NULL && edge->current == NULL &&
@@ -158,6 +161,16 @@ is_told(const kerf_edge *edge, const kerf_wanted *w)
     return !w->stored && kerf_reject_find(&edge->rejects, w->text) != NULL;
 }
 
+static void
+drop_given_up(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    kerf_fetch_drop_parts(f);
+    kerf_again_take(edge, f->again);
+    drop_first(f);
+}
+
 void
 kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
 {
@@ -165,7 +178,6 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
     kerf_manifest *m = &f->wanted[0].manifest;
     bool fatal;
 
-    kerf_fetch_drop_part(edge);
     kerf_fetch_ready(edge, m->id, err, why);
     if (!is_told(edge, &f->wanted[0])) {
         kerf_edge_tell_model(edge, m->name, "", err, why);
@@ -183,10 +195,26 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
             kerf_edge_finish(edge, err, line.text);
         else
             kerf_reject_ask(edge, err, line.text);
-    } else {
-        kerf_again_take(edge, err);
     }
-    drop_first(f);
+    f->again = fatal ? KERF_OK : err;
+    if (f->state == KERF_FETCH_RECEIVE)
+        kerf_fetch_end_early(edge, KERF_FETCH_END_DROP);
+    else
+        drop_given_up(edge);
+}
+
+void
+kerf_fetch_on_ended(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    if (f->end == KERF_FETCH_END_KEEP) {
+        kerf_fetch_keep(f);
+        drop_first(f); /* the offer will come again */
+    } else {
+        drop_given_up(edge);
+    }
+    kerf_fetch_work(edge);
 }
 
 void
@@ -198,7 +226,7 @@ kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state)
     if (kerf_queue_push(edge->loads, f) == KERF_OK)
         return;
     f->state = KERF_FETCH_IDLE; /* stopping: nothing will be fetched */
-    kerf_fetch_drop_part(edge);
+    kerf_fetch_drop_parts(f);
     drop_waiting(f);
 }
 
@@ -216,34 +244,40 @@ tell_not_used(kerf_edge *edge, const kerf_manifest *m, const char *why)
         kerf_local_none(edge, line.text);
 }
 
-/* Receives the next missing part, or loads when there is none. */
+/* Receives what is missing, or loads when that is nothing. */
 static void
-next_part(kerf_edge *edge)
+on_checked(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_manifest *m = &f->wanted[0].manifest;
+    size_t part = 0;
 
-    while (f->part < m->file_count && !(f->missing >> f->part & 1))
-        f->part++;
-    if (f->part >= m->file_count) {
+    while (part < m->file_count && !(f->missing >> part & 1))
+        part++;
+    if (part >= m->file_count) {
         kerf_fetch_to_loader(edge, KERF_FETCH_LOAD);
     } else if (f->wanted[0].stored) {
         kerf_detail why;
 
         (void)kerf_fail(&why, KERF_ECORRUPT, "%s is missing or damaged",
-                        m->file[f->part].name);
+                        m->file[part].name);
         tell_not_used(edge, m, why.text);
         drop_first(f);
     } else if (f->cut || edge->control == NULL) {
         drop_first(f); /* the offer will come again */
     } else {
-        f->tries = 0;
-        f->damage.text[0] = '\0';
-        if (kerf_fetch_take_kept(f))
-            kerf_fetch_ask(edge);
-        else
-            kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
+        kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
     }
+}
+
+/* What came damaged is asked for again. */
+void
+kerf_fetch_on_whole(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    kerf_fetch_to_loader(edge,
+                         f->missing == 0 ? KERF_FETCH_LOAD : KERF_FETCH_OPEN);
 }
 
 static bool
@@ -304,7 +338,7 @@ kerf_fetch_work(kerf_edge *edge)
         f->cut = false;
         f->tails = takes_tails(edge);
         f->missing = 0;
-        f->part = 0;
+        memset(f->file, 0, sizeof f->file);
         kerf_fetch_to_loader(edge, KERF_FETCH_CHECK);
     }
 }
@@ -330,26 +364,11 @@ on_opened(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
 
     if (!f->cut && edge->control != NULL) {
-        kerf_fetch_ask(edge);
+        kerf_fetch_receive(edge);
         return;
     }
     kerf_fetch_keep(f);
     drop_first(f); /* the offer will come again */
-}
-
-static void
-on_failed(kerf_edge *edge)
-{
-    kerf_fetcher *f = &edge->fetch;
-    const char *why = f->why.text;
-
-    if (f->state == KERF_FETCH_COMMIT && kerf_fetch_try_again(edge, f->err)) {
-        kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
-        return;
-    }
-    if (f->state == KERF_FETCH_COMMIT && f->damage.text[0] != '\0')
-        why = f->damage.text;
-    kerf_fetch_give_up(edge, f->err, *why ? why : kerf_err_text(f->err));
 }
 
 void
@@ -364,15 +383,12 @@ kerf_fetch_on_loader(void *ctx)
         tell_not_used(edge, m, f->why.text);
         drop_first(f);
     } else if (f->err != KERF_OK) {
-        on_failed(edge);
+        kerf_fetch_give_up(edge, f->err,
+                           *f->why.text ? f->why.text : kerf_err_text(f->err));
     } else if (f->state == KERF_FETCH_CHECK) {
-        next_part(edge);
+        on_checked(edge);
     } else if (f->state == KERF_FETCH_OPEN) {
         on_opened(edge);
-    } else if (f->state == KERF_FETCH_COMMIT) {
-        kerf_fetch_tell_received(edge, &m->file[f->part]);
-        f->missing &= ~(1u << f->part);
-        next_part(edge);
     } else if (f->state == KERF_FETCH_RENEW) {
         kerf_trusted_renew(edge, m, &f->says);
         (void)is_running(edge, m->id); /* says READY */
@@ -390,15 +406,32 @@ kerf_fetch_cut(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
 
-    if (f->state == KERF_FETCH_RECEIVE) {
-        kerf_fetch_keep(f);
-        drop_first(f);
-    }
     f->asked_count = 0;
+    f->full = false;
     f->cut = true;
     kerf_again_drop(edge);
     drop_offered(f);
     free(f->manifest_json);
     f->manifest_json = NULL;
+    if (f->state == KERF_FETCH_RECEIVE)
+        kerf_fetch_end_early(edge, KERF_FETCH_END_KEEP);
     kerf_fetch_work(edge);
+}
+
+kerf_err
+kerf_fetch_init(kerf_edge *edge)
+{
+    return kerf_writer_new(&edge->fetch.writer, edge->loop,
+                           kerf_fetch_on_written, edge);
+}
+
+void
+kerf_fetch_fini(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    kerf_fetch_drop_parts(f);
+    kerf_fetch_drop_kept(f);
+    free(f->reading);
+    kerf_writer_free(f->writer);
 }

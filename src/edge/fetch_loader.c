@@ -7,6 +7,8 @@
 #include "base/thread.h"
 #include "edge/trusted.h"
 
+#include <string.h>
+
 static void
 check_parts(kerf_edge *edge, kerf_fetcher *f)
 {
@@ -21,6 +23,40 @@ check_parts(kerf_edge *edge, kerf_fetcher *f)
         if (kerf_role_is_shipped(m->file[i].role, f->tails) &&
             !kerf_store_has(edge->store, &m->file[i]))
             f->missing |= 1u << i;
+    }
+}
+
+/* Whether a file of the same bytes is open: when that is whole, this one will
+ * be, too. */
+static bool
+has_twin(const kerf_fetcher *f, const kerf_manifest *m, size_t part)
+{
+    for (size_t i = 0; i < part; i++) {
+        if (f->file[i].incoming != NULL &&
+            memcmp(m->file[i].sha256, m->file[part].sha256,
+                   sizeof m->file[i].sha256) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* All that are missing, so that one can be asked for while the one before still
+ * comes. */
+static void
+open_parts(kerf_edge *edge, kerf_fetcher *f)
+{
+    const kerf_manifest *m = &f->wanted[0].manifest;
+
+    for (size_t i = 0; i < m->file_count; i++) {
+        if (f->missing >> i & 1)
+            f->file[i].incoming = kerf_fetch_take_kept(f, &m->file[i]);
+    }
+    kerf_fetch_drop_kept(f);
+    for (size_t i = 0; i < m->file_count && f->err == KERF_OK; i++) {
+        if ((f->missing >> i & 1) != 0 && f->file[i].incoming == NULL &&
+            !has_twin(f, m, i))
+            f->err = kerf_incoming_open(&f->file[i].incoming, edge->store,
+                                        &m->file[i], &f->why);
     }
 }
 
@@ -91,13 +127,7 @@ kerf_loader_run(void *ctx)
             check_parts(edge, f);
             break;
         case KERF_FETCH_OPEN:
-            f->err = kerf_incoming_open(&f->incoming, edge->store,
-                                        &f->wanted[0].manifest.file[f->part],
-                                        &f->why);
-            break;
-        case KERF_FETCH_COMMIT:
-            f->err = kerf_incoming_commit(f->incoming, &f->why);
-            f->incoming = NULL;
+            open_parts(edge, f);
             break;
         case KERF_FETCH_RENEW:
             renew(edge, f);

@@ -1,6 +1,7 @@
 /*
  * fetch_own.h - how models come in: fetch.c (which, and step by step),
- * fetch_parts.c (the bytes of a file), fetch_loader.c (what takes its time).
+ * fetch_parts.c (the bytes of its files), fetch_loader.c (what takes its time),
+ * fetch_writer.c (a thread that writes what comes).
  * Threads: the loop's, but for kerf_loader_run().
  */
 #ifndef KERF_EDGE_FETCH_OWN_H
@@ -14,17 +15,21 @@ void kerf_fetch_work(kerf_edge *edge); /* on the first, if none is under way */
 /* The loader's turn; it ends with kerf_fetch_on_loader(). */
 void kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state);
 void kerf_fetch_on_loader(void *edge);
+void kerf_fetch_on_ended(kerf_edge *edge);
+void kerf_fetch_on_whole(kerf_edge *edge); /* all that was open was tried */
 
-/* fetch_parts.c. Asks for what is missing of the file that is open. */
-void kerf_fetch_ask(kerf_edge *edge);
-/* Closes it; what was asked of it may come yet, and is read over. */
-void kerf_fetch_drop_part(kerf_edge *edge);
-/* The link broke: leaves it open for the next session, which takes it if it
- * asks for that file first. */
+/* fetch_parts.c. Asks for what is missing of the files that are open. */
+void kerf_fetch_receive(kerf_edge *edge);
+/* Not to the end. When the writer has done what it was given, fetch.c goes on
+ * with kerf_fetch_on_ended(). */
+void kerf_fetch_end_early(kerf_edge *edge, kerf_fetch_end end);
+/* Closes them; what was asked of them may come yet, and is read over. */
+void kerf_fetch_drop_parts(kerf_fetcher *f);
+/* Leaves them open for the next bundle that has those files. */
 void kerf_fetch_keep(kerf_fetcher *f);
-bool kerf_fetch_take_kept(kerf_fetcher *f);
-/* Whether this error is one to fetch what is wrong again for. */
-bool kerf_fetch_try_again(kerf_edge *edge, kerf_err err);
-void kerf_fetch_tell_received(kerf_edge *edge, const kerf_file *file);
+/* One that was left open; NULL: none. */
+kerf_incoming *kerf_fetch_take_kept(kerf_fetcher *f, const kerf_file *file);
+void kerf_fetch_drop_kept(kerf_fetcher *f);
+void kerf_fetch_on_written(void *edge); /* the writer has done some */
 
 #endif

@@ -1,22 +1,25 @@
 /*
- * A file of a model coming in. What is missing of it is asked for in order, in
- * ranges, several at a time, so that small holes cost no round trip each. The
- * cloud answers in order: asked[0] is the one that comes now.
+ * The files of a model coming in. What is missing of them is asked for in
+ * order, in ranges, several at a time, so that neither small holes nor the end
+ * of a file cost a round trip. The cloud answers in order: asked[0] is the one
+ * that comes now. What comes is handed to the writer.
  *
  * What comes damaged is not seen before the file is whole. Then its units tell
  * which bytes they were, and those alone are asked for again.
  */
+#include "edge/link_own.h"
 #include "edge/fetch_own.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/block.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one range, and of all that are under way: what is given up comes in vain.
- */
+/* Of one range, and of all that are under way, to here or to the disk: what is
+ * given up comes in vain, and a slow disk must not fill the memory. */
 #define ASK_MOST ((uint64_t)16 << 20)
 #define UNDER_WAY_MOST (2 * ASK_MOST)
 #define TELL_NS 20000000u /* progress, no more often */
@@ -26,11 +29,32 @@ _Static_assert(KERF_PART_BLOCK == KERF_BLOCK_MOST, "docs/PROTOCOL.md says it");
 
 /* Asking. */
 
+/* The time of a file begins when that of the one before it ends. */
+static void
+begin_first(kerf_fetcher *f)
+{
+    const kerf_asked *a = &f->asked[0];
+
+    if (f->asked_count > 0 && !a->dropped && f->file[a->part].since_ns == 0)
+        f->file[a->part].since_ns = kerf_now_ns();
+}
+
 static void
 drop_asked(kerf_fetcher *f)
 {
     f->asked_count--;
     memmove(&f->asked[0], &f->asked[1], f->asked_count * sizeof f->asked[0]);
+    begin_first(f);
+}
+
+static bool
+is_asked(const kerf_fetcher *f, size_t part)
+{
+    for (size_t i = 0; i < f->asked_count; i++) {
+        if (!f->asked[i].dropped && f->asked[i].part == part)
+            return true;
+    }
+    return false;
 }
 
 /* Where a range that begins at `at` is to end, at the latest: with a unit, as a
@@ -51,124 +75,202 @@ last_end(const kerf_file *file, uint64_t at)
 static uint64_t
 under_way(const kerf_fetcher *f)
 {
-    uint64_t bytes = 0;
+    uint64_t bytes = kerf_writer_bytes(f->writer);
 
     for (size_t i = 0; i < f->asked_count; i++)
         bytes += f->asked[i].dropped ? 0 : f->asked[i].end - f->asked[i].at;
     return bytes;
 }
 
+static bool
+knows_ranges(const kerf_edge *edge)
+{
+    return (edge->welcome.features & KERF_FEATURE_RANGES) != 0;
+}
+
 /* A cloud that knows no ranges sends all that follows. Returns what is not
  * asked for yet. */
 static uint64_t
-ask(kerf_edge *edge, uint64_t offset, uint64_t len)
+ask(kerf_edge *edge, size_t part, uint64_t offset, uint64_t len)
 {
     kerf_fetcher *f = &edge->fetch;
     const kerf_manifest *m = &f->wanted[0].manifest;
-    bool ranges = (edge->welcome.features & KERF_FEATURE_RANGES) != 0;
-    kerf_range range = {.part = (uint16_t)f->part, .offset = offset};
+    kerf_range range = {.part = (uint16_t)part, .offset = offset};
     kerf_asked *a = &f->asked[f->asked_count++];
+    bool ranges = knows_ranges(edge);
     uint8_t meta[64];
 
     if (len > ASK_MOST)
-        len = last_end(&m->file[f->part], offset) - offset;
+        len = last_end(&m->file[part], offset) - offset;
     *a = (kerf_asked){.part = range.part, .at = offset};
-    a->end = ranges ? offset + len : m->file[f->part].size;
+    a->end = ranges ? offset + len : m->file[part].size;
     range.len = ranges ? (uint32_t)len : 0;
     memcpy(a->bundle, m->id, sizeof a->bundle);
     memcpy(range.bundle, m->id, sizeof range.bundle);
+    begin_first(f);
     (void)!kerf_conn_send_meta(edge->control, KERF_FRAME_FETCH, 0, meta,
                                kerf_range_put(meta, sizeof meta, &range));
     return a->end;
 }
 
-/* False: all that was missing has come. */
+/* False: no more may be asked for now. */
 static bool
-ask_more(kerf_edge *edge)
+ask_for_file(kerf_edge *edge, size_t part)
 {
     kerf_fetcher *f = &edge->fetch;
+    kerf_arrival *a = &f->file[part];
     uint64_t offset;
     uint64_t len;
 
-    for (;;) {
-        kerf_incoming_missing(f->incoming, f->ask_from, &offset, &len);
-        if (len == 0 || f->asked_count == KERF_ASKED_MAX ||
-            under_way(f) >= UNDER_WAY_MOST)
+    while (!a->asked) {
+        kerf_incoming_missing(a->incoming, a->ask_from, &offset, &len);
+        a->asked = len == 0;
+        if (a->asked)
             break;
-        f->ask_from = ask(edge, offset, len);
+        if (f->asked_count == KERF_ASKED_MAX || under_way(f) >= UNDER_WAY_MOST)
+            return false;
+        a->ask_from = ask(edge, part, offset, len);
     }
-    return len > 0 ||
-           (f->asked_count > 0 && !f->asked[f->asked_count - 1].dropped);
+    return knows_ranges(edge) || f->asked_count == 0;
+}
+
+/* Has what is whole published. False: no memory. */
+static bool
+give_whole(kerf_fetcher *f, size_t part)
+{
+    kerf_arrival *a = &f->file[part];
+    kerf_chunk *c;
+
+    if (!a->asked || a->given || is_asked(f, part))
+        return true;
+    c = kerf_writer_chunk(f->writer, 0);
+    if (c == NULL)
+        return false;
+    c->in = a->incoming;
+    c->part = part;
+    c->commit = true;
+    a->given = true;
+    if (!kerf_writer_give(f->writer, c))
+        kerf_writer_recycle(f->writer, c); /* stopping */
+    return true;
+}
+
+/* Asks for as much as may be under way, and ends with what has come. */
+static void
+go_on(kerf_edge *edge)
+{
+    kerf_fetcher *f = &edge->fetch;
+    bool may_ask = true;
+    bool open = false;
+
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
+        if (f->file[i].incoming == NULL)
+            continue;
+        open = true;
+        may_ask = may_ask && ask_for_file(edge, i);
+        if (!give_whole(f, i)) {
+            kerf_fetch_give_up(edge, KERF_ENOMEM, "out of memory");
+            return;
+        }
+    }
+    if (!open) {
+        kerf_writer_trim(f->writer);
+        kerf_fetch_on_whole(edge);
+    }
 }
 
 void
-kerf_fetch_ask(kerf_edge *edge)
+kerf_fetch_receive(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
 
     f->state = KERF_FETCH_RECEIVE;
-    f->ask_from = 0;
-    if (f->tries == 0) {
-        f->part_since_ns = kerf_now_ns();
-        f->part_wire = 0;
-        f->part_counts = kerf_incoming_count(f->incoming);
-        f->part_counts.resumed += f->part_counts.received;
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
+        kerf_arrival *a = &f->file[i];
+
+        if (a->incoming == NULL)
+            continue;
+        a->ask_from = 0;
+        a->asked = a->given = a->damaged = false;
+        if (a->tries > 0)
+            continue;
+        a->wire = 0;
+        a->before = kerf_incoming_count(a->incoming);
+        a->before.resumed += a->before.received;
     }
-    if (!ask_more(edge))
-        kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
+    go_on(edge);
 }
 
-void
-kerf_fetch_drop_part(kerf_edge *edge)
+/* Ends. */
+
+/* Memory that was kept for what comes next goes, too. */
+static void
+end_now(kerf_edge *edge)
 {
     kerf_fetcher *f = &edge->fetch;
 
-    kerf_incoming_abort(f->incoming);
-    f->incoming = NULL;
+    kerf_writer_skip(f->writer, false);
+    kerf_writer_trim(f->writer);
+    kerf_fetch_on_ended(edge);
+}
+
+void
+kerf_fetch_end_early(kerf_edge *edge, kerf_fetch_end end)
+{
+    kerf_fetcher *f = &edge->fetch;
+
+    f->state = KERF_FETCH_DRAIN;
+    f->end = end;
     for (size_t i = 0; i < f->asked_count; i++)
         f->asked[i].dropped = true;
+    kerf_writer_skip(f->writer, end == KERF_FETCH_END_DROP);
+    if (kerf_writer_count(f->writer) == 0)
+        end_now(edge);
+}
+
+void
+kerf_fetch_drop_parts(kerf_fetcher *f)
+{
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
+        kerf_incoming_abort(f->file[i].incoming);
+        f->file[i].incoming = NULL;
+    }
+}
+
+void
+kerf_fetch_drop_kept(kerf_fetcher *f)
+{
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
+        kerf_incoming_abort(f->kept[i].incoming);
+        f->kept[i].incoming = NULL;
+    }
 }
 
 void
 kerf_fetch_keep(kerf_fetcher *f)
 {
-    kerf_incoming_abort(f->kept);
-    f->kept = f->incoming;
-    f->incoming = NULL;
-    memcpy(f->kept_sha256, f->wanted[0].manifest.file[f->part].sha256,
-           sizeof f->kept_sha256);
+    kerf_fetch_drop_kept(f);
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
+        f->kept[i].incoming = f->file[i].incoming;
+        f->file[i].incoming = NULL;
+        memcpy(f->kept[i].sha256, f->wanted[0].manifest.file[i].sha256,
+               sizeof f->kept[i].sha256);
+    }
 }
 
-bool
-kerf_fetch_take_kept(kerf_fetcher *f)
+kerf_incoming *
+kerf_fetch_take_kept(kerf_fetcher *f, const kerf_file *file)
 {
-    const kerf_file *file = &f->wanted[0].manifest.file[f->part];
-    bool same = f->kept != NULL && memcmp(f->kept_sha256, file->sha256,
-                                          sizeof f->kept_sha256) == 0;
+    for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
+        kerf_incoming *in = f->kept[i].incoming;
 
-    if (same)
-        f->incoming = f->kept;
-    else
-        kerf_incoming_abort(f->kept);
-    f->kept = NULL;
-    return same;
-}
-
-bool
-kerf_fetch_try_again(kerf_edge *edge, kerf_err err)
-{
-    kerf_fetcher *f = &edge->fetch;
-    const kerf_file *file = &f->wanted[0].manifest.file[f->part];
-
-    if (err != KERF_ECORRUPT || ++f->tries == TRIES_MOST || f->cut ||
-        edge->control == NULL)
-        return false;
-    kerf_log(KERF_LOG_WARN, "edge.part_damaged", "file=%s try=%u", file->name,
-             f->tries);
-    kerf_edge_tell_state(edge, true,
-                         "%s came damaged, asking again for what is wrong",
-                         file->name);
-    return true;
+        if (in == NULL ||
+            memcmp(f->kept[i].sha256, file->sha256, sizeof file->sha256) != 0)
+            continue;
+        f->kept[i].incoming = NULL;
+        return in;
+    }
+    return NULL;
 }
 
 /* What comes. The lengths are within the limits of a PART: kerf_range_get(). */
@@ -188,23 +290,6 @@ is_next(const kerf_asked *a, const kerf_range *m)
            memcmp(m->bundle, a->bundle, sizeof a->bundle) == 0;
 }
 
-static kerf_err
-make_room(uint8_t **buffer, size_t *room, size_t len)
-{
-    uint8_t *bigger;
-
-    if (len <= *room)
-        return KERF_OK;
-    len = len < KERF_PART_CHUNK ? KERF_PART_CHUNK : len;
-    bigger = malloc(len);
-    if (bigger == NULL)
-        return KERF_ENOMEM;
-    free(*buffer);
-    *buffer = bigger;
-    *room = len;
-    return KERF_OK;
-}
-
 kerf_err
 kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
                      kerf_sink *sink, kerf_detail *why)
@@ -215,6 +300,9 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
 
     if (err != KERF_OK)
         return err;
+    f->full = kerf_writer_is_full(f->writer);
+    if (f->full)
+        return KERF_EAGAIN;
     while (f->asked_count > 0 && f->asked[0].dropped &&
            !is_next(&f->asked[0], &m))
         drop_asked(f); /* the cloud has given it up, too */
@@ -229,15 +317,13 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
     if (!is_next(&f->asked[0], &m))
         return kerf_fail(why, KERF_EPROTO, "PART %u at %llu was not asked for",
                          m.part, (unsigned long long)m.offset);
-    err = make_room(&f->chunk, &f->chunk_room, m.len);
-    if (err == KERF_OK && m.codec == KERF_PART_KWZ)
-        err = make_room(&f->plain, &f->plain_room, m.plain);
-    if (err == KERF_OK && m.codec == KERF_PART_KWZ && f->unpacker == NULL)
-        err = kerf_block_coder_new(&f->unpacker);
-    if (err != KERF_OK)
-        return err;
+    kerf_writer_recycle(f->writer, f->reading); /* of a link that broke */
+    f->reading = kerf_writer_chunk(f->writer, m.len);
+    if (f->reading == NULL)
+        return KERF_ENOMEM;
+    f->reading->m = m;
     sink->count = 1;
-    sink->piece[0] = f->chunk;
+    sink->piece[0] = f->reading->data;
     sink->len[0] = m.len;
     return KERF_OK;
 }
@@ -266,100 +352,132 @@ tell_progress(kerf_edge *edge, const kerf_file *file, uint64_t got,
     kerf_edge_tell(edge, note);
 }
 
-/* Only what is missing: a cloud that knows no ranges sends other bytes, too. */
-static kerf_err
-write_missing(kerf_incoming *in, uint64_t offset, const uint8_t *data,
-              uint64_t len, kerf_detail *why)
-{
-    const uint64_t end = offset + len;
-    uint64_t at = offset;
-    uint64_t some;
-    kerf_err err = KERF_OK;
-
-    while (err == KERF_OK) {
-        kerf_incoming_missing(in, at, &at, &some);
-        if (some == 0 || at >= end)
-            break;
-        some = some < end - at ? some : end - at;
-        err = kerf_incoming_write_at(in, at, data + (at - offset), (size_t)some,
-                                     why);
-        at += some;
-    }
-    return err;
-}
-
-/* The frame's hash was right: what does not unpack is the cloud's fault. Zeros
- * stand for it, which its unit will be found not to be. */
-static kerf_err
-write_part(kerf_fetcher *f, const kerf_range *m, kerf_detail *why)
-{
-    kerf_err err;
-
-    if (m->codec == KERF_PART_RAW)
-        return write_missing(f->incoming, m->offset, f->chunk, m->len, why);
-    err = kerf_block_decode(f->unpacker, f->plain, m->plain,
-                            (kerf_block_kind)m->kind, f->chunk, m->len,
-                            m->offset, kerf_incoming_recall, f->incoming);
-    if (err == KERF_ENOMEM)
-        return kerf_fail(why, err, "no memory to unpack a part");
-    if (err != KERF_OK) {
-        (void)kerf_fail(&f->damage, err,
-                        "%s: the packed block at byte %llu is damaged",
-                        f->wanted[0].manifest.file[f->part].name,
-                        (unsigned long long)m->offset);
-        memset(f->plain, 0, m->plain);
-    }
-    return write_missing(f->incoming, m->offset, f->plain, m->plain, why);
-}
-
 kerf_err
 kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_fetcher *f = &edge->fetch;
+    kerf_chunk *c = f->reading;
     kerf_range m;
     kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
 
     if (err != KERF_OK)
         return err;
-    if (!f->dropping)
-        err = write_part(f, &m, why);
-    if (err == KERF_ENOMEM)
-        return err; /* the next session tries again */
     if (!f->unasked) {
         f->asked[0].at += plain_of(&m);
         if (f->asked[0].at == f->asked[0].end)
             drop_asked(f);
     }
-    if (err != KERF_OK) {
-        kerf_fetch_give_up(edge, err, why->text);
-        kerf_fetch_work(edge);
-        return KERF_OK; /* the connection is fine */
-    }
     if (f->state != KERF_FETCH_RECEIVE)
         return KERF_OK;
     if (!f->dropping) {
-        f->part_wire += m.len;
-        tell_progress(edge, &f->wanted[0].manifest.file[f->part],
-                      kerf_incoming_got(f->incoming), f->part_wire);
+        f->reading = NULL;
+        c->part = m.part;
+        c->in = f->file[m.part].incoming;
+        f->file[m.part].wire += m.len;
+        if (!kerf_writer_give(f->writer, c))
+            f->reading = c; /* stopping */
     }
-    if (!ask_more(edge))
-        kerf_fetch_to_loader(edge, KERF_FETCH_COMMIT);
+    go_on(edge);
     return KERF_OK;
 }
 
-void
-kerf_fetch_tell_received(kerf_edge *edge, const kerf_file *file)
+/* What the writer has done. */
+
+static bool
+try_again(kerf_edge *edge, size_t part)
 {
     kerf_fetcher *f = &edge->fetch;
+    const char *name = f->wanted[0].manifest.file[part].name;
+
+    if (++f->file[part].tries == TRIES_MOST)
+        return false;
+    kerf_log(KERF_LOG_WARN, "edge.part_damaged", "file=%s try=%u", name,
+             f->file[part].tries);
+    kerf_edge_tell_state(
+        edge, true, "%s came damaged, asking again for what is wrong", name);
+    return true;
+}
+
+static void
+tell_received(kerf_edge *edge, size_t part)
+{
+    const kerf_arrival *a = &edge->fetch.file[part];
+    const kerf_file *file = &edge->fetch.wanted[0].manifest.file[part];
     kerf_note *note = kerf_note_new(KERF_NOTE_RECEIVED);
 
     if (note == NULL)
         return;
     (void)snprintf(note->name, sizeof note->name, "%s", file->name);
     note->size = file->size;
-    note->wire = f->part_wire;
-    note->reused = f->part_counts.reused;
-    note->resumed = f->part_counts.resumed;
-    note->ns = kerf_now_ns() - f->part_since_ns;
+    note->wire = a->wire;
+    note->reused = a->before.reused;
+    note->resumed = a->before.resumed;
+    note->ns = a->since_ns != 0 ? kerf_now_ns() - a->since_ns : 0;
     kerf_edge_tell(edge, note);
+}
+
+static void
+on_published(kerf_edge *edge, const kerf_chunk *c)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_arrival *a = &f->file[c->part];
+
+    a->incoming = NULL;
+    if (c->err == KERF_OK) {
+        f->missing &= ~(1u << c->part);
+        tell_received(edge, c->part);
+    } else if (f->state == KERF_FETCH_RECEIVE &&
+               (c->err != KERF_ECORRUPT || !try_again(edge, c->part))) {
+        kerf_fetch_give_up(edge, c->err,
+                           a->damaged ? a->damage.text : c->why.text);
+    }
+}
+
+static void
+on_bytes(kerf_edge *edge, kerf_chunk *c)
+{
+    kerf_fetcher *f = &edge->fetch;
+    kerf_arrival *a = &f->file[c->part];
+    const kerf_file *file = &f->wanted[0].manifest.file[c->part];
+
+    if (f->state != KERF_FETCH_RECEIVE)
+        return;
+    if (c->err == KERF_ENOMEM) {
+        kerf_link_down(edge, c->why.text); /* the next session tries again */
+        return;
+    }
+    if (c->err != KERF_OK) {
+        kerf_fetch_give_up(edge, c->err, c->why.text);
+        return;
+    }
+    if (c->damaged && !a->damaged)
+        (void)kerf_fail(&a->damage, KERF_ECORRUPT,
+                        "%s: the packed block at byte %llu is damaged",
+                        file->name, (unsigned long long)c->m.offset);
+    a->damaged |= c->damaged;
+    tell_progress(edge, file, c->got, a->wire);
+}
+
+void
+kerf_fetch_on_written(void *ctx)
+{
+    kerf_edge *edge = ctx;
+    kerf_fetcher *f = &edge->fetch;
+    kerf_chunk *c;
+
+    while ((c = kerf_writer_take(f->writer)) != NULL) {
+        if (c->commit)
+            on_published(edge, c);
+        else
+            on_bytes(edge, c);
+        kerf_writer_recycle(f->writer, c);
+    }
+    if (f->state == KERF_FETCH_RECEIVE)
+        go_on(edge);
+    else if (f->state == KERF_FETCH_DRAIN && kerf_writer_count(f->writer) == 0)
+        end_now(edge);
+    if (f->full && edge->control != NULL && !kerf_writer_is_full(f->writer)) {
+        f->full = false;
+        kerf_conn_resume(edge->control);
+    }
 }

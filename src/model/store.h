@@ -57,7 +57,8 @@ KERF_NODISCARD kerf_err kerf_incoming_open(kerf_incoming **out,
                                            const kerf_file *file,
                                            kerf_detail *why);
 /* The first run of bytes at or behind from that is missing; len 0: none. It
- * ends where bytes follow that are there, or with the file. */
+ * ends where bytes follow that are there, or with the file. Also for another
+ * thread than the one that writes, while that has it. */
 void kerf_incoming_missing(const kerf_incoming *in, uint64_t from,
                            uint64_t *offset, uint64_t *len);
 /*

@@ -24,12 +24,12 @@
 enum { PARTIAL_NAMES = 10 }; /* HEX, HEX.1 ...: other processes have some */
 
 struct kerf_incoming {
-    kerf_store *store; /* borrowed */
-    kerf_file file;    /* units: owned */
-    uint64_t *end;     /* of each unit, in the file */
-    bool *had;         /* of each unit: it was there from the first */
-    uint64_t at;       /* the first byte that is missing */
-    kerf_sha256 *hash; /* of the bytes before hashed */
+    kerf_store *store;   /* borrowed */
+    kerf_file file;      /* units: owned */
+    uint64_t *end;       /* of each unit, in the file */
+    bool *had;           /* of each unit: it was there from the first */
+    _Atomic uint64_t at; /* the first byte that is missing */
+    kerf_sha256 *hash;   /* of the bytes before hashed */
     uint64_t hashed;
     kerf_behind *behind; /* or NULL: has hash and hashed while it runs */
     kerf_incoming_counts count;
@@ -61,7 +61,8 @@ void
 kerf_incoming_missing(const kerf_incoming *in, uint64_t from, uint64_t *offset,
                       uint64_t *len)
 {
-    uint64_t begin = from > in->at ? from : in->at;
+    uint64_t at = in->at;
+    uint64_t begin = from > at ? from : at;
     size_t i = unit_at(in, begin);
     uint64_t end;
 
@@ -76,9 +77,10 @@ kerf_incoming_missing(const kerf_incoming *in, uint64_t from, uint64_t *offset,
 static void
 skip_had(kerf_incoming *in)
 {
-    uint64_t len;
+    uint64_t first, len;
 
-    kerf_incoming_missing(in, in->at, &in->at, &len);
+    kerf_incoming_missing(in, in->at, &first, &len);
+    in->at = first;
 }
 
 /* Takes the room now, so that a full disk shows before the transfer. 0, or an
@@ -252,7 +254,6 @@ static kerf_err
 fill(kerf_incoming *in, uint64_t size)
 {
     uint8_t *step = malloc(KERF_STORE_STEP);
-    uint64_t len;
 
     if (step == NULL)
         return KERF_ENOMEM;
@@ -261,7 +262,7 @@ fill(kerf_incoming *in, uint64_t size)
     skip_had(in);
     if (in->at < in->file.size)
         reuse_damaged(in, step);
-    kerf_incoming_missing(in, 0, &in->at, &len);
+    skip_had(in);
     if (in->at < in->file.size)
         reuse(in, step);
     free(step);
@@ -393,8 +394,8 @@ kerf_incoming_write_at(kerf_incoming *in, uint64_t offset, const void *data,
                          (unsigned long long)(beyond ? in->file.size : offset));
     }
     code = kerf_store_write_at(in->fd, offset, data, len, &done);
-    in->at += done;
     in->count.received += done;
+    in->at += done;
     skip_had(in);
     hash_written(in, offset, data, done);
     return code == 0 ? KERF_OK

@@ -3,8 +3,10 @@ what is wrong and dials again, or ends with one line. It writes nothing outside
 its store, keeps nothing unverified, and works as soon as an honest cloud is
 there on the same port."""
 
+import hashlib
 import random
 import signal
+import struct
 import time
 
 import exact
@@ -204,17 +206,23 @@ def test_edge__bad_packed_parts__end_the_session_nothing_kept(attack):
 
 
 def damage(attack, meta, piece):
-    """Answers each FETCH with that, until READY says no; it asks again, but not for ever."""
+    """Answers each FETCH of the head's graph with that, until READY says no; it asks again,
+    but not for ever."""
     control, _ = attack.session()
     wire.send_offer(control, attack.ident, attack.manifest)
     asked = 0
     while (got := control.recv_kind(wire.FETCH, wire.READY)).kind == wire.FETCH:
-        control.send(wire.PART, meta, [piece])
-        asked += 1
+        if struct.unpack_from("<H", got.meta, 32) == (0,):
+            control.send(wire.PART, meta, [piece])
+            asked += 1
+        else:
+            wire.answer_fetch(control, attack.files, got)
     assert asked == 3 and got.meta[32:34] != b"\0\0"
     wire.offer_nothing_else(control)
     assert attack.edge.wait() == 1
-    assert exact.kept(attack.store) == []
+    right = hashlib.sha256(attack.files[1][2]).hexdigest()
+    assert [path.name for path in (attack.store / "parts").iterdir()] == [right]
+    assert list((attack.store / "bundles").iterdir()) == []
     return attack.edge.err
 
 

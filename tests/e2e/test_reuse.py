@@ -1,6 +1,7 @@
 """What an edge has is not shipped again: of other bundles, and of transfers that broke
 off. All of these are counts of bytes."""
 
+import hashlib
 import json
 import os
 import struct
@@ -190,6 +191,15 @@ class Played:
                     return None
         return got
 
+    def wait_written(self, count):
+        """Of part 1, while it comes in."""
+        data = self.files[1][2]
+        path = self.store / "partial" / hashlib.sha256(data).hexdigest()
+        until = time.monotonic() + wire.PATIENCE
+        while not path.is_file() or path.read_bytes()[:count] != data[:count]:
+            assert time.monotonic() < until, "not written"
+            time.sleep(0.01)
+
     def finish(self, tensors):
         asked = tensors.recv_kind(wire.TENSOR)
         meta = wire.tensors(self.ident, [(wire.F32, 0, (1, exact.Y), 40)])
@@ -242,6 +252,7 @@ def test_broken_off__goes_on_where_it_was(played, features, killed):
     control.send(wire.PING)
     control.recv_kind(wire.PONG)  # it has read all of that
     if killed:
+        played.wait_written(20_500)
         played.edge.kill()
     control.close()
     tensors.close()

@@ -408,17 +408,21 @@ def offer_nothing_else(control):
     control.send(PONG, pong(got.sent_ns, time.monotonic_ns()))
 
 
+def answer_fetch(control, files, got):
+    index, offset, length = struct.unpack_from("<HQI", got.meta, 32)
+    data = files[index][2][offset:]
+    data = data[: length or len(data)]
+    for at in range(0, len(data), CHUNK):
+        step = data[at : at + CHUNK]
+        meta = part(got.meta[:32], index, offset + at, len(step))
+        control.send(PART, meta, [step])
+
+
 def serve_fetches(control, files, until=READY):
     """Answers FETCH with the files' bytes, until READY, which it returns."""
     while (got := control.recv_kind(FETCH, READY, PING)).kind != until:
         if got.kind == PING:
             control.send(PONG, pong(got.sent_ns, time.monotonic_ns()))
-            continue
-        index, offset, length = struct.unpack_from("<HQI", got.meta, 32)
-        data = files[index][2][offset:]
-        data = data[: length or len(data)]
-        for at in range(0, len(data), CHUNK):
-            step = data[at : at + CHUNK]
-            meta = part(got.meta[:32], index, offset + at, len(step))
-            control.send(PART, meta, [step])
+        else:
+            answer_fetch(control, files, got)
     return got

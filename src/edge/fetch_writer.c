@@ -1,0 +1,271 @@
+#include "edge/fetch_writer.h"
+
+#include "base/queue.h"
+#include "base/thread.h"
+#include "codec/block.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNKS_MOST 1024 /* of bytes: small ones, where units are small */
+#define SPARE_MOST 8     /* kept to be filled again, of KERF_PART_CHUNK */
+#define SMALL ((size_t)64 << 10) /* malloc() is as fast */
+
+struct kerf_writer {
+    kerf_queue *todo, *done;
+    kerf_loop *loop;
+    kerf_post wrote;
+    pthread_t thread;
+    bool runs;
+    _Atomic bool skip;
+    /* The loop's. */
+    size_t count;
+    uint64_t bytes;
+    kerf_chunk *spare[SPARE_MOST]; /* the last one was used last */
+    size_t spare_count;
+    /* The thread's. */
+    kerf_block_coder *unpacker;
+    uint8_t *plain;
+    size_t plain_room;
+};
+
+/* The thread. */
+
+/* Only what is missing: a cloud that knows no ranges sends other bytes, too. */
+static kerf_err
+write_missing(kerf_incoming *in, uint64_t offset, const uint8_t *data,
+              uint64_t len, kerf_detail *why)
+{
+    const uint64_t end = offset + len;
+    uint64_t at = offset;
+    uint64_t some;
+    kerf_err err = KERF_OK;
+
+    while (err == KERF_OK) {
+        kerf_incoming_missing(in, at, &at, &some);
+        if (some == 0 || at >= end)
+            break;
+        some = some < end - at ? some : end - at;
+        err = kerf_incoming_write_at(in, at, data + (at - offset), (size_t)some,
+                                     why);
+        at += some;
+    }
+    return err;
+}
+
+static kerf_err
+get_ready_to_unpack(kerf_writer *w, size_t len)
+{
+    if (w->plain_room < len) {
+        free(w->plain);
+        w->plain_room = len < KERF_PART_CHUNK ? KERF_PART_CHUNK : len;
+        w->plain = malloc(w->plain_room);
+    }
+    if (w->plain == NULL) {
+        w->plain_room = 0;
+        return KERF_ENOMEM;
+    }
+    return w->unpacker != NULL ? KERF_OK : kerf_block_coder_new(&w->unpacker);
+}
+
+/* The frame's hash was right: what does not unpack is the cloud's fault. Zeros
+ * stand for it, which its unit will be found not to be. */
+static kerf_err
+write_packed(kerf_writer *w, kerf_chunk *c)
+{
+    const kerf_range *m = &c->m;
+    kerf_err err = get_ready_to_unpack(w, m->plain);
+
+    if (err == KERF_OK)
+        err = kerf_block_decode(w->unpacker, w->plain, m->plain,
+                                (kerf_block_kind)m->kind, c->data, m->len,
+                                m->offset, kerf_incoming_recall, c->in);
+    if (err == KERF_ENOMEM)
+        return kerf_fail(&c->why, err, "no memory to unpack a part");
+    c->damaged = err != KERF_OK;
+    if (c->damaged)
+        memset(w->plain, 0, m->plain);
+    return write_missing(c->in, m->offset, w->plain, m->plain, &c->why);
+}
+
+static void
+work(kerf_writer *w, kerf_chunk *c)
+{
+    c->err = KERF_OK;
+    if (c->commit) {
+        c->err = kerf_incoming_commit(c->in, &c->why);
+        c->in = NULL;
+        return;
+    }
+    if (!atomic_load(&w->skip)) {
+        c->err =
+            c->m.codec == KERF_PART_RAW
+                ? write_missing(c->in, c->m.offset, c->data, c->m.len, &c->why)
+                : write_packed(w, c);
+    }
+    c->got = kerf_incoming_got(c->in);
+}
+
+static void *
+run(void *ctx)
+{
+    kerf_writer *w = ctx;
+    kerf_chunk *c;
+
+    kerf_thread_begin("kerf-write");
+    while ((c = kerf_queue_pop(w->todo)) != NULL) {
+        work(w, c);
+        (void)!kerf_queue_push(w->done, c); /* as long as the other one */
+        kerf_loop_post(w->loop, &w->wrote);
+    }
+    return NULL;
+}
+
+/* The loop. */
+
+kerf_err
+kerf_writer_new(kerf_writer **out, kerf_loop *loop, kerf_loop_fn *done,
+                void *ctx)
+{
+    kerf_writer *w = calloc(1, sizeof *w);
+    kerf_err err;
+
+    if (w == NULL)
+        return KERF_ENOMEM;
+    w->loop = loop;
+    w->wrote = (kerf_post){.fn = done, .ctx = ctx};
+    err = kerf_queue_new(&w->todo, CHUNKS_MOST + KERF_PARTS_MAX);
+    if (err == KERF_OK)
+        err = kerf_queue_new(&w->done, CHUNKS_MOST + KERF_PARTS_MAX);
+    if (err != KERF_OK) {
+        kerf_writer_free(w);
+        return err;
+    }
+    *out = w;
+    return KERF_OK;
+}
+
+bool
+kerf_writer_start(kerf_writer *w)
+{
+    w->runs = pthread_create(&w->thread, NULL, run, w) == 0;
+    return w->runs;
+}
+
+void
+kerf_writer_stop(kerf_writer *w)
+{
+    if (w == NULL)
+        return;
+    kerf_queue_close(w->todo);
+    if (w->runs)
+        (void)pthread_join(w->thread, NULL);
+    w->runs = false;
+}
+
+void
+kerf_writer_trim(kerf_writer *w)
+{
+    while (w->spare_count > 0)
+        free(w->spare[--w->spare_count]);
+}
+
+void
+kerf_writer_free(kerf_writer *w)
+{
+    kerf_chunk *c;
+
+    if (w == NULL)
+        return;
+    while (w->done != NULL && (c = kerf_queue_try_pop(w->done)) != NULL)
+        free(c);
+    kerf_writer_trim(w);
+    kerf_queue_free(w->todo);
+    kerf_queue_free(w->done);
+    kerf_block_coder_free(w->unpacker);
+    free(w->plain);
+    free(w);
+}
+
+kerf_chunk *
+kerf_writer_chunk(kerf_writer *w, size_t len)
+{
+    size_t room = len > SMALL && len < KERF_PART_CHUNK ? KERF_PART_CHUNK : len;
+    kerf_chunk *c = NULL;
+
+    if (room == KERF_PART_CHUNK && w->spare_count > 0)
+        c = w->spare[--w->spare_count];
+    if (c == NULL)
+        c = malloc(sizeof *c + room);
+    if (c == NULL)
+        return NULL;
+    memset(c, 0, sizeof *c);
+    c->room = room;
+    return c;
+}
+
+void
+kerf_writer_recycle(kerf_writer *w, kerf_chunk *chunk)
+{
+    if (chunk != NULL && chunk->room == KERF_PART_CHUNK &&
+        w->spare_count < SPARE_MOST)
+        w->spare[w->spare_count++] = chunk;
+    else
+        free(chunk);
+}
+
+bool
+kerf_writer_is_full(const kerf_writer *w)
+{
+    return w->count >= CHUNKS_MOST;
+}
+
+static uint64_t
+bytes_of(const kerf_chunk *c)
+{
+    return c->commit ? 0 : c->m.codec == KERF_PART_RAW ? c->m.len : c->m.plain;
+}
+
+bool
+kerf_writer_give(kerf_writer *w, kerf_chunk *chunk)
+{
+    uint64_t bytes = bytes_of(chunk); /* then it is the thread's */
+
+    if (kerf_queue_push(w->todo, chunk) != KERF_OK)
+        return false;
+    w->count++;
+    w->bytes += bytes;
+    return true;
+}
+
+kerf_chunk *
+kerf_writer_take(kerf_writer *w)
+{
+    kerf_chunk *c = kerf_queue_try_pop(w->done);
+
+    if (c != NULL) {
+        w->count--;
+        w->bytes -= bytes_of(c);
+    }
+    return c;
+}
+
+size_t
+kerf_writer_count(const kerf_writer *w)
+{
+    return w->count;
+}
+
+uint64_t
+kerf_writer_bytes(const kerf_writer *w)
+{
+    return w->bytes;
+}
+
+void
+kerf_writer_skip(kerf_writer *w, bool on)
+{
+    atomic_store(&w->skip, on);
+}

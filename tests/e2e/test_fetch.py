@@ -1,0 +1,115 @@
+"""How an edge asks for what is missing of a model, seen by a cloud that the test
+plays: nothing waits for a round trip, for the disk, or for what nobody wants."""
+
+import struct
+import time
+from pathlib import Path
+
+import exact
+import pytest
+import wire
+from test_copies import cc
+
+
+class Played:
+    """A cloud, and an edge with no model yet."""
+
+    def __init__(self, spawn, tmp_path, binary, **more):
+        self.cloud = wire.Cloud()
+        self.store = tmp_path / "store"
+        self.edge = spawn(
+            "edge", "--json", "--engine", "fake", "--cloud_port", self.cloud.port, "--once",
+            "--store", self.store, "--input", exact.inputs(tmp_path / "in", 1)[0],
+            binary=binary, **more,
+        )  # fmt: skip
+        self.control = self.cloud.greet(features=wire.RANGES, heartbeat_ms=60_000)
+        self.tensors = self.cloud.attach()
+
+    def offer(self, model, run=1):
+        wire.send_offer(self.control, model.ident, model.body, run)
+
+    def asked(self):
+        """(bundle, part, offset, length) of the next FETCH."""
+        got = self.control.recv_kind(wire.FETCH)
+        return got.meta[:32], *struct.unpack_from("<HQI", got.meta, 32)
+
+    def is_idle(self):
+        """It has looked at all that was sent, and asks for nothing."""
+        self.control.send(wire.PING)
+        return self.control.recv_kind(wire.FETCH, wire.READY, wire.PONG).kind == wire.PONG
+
+    def finish(self, model, y=None):
+        asked = self.tensors.recv_kind(wire.TENSOR)
+        meta = wire.tensors(model.ident, [(wire.F32, 0, (1, exact.Y), 40)])
+        self.tensors.send(wire.RESULT, meta, [wire.floats(y or exact.y_of(0))], id=asked.id)
+        assert self.edge.wait() == 0, self.edge.report()
+        exact.check_store(self.store)
+        for _, name, data in model.files[:2]:
+            assert (self.store / name).read_bytes() == data
+
+
+class Model:
+    def __init__(self, name="m", unit=0, **more):
+        made = exact.files(name, **more)
+        self.files = [(role, n, made[n]) for role, n in enumerate(made, 1)]
+        self.ident, self.body = wire.manifest(name, self.files, unit=unit)
+        self.sizes = [len(data) for _, _, data in self.files]
+
+    def answer(self, control, asked):
+        _, part, offset, length = asked
+        data = self.files[part][2][offset : offset + length]
+        for at in range(0, len(data), wire.CHUNK):
+            step = data[at : at + wire.CHUNK]
+            meta = wire.part(self.ident, part, offset + at, len(step))
+            control.send(wire.PART, meta, [step])
+
+
+@pytest.fixture
+def play(spawn, tmp_path):
+    made = []
+
+    def make(binary, **more):
+        made.append(Played(spawn, tmp_path, binary, **more))
+        return made[-1]
+
+    yield make
+    for played in made:
+        played.cloud.sock.close()
+
+
+def test_next_file__asked_for_before_the_one_before_has_come(play, kerf_tsan):
+    played, model = play(kerf_tsan), Model(head_bytes=50_000)
+    played.offer(model)
+    first, second = played.asked(), played.asked()
+    assert first == (model.ident, 0, 0, model.sizes[0])
+    assert second == (model.ident, 1, 0, model.sizes[1])
+    assert played.is_idle()
+    model.answer(played.control, first)
+    model.answer(played.control, second)
+    assert played.control.recv_kind(wire.READY).meta[32:34] == b"\0\0"
+    played.finish(model)
+
+
+def test_disk_hangs__the_edge_answers_and_asks_for_no_more(play, kerf, tmp_path):
+    source = Path(__file__).with_name("slowwrite.c")
+    cc(tmp_path, "-fPIC", "-shared", "-o", "slowwrite.so", source, "-ldl")
+    hangs = tmp_path / "hangs"
+    env = {"LD_PRELOAD": tmp_path / "slowwrite.so", "SLOWWRITE_WHILE": hangs}
+    played, model = play(kerf, env=env), Model(head_bytes=40 << 20)
+    played.offer(model)
+    came = [played.asked()]
+    hangs.touch()
+    try:
+        model.answer(played.control, came[0])
+        while sum(length for *_, length in came) < 32 << 20:
+            came.append(played.asked())
+            model.answer(played.control, came[-1])
+        for _ in range(3):
+            assert played.is_idle()  # and it has read all that came
+        assert sum(length for *_, length in came) < 33 << 20
+    finally:
+        hangs.unlink()
+    while (got := played.control.recv_kind(wire.FETCH, wire.READY)).kind == wire.FETCH:
+        model.answer(played.control, (b"", *struct.unpack_from("<HQI", got.meta, 32)))
+    assert got.meta[32:34] == b"\0\0"
+    played.finish(model)
