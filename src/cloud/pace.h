@@ -10,7 +10,11 @@
  * up delay none of it), and now and then anew.
  *
  *     FREE --requests--> RAMP --late--> DRAIN --> STEADY --10 s--> RAMP
- *                         link known --------------^ | late: slower
+ *                         link known --------------^ | late: slower, by DRAIN
+ *
+ * Pings may be late without a queue of ours: busy edges, radio, others. So each
+ * DRAIN, at half the rate, ends with pings that met none: when these are about
+ * as late, all is as it was before, and later ones have to be later than that.
  *
  * Threads: none of its own; the caller's.
  */
@@ -32,14 +36,28 @@ typedef struct kerf_pace {
     kerf_pace_state state;
     uint64_t rate;           /* that is allowed; while not FREE */
     uint64_t link, link_top; /* what the link takes, and took; 0: not known */
+    uint64_t aged_ns;        /* when link_top was, last */
     uint64_t changed_ns;     /* when rate or state was */
-    uint64_t until_ns;       /* of DRAIN; of STEADY */
-    uint64_t delivered;      /* at changed_ns */
+    uint64_t until_ns;  /* of STEADY; of DRAIN, until the queue must be gone */
+    uint64_t delivered; /* at changed_ns */
     uint64_t ticked_ns, ticked; /* the last tick, and delivered then */
     uint64_t recent;            /* delivered lately, per second */
     bool idle;                  /* nothing was to be sent then */
-    unsigned late;              /* pings in a row */
-    uint64_t noise_ns; /* that pings are late, while there is no queue */
+    unsigned pings;             /* since then */
+    unsigned late;              /* of these, in a row ... */
+    uint64_t late_least_ns;     /* ... by that, at least */
+    uint64_t late_ns;           /* that pings are late, lately */
+    uint64_t noise_ns;          /* ... while there is no queue */
+    struct {                    /* when a queue was suspected */
+        kerf_pace_state state;
+        uint64_t rate, link, until_ns;
+        uint64_t noise_ns; /* that would explain it */
+    } was;
+    struct { /* the end of DRAIN */
+        uint64_t since_ns, delivered;
+        uint64_t late_ns; /* all pings together */
+        unsigned pings;
+    } quiet;
     bool has_base;
     int64_t base_ns[2]; /* least time one way, of two clocks: now, and before */
     uint64_t base_since_ns;
