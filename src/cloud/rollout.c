@@ -10,7 +10,7 @@
 
 #include "cloud/rollout_own.h"
 
-#define RETURNS_MOST 3u /* without the new bundle, though it had it */
+#define RETURNS_MOST 3u /* after what may have been a crash */
 #define BAD_LEAST 3u    /* failed requests, and one of so many: */
 #define BAD_SHARE 20u
 
@@ -237,22 +237,44 @@ kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
     return true;
 }
 
+void
+kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how)
+{
+    kerf_trial *t = find(r, edge);
+
+    if (t == NULL)
+        return;
+    t->crashed = how == KERF_LEFT_SOON;
+    if (how == KERF_LEFT_WELL)
+        t->returns = 0;
+}
+
 bool
 kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
                   bool runs_old)
 {
     kerf_trial *t = find(r, edge);
+    bool crashed;
 
-    if (r->state == KERF_ROLLOUT_OVER || t == NULL ||
-        t->state == KERF_TRIAL_FAILED || runs_new)
+    if (r->state == KERF_ROLLOUT_OVER || t == NULL)
         return false;
-    if (t->state == KERF_TRIAL_WELL && runs_old) {
-        fail(r, t, "it came back with the old one");
+    crashed = t->crashed;
+    t->crashed = false;
+    if (runs_new)
+        t->returns = 0;
+    if (runs_new || t->state == KERF_TRIAL_FAILED ||
+        r->state == KERF_ROLLOUT_BACK ||
+        (runs_old && t->state == KERF_TRIAL_OFFERED)) /* it was loading it */
+        return false;
+    if (crashed && ++t->returns >= RETURNS_MOST) {
+        fail(r, t,
+             "it ended without BYE as it loaded it or soon after, "
+             "three times");
         return true;
     }
-    if (runs_old || ++t->returns < RETURNS_MOST)
-        return false; /* it was about to load it; or it was started anew */
-    fail(r, t, "it came back without it, three times");
+    if (!runs_old || r->state != KERF_ROLLOUT_RUNNING)
+        return false;
+    set_state(r, t, KERF_TRIAL_OFFERED); /* another cloud gave it that one */
     return true;
 }
 
@@ -300,6 +322,9 @@ run_again(kerf_rollout *r)
 
             if (t->state != KERF_TRIAL_FAILED) {
                 t->returns = 0;
+                t->crashed = false;
+                if (r->state == KERF_ROLLOUT_BACK) /* given the old one */
+                    set_state(r, t, KERF_TRIAL_OFFERED);
                 at = &t->next;
                 continue;
             }

@@ -41,6 +41,13 @@ typedef enum kerf_trial_state {
     KERF_TRIAL_FAILED,
 } kerf_trial_state;
 
+/* How the session of an edge ended that was given the new bundle. */
+typedef enum kerf_leave {
+    KERF_LEFT_MIDWAY = 0, /* nothing follows: it was receiving, for one */
+    KERF_LEFT_WELL,       /* with BYE, or after it ran it for a while */
+    KERF_LEFT_SOON,       /* while it loaded it, or soon after READY */
+} kerf_leave;
+
 typedef struct kerf_trial kerf_trial; /* of an edge */
 
 typedef struct kerf_rollout {
@@ -80,7 +87,14 @@ kerf_trial_state kerf_rollout_trial(const kerf_rollout *r, const char *edge);
 bool kerf_rollout_offer(kerf_rollout *r, const char *edge);
 bool kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
                         const char *why);
-/* It connects: whether it says that it runs the new bundle, or the old one. */
+/*
+ * Its session ended; then it connects, and says that it runs the new bundle, or
+ * the old one, or neither, as one does that was started anew. What crashes
+ * because of the new bundle does so while it loads it, or soon after READY, at
+ * its first inputs. So three times in a row LEFT_SOON, and back without the new
+ * one, is a failure; to be restarted, or cut off, is none.
+ */
+void kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how);
 bool kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
                        bool runs_old);
 /* A request of the new bundle was answered, or has failed for its sake. */

@@ -11,7 +11,8 @@ struct kerf_trial {
     kerf_trial *next;
     kerf_knot knot;
     kerf_trial_state state;
-    unsigned returns;   /* sessions that began without the new bundle */
+    bool crashed;       /* perhaps: it left as one that crashes does */
+    unsigned returns;   /* without the new bundle after that, in a row */
     uint64_t bad, good; /* requests of the new bundle */
     char edge[KERF_NAME_MAX];
 };

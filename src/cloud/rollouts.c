@@ -458,6 +458,18 @@ kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s, const char *edge,
 }
 
 void
+kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s, const char *edge,
+                   kerf_leave how)
+{
+    kerf_rollout *one = open_rollout_of(r, s);
+
+    if (one == NULL)
+        return;
+    kerf_rollout_left(one, edge, how);
+    kerf_rollouts_unlock(r);
+}
+
+void
 kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
                    uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count)
 {

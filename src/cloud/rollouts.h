@@ -70,6 +70,9 @@ void kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s,
                          const char *edge);
 void kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s,
                          const char *edge, kerf_err err, const char *why);
+/* Its session ended; s: what it was given to run. */
+void kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s,
+                        const char *edge, kerf_leave how);
 /* It connects, is about to be given this model, and says that it runs these. */
 void kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
                         uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count);

@@ -75,6 +75,8 @@ kerf_session_end(kerf_session *s, const char *why)
         remove_new(cloud, s);
     else
         cloud->open_count--;
+    if (s->state == KERF_SESSION_OPEN)
+        kerf_session_leave(s);
     if (s->state == KERF_SESSION_OPEN && cloud->events.edge != NULL)
         cloud->events.edge(cloud->events.ctx, s->shown,
                            kerf_conn_peer(s->control), false, why);
@@ -349,6 +351,7 @@ kerf_session_on_common(kerf_session *s, kerf_conn *conn,
         kerf_session_pace_pong(s, frame);
         return KERF_OK;
     case KERF_FRAME_BYE:
+        s->said_bye = true;
         return KERF_OK;
     case KERF_FRAME_ERROR:
         if (kerf_notice_get(&notice, frame->meta, frame->header.meta_len,

@@ -3,6 +3,7 @@
  */
 #include "cloud/session_own.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 /* Replaced bundles of a model that an edge may still use, beside the old one of
  * a rollout: an edge that never says what it runs must not keep all. */
 #define REPLACED_MOST 4
+/* What a new bundle does at its first inputs, it has done by then. */
+#define SOON_NS UINT64_C(60000000000)
 
 void
 kerf_session_drop_held(kerf_session *s, size_t i)
@@ -140,6 +143,10 @@ offer(kerf_session *s, kerf_served *served, bool run)
     m.run = run;
     if (run) { /* what it only keeps says nothing of how it runs */
         kerf_rollouts_offer(s->cloud->rollouts, served, s->shown);
+        if (s->told != served->number) {
+            s->runs_ns = 0;
+            s->refused = false;
+        }
         s->told = served->number;
         note_told(s, served);
     }
@@ -174,6 +181,44 @@ still_running(kerf_session *s, kerf_served *newest, const kerf_served *given)
     return NULL;
 }
 
+/* Coming and going. */
+
+static kerf_leave
+how_left(const kerf_session *s)
+{
+    if (s->said_bye)
+        return KERF_LEFT_WELL;
+    if (s->runs_ns != 0)
+        return kerf_conn_last_in_ns(s->control) > s->runs_ns + SOON_NS
+                   ? KERF_LEFT_WELL
+                   : KERF_LEFT_SOON;
+    return s->refused || s->fetch_count > 0 ? KERF_LEFT_MIDWAY : KERF_LEFT_SOON;
+}
+
+void
+kerf_session_leave(kerf_session *s)
+{
+    for (size_t i = 0; !s->left && i < s->held_count; i++) {
+        if (s->held[i]->number == s->told) {
+            kerf_rollouts_left(s->cloud->rollouts, s->held[i], s->shown,
+                               how_left(s));
+            break;
+        }
+    }
+    s->left = true;
+}
+
+/* Of an edge whose end was not noticed yet. */
+static void
+leave_earlier(const kerf_session *s)
+{
+    for (kerf_session *e = s->cloud->sessions;
+         s->lane->sessions > 1 && e != NULL; e = e->next) {
+        if (e != s && e->lane == s->lane)
+            kerf_session_leave(e);
+    }
+}
+
 void
 kerf_session_offer_all(kerf_session *s)
 {
@@ -182,6 +227,7 @@ kerf_session_offer_all(kerf_session *s)
     kerf_served *first;
     size_t count = kerf_registry_count(registry);
 
+    leave_earlier(s);
     first = pick(s);
     if (first != NULL) {
         kerf_rollouts_came(rollouts, first->manifest.name, s->shown,
@@ -292,6 +338,11 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
             i++;
         else
             kerf_session_drop_held(s, i);
+    }
+    if (served->number == s->told) {
+        s->refused = m.err != 0;
+        if (m.err == 0 && s->runs_ns == 0)
+            s->runs_ns = kerf_now_ns();
     }
     note_ready(s, served, (kerf_err)m.err);
     /* Of one that will try again the bundle is not to blame. */

@@ -61,7 +61,11 @@ struct kerf_session {
     size_t held_count;
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
     const kerf_served *may_last;      /* was looked at; not to be followed */
-    uint64_t told; /* the number of what it was given to run; 0: nothing */
+    uint64_t told;    /* the number of what it was given to run; 0: nothing */
+    uint64_t runs_ns; /* when it said READY to that; 0: not yet */
+    bool refused;     /* ... that it cannot */
+    bool said_bye;
+    bool left; /* its end was told, or another session takes its place */
     struct kerf_coming coming;
     kerf_detail turn_why;
 
@@ -116,6 +120,7 @@ void kerf_session_make_room(const kerf_session *s);
 
 /* session_control.c */
 void kerf_session_offer_all(kerf_session *s); /* it has just connected */
+void kerf_session_leave(kerf_session *s);     /* it ends; its lane is there */
 void kerf_session_drop_held(kerf_session *s, size_t i);
 /* The bundle that was offered under this id, or NULL. */
 kerf_served *kerf_session_held(kerf_session *s, const uint8_t *id);

@@ -88,6 +88,15 @@ tell_down(kerf_edge *edge, kerf_address *a, bool was_up, const char *why)
     (void)snprintf(a->said_why, sizeof a->said_why, "%s", why);
 }
 
+/* It ends here: else a cloud might take that for a crash. */
+static void
+say_bye(kerf_edge *edge)
+{
+    if (edge->control != NULL && edge->link >= KERF_LINK_DIAL2)
+        (void)!kerf_conn_send_notice(edge->control, KERF_FRAME_BYE, 0,
+                                     KERF_ECLOSED, 0, "the edge stops");
+}
+
 static void
 leave(kerf_edge *edge)
 {
@@ -412,6 +421,7 @@ on_give_up(void *ctx)
     kerf_flight *list[KERF_FLIGHTS_LISTED];
     size_t n;
 
+    say_bye(edge);
     drop_connections(edge);
     kerf_timer_stop(edge->backoff);
     kerf_route_stop(edge);
@@ -510,6 +520,7 @@ kerf_link_init(kerf_edge *edge)
 void
 kerf_link_close(kerf_edge *edge)
 {
+    say_bye(edge);
     drop_connections(edge);
     kerf_route_close(edge);
     kerf_fetch_cut(edge);

@@ -220,24 +220,65 @@ def test_tail_that_fails__is_failure_too(run, cloud_of, tmp_path):
     shut(edges)
 
 
-def test_edge_that_never_gets_there__gets_the_old_one(run, cloud_of, tmp_path):
+@pytest.mark.parametrize("says_ready", [False, True], ids=["as_it_loads", "at_its_first_input"])
+def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, says_ready):
     models = tmp_path / "models"
     exact.put(models, bias=1)
     cloud = cloud_of()
     old = bundles(cloud)[0]
     keeper = Peer(cloud.port, "keeper")  # it never says that it runs anything else
     new = update(cloud, models, 2)
-    for _ in range(3):  # it starts, loads, dies
+    for _ in range(3):
         with Peer(cloud.port, "loop") as peer:
             assert peer.given == new
+            if says_ready:
+                assert peer.ready() == new
     with Peer(cloud.port, "loop") as peer:
         assert peer.given == new or peer.look() == old
-        assert rollout(run, cloud)["failed"] == 1
+        now = rollout(run, cloud)
+        assert (now["failed"], now["well"], now["state"]) == (1, 0, "running")
     # One that says that it runs the old one may go on with it meanwhile.
     with Peer(cloud.port, "other", bundles=[bytes.fromhex(old)]) as peer:
         assert peer.given == new
         peer.request(bytes.fromhex(old), exact.h_of(3, bias=1), dims=(1, 16))
         assert peer.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(3, bias=1)
+    keeper.close()
+
+
+def test_edge_that_is_restarted__has_not_failed(run, cloud_of, spawn, kerf_asan, tmp_path):
+    """Stopped, cut off while it receives, cut off while it runs: each more often than crashes may be."""
+    models = tmp_path / "models"
+    exact.put(models, bias=1, head_bytes=3 << 20)
+    cloud = cloud_of("--rollout", "100%", "--rollout-halt", "1%")
+    old = bytes.fromhex(bundles(cloud)[0])
+    keeper = Peer(cloud.port, "keeper")
+    exact.put(models, bias=2, head_bytes=3 << 20)
+    new = cloud.wait_event("model", ok=True)["bundle"]
+    bundle = bytes.fromhex(new)
+    cloud.wait_event("rollout", state="running")
+    for _ in range(4):
+        edge = spawn(
+            "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--name", "box",
+            "--store", tmp_path / "store", "--once", "--input", *exact.inputs(tmp_path / "in", 1),
+            binary=kerf_asan,
+        )  # fmt: skip
+        assert edge.wait_event("model")["bundle"] == new
+        assert edge.wait() == 0
+        with Peer(cloud.port, "links", bundles=[bundle]) as peer:
+            assert peer.ready() == new
+        with Peer(cloud.port, "loads", bundles=[old]) as peer:
+            assert peer.look() == new
+        with Peer(cloud.port, "receives") as peer:
+            for _ in range(16):  # more than a kernel takes ahead
+                peer.control.send(wire.FETCH, wire.part(bundle, 1, 0, 0))
+            peer.control.recv_kind(wire.PART)
+        with Peer(cloud.port, "leaves") as peer:
+            assert peer.ready() == new
+            peer.control.send(wire.BYE, wire.notice())
+            peer.look()
+    now = rollout(run, cloud)
+    assert (now["failed"], now["well"], now["state"]) == (0, 3, "running")
+    assert now["offered"] == 3  # keeper, loads, receives
     keeper.close()
 
 

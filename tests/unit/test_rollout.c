@@ -121,24 +121,67 @@ done__when_all_that_were_offered_it_are_well(void **state)
     kerf_rollout_fini(&r);
 }
 
+/* Leaves, and comes back as one that was started anew. */
+static bool
+restart(kerf_rollout *r, const char *edge, kerf_leave how)
+{
+    kerf_rollout_left(r, edge, how);
+    return kerf_rollout_came(r, edge, false, false);
+}
+
 static void
-came__back_without_it__fails_in_the_end(void **state)
+came__after_what_may_be_crashes__fails_in_the_end(void **state)
 {
     kerf_rollout r;
 
     (void)state;
     begin(&r, 100, -1);
     assert_true(kerf_rollout_offer(&r, "a"));
-    assert_false(kerf_rollout_came(&r, "a", false, true)); /* cut off */
-    assert_false(kerf_rollout_came(&r, "a", false, false));
-    assert_false(kerf_rollout_came(&r, "a", true, false));
-    assert_false(kerf_rollout_came(&r, "a", false, false));
-    assert_true(kerf_rollout_came(&r, "a", false, false));
+    assert_false(restart(&r, "a", KERF_LEFT_SOON));
+    assert_false(restart(&r, "a", KERF_LEFT_MIDWAY)); /* says nothing */
+    assert_false(restart(&r, "a", KERF_LEFT_SOON));
+    assert_false(restart(&r, "a", KERF_LEFT_WELL)); /* begins anew */
+    assert_false(restart(&r, "a", KERF_LEFT_SOON));
+    assert_false(restart(&r, "a", KERF_LEFT_SOON));
+    kerf_rollout_left(&r, "a", KERF_LEFT_SOON);
+    assert_false(kerf_rollout_came(&r, "a", true, false)); /* was cut off */
+    /* At its first inputs. */
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    assert_false(restart(&r, "a", KERF_LEFT_SOON));
+    assert_false(kerf_rollout_ready(&r, "a", true, ""));
+    assert_false(restart(&r, "a", KERF_LEFT_SOON));
+    assert_false(kerf_rollout_came(&r, "a", false, false)); /* another one */
+    assert_int_equal(r.well, 1);
+    assert_true(restart(&r, "a", KERF_LEFT_SOON));
     assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_FAILED);
-    assert_true(kerf_rollout_offer(&r, "b"));
-    assert_true(kerf_rollout_ready(&r, "b", true, ""));
-    assert_true(kerf_rollout_came(&r, "b", false, true)); /* it went back */
     assert_false(kerf_rollout_came(&r, "stranger", false, false));
+    kerf_rollout_fini(&r);
+}
+
+static void
+came__with_the_old_one__is_no_failure(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    for (int i = 0; i < 5; i++) { /* its link breaks while it loads */
+        kerf_rollout_left(&r, "a", KERF_LEFT_SOON);
+        assert_false(kerf_rollout_came(&r, "a", false, true));
+    }
+    /* It was at another cloud meanwhile: it has to say again. */
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    assert_true(kerf_rollout_came(&r, "a", false, true));
+    assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_OFFERED);
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    /* As it was told to. */
+    assert_int_equal(kerf_rollout_back(&r, NULL), KERF_OK);
+    assert_false(kerf_rollout_came(&r, "a", false, true));
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
+    assert_false(kerf_rollout_came(&r, "a", false, true));
+    assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_OFFERED);
+    assert_int_equal(r.failed + r.well, 0);
     kerf_rollout_fini(&r);
 }
 
@@ -230,7 +273,8 @@ main(void)
         cmocka_unit_test(percentages__are_kept_by_a_stable_choice),
         cmocka_unit_test(ready__too_many_failures__halt_and_keep_the_well),
         cmocka_unit_test(done__when_all_that_were_offered_it_are_well),
-        cmocka_unit_test(came__back_without_it__fails_in_the_end),
+        cmocka_unit_test(came__after_what_may_be_crashes__fails_in_the_end),
+        cmocka_unit_test(came__with_the_old_one__is_no_failure),
         cmocka_unit_test(request__failing_often__fails),
         cmocka_unit_test(percent__of_text),
         cmocka_unit_test(text__there_and_back),
