@@ -310,6 +310,18 @@ open_tls(kerf_edge *edge, kerf_detail *why)
     return KERF_OK;
 }
 
+/* What an earlier run left; but for what this one would begin with, when there
+ * is no cloud. */
+static void
+tidy_store(kerf_edge *edge)
+{
+    kerf_manifest first = {0};
+    bool has = kerf_trusted_stored(edge, &first) == KERF_OK;
+
+    kerf_store_tidy(edge->store, has ? first.id : NULL);
+    kerf_manifest_fini(&first);
+}
+
 kerf_err
 kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
                const kerf_edge_events *events, kerf_detail *why)
@@ -352,6 +364,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
         err = kerf_trusted_init(edge, why);
     if (err == KERF_OK)
         err = kerf_again_init(edge);
+    if (err == KERF_OK)
+        tidy_store(edge);
     if (err == KERF_OK)
         err = kerf_offline_init(edge, why);
     if (err == KERF_OK && edge->opts.handle_signals)

@@ -79,10 +79,6 @@ load(kerf_edge *edge, kerf_fetcher *f)
 
     /* Again: it may have taken hours to come. */
     f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
-    /* Only what runs is the latest of the store: after a restart without a
-     * cloud the one before it goes on. */
-    if (f->err == KERF_OK && f->wanted[0].run)
-        kerf_store_use(edge->store, m->id);
     if (f->err == KERF_OK && f->wanted[0].run)
         f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
                                    edge->raw, has_tail(edge, m),
@@ -90,6 +86,9 @@ load(kerf_edge *edge, kerf_fetcher *f)
     if (f->err == KERF_OK)
         f->err = kerf_store_finish(edge->store, m, &f->why);
     if (f->err == KERF_OK && f->program != NULL) {
+        /* Only what runs is the latest of the store: after a restart without a
+         * cloud the one before it goes on. */
+        kerf_store_use(edge->store, m->id);
         f->program->says = f->says;
         f->err = kerf_trusted_ran(edge, &f->says, &f->why);
     }

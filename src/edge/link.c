@@ -460,7 +460,6 @@ kerf_link_on_switched(void *ctx)
     memcpy(hex, edge->current->id, sizeof hex);
     memcpy(tail_why, edge->current->tail_why.text, sizeof tail_why);
     (void)pthread_mutex_unlock(&edge->lock);
-    kerf_store_run(edge->store, id);
     kerf_edge_tell_model(edge, name, hex, KERF_OK, "");
     kerf_trusted_switched(edge);
     kerf_fetch_ready(edge, id, KERF_OK, "");

@@ -36,6 +36,7 @@ kerf_program_free(kerf_program *p)
     kerf_net_free(p->net);
     kerf_card_fini(&p->card);
     kerf_manifest_fini(&p->manifest);
+    kerf_hold_free(p->hold);
     free(p);
 }
 
@@ -198,6 +199,8 @@ kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
         return KERF_ENOMEM;
     kerf_card_init(&p->card);
     err = copy_manifest(&p->manifest, m, why);
+    if (err == KERF_OK)
+        err = kerf_store_hold(&p->hold, store, m->id, why);
     if (err == KERF_OK)
         err = kerf_store_load(store, m, tail, &pair, why);
     if (err == KERF_OK) {

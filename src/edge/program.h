@@ -88,7 +88,8 @@ struct kerf_program {
     kerf_statement says;    /* of sig; so is this. version 0: nothing */
     bool expired;           /* under the lock: it is not run, for now */
     char id[KERF_SHA256_HEX];
-    kerf_card card; /* settled, when has_card */
+    kerf_hold *hold; /* the store keeps it as long as this is there */
+    kerf_card card;  /* settled, when has_card */
     bool has_card;
     kerf_net *net;
     bool raw; /* takes tensors as they are; else images */

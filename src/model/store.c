@@ -52,8 +52,6 @@ new_store(kerf_store **out, const char *dir, kerf_detail *why)
         return kerf_fail(why, KERF_ENOMEM, "%s: no memory", dir);
     for (int i = 0; i < KERF_STORE_DIRS; i++)
         store->dir[i] = -1;
-    store->coming.fd = store->next.fd = store->running.fd = -1;
-    (void)pthread_mutex_init(&store->lock, NULL);
     (void)snprintf(store->path, sizeof store->path, "%s", dir);
     *out = store;
     return KERF_OK;
@@ -133,10 +131,7 @@ kerf_store_close(kerf_store *store)
         if (store->dir[i] >= 0)
             (void)close(store->dir[i]);
     }
-    kerf_hold_drop(&store->coming);
-    kerf_hold_drop(&store->next);
-    kerf_hold_drop(&store->running);
-    (void)pthread_mutex_destroy(&store->lock);
+    kerf_hold_free(store->coming);
     free(store);
 }
 
@@ -154,6 +149,18 @@ kerf_store_bundle_name(char out[KERF_STORE_NAME],
 
     kerf_hex(hex, id, KERF_BUNDLE_ID_LEN);
     (void)snprintf(out, KERF_STORE_NAME, "%s%s", hex, KERF_MANIFEST_END);
+}
+
+bool
+kerf_store_bundle_id(uint8_t id[KERF_BUNDLE_ID_LEN], const char *name)
+{
+    char hex[KERF_SHA256_HEX];
+    const char *more;
+
+    if (!kerf_store_is_hex(name, &more) || strcmp(more, KERF_MANIFEST_END) != 0)
+        return false;
+    (void)snprintf(hex, sizeof hex, "%s", name);
+    return kerf_unhex(id, KERF_BUNDLE_ID_LEN, hex);
 }
 
 bool
@@ -229,33 +236,33 @@ kerf_store_find(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN],
 kerf_err
 kerf_store_latest(kerf_store *store, const char *name, kerf_manifest *out)
 {
-    kerf_names names = {0};
-    kerf_manifest best = {0};
-    int64_t best_ns = INT64_MIN;
-    kerf_err err = kerf_fs_list_at(store->dir[KERF_STORE_BUNDLES],
-                                   KERF_STORE_FILES_MOST, &names);
+    kerf_survey survey = {0};
+    kerf_used used;
+    const kerf_found *best = NULL;
+    bool best_ran = false;
+    kerf_err err = kerf_used_read(&used, store);
 
-    for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
-        int64_t ns =
-            kerf_store_used_ns(store, KERF_STORE_BUNDLES, names.name[i]);
-        kerf_manifest m = {0};
+    if (err != KERF_OK)
+        return err;
+    err = kerf_survey_make(&survey, store);
+    for (size_t i = 0; err == KERF_OK && i < survey.count; i++) {
+        const kerf_found *f = &survey.found[i];
+        const kerf_used_one *one = kerf_used_find(&used, f->manifest.id);
+        bool ran = one != NULL && one->ran;
 
-        if (ns <= best_ns || kerf_store_manifest(store, KERF_STORE_BUNDLES,
-                                                 names.name[i], &m) != KERF_OK)
-            continue;
-        if (name == NULL || strcmp(m.name, name) == 0) {
-            kerf_manifest_fini(&best);
-            best = m;
-            best_ns = ns;
-        } else {
-            kerf_manifest_fini(&m);
+        /* They are in order. */
+        if (f->dir == KERF_STORE_BUNDLES && (ran || !best_ran) &&
+            (name == NULL || strcmp(f->manifest.name, name) == 0)) {
+            best = f;
+            best_ran = ran;
         }
     }
-    kerf_names_free(&names);
-    if (err == KERF_OK && best_ns == INT64_MIN)
-        err = KERF_ENOENT;
     if (err == KERF_OK)
-        *out = best;
+        err = best == NULL
+                  ? KERF_ENOENT
+                  : kerf_store_manifest(store, best->dir, best->name, out);
+    kerf_survey_free(&survey);
+    kerf_used_free(&used);
     return err;
 }
 
@@ -325,23 +332,18 @@ end_coming(kerf_store *store, const kerf_manifest *m)
     kerf_survey survey = {0};
     kerf_freed freed = {0};
 
-    (void)pthread_mutex_lock(&store->lock);
-    (void)kerf_hold_take(&store->coming, store, KERF_STORE_BUNDLES, m->id);
-    (void)pthread_mutex_unlock(&store->lock);
+    kerf_hold_free(store->coming);
+    store->coming = NULL;
     if (kerf_survey_make(&survey, store) != KERF_OK)
         survey.count = 0;
     for (size_t i = 0; i < survey.count; i++) {
         const kerf_found *f = &survey.found[i];
-        int fd;
 
-        if (f->dir != KERF_STORE_PARTIAL ||
-            strcmp(f->manifest.name, m->name) != 0)
-            continue;
-        fd = kerf_store_try(store, f->dir, f->name);
-        if (fd < 0)
-            continue;
-        (void)unlinkat(store->dir[f->dir], f->name, 0);
-        (void)close(fd);
+        if (f->dir == KERF_STORE_PARTIAL &&
+            strcmp(f->manifest.name, m->name) == 0 &&
+            (memcmp(f->manifest.id, m->id, sizeof m->id) == 0 ||
+             !kerf_store_is_held(store, f->manifest.id)))
+            (void)unlinkat(store->dir[f->dir], f->name, 0);
     }
     kerf_survey_free(&survey);
     kerf_store_sweep(store, &freed);
@@ -361,29 +363,61 @@ link_parts(kerf_store *store, const kerf_manifest *m)
     }
 }
 
+/* Whether this very text stands there. */
+static bool
+is_written(const kerf_store *store, const char *name, const char *json)
+{
+    uint8_t *text = NULL;
+    size_t len = 0;
+    bool same =
+        kerf_store_read(store, KERF_STORE_BUNDLES, name, KERF_MANIFEST_MAX,
+                        &text, &len, NULL) == KERF_OK &&
+        len == strlen(json) && memcmp(text, json, len) == 0;
+
+    free(text);
+    return same;
+}
+
+/* 0, or an errno. */
+static int
+write_manifest(kerf_store *store, const kerf_manifest *m, const char *json)
+{
+    char name[KERF_STORE_NAME];
+    bool is_new;
+    int code = 0;
+
+    kerf_store_bundle_name(name, m->id);
+    is_new = kerf_store_size(store, KERF_STORE_BUNDLES, name) == 0;
+    if (is_new || !is_written(store, name, json))
+        code = kerf_store_write(store, KERF_STORE_BUNDLES, name, json,
+                                strlen(json));
+    if (code == 0 && is_new)
+        kerf_used_note(store, m->id, false);
+    return code;
+}
+
 kerf_err
 kerf_store_finish(kerf_store *store, const kerf_manifest *m, kerf_detail *why)
 {
-    char name[KERF_STORE_NAME];
     char what[KERF_NAME_MAX + 32];
     char *json = NULL;
     kerf_err err = kerf_manifest_format(m, &json);
-    int lock;
+    int lock = -1;
     int code;
 
     if (err != KERF_OK)
         return kerf_fail(why, err, "%s: cannot write its manifest: %s", m->name,
                          kerf_err_text(err));
-    kerf_store_bundle_name(name, m->id);
-    lock = kerf_store_lock(store);
-    code =
-        kerf_store_write(store, KERF_STORE_BUNDLES, name, json, strlen(json));
-    if (code == 0) {
-        link_parts(store, m);
-        end_coming(store, m);
-    } else {
-        (void)snprintf(what, sizeof what, "the manifest of %s", m->name);
-        err = kerf_store_fail(store, what, code, why);
+    err = kerf_store_lock(&lock, store, why);
+    if (err == KERF_OK) {
+        code = write_manifest(store, m, json);
+        if (code == 0) {
+            link_parts(store, m);
+            end_coming(store, m);
+        } else {
+            (void)snprintf(what, sizeof what, "the manifest of %s", m->name);
+            err = kerf_store_fail(store, what, code, why);
+        }
     }
     kerf_store_unlock(lock);
     free(json);

@@ -6,14 +6,14 @@
  *     parts/HEX         a whole file, named by its SHA-256
  *     partial/HEX       one that comes in (HEX.1 where another process has it)
  *     partial/ID.json   the manifest of a bundle that comes in
- *     bundles/ID.json   of one whose shipped parts are all there, written last;
- *                       its time is when it was last used
+ *     bundles/ID.json   of one whose shipped parts are all there, written last
+ *     bundles/.used     in which order they were used
  *     NAME              links into parts/, for people; Kerf reads none
  *
- * Whoever writes a file holds a lock on it (flock), and so does who runs a
- * bundle, on its manifest. Links are never followed, and whatever else is in a
- * file's place is put aside.
- * Threads: one at a time; processes may share a folder.
+ * Whoever writes a file has a lock on it (flock), and who runs a bundle has one
+ * that its id gives (kerf_store_hold). Links are never followed, and whatever
+ * else is in a file's place is put aside. Threads: one at a time; processes may
+ * share a folder.
  */
 #ifndef KERF_MODEL_STORE_H
 #define KERF_MODEL_STORE_H
@@ -22,6 +22,7 @@
 
 typedef struct kerf_store kerf_store;
 typedef struct kerf_incoming kerf_incoming;
+typedef struct kerf_hold kerf_hold;
 
 /* Makes the folder, removes temporary files of dead processes, and takes over
  * what an older Kerf kept there by name. Who may run into a limit on file sizes
@@ -104,14 +105,26 @@ KERF_NODISCARD kerf_err kerf_store_begin(kerf_store *store,
                                          kerf_detail *why);
 /* How many bytes it may hold; 0: as many as the disk. */
 void kerf_store_bound(kerf_store *store, uint64_t bytes);
-/* Any thread. The bundle is about to run: it is held from now on, and used last
- * of all. */
-void kerf_store_use(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN]);
-/* Any thread. It runs: the one that ran before is held no longer. */
-void kerf_store_run(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN]);
+/* At the start: removes what no bundle needs, and bundles beyond the bound, but
+ * never this one; NULL: none. What cannot be done is left to later. */
+void kerf_store_tidy(kerf_store *store, const uint8_t *but);
 
-/* After all shipped parts are committed: writes the manifest, and the links.
- * The bundle is held until the next one comes in. */
+/*
+ * Nobody takes the bundle away until kerf_hold_free(), or the end of the
+ * process: not this one, no other one, whether it is there yet, replaced, or
+ * running beside a newer one. Any thread; it outlives the store.
+ * Errors: KERF_EBUSY (another process is at the store for very long),
+ * KERF_ENOMEM, KERF_EIO.
+ */
+KERF_NODISCARD kerf_err kerf_store_hold(kerf_hold **out, kerf_store *store,
+                                        const uint8_t id[KERF_BUNDLE_ID_LEN],
+                                        kerf_detail *why);
+void kerf_hold_free(kerf_hold *hold); /* accepts NULL; any thread */
+/* A bundle that is there is about to run: it is the latest from now on. */
+void kerf_store_use(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN]);
+
+/* After all shipped parts are committed: writes the manifest, and the links. It
+ * comes in no longer: who is to run it has a hold of its own. */
 KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
                                           const kerf_manifest *m,
                                           kerf_detail *why);
@@ -122,8 +135,9 @@ KERF_NODISCARD kerf_err kerf_store_finish(kerf_store *store,
 KERF_NODISCARD kerf_err kerf_store_load(kerf_store *store,
                                         const kerf_manifest *m, bool tail,
                                         kerf_pair *pair, kerf_detail *why);
-/* The manifest of that name, or with NULL any, that was last used; its parts
- * need not be right. KERF_ENOENT: there is none -> kerf_manifest_fini(). */
+/* The manifest of that name, or with NULL any, that ran last; if none did, that
+ * came last. Its parts need not be right. KERF_ENOENT: there is none ->
+ * kerf_manifest_fini(). */
 KERF_NODISCARD kerf_err kerf_store_latest(kerf_store *store, const char *name,
                                           kerf_manifest *out);
 /* The manifest of that bundle, likewise. */

@@ -28,6 +28,21 @@ remove_file(const kerf_store *store, kerf_store_dir dir, const char *name,
     freed->files++;
 }
 
+/* Of a file that comes in twice (HEX.1 where another process had HEX), and that
+ * nobody is at any more: one is enough, and none when it is there whole. */
+static bool
+is_stray(const kerf_store *store, const char *name, const char *more)
+{
+    char hex[KERF_STORE_NAME];
+
+    (void)snprintf(hex, sizeof hex, "%.*s", (int)(more - name), name);
+    if (kerf_store_size(store, KERF_STORE_PARTS, hex) > 0)
+        return true;
+    return *more != '\0' && renameat2(store->dir[KERF_STORE_PARTIAL], name,
+                                      store->dir[KERF_STORE_PARTIAL], hex,
+                                      RENAME_NOREPLACE) != 0;
+}
+
 /* Parts, and those that come in, unless somebody is at it. */
 static void
 sweep_dir(const kerf_store *store, kerf_store_dir dir,
@@ -41,16 +56,20 @@ sweep_dir(const kerf_store *store, kerf_store_dir dir,
     for (size_t i = 0; i < names.count; i++) {
         const char *name = names.name[i];
         const char *more;
+        bool needed;
         int fd;
 
         if (!kerf_store_is_hex(name, &more) ||
-            strcmp(more, KERF_MANIFEST_END) == 0 ||
-            kerf_survey_needs(survey, name, NULL))
+            strcmp(more, KERF_MANIFEST_END) == 0)
+            continue;
+        needed = kerf_survey_needs(survey, name, NULL);
+        if (needed && dir == KERF_STORE_PARTS)
             continue;
         fd = kerf_store_try(store, dir, name);
         if (fd < 0)
             continue;
-        remove_file(store, dir, name, freed);
+        if (!needed || is_stray(store, name, more))
+            remove_file(store, dir, name, freed);
         (void)close(fd);
     }
     kerf_names_free(&names);
@@ -86,61 +105,184 @@ kerf_store_sweep(const kerf_store *store, kerf_freed *freed)
 {
     kerf_survey survey = {0};
 
-    if (kerf_survey_make(&survey, store) != KERF_OK ||
-        survey.count == KERF_STORE_BUNDLES_MOST) {
-        kerf_survey_free(&survey); /* not all are known: nothing may go */
-        return;
-    }
+    if (kerf_survey_make(&survey, store) != KERF_OK)
+        return; /* not all are known: nothing may go */
     sweep_dir(store, KERF_STORE_PARTS, &survey, freed);
     sweep_dir(store, KERF_STORE_PARTIAL, &survey, freed);
     sweep_links(store);
+    if (survey.count == 0)
+        remove_file(store, KERF_STORE_BUNDLES, KERF_STORE_USED, freed);
     kerf_survey_free(&survey);
 }
 
-uint64_t
-kerf_store_bytes(const kerf_store *store)
+kerf_err
+kerf_store_measure(const kerf_store *store, uint64_t *bytes, kerf_detail *why)
 {
-    uint64_t bytes = 0;
+    uint64_t sum = kerf_store_size(store, KERF_STORE_BUNDLES, KERF_STORE_USED);
 
     for (int d = KERF_STORE_PARTS; d < KERF_STORE_DIRS; d++) {
         kerf_names names = {0};
+        kerf_err err =
+            kerf_fs_list_at(store->dir[d], KERF_STORE_FILES_MOST, &names);
 
-        if (kerf_fs_list_at(store->dir[d], KERF_STORE_FILES_MOST, &names) !=
-            KERF_OK)
-            continue;
+        if (err != KERF_OK) {
+            const char *name = kerf_store_dir_name((kerf_store_dir)d);
+
+            if (err == KERF_ETOOBIG)
+                return kerf_fail(why, err,
+                                 "%s/%s: more than %d files, which are not all "
+                                 "Kerf's: remove the folder",
+                                 store->path, name, KERF_STORE_FILES_MOST);
+            return kerf_fail(why, err, "%s/%s: cannot be looked at: %s",
+                             store->path, name, kerf_err_text(err));
+        }
         for (size_t i = 0; i < names.count; i++)
-            bytes += kerf_store_size(store, (kerf_store_dir)d, names.name[i]);
+            sum += kerf_store_size(store, (kerf_store_dir)d, names.name[i]);
         kerf_names_free(&names);
     }
-    return bytes;
+    *bytes = sum;
+    return KERF_OK;
 }
 
+typedef struct found_name {
+    kerf_store_dir dir;
+    char name[KERF_STORE_NAME];
+    uint64_t used;
+    int64_t ns;
+} found_name;
+
+static int
+by_use(const void *a, const void *b)
+{
+    const found_name *x = a, *y = b;
+
+    if (x->used != y->used)
+        return x->used < y->used ? -1 : 1;
+    return x->ns < y->ns ? -1 : x->ns > y->ns;
+}
+
+/* Manifests by their names alone, least lately used first. New -> free(). */
+static kerf_err
+list_manifests(const kerf_store *store, found_name **out, size_t *count)
+{
+    static const kerf_store_dir dirs[] = {KERF_STORE_BUNDLES,
+                                          KERF_STORE_PARTIAL};
+    found_name *list = NULL;
+    kerf_used used;
+    kerf_err err = kerf_used_read(&used, store);
+
+    *count = 0;
+    if (err != KERF_OK)
+        return err;
+    for (size_t d = 0; d < 2 && err == KERF_OK; d++) {
+        kerf_names names = {0};
+        found_name *grown;
+
+        err =
+            kerf_fs_list_at(store->dir[dirs[d]], KERF_STORE_FILES_MOST, &names);
+        grown = reallocarray(list, *count + names.count + 1, sizeof *list);
+        if (grown == NULL)
+            err = KERF_ENOMEM;
+        else
+            list = grown;
+        for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
+            found_name *at = &list[*count];
+            uint8_t id[KERF_BUNDLE_ID_LEN];
+            const kerf_used_one *one;
+
+            if (!kerf_store_bundle_id(id, names.name[i]))
+                continue;
+            one = kerf_used_find(&used, id);
+            *at = (found_name){
+                .dir = dirs[d],
+                .used = one == NULL ? 0 : one->count,
+                .ns = kerf_store_used_ns(store, dirs[d], names.name[i])};
+            (void)snprintf(at->name, sizeof at->name, "%s", names.name[i]);
+            ++*count;
+        }
+        kerf_names_free(&names);
+    }
+    kerf_used_free(&used);
+    if (err != KERF_OK) {
+        free(list);
+        return err;
+    }
+    qsort(list, *count, sizeof *list, by_use);
+    *out = list;
+    return KERF_OK;
+}
+
+/* Takes away one bundle that nobody holds; not what only it needs. */
 static bool
-fits(const kerf_store *store, uint64_t bound, uint64_t need, bool *is_bound)
+evict(const kerf_store *store, kerf_store_dir dir, const char *name,
+      const char *but, kerf_freed *freed)
+{
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    size_t files = freed->files;
+
+    if ((but != NULL && strcmp(name, but) == 0) ||
+        !kerf_store_bundle_id(id, name) || kerf_store_is_held(store, id))
+        return false;
+    remove_file(store, dir, name, freed);
+    freed->bundles += freed->files - files;
+    return freed->files > files;
+}
+
+/* However small they are: no more bundles than that. */
+static kerf_err
+trim(const kerf_store *store, size_t most, const char *but, kerf_freed *freed)
+{
+    found_name *list = NULL;
+    size_t count = 0;
+    size_t left;
+    kerf_err err = list_manifests(store, &list, &count);
+
+    left = count;
+    for (size_t i = 0; err == KERF_OK && i < count && left > most; i++)
+        left -= evict(store, list[i].dir, list[i].name, but, freed);
+    free(list);
+    return err;
+}
+
+/* What stands in a manifest's place, and is none. */
+static void
+evict_damaged(const kerf_store *store, const char *but, kerf_freed *freed)
+{
+    found_name *list = NULL;
+    size_t count = 0;
+
+    if (list_manifests(store, &list, &count) != KERF_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        kerf_manifest m = {0};
+        kerf_err err =
+            kerf_store_manifest(store, list[i].dir, list[i].name, &m);
+
+        kerf_manifest_fini(&m);
+        if (err != KERF_OK && err != KERF_ENOMEM && err != KERF_EIO)
+            (void)evict(store, list[i].dir, list[i].name, but, freed);
+    }
+    free(list);
+}
+
+typedef struct room {
+    uint64_t bound, need, used;
+    bool is_bound; /* that, and not the disk, is what there is no room in */
+} room;
+
+static bool
+fits(const kerf_store *store, room *r)
 {
     struct statvfs disk;
-    uint64_t used = kerf_store_bytes(store);
 
-    *is_bound = bound > 0 && (need > bound || used > bound - need);
-    if (*is_bound)
+    if (kerf_store_measure(store, &r->used, NULL) != KERF_OK)
+        return false;
+    r->is_bound =
+        r->bound > 0 && (r->need > r->bound || r->used > r->bound - r->need);
+    if (r->is_bound)
         return false;
     return fstatvfs(store->dir[KERF_STORE_ROOT], &disk) != 0 ||
-           (uint64_t)disk.f_bavail * disk.f_frsize >= need;
-}
-
-/* Takes away one bundle that nobody holds, and what only it needs. */
-static bool
-evict(const kerf_store *store, const kerf_found *found, kerf_freed *freed)
-{
-    int fd = kerf_store_try(store, found->dir, found->name);
-
-    if (fd < 0)
-        return false;
-    remove_file(store, found->dir, found->name, freed);
-    (void)close(fd);
-    freed->bundles++;
-    kerf_store_sweep(store, freed);
-    return true;
+           (uint64_t)disk.f_bavail * disk.f_frsize >= r->need;
 }
 
 kerf_err
@@ -148,34 +290,40 @@ kerf_store_room(const kerf_store *store, uint64_t bound, uint64_t need,
                 const char *but, kerf_freed *freed, kerf_detail *why)
 {
     kerf_survey survey = {0};
-    bool is_bound = false;
+    room r = {.bound = bound, .need = need};
     char a[32], b[32], c[32];
-    kerf_err err;
+    size_t before = freed->bundles;
+    kerf_err err = kerf_store_measure(store, &r.used, why);
 
-    if (fits(store, bound, need, &is_bound))
+    if (err != KERF_OK)
+        return err;
+    err = trim(store, KERF_STORE_BUNDLES_KEPT - (need > 0), but, freed);
+    if (freed->bundles != before)
+        kerf_store_sweep(store, freed);
+    if (err == KERF_OK && fits(store, &r))
         return KERF_OK;
+    evict_damaged(store, but, freed);
     kerf_store_sweep(store, freed);
-    err = kerf_survey_make(&survey, store);
+    if (err == KERF_OK)
+        err = kerf_survey_make(&survey, store);
     if (err != KERF_OK)
         return kerf_fail(why, err, "%s: cannot be looked at: %s", store->path,
                          kerf_err_text(err));
-    for (size_t i = 0; i < survey.count; i++) {
-        if (fits(store, bound, need, &is_bound))
-            break;
-        if (but == NULL || strcmp(survey.found[i].name, but) != 0)
-            (void)evict(store, &survey.found[i], freed);
+    for (size_t i = 0; i < survey.count && !fits(store, &r); i++) {
+        if (evict(store, survey.found[i].dir, survey.found[i].name, but, freed))
+            kerf_store_sweep(store, freed);
     }
     kerf_survey_free(&survey);
-    if (fits(store, bound, need, &is_bound))
+    if (fits(store, &r))
         return KERF_OK;
-    if (!is_bound) /* the disk's own answer decides, when it is written to */
+    if (!r.is_bound) /* the disk's own answer decides, when it is written to */
         return KERF_OK;
     return kerf_fail(
         why, KERF_ENOSPC,
         "%s: no room within --store-max %s: %s are in use, %s more are "
         "needed: give it more",
         store->path, kerf_text_bytes(a, sizeof a, bound),
-        kerf_text_bytes(b, sizeof b, kerf_store_bytes(store)),
+        kerf_text_bytes(b, sizeof b, r.used),
         kerf_text_bytes(c, sizeof c, need));
 }
 
@@ -207,26 +355,36 @@ count_missing(const kerf_store *store, const kerf_manifest *m, bool tail)
     return need;
 }
 
-/* Its manifest among those that come in, held. 0, or an errno. */
-static int
-write_coming(kerf_store *store, const kerf_manifest *m, const char *name)
+/* What is missing, held, among those that come in. */
+static kerf_err
+write_coming(kerf_store *store, const kerf_manifest *m, uint64_t need,
+             kerf_detail *why)
 {
+    char name[KERF_STORE_NAME];
+    char what[KERF_NAME_MAX + 32];
     char *json = NULL;
+    kerf_freed freed = {0};
+    kerf_err err = kerf_manifest_format(m, &json);
     int code;
 
-    if (kerf_manifest_format(m, &json) != KERF_OK)
-        return ENOMEM;
+    if (err != KERF_OK)
+        return kerf_fail(why, err, "%s: cannot write its manifest: %s", m->name,
+                         kerf_err_text(err));
+    kerf_store_bundle_name(name, m->id);
     code = kerf_store_clear(store, KERF_STORE_PARTIAL, name);
     if (code == 0)
         code = kerf_store_write(store, KERF_STORE_PARTIAL, name, json,
                                 strlen(json));
-    free(json);
-    if (code == 0) {
-        (void)pthread_mutex_lock(&store->lock);
-        (void)kerf_hold_take(&store->coming, store, KERF_STORE_PARTIAL, m->id);
-        (void)pthread_mutex_unlock(&store->lock);
+    if (code != 0) {
+        (void)snprintf(what, sizeof what, "the manifest of %s", m->name);
+        err = kerf_store_fail(store, what, code, why);
     }
-    return code;
+    /* The manifest will stand twice, for a moment. */
+    if (err == KERF_OK)
+        err = kerf_store_room(store, store->bound, need + strlen(json), name,
+                              &freed, why);
+    free(json);
+    return err;
 }
 
 kerf_err
@@ -234,29 +392,21 @@ kerf_store_begin(kerf_store *store, const kerf_manifest *m, bool tail,
                  kerf_detail *why)
 {
     char name[KERF_STORE_NAME];
-    char what[KERF_NAME_MAX + 32];
-    kerf_freed freed = {0};
-    kerf_err err = KERF_OK;
     uint64_t need;
-    bool is_there;
-    int lock;
-    int code = 0;
+    int lock = -1;
+    kerf_err err = kerf_store_lock(&lock, store, why);
 
-    (void)pthread_mutex_lock(&store->lock);
-    is_there = kerf_hold_take(&store->coming, store, KERF_STORE_BUNDLES, m->id);
-    (void)pthread_mutex_unlock(&store->lock);
+    if (err != KERF_OK)
+        return err;
+    kerf_hold_free(store->coming);
+    store->coming = NULL;
+    err = kerf_hold_take(&store->coming, store, m->id, why);
     need = count_missing(store, m, tail);
-    if (is_there && need == 0)
-        return KERF_OK; /* as far as sizes tell */
     kerf_store_bundle_name(name, m->id);
-    lock = kerf_store_lock(store);
-    code = write_coming(store, m, name);
-    if (code != 0) {
-        (void)snprintf(what, sizeof what, "the manifest of %s", m->name);
-        err = kerf_store_fail(store, what, code, why);
-    }
-    if (err == KERF_OK && need > 0)
-        err = kerf_store_room(store, store->bound, need, name, &freed, why);
+    /* As far as sizes tell. */
+    if (err == KERF_OK &&
+        (need > 0 || kerf_store_size(store, KERF_STORE_BUNDLES, name) == 0))
+        err = write_coming(store, m, need, why);
     kerf_store_unlock(lock);
     return err;
 }

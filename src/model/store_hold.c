@@ -1,106 +1,121 @@
 /*
- * Who uses which bundle. A lock on the manifest says it: it goes with the
- * process, however that ends.
+ * Who uses which bundle. A lock says it: it goes with the process, however that
+ * ends. It is on one byte of the folder bundles/, at an offset that the id
+ * gives, so that it is there before a manifest is and while one is replaced,
+ * and cannot be removed with a file. Two bundles of one offset would keep each
+ * other, no more.
  */
 #include "model/store_own.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+
 enum { LOCK_TRIES = 1000, LOCK_WAIT_MS = 20 };
 
-/* The open file still has its name. */
-static bool
-is_there(const kerf_store *store, kerf_store_dir dir, const char *name, int fd)
-{
-    struct stat st, there;
+struct kerf_hold {
+    int fd; /* of its own: that is whose the lock is */
+};
 
-    return fstat(fd, &st) == 0 &&
-           fstatat(store->dir[dir], name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           st.st_dev == there.st_dev && st.st_ino == there.st_ino;
+static struct flock
+byte_of(const uint8_t id[KERF_BUNDLE_ID_LEN], short type)
+{
+    kerf_rd r = {.at = id, .left = KERF_BUNDLE_ID_LEN};
+
+    return (struct flock){.l_type = type,
+                          .l_whence = SEEK_SET,
+                          .l_start = (off_t)(kerf_rd_u64(&r) >> 2),
+                          .l_len = 1};
+}
+
+static int
+open_again(const kerf_store *store, kerf_store_dir dir)
+{
+    return openat(store->dir[dir], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+kerf_err
+kerf_hold_take(kerf_hold **out, const kerf_store *store,
+               const uint8_t id[KERF_BUNDLE_ID_LEN], kerf_detail *why)
+{
+    struct flock byte = byte_of(id, F_RDLCK);
+    kerf_hold *hold = malloc(sizeof *hold);
+    int code = 0;
+
+    if (hold == NULL)
+        return kerf_fail(why, KERF_ENOMEM, "%s: no memory", store->path);
+    hold->fd = open_again(store, KERF_STORE_BUNDLES);
+    /* Nobody locks it for writing. Where locks do not work at all, nobody can
+     * tell what is held, and nothing goes. */
+    if (hold->fd < 0 || (fcntl(hold->fd, F_OFD_SETLK, &byte) != 0 &&
+                         (errno == ENOMEM || errno == ENOLCK)))
+        code = errno;
+    if (code != 0) {
+        kerf_hold_free(hold);
+        return kerf_store_fail(store, "bundles", code, why);
+    }
+    *out = hold;
+    return KERF_OK;
+}
+
+kerf_err
+kerf_store_hold(kerf_hold **out, kerf_store *store,
+                const uint8_t id[KERF_BUNDLE_ID_LEN], kerf_detail *why)
+{
+    int lock = -1;
+    kerf_err err = kerf_store_lock(&lock, store, why);
+
+    if (err == KERF_OK)
+        err = kerf_hold_take(out, store, id, why);
+    kerf_store_unlock(lock);
+    return err;
 }
 
 void
-kerf_hold_drop(kerf_hold *hold)
+kerf_hold_free(kerf_hold *hold)
 {
-    if (hold->fd >= 0)
+    if (hold != NULL && hold->fd >= 0)
         (void)close(hold->fd);
-    hold->fd = -1;
+    free(hold);
 }
 
 bool
-kerf_hold_take(kerf_hold *hold, const kerf_store *store, kerf_store_dir dir,
-               const uint8_t id[KERF_BUNDLE_ID_LEN])
+kerf_store_is_held(const kerf_store *store,
+                   const uint8_t id[KERF_BUNDLE_ID_LEN])
 {
-    char name[KERF_STORE_NAME];
-    uint64_t size;
-    int fd;
+    struct flock byte = byte_of(id, F_WRLCK);
 
-    kerf_store_bundle_name(name, id);
-    fd = kerf_store_open_file(store, dir, name, &size);
-    if (fd >= 0 &&
-        (flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) &&
-        is_there(store, dir, name, fd)) {
-        kerf_hold_drop(hold);
-        hold->fd = fd;
-        memcpy(hold->id, id, KERF_BUNDLE_ID_LEN);
-        return true;
-    }
-    if (fd >= 0)
-        (void)close(fd);
-    return false;
+    return fcntl(store->dir[KERF_STORE_BUNDLES], F_OFD_GETLK, &byte) != 0 ||
+           byte.l_type != F_UNLCK;
 }
 
-void
-kerf_store_use(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN])
-{
-    (void)pthread_mutex_lock(&store->lock);
-    if (kerf_hold_take(&store->next, store, KERF_STORE_BUNDLES, id)) {
-        char name[KERF_STORE_NAME];
-
-        kerf_store_bundle_name(name, id);
-        (void)utimensat(store->dir[KERF_STORE_BUNDLES], name, NULL,
-                        AT_SYMLINK_NOFOLLOW);
-    }
-    (void)pthread_mutex_unlock(&store->lock);
-}
-
-void
-kerf_store_run(kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN])
-{
-    (void)pthread_mutex_lock(&store->lock);
-    if (store->next.fd >= 0 &&
-        memcmp(store->next.id, id, KERF_BUNDLE_ID_LEN) == 0) {
-        kerf_hold_drop(&store->running);
-        store->running = store->next;
-        store->next.fd = -1;
-    }
-    (void)pthread_mutex_unlock(&store->lock);
-}
-
-int
-kerf_store_lock(const kerf_store *store)
+kerf_err
+kerf_store_lock(int *lock, const kerf_store *store, kerf_detail *why)
 {
     const struct timespec wait = {.tv_nsec = LOCK_WAIT_MS * 1000000L};
     int fd;
 
     /* The folder itself: no file, and no more of it than that. */
-    fd = openat(store->dir[KERF_STORE_PARTIAL], ".",
-                O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int i = 0; fd >= 0 && i < LOCK_TRIES; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-            return fd;
+    fd = open_again(store, KERF_STORE_PARTIAL);
+    if (fd < 0)
+        return kerf_store_fail(store, "partial", errno, why);
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+            *lock = fd;
+            return KERF_OK;
+        }
         (void)nanosleep(&wait, NULL);
     }
-    if (fd >= 0)
-        (void)close(fd);
-    return -1;
+    (void)close(fd);
+    return kerf_fail(why, KERF_EBUSY,
+                     "%s: another process is at it, try again later",
+                     store->path);
 }
 
 void

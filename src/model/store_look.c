@@ -17,11 +17,8 @@ describe(const kerf_store *store, const kerf_found *found)
     const kerf_manifest *m = &found->manifest;
     kerf_stored s = {.used_s = found->used_ns / 1000000000,
                      .is_coming = found->dir == KERF_STORE_PARTIAL};
-    int fd = kerf_store_try(store, found->dir, found->name);
 
-    s.is_held = fd < 0;
-    if (fd >= 0)
-        (void)close(fd);
+    s.is_held = kerf_store_is_held(store, m->id);
     memcpy(s.id, m->id, sizeof s.id);
     (void)snprintf(s.name, sizeof s.name, "%s", m->name);
     for (size_t i = 0; i < m->file_count; i++) {
@@ -44,8 +41,11 @@ kerf_store_list(kerf_store *store, kerf_stored **out, size_t *count,
 {
     kerf_survey survey = {0};
     kerf_stored *list = NULL;
-    kerf_err err = kerf_survey_make(&survey, store);
+    kerf_err err = kerf_store_measure(store, bytes, why);
 
+    if (err != KERF_OK)
+        return err;
+    err = kerf_survey_make(&survey, store);
     if (err == KERF_OK) {
         list = calloc(survey.count + 1, sizeof *list);
         err = list == NULL ? KERF_ENOMEM : KERF_OK;
@@ -58,7 +58,6 @@ kerf_store_list(kerf_store *store, kerf_stored **out, size_t *count,
         list[survey.count - 1 - i] = describe(store, &survey.found[i]);
     *out = list;
     *count = survey.count;
-    *bytes = kerf_store_bytes(store);
     kerf_survey_free(&survey);
     return KERF_OK;
 }
@@ -211,18 +210,32 @@ kerf_store_collect(kerf_store *store, uint64_t bound, uint64_t *freed,
                    size_t *bundles, kerf_detail *why)
 {
     kerf_freed all = {0};
-    kerf_err err;
-    int lock = kerf_store_lock(store);
+    int lock = -1;
+    kerf_err err = kerf_store_lock(&lock, store, why);
 
-    if (lock < 0) {
-        return kerf_fail(why, KERF_EBUSY,
-                         "%s: another process is at it, try again later",
-                         store->path);
+    if (err == KERF_OK) {
+        kerf_store_sweep(store, &all);
+        err = kerf_store_room(store, bound, 0, NULL, &all, why);
+        kerf_store_unlock(lock);
     }
-    kerf_store_sweep(store, &all);
-    err = kerf_store_room(store, bound, 0, NULL, &all, why);
-    kerf_store_unlock(lock);
     *freed = all.bytes;
     *bundles = all.bundles;
     return err;
+}
+
+void
+kerf_store_tidy(kerf_store *store, const uint8_t *but)
+{
+    char name[KERF_STORE_NAME];
+    kerf_freed all = {0};
+    int lock = -1;
+
+    if (kerf_store_lock(&lock, store, NULL) != KERF_OK)
+        return;
+    if (but != NULL)
+        kerf_store_bundle_name(name, but);
+    kerf_store_sweep(store, &all);
+    (void)!kerf_store_room(store, store->bound, 0, but == NULL ? NULL : name,
+                           &all, NULL);
+    kerf_store_unlock(lock);
 }

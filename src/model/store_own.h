@@ -7,12 +7,11 @@
 
 #include "model/store.h"
 
-#include <pthread.h>
-
 #define KERF_STORE_FILES_MOST 65536         /* looked at in a folder */
 #define KERF_STORE_NAME 80                  /* HEX.json, a temporary one */
 #define KERF_STORE_STEP ((size_t)256 << 10) /* read and hashed at once */
 #define KERF_MANIFEST_END ".json"
+#define KERF_STORE_USED ".used"             /* in bundles/ */
 
 /* A folder of the store, open. */
 typedef enum kerf_store_dir {
@@ -23,18 +22,11 @@ typedef enum kerf_store_dir {
     KERF_STORE_DIRS
 } kerf_store_dir;
 
-/* A manifest that nobody takes away: it is open, with a shared lock. */
-typedef struct kerf_hold {
-    int fd; /* -1: none */
-    uint8_t id[KERF_BUNDLE_ID_LEN];
-} kerf_hold;
-
 struct kerf_store {
     int dir[KERF_STORE_DIRS];
     char path[KERF_PATH_MAX];
-    uint64_t bound;       /* bytes; 0: none */
-    pthread_mutex_t lock; /* of these: */
-    kerf_hold coming, next, running;
+    uint64_t bound;    /* bytes; 0: none */
+    kerf_hold *coming; /* of what comes in; NULL: nothing does */
 };
 
 /* store_fs.c */
@@ -92,27 +84,62 @@ KERF_NODISCARD kerf_err kerf_store_manifest(const kerf_store *store,
 /* ID.json */
 void kerf_store_bundle_name(char out[KERF_STORE_NAME],
                             const uint8_t id[KERF_BUNDLE_ID_LEN]);
+/* False: not such a name. */
+bool kerf_store_bundle_id(uint8_t id[KERF_BUNDLE_ID_LEN], const char *name);
 
 /* store_hold.c */
 
-/* Takes hold of a manifest, in place of what was held. False: it is not there,
- * or about to go. */
-bool kerf_hold_take(kerf_hold *hold, const kerf_store *store,
-                    kerf_store_dir dir, const uint8_t id[KERF_BUNDLE_ID_LEN]);
-void kerf_hold_drop(kerf_hold *hold);
-/* One process at a time changes what bundles there are. -1: another one has
- * been at it for very long. */
-int kerf_store_lock(const kerf_store *store);
-void kerf_store_unlock(int lock);
-/* Locks a manifest that nobody holds; -1: somebody does, or it is no file. */
+/* As kerf_store_hold(), with the store's lock. */
+KERF_NODISCARD kerf_err kerf_hold_take(kerf_hold **out, const kerf_store *store,
+                                       const uint8_t id[KERF_BUNDLE_ID_LEN],
+                                       kerf_detail *why);
+/* Whether somebody has it, this process too. With the store's lock it stays so
+ * that nobody does. */
+bool kerf_store_is_held(const kerf_store *store,
+                        const uint8_t id[KERF_BUNDLE_ID_LEN]);
+/* One process at a time changes what bundles there are, or takes hold of one.
+ * Errors: KERF_EBUSY (another one has been at it for very long), KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_store_lock(int *lock, const kerf_store *store,
+                                        kerf_detail *why);
+void kerf_store_unlock(int lock); /* -1: none */
+/* Locks a file that nobody has; -1: somebody does, or it is no file. */
 int kerf_store_try(const kerf_store *store, kerf_store_dir dir,
                    const char *name);
+
+/* store_used.c */
+
+typedef struct kerf_used_one {
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    uint64_t count; /* larger: later */
+    bool ran;       /* else it only came */
+} kerf_used_one;
+
+typedef struct kerf_used {
+    kerf_used_one *one;
+    size_t count;
+} kerf_used;
+
+/* Lines that are none are passed over -> kerf_used_free(). KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_used_parse(kerf_used *used, const char *text,
+                                        size_t len);
+/* What the store has of it, which may be nothing -> kerf_used_free(). */
+KERF_NODISCARD kerf_err kerf_used_read(kerf_used *used,
+                                       const kerf_store *store);
+void kerf_used_free(kerf_used *used);
+/* NULL: it has none of it. */
+kerf_used_one *kerf_used_find(const kerf_used *used,
+                              const uint8_t id[KERF_BUNDLE_ID_LEN]);
+/* With the store's lock: it ran, or came anew, later than all others. That it
+ * cannot be kept is passed over. */
+void kerf_used_note(const kerf_store *store,
+                    const uint8_t id[KERF_BUNDLE_ID_LEN], bool ran);
 
 /* store_survey.c: all that is there. */
 
 typedef struct kerf_found { /* one manifest */
     kerf_store_dir dir;
     char name[KERF_STORE_NAME];
+    uint64_t used; /* of the record: larger is later; 0: it has none */
     int64_t used_ns;
     kerf_manifest manifest; /* without units and probes */
 } kerf_found;
@@ -122,9 +149,10 @@ typedef struct kerf_survey {
     size_t count, room;
 } kerf_survey;
 
-/* At most KERF_STORE_BUNDLES_MOST; those that cannot be read are left out.
- * Errors: KERF_ENOMEM, KERF_EIO. */
+/* Those that cannot be read are left out. Errors: KERF_ETOOBIG (more than
+ * KERF_STORE_BUNDLES_MOST), KERF_ENOMEM, KERF_EIO. */
 #define KERF_STORE_BUNDLES_MOST 4096
+#define KERF_STORE_BUNDLES_KEPT 1024 /* the least lately used go beyond */
 KERF_NODISCARD kerf_err kerf_survey_make(kerf_survey *survey,
                                          const kerf_store *store);
 void kerf_survey_free(kerf_survey *survey);
@@ -147,12 +175,15 @@ typedef struct kerf_freed {
     size_t bundles, files;
 } kerf_freed;
 
-/* Bytes of what is there. */
-uint64_t kerf_store_bytes(const kerf_store *store);
+/* Bytes of all that is there, manifests too. Errors: KERF_ETOOBIG (files that
+ * cannot be Kerf's), KERF_EIO, KERF_ENOMEM. */
+KERF_NODISCARD kerf_err kerf_store_measure(const kerf_store *store,
+                                           uint64_t *bytes, kerf_detail *why);
 /* Removes what no manifest needs, and names that lead nowhere. */
 void kerf_store_sweep(const kerf_store *store, kerf_freed *freed);
-/* Makes room for `need` bytes more; but is not to go, may be NULL. Errors:
- * KERF_ENOSPC, KERF_ENOMEM, KERF_EIO. */
+/* Makes room for `need` bytes more, and for one bundle more if need is not 0;
+ * but is not to go, may be NULL. Errors: KERF_ENOSPC, KERF_ETOOBIG,
+ * KERF_ENOMEM, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_store_room(const kerf_store *store, uint64_t bound,
                                         uint64_t need, const char *but,
                                         kerf_freed *freed, kerf_detail *why);

@@ -54,13 +54,16 @@ make_small(kerf_manifest *m)
 }
 
 static kerf_err
-add(kerf_survey *survey, const kerf_store *store, kerf_store_dir dir,
-    const char *name)
+add(kerf_survey *survey, const kerf_store *store, const kerf_used *used,
+    kerf_store_dir dir, const char *name)
 {
     kerf_found found = {.dir = dir,
                         .used_ns = kerf_store_used_ns(store, dir, name)};
+    const kerf_used_one *one;
     kerf_err err;
 
+    if (survey->count == KERF_STORE_BUNDLES_MOST)
+        return KERF_ETOOBIG;
     if (survey->count == survey->room) {
         size_t room = survey->room > 0 ? 2 * survey->room : 16;
         kerf_found *grown = reallocarray(survey->found, room, sizeof *grown);
@@ -74,6 +77,8 @@ add(kerf_survey *survey, const kerf_store *store, kerf_store_dir dir,
     if (err != KERF_OK)
         return err == KERF_ENOMEM ? err : KERF_OK;
     make_small(&found.manifest);
+    one = kerf_used_find(used, found.manifest.id);
+    found.used = one == NULL ? 0 : one->count;
     (void)snprintf(found.name, sizeof found.name, "%s", name);
     survey->found[survey->count++] = found;
     return KERF_OK;
@@ -84,6 +89,8 @@ by_use(const void *a, const void *b)
 {
     const kerf_found *x = a, *y = b;
 
+    if (x->used != y->used)
+        return x->used < y->used ? -1 : 1;
     if (x->used_ns != y->used_ns)
         return x->used_ns < y->used_ns ? -1 : 1;
     return strcmp(x->name, y->name);
@@ -94,8 +101,11 @@ kerf_survey_make(kerf_survey *survey, const kerf_store *store)
 {
     static const kerf_store_dir dirs[] = {KERF_STORE_BUNDLES,
                                           KERF_STORE_PARTIAL};
-    kerf_err err = KERF_OK;
+    kerf_used used;
+    kerf_err err = kerf_used_read(&used, store);
 
+    if (err != KERF_OK)
+        return err;
     for (size_t d = 0; d < 2 && err == KERF_OK; d++) {
         kerf_names names = {0};
 
@@ -105,12 +115,12 @@ kerf_survey_make(kerf_survey *survey, const kerf_store *store)
             const char *more;
 
             if (kerf_store_is_hex(names.name[i], &more) &&
-                strcmp(more, KERF_MANIFEST_END) == 0 &&
-                survey->count < KERF_STORE_BUNDLES_MOST)
-                err = add(survey, store, dirs[d], names.name[i]);
+                strcmp(more, KERF_MANIFEST_END) == 0)
+                err = add(survey, store, &used, dirs[d], names.name[i]);
         }
         kerf_names_free(&names);
     }
+    kerf_used_free(&used);
     if (err == KERF_OK && survey->count > 1)
         qsort(survey->found, survey->count, sizeof *survey->found, by_use);
     if (err != KERF_OK)

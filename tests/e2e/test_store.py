@@ -11,7 +11,15 @@ import time
 import exact
 import pytest
 
+PATIENCE = 60
 MODEL = {"head_bytes": 3 << 20}
+
+
+def until(ready):
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < end, "nothing comes"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -62,7 +70,7 @@ def states(run, store):
 def make_old(store, old):
     """As an older Kerf kept it: files by name, one manifest for each."""
     old.mkdir()
-    (bundle,) = (store / "bundles").iterdir()
+    (bundle,) = store.glob("bundles/*.json")
     manifest = json.loads(bundle.read_bytes())
     for file in manifest["files"]:
         file.pop("units", None)
@@ -165,6 +173,95 @@ def test_gc__beside_a_running_edge__takes_all_but_what_it_runs(
     assert exact.kept(store) == []
 
 
+@pytest.fixture
+def busy_edge(spawn, store, tmp_path, kerf_asan):
+    """busy_edge(cloud, args...) -> an edge that asks all the time, and does so by now."""
+
+    def go(cloud, *more):
+        edge = spawn(
+            "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--store", store,
+            "--rate", 50, "--repeat", 0, *more, "--input", *exact.inputs(tmp_path / "in", 2),
+            binary=kerf_asan,
+        )  # fmt: skip
+        edge.bundle = edge.wait_event("model")["bundle"]
+        edge.wait_event("result")
+        return edge
+
+    return go
+
+
+def test_running__received_in_this_run__stays_also_beside_another_that_comes(
+    cloud_of, busy_edge, store, run, tmp_path
+):
+    cloud, made = cloud_of(bias=1, **MODEL), exact.files(bias=1, **MODEL)
+    edge = busy_edge(cloud, "--store-max", "5M")
+    bundle = edge.bundle
+    assert states(run, store) == {bundle: "in use"}
+    # A second model, only kept: there is no room for both.
+    other = exact.put(tmp_path / "models", name="z", bias=2, **{**MODEL, "seed": 2})
+    for name in other:
+        os.utime(tmp_path / "models" / name, (978307200, 978307200))
+    cloud.wait_event("model", ok=True, name="z")
+    assert "--store-max" in edge.wait_event("model", ok=False, name="z")["why"]
+    status, _ = look(run, store, "gc", "--store-max", "1K")
+    assert status == 1 and states(run, store)[bundle] == "in use"
+    exact.check_store(store, made)
+    assert edge.term() == 0
+    exact.check_results(edge, None, biases=(1.0,))
+
+
+def test_running__replaced_while_it_runs__new_and_old_stay_as_long_as_they_run(
+    cloud_of, busy_edge, store, run, tmp_path
+):
+    """Two edges share the store: one follows its cloud, the other keeps to the old one."""
+    clouds = [cloud_of(f"models{n}", bias=1, **MODEL) for n in range(2)]
+    edges = [busy_edge(cloud, "--store-max", "12M") for cloud in clouds]
+    old = edges[0].bundle
+    for bias in (2, 3):
+        made = exact.put(tmp_path / "models0", bias=bias, head_bytes=3 << 20, seed=bias)
+        new = edges[0].wait_event("model", ok=True)["bundle"]
+        look(run, store, "gc", "--store-max", "1K")
+        assert states(run, store) == {old: "in use", new: "in use"}
+        exact.check_store(store, made)
+    assert edges[1].term() == 0
+    look(run, store, "gc", "--store-max", "1K")
+    assert states(run, store) == {new: "in use"}
+    assert edges[0].term() == 0
+    for edge in edges:
+        exact.check_results(edge, None, biases=(1.0, 2.0, 3.0))
+
+
+def test_latest__another_one_was_kept_since__what_ran_goes_on_without_a_cloud(
+    start_cloud, busy_edge, store, tmp_path
+):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    words = ("--engine", "fake", "--models", models, "--share-tail")
+    cloud = start_cloud(*words)
+    edge = busy_edge(cloud, "--offline", "local")
+    ran = edge.bundle
+    for name in exact.put(models, name="z", bias=2):
+        os.utime(models / name, (978307200, 978307200))
+    until(lambda: len(list(store.glob("bundles/*.json"))) == 2)
+    assert edge.term() == 0
+    assert cloud.term() == 0
+    edge = busy_edge(cloud, "--offline", "local")
+    assert edge.bundle == ran
+    assert edge.term() == 0
+    exact.check_results(edge, None, biases=(1.0,))
+
+
+def test_start__more_than_the_bound__the_least_lately_used_go(cloud_of, edge_of, store, run):
+    clouds = [cloud_of(f"models{n}", bias=n, seed=n, **MODEL) for n in range(3)]
+    for cloud in clouds:
+        received(edge_of(cloud))
+    last = list(states(run, store))[0]
+    (store / "partial" / ("0" * 64 + ".3")).write_bytes(b"of a process that was killed")
+    assert received(edge_of(clouds[2], "--store-max", "4M")) == []
+    assert list(states(run, store)) == [last]
+    assert not list((store / "partial").iterdir())
+
+
 def test_verify__flipped_bit__found_and_only_its_unit_comes_again(cloud_of, edge_of, store, run):
     cloud, made = cloud_of(**MODEL), exact.files(**MODEL)
     received(edge_of(cloud))
@@ -188,7 +285,7 @@ def test_hostile_bundles__nothing_of_them_is_believed(cloud_of, edge_of, store, 
     """Manifests that were altered, cut, are huge, or no files at all; links out."""
     cloud, made = cloud_of(**MODEL), exact.files(**MODEL)
     received(edge_of(cloud))
-    (bundle,) = (store / "bundles").iterdir()
+    (bundle,) = store.glob("bundles/*.json")
     right = bundle.read_bytes()
     outside = store.parent / "outside"
     outside.write_bytes(b"do not touch")

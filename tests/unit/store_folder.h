@@ -236,6 +236,46 @@ bring_weights(kerf_store *store, const char *text)
     return m;
 }
 
+/* The n-th of some bundles, of 100 bytes of weights. */
+static inline kerf_manifest
+nth(int n, char text[101])
+{
+    kerf_manifest m = make_manifest();
+
+    for (int i = 0; i < 100; i++)
+        text[i] = (char)('a' + n);
+    text[100] = '\0';
+    m.file[2] =
+        file_of(KERF_ROLE_HEAD_WEIGHTS, m.file[2].name, text, strlen(text));
+    assert_int_equal(kerf_manifest_seal(&m), KERF_OK);
+    return m;
+}
+
+static inline kerf_err
+bring_nth(kerf_store *store, int n, kerf_manifest *m, kerf_detail *why)
+{
+    char text[101];
+    kerf_err err;
+
+    *m = nth(n, text);
+    err = kerf_store_begin(store, m, false, why);
+    if (err != KERF_OK)
+        return err;
+    for (int i = 0; i < 3; i++) {
+        if (!kerf_store_has(store, &m->file[i]))
+            bring(store, &m->file[i], i == 2 ? text : contents[i]);
+    }
+    return kerf_store_finish(store, m, why);
+}
+
+static inline size_t
+count_bundles(kerf_store *store)
+{
+    uint8_t id[64][KERF_BUNDLE_ID_LEN];
+
+    return kerf_store_bundles(store, id, 64);
+}
+
 enum obstacle { LINK, DANGLING, FIFO, FOLDER, FULL_FOLDER, HARD_LINK };
 
 static inline void

@@ -29,8 +29,8 @@ store__all_parts_come__bundle_is_listed_and_loads(void **state)
                         12);
     assert_null(kerf_pair_bytes(&pair, false).graph); /* tails never come */
     assert_int_equal(count_files("parts"), 3);
-    assert_int_equal(count_files("bundles"), 1);
-    assert_int_equal(count_files("."), 3); /* links */
+    assert_int_equal(count_files("bundles"), 2); /* and .used */
+    assert_int_equal(count_files("."), 3);       /* links */
     kerf_pair_fini(&pair);
 }
 
@@ -97,162 +97,6 @@ store_bundles__bad_manifests__are_passed_over(void **state)
     put_obstacle(FULL_FOLDER, name); /* and it can be written again */
     assert_int_equal(kerf_store_finish(*state, &m, NULL), KERF_OK);
     assert_int_equal(kerf_store_bundles(*state, id, 4), 1);
-}
-
-/* The n-th of some bundles, of 100 bytes of weights. */
-static kerf_manifest
-nth(int n, char text[101])
-{
-    kerf_manifest m = make_manifest();
-
-    for (int i = 0; i < 100; i++)
-        text[i] = (char)('a' + n);
-    text[100] = '\0';
-    m.file[2] =
-        file_of(KERF_ROLE_HEAD_WEIGHTS, m.file[2].name, text, strlen(text));
-    assert_int_equal(kerf_manifest_seal(&m), KERF_OK);
-    return m;
-}
-
-static kerf_err
-bring_nth(kerf_store *store, int n, kerf_manifest *m, kerf_detail *why)
-{
-    char text[101];
-    kerf_err err;
-
-    *m = nth(n, text);
-    err = kerf_store_begin(store, m, false, why);
-    if (err != KERF_OK)
-        return err;
-    for (int i = 0; i < 3; i++) {
-        if (!kerf_store_has(store, &m->file[i]))
-            bring(store, &m->file[i], i == 2 ? text : contents[i]);
-    }
-    return kerf_store_finish(store, m, why);
-}
-
-static size_t
-count_bundles(kerf_store *store)
-{
-    uint8_t id[64][KERF_BUNDLE_ID_LEN];
-
-    return kerf_store_bundles(store, id, 64);
-}
-
-/* The manifest alone is some hundreds of bytes. */
-static uint64_t
-bytes_of_one(kerf_store *store)
-{
-    kerf_stored *list = NULL;
-    uint64_t bytes = 0;
-    size_t count;
-
-    assert_int_equal(kerf_store_list(store, &list, &count, &bytes, NULL),
-                     KERF_OK);
-    assert_int_equal(count, 1);
-    free(list);
-    return bytes;
-}
-
-static void
-store__bound__least_lately_used_go(void **state)
-{
-    kerf_manifest m[5];
-    uint64_t one;
-
-    assert_int_equal(bring_nth(*state, 0, &m[0], NULL), KERF_OK);
-    one = bytes_of_one(*state);
-    kerf_store_bound(*state, 3 * one);
-    for (int i = 1; i < 3; i++)
-        assert_int_equal(bring_nth(*state, i, &m[i], NULL), KERF_OK);
-    assert_int_equal(count_bundles(*state), 3);
-    assert_int_equal(count_files("parts"), 2 + 3); /* two are in all */
-    kerf_store_use(*state, m[0].id); /* the first is the last used now */
-    for (int i = 3; i < 5; i++)
-        assert_int_equal(bring_nth(*state, i, &m[i], NULL), KERF_OK);
-    assert_true(kerf_store_has(*state, &m[0].file[2]));
-    assert_false(kerf_store_has(*state, &m[1].file[2]));
-    assert_true(kerf_store_has(*state, &m[4].file[2]));
-    assert_true(count_bundles(*state) <= 3);
-    assert_true(kerf_store_has(*state, &m[4].file[0]));
-}
-
-static void
-store__bound__what_runs_stays_and_it_is_said(void **state)
-{
-    kerf_manifest m[2];
-    kerf_detail why = {{0}};
-    kerf_store *other = NULL;
-
-    assert_int_equal(bring_nth(*state, 0, &m[0], NULL), KERF_OK);
-    kerf_store_use(*state, m[0].id);
-    kerf_store_run(*state, m[0].id);
-    assert_int_equal(kerf_store_open(&other, dir, NULL), KERF_OK);
-    kerf_store_bound(other, 200);
-    assert_int_equal(bring_nth(other, 1, &m[1], &why), KERF_ENOSPC);
-    assert_non_null(strstr(why.text, "--store-max"));
-    assert_null(strchr(why.text, '\n'));
-    assert_int_equal(count_bundles(other), 1);
-    kerf_store_close(other);
-}
-
-static void
-store_collect__keeps_what_is_held(void **state)
-{
-    kerf_manifest m[3];
-    kerf_store *look = NULL;
-    uint64_t freed = 0;
-    size_t gone = 0;
-
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(bring_nth(*state, i, &m[i], NULL), KERF_OK);
-    kerf_store_use(*state, m[2].id);
-    assert_int_equal(kerf_store_look(&look, dir, NULL), KERF_OK);
-    assert_int_equal(kerf_store_collect(look, 0, &freed, &gone, NULL), KERF_OK);
-    assert_int_equal(gone, 0);
-    assert_int_equal(kerf_store_collect(look, 1, &freed, &gone, NULL),
-                     KERF_ENOSPC);
-    assert_int_equal(gone, 2);
-    assert_int_equal(count_bundles(look), 1);
-    assert_true(kerf_store_has(look, &m[2].file[2]));
-    assert_int_equal(count_files("parts"), 3);
-    kerf_store_run(*state, m[2].id); /* it stays held when it runs */
-    assert_int_equal(kerf_store_collect(look, 1, &freed, &gone, NULL),
-                     KERF_ENOSPC);
-    assert_int_equal(gone, 0);
-    kerf_store_close(*state);
-    *state = NULL;
-    assert_int_equal(kerf_store_collect(look, 1, &freed, &gone, NULL), KERF_OK);
-    assert_int_equal(count_files("parts"), 0);
-    assert_int_equal(count_files("."), 0); /* no names that dangle */
-    kerf_store_close(look);
-}
-
-static void
-store_collect__what_comes_in_stays(void **state)
-{
-    char text[101];
-    kerf_manifest m = nth(0, text);
-    kerf_incoming *in;
-    kerf_store *look = NULL;
-    uint64_t freed = 0;
-    size_t gone = 0;
-
-    assert_int_equal(kerf_store_begin(*state, &m, false, NULL), KERF_OK);
-    for (int i = 0; i < 2; i++)
-        bring(*state, &m.file[i], contents[i]);
-    in = open_in(*state, &m.file[2]);
-    write_at(in, 0, text, 50);
-    assert_int_equal(kerf_store_look(&look, dir, NULL), KERF_OK);
-    assert_int_equal(kerf_store_collect(look, 1, &freed, &gone, NULL),
-                     KERF_ENOSPC);
-    assert_int_equal(freed, 0);
-    write_at(in, 50, text + 50, 50);
-    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
-    assert_int_equal(kerf_store_finish(*state, &m, NULL), KERF_OK);
-    assert_int_equal(count_bundles(*state), 1);
-    assert_int_equal(count_files("partial"), 0);
-    kerf_store_close(look);
 }
 
 static void
@@ -466,10 +310,6 @@ main(void)
         IN_DIR(store_has__changed_on_disk__is_false),
         IN_DIR(store__damaged_part__bundle_is_not_listed_and_does_not_load),
         IN_DIR(store_bundles__bad_manifests__are_passed_over),
-        IN_DIR(store__bound__least_lately_used_go),
-        IN_DIR(store__bound__what_runs_stays_and_it_is_said),
-        IN_DIR(store_collect__keeps_what_is_held),
-        IN_DIR(store_collect__what_comes_in_stays),
         IN_DIR(store_finish__versions_that_were_given_up__go),
         IN_DIR(store_verify__a_flipped_bit__is_told_and_mended_by_its_unit),
         IN_DIR(store_verify__odd_files__are_told),
