@@ -38,8 +38,8 @@ kerf_queue_free(kerf_queue *q)
     free(q);
 }
 
-kerf_err
-kerf_queue_push(kerf_queue *q, void *item)
+static kerf_err
+push(kerf_queue *q, void *item, bool quietly)
 {
     kerf_err err = KERF_OK;
 
@@ -50,10 +50,32 @@ kerf_queue_push(kerf_queue *q, void *item)
         err = KERF_EBUSY;
     } else {
         q->items[(q->head + q->count++) % q->limit] = item;
-        kerf_waiting_stir(&q->waiting);
+        if (!quietly)
+            kerf_waiting_stir(&q->waiting);
     }
-    (void)pthread_mutex_unlock(&q->waiting.lock);
+    kerf_waiting_unlock(&q->waiting);
     return err;
+}
+
+kerf_err
+kerf_queue_push(kerf_queue *q, void *item)
+{
+    return push(q, item, false);
+}
+
+kerf_err
+kerf_queue_push_quietly(kerf_queue *q, void *item)
+{
+    return push(q, item, true);
+}
+
+void
+kerf_queue_stir(kerf_queue *q)
+{
+    (void)pthread_mutex_lock(&q->waiting.lock);
+    if (q->count > 0)
+        kerf_waiting_stir(&q->waiting);
+    kerf_waiting_unlock(&q->waiting);
 }
 
 /* Under the lock. */
@@ -98,6 +120,6 @@ kerf_queue_count(kerf_queue *q)
 
     (void)pthread_mutex_lock(&q->waiting.lock);
     n = q->count;
-    (void)pthread_mutex_unlock(&q->waiting.lock);
+    kerf_waiting_unlock(&q->waiting);
     return n;
 }

@@ -18,6 +18,10 @@ void kerf_queue_free(kerf_queue *q); /* accepts NULL; items are the caller's */
 
 /* KERF_EBUSY when full, KERF_ECLOSED after close. Consumes only on success. */
 KERF_NODISCARD kerf_err kerf_queue_push(kerf_queue *q, void *item);
+/* The same, and wakes nobody: kerf_queue_stir() follows, when more is pushed or
+ * a lock is dropped that the popper would wait for. */
+KERF_NODISCARD kerf_err kerf_queue_push_quietly(kerf_queue *q, void *item);
+void kerf_queue_stir(kerf_queue *q);
 /* Waits for an item; NULL once the queue is closed and empty. */
 void *kerf_queue_pop(kerf_queue *q);
 void *kerf_queue_try_pop(kerf_queue *q); /* NULL when empty */

@@ -1,12 +1,14 @@
 #include "base/waiting.h"
 
+#include <linux/futex.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* One that sleeps. The last to lie down is the first to be woken. */
 struct kerf_sleeper {
-    pthread_cond_t woken;
+    _Atomic int woken; /* a futex */
     struct kerf_sleeper *below;
-    bool called;
 };
 
 void
@@ -22,7 +24,7 @@ kerf_waiting_fini(kerf_waiting *w)
     (void)pthread_mutex_destroy(&w->lock);
 }
 
-/* Under the lock: wakes one sleeper, if there is one. */
+/* Under the lock: calls one sleeper, if there is one. */
 static void
 call_one(kerf_waiting *w)
 {
@@ -31,8 +33,8 @@ call_one(kerf_waiting *w)
     if (s == NULL)
         return;
     w->top = s->below;
-    s->called = true;
-    (void)pthread_cond_signal(&s->woken);
+    s->below = w->called;
+    w->called = s;
 }
 
 void
@@ -45,16 +47,44 @@ kerf_waiting_stir(kerf_waiting *w)
         call_one(w);
 }
 
+/* A sleeper may be gone as soon as it is marked. Then nobody waits at its
+ * address, or somebody who looks again. */
+static void
+wake(struct kerf_sleeper *s)
+{
+    _Atomic int *woken = &s->woken;
+
+    atomic_store(woken, 1);
+    (void)syscall(SYS_futex, woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void
+kerf_waiting_unlock(kerf_waiting *w)
+{
+    struct kerf_sleeper *s = w->called;
+
+    w->called = NULL;
+    (void)pthread_mutex_unlock(&w->lock);
+    while (s != NULL) {
+        struct kerf_sleeper *next = s->below;
+
+        wake(s);
+        s = next;
+    }
+}
+
+/* Under the lock, which it drops while it sleeps. */
 static void
 lie_down(kerf_waiting *w)
 {
     struct kerf_sleeper s = {.below = w->top};
 
-    (void)pthread_cond_init(&s.woken, NULL);
     w->top = &s; /* cppcheck-suppress autoVariables; called means unlinked */
-    while (!s.called)
-        (void)pthread_cond_wait(&s.woken, &w->lock);
-    (void)pthread_cond_destroy(&s.woken);
+    kerf_waiting_unlock(w);
+    while (atomic_load(&s.woken) == 0)
+        (void)syscall(SYS_futex, &s.woken, FUTEX_WAIT_PRIVATE, 0, NULL, NULL,
+                      0);
+    (void)pthread_mutex_lock(&w->lock);
 }
 
 void *
@@ -65,7 +95,7 @@ kerf_waiting_pop(kerf_waiting *w, kerf_waiting_take *take, void *container)
     (void)pthread_mutex_lock(&w->lock);
     while ((item = take(container)) == NULL && !w->closed)
         lie_down(w);
-    (void)pthread_mutex_unlock(&w->lock);
+    kerf_waiting_unlock(w);
     return item;
 }
 
@@ -76,7 +106,7 @@ call_for_rest(kerf_waiting *w)
     (void)pthread_mutex_lock(&w->lock);
     if (atomic_load(&w->stirred) && atomic_load(&w->awake) == 0)
         call_one(w);
-    (void)pthread_mutex_unlock(&w->lock);
+    kerf_waiting_unlock(w);
 }
 
 void *
@@ -107,7 +137,7 @@ kerf_waiting_try_pop(kerf_waiting *w, kerf_waiting_take *take, void *container)
 
     (void)pthread_mutex_lock(&w->lock);
     item = take(container);
-    (void)pthread_mutex_unlock(&w->lock);
+    kerf_waiting_unlock(w);
     return item;
 }
 
@@ -119,5 +149,5 @@ kerf_waiting_close(kerf_waiting *w)
     atomic_store(&w->stirred, true);
     while (w->top != NULL)
         call_one(w);
-    (void)pthread_mutex_unlock(&w->lock);
+    kerf_waiting_unlock(w);
 }

@@ -15,8 +15,9 @@
 #include <stddef.h>
 
 typedef struct kerf_waiting {
-    pthread_mutex_t lock; /* of the container, too */
+    pthread_mutex_t lock; /* of the container, too: kerf_waiting_unlock() */
     struct kerf_sleeper *top;
+    struct kerf_sleeper *called; /* to be woken when the lock is dropped */
     bool closed;
     _Atomic bool stirred;   /* something may be there: look, under the lock */
     _Atomic unsigned awake; /* those that look by themselves */
@@ -30,6 +31,9 @@ void kerf_waiting_fini(kerf_waiting *w); /* nobody waits */
 /* Under the lock: an item was added, or one was taken and more are there than
  * its finder can do at once. */
 void kerf_waiting_stir(kerf_waiting *w);
+/* Drops the lock, then wakes who was called: it would only wait for the lock
+ * before. */
+void kerf_waiting_unlock(kerf_waiting *w);
 /* Waits for an item; NULL once it is closed and empty. */
 void *kerf_waiting_pop(kerf_waiting *w, kerf_waiting_take *take,
                        void *container);

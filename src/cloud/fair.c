@@ -224,7 +224,7 @@ kerf_fair_push(kerf_fair *f, kerf_job *job)
         add_job(f, job);
         kerf_waiting_stir(&f->waiting);
     }
-    (void)pthread_mutex_unlock(&f->waiting.lock);
+    kerf_waiting_unlock(&f->waiting);
     return err;
 }
 
@@ -250,7 +250,7 @@ kerf_fair_take(kerf_fair *f, kerf_job *const *jobs, size_t count)
         all &= jobs[i]->waits;
     for (size_t i = 0; all && i < count; i++)
         remove_job(f, jobs[i], price_of(jobs[i]->price));
-    (void)pthread_mutex_unlock(&f->waiting.lock);
+    kerf_waiting_unlock(&f->waiting);
     return all;
 }
 
@@ -267,7 +267,7 @@ kerf_fair_count(kerf_fair *f)
 
     (void)pthread_mutex_lock(&f->waiting.lock);
     n = f->count;
-    (void)pthread_mutex_unlock(&f->waiting.lock);
+    kerf_waiting_unlock(&f->waiting);
     return n;
 }
 
@@ -278,7 +278,7 @@ kerf_fair_is_next(kerf_fair *f, const kerf_line *line)
 
     (void)pthread_mutex_lock(&f->waiting.lock);
     is_next = f->first == line;
-    (void)pthread_mutex_unlock(&f->waiting.lock);
+    kerf_waiting_unlock(&f->waiting);
     return is_next;
 }
 
@@ -289,7 +289,7 @@ kerf_fair_line_count(kerf_fair *f, const kerf_line *line)
 
     (void)pthread_mutex_lock(&f->waiting.lock);
     n = line->count;
-    (void)pthread_mutex_unlock(&f->waiting.lock);
+    kerf_waiting_unlock(&f->waiting);
     return n;
 }
 
@@ -301,6 +301,6 @@ kerf_fair_cost_ns(kerf_fair *f)
     (void)pthread_mutex_lock(&f->waiting.lock);
     for (const kerf_price *p = f->prices; p != NULL; p = p->next)
         ns += p->waiting * (uint64_t)price_of(p);
-    (void)pthread_mutex_unlock(&f->waiting.lock);
+    kerf_waiting_unlock(&f->waiting);
     return ns;
 }

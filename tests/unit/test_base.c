@@ -191,6 +191,58 @@ queue__full_and_closed__refuse(void **state)
     kerf_queue_free(q);
 }
 
+struct popped {
+    kerf_queue *queue;
+    size_t count;
+};
+
+static void *
+pop_all(void *ctx)
+{
+    struct popped *p = ctx;
+
+    while (kerf_queue_pop(p->queue) != NULL)
+        p->count++;
+    return NULL;
+}
+
+/* Sleepers and pushers in every order; one that is not woken hangs it. */
+static void
+queue__pushed_quietly_and_stirred__all_is_popped(void **state)
+{
+    enum { ROUNDS = 2000, POPPERS = 3 };
+    struct popped popped[POPPERS] = {{0}};
+    pthread_t thread[POPPERS];
+    kerf_queue *q = NULL;
+    size_t count = 0;
+    int item = 0;
+
+    (void)state;
+    assert_int_equal(kerf_queue_new(&q, 4 * ROUNDS), KERF_OK);
+    for (size_t i = 0; i < POPPERS; i++) {
+        popped[i].queue = q;
+        assert_int_equal(pthread_create(&thread[i], NULL, pop_all, &popped[i]),
+                         0);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        assert_int_equal(kerf_queue_push_quietly(q, &item), KERF_OK);
+        assert_int_equal(kerf_queue_push_quietly(q, &item), KERF_OK);
+        kerf_queue_stir(q);
+        while (i % 100 == 0 && kerf_queue_count(q) > 0)
+            (void)sched_yield(); /* until they sleep, mostly */
+        assert_int_equal(kerf_queue_push(q, &item), KERF_OK);
+    }
+    while (kerf_queue_count(q) > 0)
+        (void)sched_yield();
+    kerf_queue_close(q);
+    for (size_t i = 0; i < POPPERS; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        count += popped[i].count;
+    }
+    assert_int_equal(count, 3 * ROUNDS);
+    kerf_queue_free(q);
+}
+
 static void
 stats__more_than_kept__quantiles_stay_close(void **state)
 {
@@ -292,6 +344,7 @@ main(void)
         cmocka_unit_test(text_is_name__paths__are_refused),
         cmocka_unit_test(table__same_hash_and_same_chain__are_told_apart),
         cmocka_unit_test(queue__full_and_closed__refuse),
+        cmocka_unit_test(queue__pushed_quietly_and_stirred__all_is_popped),
         cmocka_unit_test(stats__more_than_kept__quantiles_stay_close),
         cmocka_unit_test(rng__seed_1__is_the_published_sequence),
         cmocka_unit_test(fs__write_read_list__whole_or_not_at_all),
