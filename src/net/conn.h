@@ -116,11 +116,20 @@ typedef struct kerf_out {
     void (*done)(void *ctx, kerf_err err);
     void *ctx;
     bool more;             /* another follows at once: may wait for it */
-    struct kerf_out *next; /* private */
+    struct kerf_out *next; /* of kerf_conn_send_row(); else private */
     uint64_t at, total;    /* private */
 } kerf_out;
 
 void kerf_conn_send(kerf_conn *conn, kerf_out *out);
+/* A row of frames, each with the next one in `next`, the last with NULL. No
+ * other comes between. */
+void kerf_conn_send_row(kerf_conn *conn, kerf_out *first);
+/* What is about to be sent, maybe by another thread: kerf_conn_has_taken() is
+ * false from now on. */
+void kerf_out_begin(kerf_out *out);
+/* Whether the kernel has all of a frame that was sent on this connection, also
+ * when done() was not called yet. */
+bool kerf_conn_has_taken(kerf_conn *conn, const kerf_out *out);
 /* Lets go what was sent with `more`, when nothing follows after all: without it
  * the kernel keeps it for up to 200 ms. Any thread. */
 void kerf_conn_flush(kerf_conn *conn);

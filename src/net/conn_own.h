@@ -54,16 +54,16 @@ struct kerf_conn {
     uint64_t last_in_ns, since_ns;
 
     pthread_mutex_t lock;
-    kerf_out *first, *last; /* under lock */
-    size_t out_count;       /* under lock: of that list */
-    uint64_t out_since_ns;  /* under lock: when it last moved */
-    size_t burst;           /* under lock: of a send; 0: any */
-    size_t record;          /* under lock: half sent, its bytes; 0: none */
-    uint64_t pace;          /* loop: bytes per second; 0: any */
-    bool choked;            /* not reading: the peer does not, either */
-    bool open, finishing;   /* under lock */
-    bool shaking;           /* under lock: nothing is sent yet */
-    bool out_asked;         /* under lock: want_out posted, or POLLOUT on */
+    kerf_out *first, *last;   /* under lock */
+    _Atomic size_t out_count; /* of that list; changes under lock */
+    uint64_t out_since_ns;    /* under lock: when it last moved */
+    size_t burst;             /* under lock: of a send; 0: any */
+    size_t record;            /* under lock: half sent, its bytes; 0: none */
+    uint64_t pace;            /* loop: bytes per second; 0: any */
+    bool choked;              /* not reading: the peer does not, either */
+    bool open, finishing;     /* under lock */
+    bool shaking;             /* under lock: nothing is sent yet */
+    bool out_asked;           /* under lock: want_out posted, or POLLOUT on */
     kerf_post want_out;
     kerf_timer *linger;
     kerf_orphan orphan; /* once finishing */

@@ -322,9 +322,8 @@ read_linger(kerf_conn *conn)
 static bool
 choke(kerf_conn *conn)
 {
-    (void)pthread_mutex_lock(&conn->lock);
+    /* Not under the lock: who sends holds it all the while. */
     conn->choked = conn->out_count >= KERF_CONN_OUTS;
-    (void)pthread_mutex_unlock(&conn->lock);
     if (conn->choked)
         kerf_conn_ask(conn, conn->events & ~UV_READABLE);
     return conn->choked;

@@ -113,36 +113,82 @@ push_out(kerf_conn *conn, kerf_out *out, int flags)
 }
 
 void
-kerf_conn_send(kerf_conn *conn, kerf_out *out)
+kerf_out_begin(kerf_out *out)
 {
-    kerf_err done = KERF_EAGAIN;
-
-    out->next = NULL;
     out->at = 0;
     out->total = out->head_len + kerf_pieces_len(out->len, out->count);
+}
+
+bool
+kerf_conn_has_taken(kerf_conn *conn, const kerf_out *out)
+{
+    bool taken;
+
     (void)pthread_mutex_lock(&conn->lock);
-    if (!conn->open || conn->finishing) {
-        done = KERF_ECLOSED;
-    } else if (conn->first == NULL && !conn->shaking &&
-               push_out(conn, out, out->more ? MSG_MORE : 0) == 1) {
-        done = KERF_OK;
-    } else { /* full, or a dead socket that the loop will notice */
-        if (conn->last != NULL)
-            conn->last->next = out;
-        else
-            conn->first = out;
-        if (conn->out_count++ == 0)
-            conn->out_since_ns = kerf_now_ns();
-        conn->last = out;
-        if (!conn->out_asked) {
-            conn->out_asked = true;
-            kerf_conn_ref(conn); /* the post's */
-            kerf_loop_post(conn->loop, &conn->want_out);
+    taken = out->at == out->total;
+    (void)pthread_mutex_unlock(&conn->lock);
+    return taken;
+}
+
+/* Sends it, or queues it, under the lock. KERF_EAGAIN: queued. */
+static kerf_err
+send_locked(kerf_conn *conn, kerf_out *out)
+{
+    kerf_out_begin(out);
+    out->next = NULL;
+    if (!conn->open || conn->finishing)
+        return KERF_ECLOSED;
+    if (conn->first == NULL && !conn->shaking &&
+        push_out(conn, out, out->more ? MSG_MORE : 0) == 1)
+        return KERF_OK;
+    /* full, or a dead socket that the loop will notice */
+    if (conn->last != NULL)
+        conn->last->next = out;
+    else
+        conn->first = out;
+    if (conn->out_count++ == 0)
+        conn->out_since_ns = kerf_now_ns();
+    conn->last = out;
+    if (!conn->out_asked) {
+        conn->out_asked = true;
+        kerf_conn_ref(conn); /* the post's */
+        kerf_loop_post(conn->loop, &conn->want_out);
+    }
+    return KERF_EAGAIN;
+}
+
+void
+kerf_conn_send(kerf_conn *conn, kerf_out *out)
+{
+    out->next = NULL;
+    kerf_conn_send_row(conn, out);
+}
+
+void
+kerf_conn_send_row(kerf_conn *conn, kerf_out *first)
+{
+    kerf_out *sent = NULL, *lost = NULL;
+    kerf_out **sent_end = &sent;
+    kerf_out **lost_end = &lost;
+
+    (void)pthread_mutex_lock(&conn->lock);
+    while (first != NULL) {
+        kerf_out *out = first;
+        kerf_err err;
+
+        first = out->next;
+        err = send_locked(conn, out);
+        if (err == KERF_OK) {
+            *sent_end = out;
+            sent_end = &out->next;
+        } else if (err == KERF_ECLOSED) {
+            *lost_end = out;
+            lost_end = &out->next;
         }
     }
     (void)pthread_mutex_unlock(&conn->lock);
-    if (done != KERF_EAGAIN)
-        out->done(out->ctx, done);
+    kerf_conn_finish_outs(sent, KERF_OK);
+    kerf_conn_finish_outs(lost, KERF_ECLOSED);
 }
 
 void

@@ -19,6 +19,9 @@ struct kerf_loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_signal_t signals[2], hangup;
+    uv_prepare_t turn;
+    kerf_loop_fn *on_turn;
+    void *turn_ctx;
     kerf_signal_fn *on_signal;
     void *signal_ctx;
     kerf_loop_fn *on_hangup;
@@ -194,6 +197,25 @@ kerf_loop_post(kerf_loop *loop, kerf_post *post)
     (void)pthread_mutex_unlock(&loop->lock);
     if (!was_waiting)
         (void)uv_async_send(&loop->wake);
+}
+
+static void
+on_prepare(uv_prepare_t *uv)
+{
+    kerf_loop *loop = uv->data;
+
+    loop->on_turn(loop->turn_ctx);
+}
+
+kerf_err
+kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn, void *ctx)
+{
+    loop->on_turn = fn;
+    loop->turn_ctx = ctx;
+    (void)uv_prepare_init(&loop->uv, &loop->turn);
+    loop->turn.data = loop;
+    return uv_prepare_start(&loop->turn, on_prepare) == 0 ? KERF_OK
+                                                          : KERF_ENOMEM;
 }
 
 struct kerf_timer {

@@ -42,6 +42,11 @@ typedef struct kerf_post {
 
 void kerf_loop_post(kerf_loop *loop, kerf_post *post);
 
+/* fn each time before the loop waits for something to do: the place to wake
+ * others once for all that was done since. */
+KERF_NODISCARD kerf_err kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn,
+                                          void *ctx);
+
 /* What nobody owns any more and ends by itself: kerf_loop_free() calls fn for
  * those that are left, which then close what they hold. */
 typedef struct kerf_orphan {

@@ -1,0 +1,234 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/conn.h"
+
+#define ROWS 300
+#define ROW 3
+#define PAYLOAD 40000
+#define IN_ROW 200 /* types that a peer may skip */
+#define ALONE 201
+#define FRAMES (ROWS * (ROW + 1))
+
+/* Two connections over a pair of sockets, in one loop. Frames go one way: rows
+ * of them from one thread, others from another. */
+struct pair {
+    kerf_loop *loop;
+    kerf_conn *conn[2];
+    unsigned taken, row, turns;
+    uint8_t sink[PAYLOAD];
+};
+
+static const uint8_t payload[PAYLOAD] = {1, 2, 3};
+
+struct sent {
+    kerf_out out[ROW];
+    uint8_t head[ROW][KERF_HEAD_STEP];
+    unsigned left;
+};
+
+static void
+on_sent(void *ctx, kerf_err err)
+{
+    struct sent *s = ctx;
+
+    assert_int_equal(err, KERF_OK);
+    if (__atomic_sub_fetch(&s->left, 1, __ATOMIC_SEQ_CST) == 0)
+        free(s);
+}
+
+static struct sent *
+make_frames(uint8_t type, unsigned count)
+{
+    struct sent *s = calloc(1, sizeof *s);
+
+    s->left = count;
+    for (unsigned i = 0; i < count; i++) {
+        kerf_header h = {.type = type, .id = i};
+
+        s->out[i].count = 1;
+        s->out[i].piece[0] = payload;
+        s->out[i].len[0] = PAYLOAD;
+        s->out[i].done = on_sent;
+        s->out[i].ctx = s;
+        s->out[i].next = i + 1 < count ? &s->out[i + 1] : NULL;
+        kerf_out_seal(&s->out[i], s->head[i], &h, 0);
+    }
+    return s;
+}
+
+static void *
+send_rows(void *ctx)
+{
+    struct pair *p = ctx;
+
+    for (unsigned n = 0; n < ROWS; n++)
+        kerf_conn_send_row(p->conn[0], make_frames(IN_ROW, ROW)->out);
+    return NULL;
+}
+
+static void *
+send_others(void *ctx)
+{
+    struct pair *p = ctx;
+
+    for (unsigned n = 0; n < ROWS; n++)
+        kerf_conn_send(p->conn[0], make_frames(ALONE, 1)->out);
+    return NULL;
+}
+
+static kerf_err
+on_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame, kerf_sink *sink,
+        kerf_detail *why)
+{
+    struct pair *p = ctx;
+
+    (void)conn;
+    (void)frame;
+    (void)why;
+    sink->count = 1;
+    sink->piece[0] = p->sink;
+    sink->len[0] = PAYLOAD;
+    return KERF_OK;
+}
+
+static kerf_err
+on_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+         kerf_detail *why)
+{
+    struct pair *p = ctx;
+
+    (void)conn;
+    (void)why;
+    if (frame->header.type == ALONE) {
+        assert_int_equal(p->row, 0);
+    } else {
+        assert_int_equal(frame->header.id, p->row);
+        p->row = (p->row + 1) % ROW;
+    }
+    assert_memory_equal(p->sink, payload, PAYLOAD);
+    if (++p->taken == FRAMES)
+        kerf_loop_stop(p->loop);
+    return KERF_OK;
+}
+
+static void
+on_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
+{
+    (void)ctx;
+    (void)conn;
+    (void)err;
+    fail_msg("it ended: %s", why);
+}
+
+static const kerf_conn_ops ops = {
+    .on_head = on_head, .on_frame = on_frame, .on_close = on_close};
+
+static void
+on_turn(void *ctx)
+{
+    struct pair *p = ctx;
+
+    p->turns++;
+}
+
+static void
+open_pair(struct pair *p)
+{
+    int fd[2];
+
+    memset(p, 0, sizeof *p);
+    assert_int_equal(kerf_loop_new(&p->loop), KERF_OK);
+    assert_int_equal(
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd),
+        0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(kerf_conn_open(&p->conn[i], p->loop, fd[i], &ops, p),
+                         KERF_OK);
+        kerf_conn_set_payload_max(p->conn[i], PAYLOAD + KERF_PIECE_ALIGN);
+    }
+}
+
+static void
+close_pair(struct pair *p)
+{
+    for (size_t i = 0; i < 2; i++)
+        kerf_conn_close(p->conn[i]);
+    kerf_loop_flush(p->loop);
+    kerf_loop_free(p->loop);
+}
+
+static void
+row__others_send_too__nothing_comes_between(void **state)
+{
+    struct pair p;
+    pthread_t thread[2];
+
+    (void)state;
+    open_pair(&p);
+    assert_int_equal(kerf_loop_on_turn(p.loop, on_turn, &p), KERF_OK);
+    assert_int_equal(pthread_create(&thread[0], NULL, send_rows, &p), 0);
+    assert_int_equal(pthread_create(&thread[1], NULL, send_others, &p), 0);
+    kerf_loop_run(p.loop);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+    assert_int_equal(p.taken, FRAMES);
+    assert_true(p.turns > 0);
+    close_pair(&p);
+}
+
+static void
+keep(void *ctx, kerf_err err)
+{
+    kerf_err *done = ctx;
+
+    *done = err;
+}
+
+/* As much as the kernel takes, and more. */
+static void
+taken__only_when_the_kernel_has_all_of_it(void **state)
+{
+    struct pair p;
+    struct sent *s;
+    kerf_err done = KERF_EAGAIN;
+    unsigned n = 0;
+
+    (void)state;
+    open_pair(&p);
+    s = make_frames(ALONE, 1);
+    s->out[0].done = keep;
+    s->out[0].ctx = &done;
+    kerf_out_begin(s->out);
+    assert_false(kerf_conn_has_taken(p.conn[0], s->out));
+    do { /* nobody reads */
+        done = KERF_EAGAIN;
+        kerf_conn_send(p.conn[0], s->out);
+        assert_int_equal(kerf_conn_has_taken(p.conn[0], s->out),
+                         done == KERF_OK);
+    } while (done == KERF_OK && ++n < 10000);
+    assert_int_equal(done, KERF_EAGAIN);
+    close_pair(&p);
+    assert_int_equal(done, KERF_ECLOSED);
+    free(s);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(row__others_send_too__nothing_comes_between),
+        cmocka_unit_test(taken__only_when_the_kernel_has_all_of_it),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
