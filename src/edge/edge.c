@@ -79,8 +79,8 @@ kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
     kerf_edge_tell(edge, note);
 }
 
-void
-kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
+static void
+fill_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
 {
     f->state = KERF_FLIGHT_ANSWERED;
     f->err = err;
@@ -91,8 +91,33 @@ kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
     else
         edge->total.failed++;
     f->event.flight = f;
+}
+
+void
+kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
+{
+    fill_answer(edge, f, err, why);
     if (kerf_queue_push(edge->queue, &f->event) != KERF_OK)
         f->state = KERF_FLIGHT_FREE; /* nobody listens any more */
+}
+
+void
+kerf_edge_answer_in_turn(kerf_edge *edge, kerf_flight *f)
+{
+    fill_answer(edge, f, KERF_OK, "");
+    if (kerf_queue_push_quietly(edge->queue, &f->event) != KERF_OK)
+        f->state = KERF_FLIGHT_FREE;
+    edge->to_stir = true;
+}
+
+static void
+on_turn(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    if (edge->to_stir)
+        kerf_queue_stir(edge->queue);
+    edge->to_stir = false;
 }
 
 void
@@ -152,7 +177,7 @@ switch_program(kerf_edge *edge)
     kerf_program *old = edge->current;
     bool moving = false;
 
-    if (edge->borrows > 0)
+    if (edge->borrows > 0 || edge->apart != NULL)
         return NULL;
 
     for (size_t i = 0; old != NULL && i < old->flights; i++) {
@@ -354,6 +379,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
         err = kerf_queue_new(&edge->loads, 4);
     if (err == KERF_OK)
         err = kerf_loop_new(&edge->loop);
+    if (err == KERF_OK)
+        err = kerf_loop_on_turn(edge->loop, on_turn, edge);
     if (err == KERF_OK && edge->opts.tls != NULL)
         err = open_tls(edge, why);
     if (err == KERF_OK)

@@ -8,7 +8,8 @@
  *     caller:  event queue -> the events of kerf/edge.h
  *
  * One lock guards what worker and loop share: flight states, the connection to
- * send on, and the program in use. It is held for a send at most.
+ * send on, and the program in use. It is held for a send of the loop's at most;
+ * the worker sends without it.
  */
 #ifndef KERF_EDGE_EDGE_H
 #define KERF_EDGE_EDGE_H
@@ -181,6 +182,9 @@ struct kerf_edge {
     /* Its frames are being made and sent by the worker, one behind the other:
      * no others may come between. NULL: none, or the connection broke. */
     kerf_flight *streaming;
+    /* The worker sends it without the lock: it and its program stay. NULL. */
+    kerf_flight *apart;
+    kerf_conn *apart_on;  /* sends it */
     bool stopping, ended; /* asked to stop; nothing more will come */
     bool parting;         /* nothing new is sent in this session */
     bool gave_up;         /* stopping, and the cloud will not be waited for */
@@ -217,6 +221,7 @@ struct kerf_edge {
     kerf_sync sync;
     kerf_tensors parsed;
     kerf_flight *receiving;
+    bool to_stir; /* answers were queued, and the caller may sleep */
     /* The bundle of requests from disk that this cloud does not serve. */
     uint8_t unserved[KERF_BUNDLE_ID_LEN];
     bool has_unserved;
@@ -238,6 +243,9 @@ void kerf_edge_tell_model(kerf_edge *edge, const char *name, const char *id,
 /* Under the lock: the flight is answered (or failed) and goes to the caller. */
 void kerf_edge_answer(kerf_edge *edge, kerf_flight *f, kerf_err err,
                       const char *why);
+/* The same of an answer from the cloud; the loop wakes the caller in its turn,
+ * for all that came by then. */
+void kerf_edge_answer_in_turn(kerf_edge *edge, kerf_flight *f);
 /* Under the lock: the flight is on disk, which the caller is told. */
 void kerf_edge_tell_queued(kerf_edge *edge, kerf_flight *f);
 /* Under the lock, which it drops: what the worker waits for may have come. */
@@ -256,6 +264,9 @@ void kerf_link_on_trust(void *edge); /* another cloud may be trusted now */
 void kerf_link_close(kerf_edge *edge);
 /* Under the lock: sends the flight if there is a connection. */
 void kerf_link_send(kerf_edge *edge, kerf_flight *f);
+/* The same for the worker: drops the lock while the kernel copies, so that
+ * answers come in and are shown meanwhile, and takes it again. */
+void kerf_link_send_apart(kerf_edge *edge, kerf_flight *f);
 /* Under the lock: the cloud knows the current program after all. */
 void kerf_link_unstrand(kerf_edge *edge);
 /* The worker's, not under the lock: sends the TENSOR frame of a flight whose

@@ -14,58 +14,109 @@
 #define BUSY_MAX_MS 60000
 #define BUSY_DOUBLED 10 /* times: to a second */
 
-/* Under the lock. */
 static void
-send_request(kerf_edge *edge, kerf_flight *f)
+seal_request(kerf_flight *f)
 {
     f->header.sent_ns = kerf_now_ns();
     f->send.head = f->head;
     f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
     f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
     (void)atomic_fetch_add(&f->sending, 1);
-    kerf_conn_send(edge->tensors, &f->send);
 }
 
 static void
-send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
+seal_block(kerf_flight *f, kerf_flight_block *b)
 {
     b->header.sent_ns = kerf_now_ns();
     b->out.head_len = kerf_head_seal(b->head, &b->header, b->header.meta_len);
     f->bytes_sent += b->out.head_len + (size_t)b->header.payload_len;
     (void)atomic_fetch_add(&f->sending, 1);
+}
+
+static void
+send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
+{
+    seal_block(f, b);
     kerf_conn_send(edge->tensors, &b->out);
 }
 
-void
-kerf_link_send(kerf_edge *edge, kerf_flight *f)
+/* Under the lock: whether it is to be sent now. */
+static bool
+make_sent(kerf_edge *edge, kerf_flight *f)
 {
     char why[KERF_TEXT_MAX];
 
     if (edge->tensors == NULL || edge->parting || f->stranded_ns != 0 ||
         atomic_load(&f->sending) > 0)
-        return;
+        return false;
     if ((f->codecs & ~edge->codecs) != 0) { /* the cloud before did */
         (void)snprintf(why, sizeof why,
                        "the cloud does not know tensor codec %s",
                        kerf_codec_name((uint8_t)f->codec));
         kerf_edge_answer(edge, f, KERF_ENOTSUP, why);
-        return;
+        return false;
     }
     if (f->block_count > 0 && !edge->blocks) {
         kerf_edge_answer(edge, f, KERF_ENOTSUP,
                          "the cloud does not take tensors in blocks");
-        return;
+        return false;
     }
     if (edge->streaming != NULL) { /* kerf_link_finish() comes back to it */
         f->state = KERF_FLIGHT_WAITING;
-        return;
+        return false;
     }
     f->state = KERF_FLIGHT_SENT;
-    (void)atomic_fetch_add(&f->sending, 1); /* until all are queued */
-    send_request(edge, f);
-    for (size_t i = 0; i < f->block_count; i++)
-        send_block(edge, f, &f->block[i]);
-    (void)atomic_fetch_sub(&f->sending, 1);
+    return true;
+}
+
+/* Its frames in a row: they all go before another's. */
+static void
+make_row(kerf_flight *f)
+{
+    kerf_out **end = &f->send.next;
+
+    seal_request(f);
+    for (size_t i = 0; i < f->block_count; i++) {
+        seal_block(f, &f->block[i]);
+        *end = &f->block[i].out;
+        end = &f->block[i].out.next;
+    }
+    *end = NULL;
+}
+
+void
+kerf_link_send(kerf_edge *edge, kerf_flight *f)
+{
+    if (!make_sent(edge, f))
+        return;
+    make_row(f);
+    kerf_conn_send_row(edge->tensors, &f->send);
+}
+
+void
+kerf_link_send_apart(kerf_edge *edge, kerf_flight *f)
+{
+    kerf_conn *conn = edge->tensors;
+
+    if (!make_sent(edge, f))
+        return;
+    make_row(f);
+    if (f->block_count > 0) {
+        kerf_conn_send_row(conn, &f->send);
+        return;
+    }
+    kerf_out_begin(&f->send);
+    edge->apart = f;
+    edge->apart_on = conn;
+    kerf_conn_ref(conn);
+    (void)pthread_mutex_unlock(&edge->lock);
+    kerf_conn_send(conn, &f->send);
+    (void)pthread_mutex_lock(&edge->lock);
+    edge->apart = NULL;
+    /* Who connected meanwhile found it being sent. */
+    if (edge->tensors != conn && f->state == KERF_FLIGHT_SENT)
+        kerf_link_send(edge, f);
+    kerf_conn_unref(conn);
 }
 
 void
@@ -75,7 +126,8 @@ kerf_link_begin(kerf_edge *edge, kerf_flight *f)
     (void)pthread_mutex_lock(&edge->lock);
     if (edge->tensors != NULL && edge->blocks && !edge->parting) {
         edge->streaming = f;
-        send_request(edge, f);
+        seal_request(f);
+        kerf_conn_send(edge->tensors, &f->send);
     }
     (void)pthread_mutex_unlock(&edge->lock);
 }
@@ -232,6 +284,15 @@ find_flight(kerf_edge *edge, uint64_t id)
                : NULL;
 }
 
+/* Whether its memory is with the kernel as a whole. Under the lock. */
+static bool
+is_sent(kerf_edge *edge, kerf_conn *conn, const kerf_flight *f)
+{
+    return atomic_load(&f->sending) == 0 ||
+           (edge->apart == f && edge->apart_on == conn &&
+            kerf_conn_has_taken(conn, &f->send));
+}
+
 /* Its tensors are still being sent from the flight's memory. */
 static kerf_err
 fail_early(kerf_detail *why)
@@ -249,7 +310,6 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     kerf_flight *f;
     kerf_err err;
 
-    (void)conn;
     edge->receiving = NULL;
     if (frame->header.type != KERF_FRAME_RESULT)
         return kerf_conn_skip(frame, sink, why);
@@ -260,7 +320,7 @@ on_tensor_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         return err;
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
-    if (f != NULL && atomic_load(&f->sending) == 0) {
+    if (f != NULL && is_sent(edge, conn, f)) {
         f->receiving = true;
         edge->receiving = f;
     }
@@ -326,7 +386,7 @@ on_result(kerf_edge *edge, const kerf_frame_in *frame)
                         (size_t)frame->header.payload_len;
     (void)pthread_mutex_lock(&edge->lock);
     f->receiving = false;
-    kerf_edge_answer(edge, f, KERF_OK, "");
+    kerf_edge_answer_in_turn(edge, f);
     (void)pthread_mutex_unlock(&edge->lock);
     if (edge->parting)
         kerf_loop_post(edge->loop, &edge->part);
@@ -334,7 +394,8 @@ on_result(kerf_edge *edge, const kerf_frame_in *frame)
 }
 
 static kerf_err
-on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
+on_turned_away(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
+               kerf_detail *why)
 {
     kerf_notice n;
     kerf_flight *f;
@@ -348,7 +409,7 @@ on_turned_away(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return err;
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
-    early = f != NULL && atomic_load(&f->sending) > 0;
+    early = f != NULL && !is_sent(edge, conn, f);
     if (early) {
         f = NULL;
     } else if (f != NULL && busy) {
@@ -403,7 +464,7 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     }
     if (edge->link == KERF_LINK_UP &&
         (type == KERF_FRAME_BUSY || type == KERF_FRAME_FAILED))
-        return on_turned_away(edge, frame, why);
+        return on_turned_away(edge, conn, frame, why);
     return kerf_link_on_common(edge, conn, frame, why);
 }
 

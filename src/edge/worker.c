@@ -124,6 +124,8 @@ static void
 submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
        const kerf_detail *why)
 {
+    bool next;
+
     (void)pthread_mutex_lock(&edge->lock);
     edge->total.asked += again ? 0 : 1;
     if (edge->opts.deadline_ms > 0 && !again)
@@ -138,9 +140,12 @@ submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
         else if (edge->offline.offline)
             kerf_offline_take(edge, f);
         else
-            kerf_link_send(edge, f);
+            kerf_link_send_apart(edge, f);
     }
+    next = edge->next != NULL;
     (void)pthread_mutex_unlock(&edge->lock);
+    if (next) /* it may have been answered already, and hold it up */
+        kerf_edge_free_flight(edge, NULL);
     if (edge->opts.deadline_ms > 0)
         kerf_loop_post(edge->loop, &edge->arm);
 }
