@@ -15,6 +15,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -565,6 +566,16 @@ kerf_tls_read(kerf_tls_link *link, void *data, size_t len, size_t *got,
     return err;
 }
 
+/* To begin what does not go out at once would stop reading until it has: two
+ * ends that both wait so would wait for ever. */
+static bool
+has_room(const kerf_tls_link *link)
+{
+    struct pollfd p = {.fd = link->fd, .events = POLLOUT};
+
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+}
+
 kerf_err
 kerf_tls_write(kerf_tls_link *link, const void *data, size_t len, bool more,
                size_t *put)
@@ -573,7 +584,7 @@ kerf_tls_write(kerf_tls_link *link, const void *data, size_t len, bool more,
     int ret;
 
     (void)pthread_mutex_lock(&link->lock);
-    if (link->written > link->tls->key_bytes &&
+    if (link->written > link->tls->key_bytes && has_room(link) &&
         SSL_key_update(link->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
         link->written = 0; /* else a record is half sent: the next time */
     ERR_clear_error();
