@@ -77,6 +77,7 @@ typedef enum kerf_rollout_command {
     KERF_ROLLOUT_HALT,
     KERF_ROLLOUT_RESUME,
     KERF_ROLLOUT_GO_BACK, /* give the old one to all */
+    KERF_ROLLOUT_FINISH,  /* at 100 %: wait for no edge any more */
 } kerf_rollout_command;
 
 /* Copies those that are not over. As kerf_cloud_look(). Free: free(). */

@@ -50,16 +50,16 @@ static const kerf_opt table[] = {
 
 static const kerf_command command = {
     .name = "rollout",
-    .usage = "[status|PERCENT|halt|resume|back] [flags]",
+    .usage = "[status|PERCENT|halt|resume|back|finish] [flags]",
     .about = "Shows how the update of a model goes on a cloud of this "
              "machine; gives it to so\nmany edges, to no more, to more again, "
-             "or gives the old one to all.",
+             "gives the old one to all, or waits for none\nany more.",
     .opt = table,
     .opt_count = sizeof table / sizeof *table,
     .arg = args.arg,
     .arg_least = 0,
     .arg_most = 1,
-    .arg_name = "status, a percentage, halt, resume or back"};
+    .arg_name = "status, a percentage, halt, resume, back or finish"};
 
 /* The line that asks for it -> free(). NULL: no memory. */
 static char *
@@ -150,10 +150,11 @@ kerf_cmd_rollout(int argc, char **argv)
     if (kerf_rollout_percent(what, 0, &percent)) {
         what = "set";
     } else if (strcmp(what, "status") != 0 && strcmp(what, "halt") != 0 &&
-               strcmp(what, "resume") != 0 && strcmp(what, "back") != 0) {
+               strcmp(what, "resume") != 0 && strcmp(what, "back") != 0 &&
+               strcmp(what, "finish") != 0) {
         return kerf_usage_error("rollout",
                                 "%s: expected status, a percentage (50%%), "
-                                "halt, resume or back",
+                                "halt, resume, back or finish",
                                 what);
     }
     err = ask(what, percent, &why);

@@ -165,7 +165,8 @@ open_rollouts_json(kerf_control *c)
 static json_t *
 rollout_json(kerf_control *c, const json_t *asked, const char *what)
 {
-    static const char *const names[] = {"set", "halt", "resume", "back"};
+    static const char *const names[] = {"set", "halt", "resume", "back",
+                                        "finish"};
     const json_t *percent = json_object_get(asked, "percent");
     const json_t *model = json_object_get(asked, "model");
     double p = json_number_value(percent);
@@ -177,7 +178,8 @@ rollout_json(kerf_control *c, const json_t *asked, const char *what)
     while (i < sizeof names / sizeof *names && strcmp(what, names[i]) != 0)
         i++;
     if (i == sizeof names / sizeof *names)
-        return error_json("\"rollout\" is status, set, halt, resume or back");
+        return error_json("\"rollout\" is status, set, halt, resume, back or "
+                          "finish");
     if (i == KERF_ROLLOUT_SET &&
         (!json_is_number(percent) || !(p >= 0 && p <= 100)))
         return error_json("\"percent\" is a number from 0 to 100");

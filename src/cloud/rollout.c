@@ -384,6 +384,22 @@ kerf_rollout_back(kerf_rollout *r, kerf_detail *why)
     return err;
 }
 
+kerf_err
+kerf_rollout_end(kerf_rollout *r, kerf_detail *why)
+{
+    kerf_err err = check_open(r, why);
+
+    if (err != KERF_OK)
+        return err;
+    if (r->state != KERF_ROLLOUT_RUNNING || r->percent < 100)
+        return kerf_fail(why, KERF_EINVAL,
+                         "model %s is not given to all edges: first kerf "
+                         "rollout 100%%",
+                         r->name);
+    kerf_rollout_finish(r);
+    return KERF_OK;
+}
+
 const char *
 kerf_rollout_state_name(kerf_rollout_state state)
 {

@@ -7,6 +7,8 @@
  *       | +---------- resume, NN% ----------.  | back
  *       |  back                              \ v
  *       +-----------------------------------> BACK      all get the old
+ *       |
+ *       +--> OVER   at 100 %: all that were given it run it; or finish
  *
  * An edge is chosen by a hash of its name and the bundle, so the same edges are
  * at 10 %, and more join them at 20 %. One that fails on the new bundle gets
@@ -107,6 +109,9 @@ KERF_NODISCARD kerf_err kerf_rollout_halt(kerf_rollout *r, const char *text,
                                           kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_rollout_resume(kerf_rollout *r, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_rollout_back(kerf_rollout *r, kerf_detail *why);
+/* For all: who is away, or failed, is waited for no more. As
+ * kerf_rollout_finish(), only while it runs at 100 %. */
+KERF_NODISCARD kerf_err kerf_rollout_end(kerf_rollout *r, kerf_detail *why);
 
 const char *kerf_rollout_state_name(kerf_rollout_state state);
 

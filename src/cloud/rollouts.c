@@ -239,7 +239,8 @@ old_of(kerf_rollouts *r, size_t i, kerf_served *was_newest)
 {
     const kerf_rollout *one = r->list[i];
 
-    if (r->old[i] == NULL || kerf_rollouts_new_is_well(one))
+    if (r->old[i] == NULL || one->state == KERF_ROLLOUT_OVER ||
+        kerf_rollouts_new_is_well(one))
         return was_newest;
     return r->old[i];
 }
@@ -501,7 +502,8 @@ kerf_rollouts_settle(kerf_rollouts *r)
         return;
     (void)pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->count; i++) {
-        if (r->old[i] != NULL && kerf_rollout_is_done(r->list[i])) {
+        if (r->old[i] != NULL && (kerf_rollout_is_done(r->list[i]) ||
+                                  r->list[i]->state == KERF_ROLLOUT_OVER)) {
             end(r, i, r->now[i]);
             kerf_rollouts_want_write(r);
         }

@@ -75,6 +75,8 @@ execute(kerf_rollout *one, kerf_rollout_command what, double percent,
         return kerf_rollout_resume(one, why);
     case KERF_ROLLOUT_GO_BACK:
         return kerf_rollout_back(one, why);
+    case KERF_ROLLOUT_FINISH:
+        return kerf_rollout_end(one, why); /* the loop lets go of the old one */
     }
     return KERF_EINVAL;
 }

@@ -220,6 +220,28 @@ def test_tail_that_fails__is_failure_too(run, cloud_of, tmp_path):
     shut(edges)
 
 
+def test_finish__waits_for_nobody(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    cloud, edges, _, _, old, new = start_update(cloud_of, models, "--rollout", "60%", count=3)
+    assert "kerf rollout 100%" in rollout(run, cloud, "finish", ok=False)
+    rollout(run, cloud, "100%")
+    assert [e.look() for e in edges] == [new] * 3
+    well, bad, away = edges
+    assert well.ready() == new and bad.ready(EENGINE, "no good") == old
+    away.close()
+    assert rollout(run, cloud)["state"] == "running"
+    assert rollout(run, cloud, "finish") is None
+    cloud.wait_event("rollout", state="over")
+    # It is offered the new one once more, and has nothing else any more; the next update is one like any other.
+    assert bad.look() == new and bad.ready(EENGINE, "no good") == new
+    newer = update(cloud, models, 3)
+    cloud.wait_event("rollout", state="running", old_bundle=new[:12])
+    rollout(run, cloud, "100%")
+    assert well.look() == newer
+    shut([well, bad])
+    assert cloud.term() == 0
+
+
 @pytest.mark.parametrize("says_ready", [False, True], ids=["as_it_loads", "at_its_first_input"])
 def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, says_ready):
     models = tmp_path / "models"

@@ -115,7 +115,16 @@ done__when_all_that_were_offered_it_are_well(void **state)
     assert_false(kerf_rollout_is_done(&r));
     assert_int_equal(kerf_rollout_set(&r, 100, NULL), KERF_OK);
     assert_true(kerf_rollout_is_done(&r));
-    kerf_rollout_finish(&r);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_int_equal(kerf_rollout_set(&r, 50, NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_end(&r, NULL), KERF_EINVAL); /* not to all */
+    assert_int_equal(kerf_rollout_set(&r, 100, NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_halt(&r, "x", NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_end(&r, NULL), KERF_EINVAL);
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_end(&r, NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_end(&r, NULL), KERF_EINVAL); /* over */
+    assert_int_equal(r.state, KERF_ROLLOUT_OVER);
     assert_memory_equal(r.old_id, b_id, sizeof b_id);
     assert_true(kerf_rollout_gets_new(&r, "b"));
     kerf_rollout_fini(&r);
