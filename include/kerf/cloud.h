@@ -86,7 +86,8 @@ KERF_API KERF_NODISCARD kerf_err kerf_cloud_rollouts(kerf_cloud *cloud,
                                                      size_t *count);
 /* From any thread between open and close; returns when it is kept. model NULL:
  * the only one that is being rolled out. Errors: KERF_ENOENT (no such model, or
- * several), KERF_EINVAL (it makes no sense now). */
+ * several), KERF_EINVAL (it makes no sense now); the disk's, such as
+ * KERF_ENOSPC: it is done, but not kept yet. */
 KERF_API KERF_NODISCARD kerf_err kerf_cloud_rollout(kerf_cloud *cloud,
                                                     const char *model,
                                                     kerf_rollout_command what,

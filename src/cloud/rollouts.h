@@ -87,7 +87,7 @@ void kerf_rollouts_request(kerf_rollouts *r, const kerf_served *s,
 KERF_NODISCARD kerf_err kerf_rollouts_look(kerf_rollouts *r,
                                            kerf_rollout_view **out,
                                            size_t *count);
-/* As kerf_cloud_rollout(). Returns when it is kept. */
+/* As kerf_cloud_rollout(). */
 KERF_NODISCARD kerf_err kerf_rollouts_command(kerf_rollouts *r,
                                               const char *model,
                                               kerf_rollout_command what,

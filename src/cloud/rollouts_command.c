@@ -81,14 +81,19 @@ execute(kerf_rollout *one, kerf_rollout_command what, double percent,
     return KERF_EINVAL;
 }
 
-/* Under the lock. */
-static void
-wait_for_write(kerf_rollouts *r)
+/* Under the lock, which it drops: until this version of the state is kept, or
+ * cannot be. */
+static kerf_err
+wait_for_write(kerf_rollouts *r, uint64_t version, kerf_detail *why)
 {
-    uint64_t version = r->wanted;
-
     while (r->keeper_runs && r->written < version)
         (void)pthread_cond_wait(&r->changed, &r->lock);
+    if (r->write_err == KERF_OK)
+        return KERF_OK;
+    return kerf_fail(why, r->write_err,
+                     "done, but it cannot be kept, so that a restart of the "
+                     "cloud would undo it; it is tried again each second: %s",
+                     r->write_why.text);
 }
 
 kerf_err
@@ -97,6 +102,7 @@ kerf_rollouts_command(kerf_rollouts *r, const char *model,
                       kerf_detail *why)
 {
     kerf_rollout *one;
+    uint64_t version = 0;
     kerf_err err = KERF_ENOENT;
 
     (void)pthread_mutex_lock(&r->lock);
@@ -107,10 +113,14 @@ kerf_rollouts_command(kerf_rollouts *r, const char *model,
         kerf_rollouts_tell(r, one);
         r->is_urgent = true;
         kerf_rollouts_want_write(r);
-        wait_for_write(r);
+        version = r->wanted;
     }
     kerf_rollouts_unlock(r);
-    if (err == KERF_OK)
-        r->opts.stirred(r->opts.ctx);
+    if (err != KERF_OK)
+        return err;
+    r->opts.stirred(r->opts.ctx); /* edges do not wait for the disk */
+    (void)pthread_mutex_lock(&r->lock);
+    err = wait_for_write(r, version, why);
+    (void)pthread_mutex_unlock(&r->lock);
     return err;
 }

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <time.h>
 
-#define NAP_NS 200000000 /* between two writes that nobody waits for */
+#define NAP_NS INT64_C(200000000)    /* between writes that nobody waits for */
+#define AGAIN_NS INT64_C(1000000000) /* after one that failed */
 
 /* Under the lock, which it drops while it writes. */
 static void
@@ -33,7 +34,11 @@ write_state(kerf_rollouts *r)
     if (err != KERF_OK && r->write_err == KERF_OK)
         kerf_log(KERF_LOG_WARN, "cloud.rollout_not_kept", "why=%s",
                  KERF_Q(why.text));
+    else if (err == KERF_OK && r->write_err != KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.rollout_kept", "after=%s",
+                 KERF_Q(r->write_why.text));
     r->write_err = err;
+    r->write_why = why;
     r->written = version;
     (void)pthread_cond_broadcast(&r->changed);
 }
@@ -42,10 +47,11 @@ write_state(kerf_rollouts *r)
 static void
 nap(kerf_rollouts *r)
 {
+    int64_t ns = r->write_err == KERF_OK ? NAP_NS : AGAIN_NS;
     struct timespec until;
 
     (void)clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += NAP_NS;
+    until.tv_nsec += ns;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     while (!r->is_urgent && !r->stopping &&
@@ -62,13 +68,15 @@ run_keeper(void *ctx)
     kerf_thread_begin("kerf-keeper");
     (void)pthread_mutex_lock(&r->lock);
     while (!r->stopping || r->written != r->wanted) {
-        if (r->written == r->wanted) {
+        if (r->written == r->wanted && r->write_err == KERF_OK) {
             (void)pthread_cond_wait(&r->changed, &r->lock);
             continue;
         }
         write_state(r);
         nap(r);
     }
+    if (r->write_err != KERF_OK)
+        write_state(r); /* for the last time */
     (void)pthread_mutex_unlock(&r->lock);
     return NULL;
 }

@@ -32,8 +32,9 @@ struct kerf_rollouts {
     bool keeper_runs;
     pthread_cond_t changed;   /* there is something to write, or to know */
     uint64_t wanted, written; /* under lock: versions of the state */
-    kerf_err write_err;       /* of the last write */
-    bool is_urgent;           /* a command, or it halted */
+    kerf_err write_err;       /* of the last write, which is tried again */
+    kerf_detail write_why;
+    bool is_urgent; /* a command, or it halted */
     bool stopping;
     struct told *told; /* under lock, newest first */
 };

@@ -1,9 +1,13 @@
 """What a cloud keeps on its disk of the pairs that it rolls out."""
 
+import contextlib
 import json
 import os
+import time
 
 import exact
+import pytest
+import wire
 from test_rollout import (  # noqa: F401 - some are fixtures
     EENGINE,
     Peer,
@@ -224,3 +228,49 @@ def test_first_signature__ends_a_halt_for_want_of_it__not_one_by_command(
     cloud.wait_event("signature", version=sign()["version"])
     assert rollout(run, cloud)["state"] == "halted"
     assert newer not in {e.look() for e in edges}
+
+
+def test_command_that_cannot_be_kept__says_so__is_kept_when_it_can(run, cloud_of, models):
+    cloud, edges, chosen, others, old, new = start_update(cloud_of, models, "--rollout", "60%")
+    state = models / ".kerf-rollout" / "state.json"
+    folder = models / "folder"
+    (folder / "in-its-way").mkdir(parents=True)
+    while folder.exists():  # the cloud may be writing it
+        state.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            folder.rename(state)
+    said = rollout(run, cloud, "back", ok=False)
+    assert "done, but it cannot be kept" in said and "state.json" in said
+    assert len(said.splitlines()) == 1
+    assert {e.look() for e in edges} == {old}  # all the same
+    assert rollout(run, cloud)["state"] == "back"
+    (state / "in-its-way").rmdir()
+    state.rmdir()
+    cloud.wait_err("cloud.rollout_kept")  # nobody has to ask again
+    assert json.loads(state.read_text())["models"][0]["state"] == "back"
+    rollout(run, cloud, "resume")
+
+
+def test_full_disk__a_halt_is_tried_again_when_the_cloud_stops(run, cloud_of, models, disk_of):
+    disk = disk_of("256k")
+    exact.put(models, bias=1)
+    cloud = cloud_of("--rollout", "100%", "--rollout-dir", disk)
+    peers = many(cloud, 2)
+    update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    until = time.monotonic() + wire.PATIENCE
+    while json.loads((disk / "state.json").read_text())["models"][0]["state"] != "running":
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    room = disk / "room"
+    with pytest.raises(OSError, match="No space left"), room.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+    said = rollout(run, cloud, "halt", ok=False)
+    assert "No space left" in said
+    assert json.loads((disk / "state.json").read_text())["models"][0]["state"] == "running"
+    room.unlink()
+    assert cloud.term() == 0
+    assert json.loads((disk / "state.json").read_text())["models"][0]["state"] == "halted"
+    assert not list(disk.glob("*.tmp"))
+    assert peers
