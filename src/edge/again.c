@@ -48,6 +48,8 @@ kerf_again_take(kerf_edge *edge, kerf_err err)
         return;
     *a->wanted = *w;
     w->manifest = (kerf_manifest){0};
+    w->json = NULL;
+    w->json_len = 0;
     a->wait_ms = a->text == w->text ? 2 * a->wait_ms : WAIT_LEAST_MS;
     a->wait_ms = a->wait_ms < WAIT_MOST_MS ? a->wait_ms : WAIT_MOST_MS;
     a->text = w->text;
@@ -61,7 +63,7 @@ kerf_again_drop(kerf_edge *edge)
 
     kerf_timer_stop(a->timer);
     if (a->wanted != NULL)
-        kerf_manifest_fini(&a->wanted->manifest);
+        kerf_fetch_free_wanted(a->wanted);
     free(a->wanted);
     a->wanted = NULL;
 }

@@ -78,15 +78,19 @@ typedef enum kerf_fetch_state {
 
 /* What then becomes of files that are not whole. */
 typedef enum kerf_fetch_end {
-    KERF_FETCH_END_KEEP, /* the link broke: they stay open for the next one */
-    KERF_FETCH_END_DROP, /* given up: closed; what came stays */
+    KERF_FETCH_END_KEEP,  /* the link broke: they stay open for the next one */
+    KERF_FETCH_END_DROP,  /* given up: closed; what was written stays */
+    KERF_FETCH_END_LEAVE, /* a newer one is wanted: all that came stays */
 } kerf_fetch_end;
 
 #define KERF_OFFERS_MAX 64
+#define KERF_OFFERS_BYTES ((size_t)32 << 20) /* of manifests that wait */
 #define KERF_GAVE_UP "stopped before the cloud answered"
 
 typedef struct kerf_wanted {
-    kerf_manifest manifest;
+    kerf_manifest manifest; /* with json: without units and probes */
+    char *json; /* owned; NULL: the manifest is whole, kerf_fetch_expand() */
+    size_t json_len;
     uint64_t text; /* hash of its JSON, as it was offered */
     bool run;
     bool stored; /* of no cloud: it is in the store, or cannot be run */
@@ -142,6 +146,7 @@ typedef struct kerf_fetcher {
     kerf_offer offer;
     bool tails;    /* they are fetched, too */
     bool cut;      /* the link broke while the loader had it */
+    bool left;     /* a newer one was offered meanwhile */
     bool dropping; /* the PART being read is of a bundle that we gave up */
     bool unasked;  /* and of no FETCH that we know of */
     /* The loader's answer. */
@@ -281,13 +286,14 @@ bool kerf_link_finish(kerf_edge *edge, kerf_flight *f);
 void kerf_link_on_switched(void *ctx);
 void kerf_link_arm(void *ctx); /* deadlines and retries */
 
-/* fetch.c */
+/* fetch_offers.c, fetch.c, fetch_parts.c */
 KERF_NODISCARD kerf_err kerf_fetch_offer_head(kerf_edge *edge,
                                               const kerf_frame_in *frame,
                                               kerf_sink *sink,
                                               kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_fetch_offer(kerf_edge *edge, kerf_detail *why);
-/* The manifest is moved. */
+void kerf_fetch_free_wanted(kerf_wanted *wanted); /* what it owns */
+/* What it owns is moved. */
 void kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted);
 KERF_NODISCARD kerf_err kerf_fetch_part_head(kerf_edge *edge,
                                              const kerf_frame_in *frame,

@@ -1,5 +1,6 @@
 /*
- * Models coming in. Offers wait in a short list; the first is worked on:
+ * Models coming in. Offers wait in a short list (fetch_offers.c); the first is
+ * worked on:
  *
  *     IDLE -> CHECK -> OPEN -> RECEIVE -> LOAD -> IDLE
  *                       ^_________|  |
@@ -11,8 +12,6 @@
  */
 #include "edge/fetch_own.h"
 #include "edge/trusted.h"
-
-#include "base/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,127 +32,6 @@ kerf_fetch_ready(kerf_edge *edge, const uint8_t *bundle, kerf_err err,
                                kerf_ready_put(meta, sizeof meta, &m));
 }
 
-/* Offers. */
-
-kerf_err
-kerf_fetch_offer_head(kerf_edge *edge, const kerf_frame_in *frame,
-                      kerf_sink *sink, kerf_detail *why)
-{
-    kerf_fetcher *f = &edge->fetch;
-    kerf_err err =
-        kerf_offer_get(&f->offer, frame->meta, frame->header.meta_len, why);
-
-    if (err != KERF_OK)
-        return err;
-    if (f->offer.manifest_len > KERF_MANIFEST_MAX)
-        return kerf_fail(why, KERF_ETOOBIG, "a manifest of %u bytes",
-                         f->offer.manifest_len);
-    free(f->manifest_json);
-    f->manifest_json = malloc((size_t)f->offer.manifest_len + 1);
-    if (f->manifest_json == NULL)
-        return KERF_ENOMEM;
-    sink->count = 1;
-    sink->piece[0] = f->manifest_json;
-    sink->len[0] = f->offer.manifest_len;
-    return KERF_OK;
-}
-
-static void
-drop_first(kerf_fetcher *f)
-{
-    kerf_manifest_fini(&f->wanted[0].manifest);
-    f->count--;
-    memmove(&f->wanted[0], &f->wanted[1], f->count * sizeof f->wanted[0]);
-    f->state = KERF_FETCH_IDLE;
-}
-
-static void
-drop_waiting(kerf_fetcher *f)
-{
-    size_t keep = f->state == KERF_FETCH_IDLE ? 0 : 1;
-
-    while (f->count > keep)
-        kerf_manifest_fini(&f->wanted[--f->count].manifest);
-}
-
-/* The same, but what comes from the store needs no cloud. */
-static void
-drop_offered(kerf_fetcher *f)
-{
-    size_t keep = f->state == KERF_FETCH_IDLE ? 0 : 1;
-
-    for (size_t i = keep; i < f->count; i++) {
-        if (f->wanted[i].stored)
-            f->wanted[keep++] = f->wanted[i];
-        else
-            kerf_manifest_fini(&f->wanted[i].manifest);
-    }
-    f->count = f->count < keep ? f->count : keep;
-}
-
-/* The one to run comes right after the one under way; when there are too many,
- * the last goes: it is kept at most. */
-static void
-add_wanted(kerf_fetcher *f, const kerf_wanted *w)
-{
-    size_t at = f->count;
-
-    if (w->run)
-        at = f->state == KERF_FETCH_IDLE || f->count == 0 ? 0 : 1;
-    if (f->count == KERF_OFFERS_MAX) {
-        kerf_log(KERF_LOG_WARN, "edge.too_many_offers", "most=%d",
-                 KERF_OFFERS_MAX);
-        kerf_manifest_fini(&f->wanted[--f->count].manifest);
-        at = at > f->count ? f->count : at;
-    }
-    memmove(&f->wanted[at + 1], &f->wanted[at],
-            (f->count - at) * sizeof f->wanted[0]);
-    f->wanted[at] = *w;
-    f->count++;
-}
-
-kerf_err
-kerf_fetch_offer(kerf_edge *edge, kerf_detail *why)
-{
-    kerf_fetcher *f = &edge->fetch;
-    kerf_wanted w = {.run = f->offer.run};
-    kerf_err err;
-
-    w.text = kerf_xxh3(f->manifest_json, f->offer.manifest_len);
-    err = kerf_manifest_parse(&w.manifest, f->manifest_json,
-                              f->offer.manifest_len, why);
-
-    free(f->manifest_json);
-    f->manifest_json = NULL;
-    if (err != KERF_OK)
-        return kerf_fail_in(why, err, "manifest from the cloud");
-    if (memcmp(w.manifest.id, f->offer.bundle, sizeof w.manifest.id) != 0) {
-        kerf_manifest_fini(&w.manifest);
-        return kerf_fail(why, KERF_EMISMATCH,
-                         "the manifest is of another bundle than its OFFER");
-    }
-    if (w.run) {
-        kerf_again_drop(edge);
-        f->again = KERF_OK;
-        kerf_reject_on_offer(edge);
-    }
-    if (!w.run && edge->opts.model != NULL && edge->current == NULL &&
-        f->count == 0)
-        kerf_edge_tell_state(edge, true,
-                             "connected; the cloud has %s, waiting for %s",
-                             w.manifest.name, edge->opts.model);
-    kerf_fetch_add(edge, &w);
-    return KERF_OK;
-}
-
-void
-kerf_fetch_add(kerf_edge *edge, const kerf_wanted *wanted)
-{
-    edge->has_unserved = false;
-    add_wanted(&edge->fetch, wanted);
-    kerf_fetch_work(edge);
-}
-
 /* Whether it was rejected before, and the caller knows. */
 static bool
 is_told(const kerf_edge *edge, const kerf_wanted *w)
@@ -168,7 +46,7 @@ drop_given_up(kerf_edge *edge)
 
     kerf_fetch_drop_parts(f);
     kerf_again_take(edge, f->again);
-    drop_first(f);
+    kerf_fetch_drop_first(f);
 }
 
 void
@@ -210,7 +88,7 @@ kerf_fetch_on_ended(kerf_edge *edge)
 
     if (f->end == KERF_FETCH_END_KEEP) {
         kerf_fetch_keep(f);
-        drop_first(f); /* the offer will come again */
+        kerf_fetch_drop_first(f); /* the offer will come again */
     } else {
         drop_given_up(edge);
     }
@@ -227,7 +105,7 @@ kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state)
         return;
     f->state = KERF_FETCH_IDLE; /* stopping: nothing will be fetched */
     kerf_fetch_drop_parts(f);
-    drop_waiting(f);
+    kerf_fetch_drop_waiting(f);
 }
 
 /* What is in the store, and no cloud to ask for better. */
@@ -262,9 +140,9 @@ on_checked(kerf_edge *edge)
         (void)kerf_fail(&why, KERF_ECORRUPT, "%s is missing or damaged",
                         m->file[part].name);
         tell_not_used(edge, m, why.text);
-        drop_first(f);
+        kerf_fetch_drop_first(f);
     } else if (f->cut || edge->control == NULL) {
-        drop_first(f); /* the offer will come again */
+        kerf_fetch_drop_first(f); /* the offer will come again */
     } else {
         kerf_fetch_to_loader(edge, KERF_FETCH_OPEN);
     }
@@ -328,14 +206,14 @@ kerf_fetch_work(kerf_edge *edge)
             continue;
         }
         if (is_running(edge, m->id)) {
-            drop_first(f);
+            kerf_fetch_drop_first(f);
             continue;
         }
         if (bad != NULL && !f->wanted[0].stored) {
             kerf_fetch_give_up(edge, bad->err, bad->why.text);
             continue;
         }
-        f->cut = false;
+        f->cut = f->left = false;
         f->tails = takes_tails(edge);
         f->missing = 0;
         memset(f->file, 0, sizeof f->file);
@@ -368,7 +246,7 @@ on_opened(kerf_edge *edge)
         return;
     }
     kerf_fetch_keep(f);
-    drop_first(f); /* the offer will come again */
+    kerf_fetch_drop_first(f); /* the offer will come again */
 }
 
 void
@@ -378,10 +256,14 @@ kerf_fetch_on_loader(void *ctx)
     kerf_fetcher *f = &edge->fetch;
     const kerf_manifest *m = &f->wanted[0].manifest;
 
-    if (f->wanted[0].stored &&
-        (f->err == KERF_EDENIED || f->err == KERF_EAGAIN)) {
+    if (f->left && f->state != KERF_FETCH_LOAD &&
+        f->state != KERF_FETCH_RENEW) {
+        kerf_fetch_drop_parts(f);
+        kerf_fetch_drop_first(f);
+    } else if (f->wanted[0].stored &&
+               (f->err == KERF_EDENIED || f->err == KERF_EAGAIN)) {
         tell_not_used(edge, m, f->why.text);
-        drop_first(f);
+        kerf_fetch_drop_first(f);
     } else if (f->err != KERF_OK) {
         kerf_fetch_give_up(edge, f->err,
                            *f->why.text ? f->why.text : kerf_err_text(f->err));
@@ -392,11 +274,11 @@ kerf_fetch_on_loader(void *ctx)
     } else if (f->state == KERF_FETCH_RENEW) {
         kerf_trusted_renew(edge, m, &f->says);
         (void)is_running(edge, m->id); /* says READY */
-        drop_first(f);
+        kerf_fetch_drop_first(f);
     } else {
         if (f->program != NULL)
             take_program(edge);
-        drop_first(f);
+        kerf_fetch_drop_first(f);
     }
     kerf_fetch_work(edge);
 }
@@ -410,7 +292,7 @@ kerf_fetch_cut(kerf_edge *edge)
     f->full = false;
     f->cut = true;
     kerf_again_drop(edge);
-    drop_offered(f);
+    kerf_fetch_drop_offered(f);
     free(f->manifest_json);
     f->manifest_json = NULL;
     if (f->state == KERF_FETCH_RECEIVE)

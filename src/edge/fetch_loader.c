@@ -14,7 +14,9 @@ check_parts(kerf_edge *edge, kerf_fetcher *f)
 {
     const kerf_manifest *m = &f->wanted[0].manifest;
 
-    f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
+    f->err = kerf_fetch_expand(&f->wanted[0], &f->why);
+    if (f->err == KERF_OK)
+        f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
     if (f->err == KERF_OK && !f->wanted[0].stored)
         f->err = kerf_store_begin(edge->store, m, f->tails, &f->why);
     if (f->err != KERF_OK)
@@ -102,7 +104,9 @@ load(kerf_edge *edge, kerf_fetcher *f)
 static void
 renew(kerf_edge *edge, kerf_fetcher *f)
 {
-    f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
+    f->err = kerf_fetch_expand(&f->wanted[0], &f->why);
+    if (f->err == KERF_OK)
+        f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
     if (f->err == KERF_OK)
         f->err =
             kerf_store_finish(edge->store, &f->wanted[0].manifest, &f->why);

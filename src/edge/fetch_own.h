@@ -1,5 +1,6 @@
 /*
- * fetch_own.h - how models come in: fetch.c (which, and step by step),
+ * fetch_own.h - how models come in: fetch_offers.c (which), fetch.c (step by
+ * step),
  * fetch_parts.c (the bytes of its files), fetch_loader.c (what takes its time),
  * fetch_writer.c (a thread that writes what comes).
  * Threads: the loop's, but for kerf_loader_run().
@@ -8,6 +9,14 @@
 #define KERF_EDGE_FETCH_OWN_H
 
 #include "edge/edge.h"
+
+/* fetch_offers.c */
+void kerf_fetch_drop_first(kerf_fetcher *f);
+void kerf_fetch_drop_waiting(kerf_fetcher *f); /* all but the one under way */
+/* The same, but what comes from the store needs no cloud. */
+void kerf_fetch_drop_offered(kerf_fetcher *f);
+/* The loader's: the whole manifest of one that is worked on. */
+KERF_NODISCARD kerf_err kerf_fetch_expand(kerf_wanted *w, kerf_detail *why);
 
 /* fetch.c. The first of those wanted is not to be had, or not to be run. */
 void kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why);

@@ -1,8 +1,8 @@
 """How an edge asks for what is missing of a model, seen by a cloud that the test
 plays: nothing waits for a round trip, for the disk, or for what nobody wants."""
 
+import json
 import struct
-import time
 from pathlib import Path
 
 import exact
@@ -88,6 +88,73 @@ def test_next_file__asked_for_before_the_one_before_has_come(play, kerf_tsan):
     model.answer(played.control, second)
     assert played.control.recv_kind(wire.READY).meta[32:34] == b"\0\0"
     played.finish(model)
+
+
+def test_newer_one_to_run__the_one_that_comes_in_is_left__and_goes_on_when_offered_again(
+    play, kerf_tsan
+):
+    played = play(kerf_tsan)
+    old, new = Model(unit=1000, head_bytes=50_000), Model(head_bytes=60_000, bias=1.0, seed=2)
+    played.offer(old)
+    graph, weights = played.asked(), played.asked()
+    old.answer(played.control, graph)
+    old.answer(played.control, (old.ident, 1, 0, 20_000))
+    played.offer(new)
+    assert played.asked() == (new.ident, 0, 0, new.sizes[0])
+    assert played.asked() == (new.ident, 1, 0, new.sizes[1])
+    old.answer(played.control, (old.ident, 1, 20_000, 30_000))  # was under way
+    new.answer(played.control, (new.ident, 0, 0, new.sizes[0]))
+    played.offer(old)
+    assert played.asked() == (old.ident, 1, 20_000, 30_000)
+    new.answer(played.control, (new.ident, 1, 0, new.sizes[1]))  # was under way
+    old.answer(played.control, (old.ident, 1, 20_000, 30_000))
+    ready = played.control.recv_kind(wire.READY)
+    assert ready.meta[:34] == old.ident + b"\0\0"  # the only one
+    played.finish(old)
+
+
+def test_newer_ones_to_run_that_wait__only_the_last_is_fetched(play, kerf_tsan):
+    played = play(kerf_tsan)
+    kept, *models = [Model(name, head_bytes=1000 + n) for n, name in enumerate("abmm")]
+    played.offer(kept, run=0)
+    asked = [played.asked(), played.asked()]
+    for model in models:
+        played.offer(model)
+    for got in asked:
+        kept.answer(played.control, got)
+    last = models[-1]
+    assert played.asked() == (last.ident, 1, 0, last.sizes[1])  # the graph is there
+    last.answer(played.control, (last.ident, 1, 0, last.sizes[1]))
+    assert played.control.recv_kind(wire.READY).meta[:34] == last.ident + b"\0\0"
+    played.finish(last)
+
+
+def peak(pid):
+    """The most memory that the process had, in MiB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.split("VmHWM:")[1].split()[0]) >> 10
+
+
+def test_many_offers_with_large_probes__memory_stays_bounded(play, kerf):
+    """What 8 manifests of 4 MiB say takes 130 MiB, besides what it takes to read one."""
+    played, model = play(kerf), Model(head_bytes=50_000)
+    samples = {"shape": [9], "at": [0] * 4096, "values": [0] * 4096}
+    probes = json.dumps([{"seed": 1, "outputs": [samples] * 16}] * 16, separators=(",", ":"))
+    played.offer(model)
+    asked = [played.asked(), played.asked()]  # it comes in, all others wait
+    for n in range(8):
+        other = Model(f"other{n}")
+        played.body = other.body.replace(b'"probes": []', b'"probes": ' + probes.encode())
+        wire.send_offer(played.control, other.ident, played.body, run=0)
+    assert played.is_idle()
+    assert peak(played.edge.pid) < 190
+    assert "edge.offer_dropped model=other7" in played.edge.err
+    for got in asked:
+        model.answer(played.control, got)
+    assert played.control.recv_kind(wire.READY).meta[:34] == model.ident + b"\0\0"
+    asked = played.asked()
+    assert asked[0] == Model("other0").ident
+    played.edge.kill()
 
 
 def test_disk_hangs__the_edge_answers_and_asks_for_no_more(play, kerf, tmp_path):
