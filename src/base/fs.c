@@ -211,10 +211,26 @@ kerf_fs_write_mode(const char *path, const void *data, size_t len,
         code = errno;
     if (code == 0 && rename(temp, path) != 0)
         code = errno;
-    if (code == 0)
-        return KERF_OK;
-    (void)unlink(temp);
-    return fail_errno(why, code, path);
+    if (code != 0)
+        (void)unlink(temp);
+    else
+        code = kerf_fs_sync_folder(path);
+    return code == 0 ? KERF_OK : fail_errno(why, code, path);
+}
+
+int
+kerf_fs_sync_folder(const char *path)
+{
+    char dir[KERF_PATH_MAX];
+    int fd = open(kerf_path_dir(dir, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int code;
+
+    if (fd < 0)
+        return errno == EACCES ? 0 : errno; /* it may be written, not read */
+    code = fsync(fd) != 0 ? errno : 0;
+    (void)close(fd);
+    /* File systems that cannot sync a folder have nothing to sync there. */
+    return code == EINVAL || code == ENOTSUP || code == EROFS ? 0 : code;
 }
 
 kerf_err

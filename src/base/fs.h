@@ -36,15 +36,20 @@ KERF_NODISCARD kerf_err kerf_fs_read(const char *path, size_t max_bytes,
 /* All of these bytes of an open file; false: it has not got them. */
 bool kerf_fs_read_at(int fd, uint64_t offset, uint8_t *to, size_t len);
 
-/* Writes a temporary file beside path, syncs it and renames it over path; on
- * any failure the temporary file is gone and path is as it was.
- * Errors: KERF_ENOSPC, KERF_EIO. */
+/* Writes a temporary file beside path, syncs it, renames it over path and syncs
+ * the folder: it is there after a power failure, too. On any failure the
+ * temporary file is gone, and path is as it was; only when the folder cannot be
+ * synced it may be the new one. Errors: KERF_ENOSPC, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_fs_write(const char *path, const void *data,
                                       size_t len, kerf_detail *why);
 /* The same with this mode, in place of 0644. */
 KERF_NODISCARD kerf_err kerf_fs_write_mode(const char *path, const void *data,
                                            size_t len, unsigned mode,
                                            kerf_detail *why);
+
+/* Syncs the folder that path is in: what was renamed there stays. 0, or an
+ * errno. */
+int kerf_fs_sync_folder(const char *path);
 
 /* mkdir -p. */
 KERF_NODISCARD kerf_err kerf_fs_mkdirs(const char *path, kerf_detail *why);

@@ -200,8 +200,6 @@ kerf_spool_add(kerf_spool *s, uint8_t *data, size_t len, uint64_t *seq,
         err = kerf_fs_write(path, data, len, why);
     if (err != KERF_OK)
         return err;
-    if (fsync(s->fd) != 0)
-        err = kerf_fail(why, KERF_EIO, "%s: %s", s->dir, strerror(errno));
     (void)pthread_mutex_lock(&s->lock);
     if (err == KERF_OK)
         err = append(s, *seq, len);

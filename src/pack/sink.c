@@ -176,6 +176,9 @@ kerf_sink_commit(kerf_sink *sink, mode_t mode, int64_t mtime, kerf_detail *why)
         err = failed(why, sink->path, "create");
     } else {
         sink->temp[0] = '\0';
+        errno = kerf_fs_sync_folder(sink->path);
+        if (errno != 0)
+            err = failed(why, sink->path, "sync");
     }
     kerf_sink_drop(sink);
     return err;

@@ -80,7 +80,7 @@ read_models(const char *path, json_t **models, kerf_detail *why)
 }
 
 static kerf_err
-write_models(const char *path, int dir, json_t *models, kerf_detail *why)
+write_models(const char *path, json_t *models, kerf_detail *why)
 {
     char sum[17];
     json_t *root;
@@ -96,8 +96,6 @@ write_models(const char *path, int dir, json_t *models, kerf_detail *why)
         return kerf_fail(why, KERF_ENOMEM, "%s: no memory", path);
     err = kerf_fs_write(path, text, strlen(text), why);
     free(text);
-    if (err == KERF_OK && fsync(dir) != 0)
-        err = kerf_fail(why, KERF_EIO, "%s: %s", path, strerror(errno));
     return err;
 }
 
@@ -191,8 +189,7 @@ put_in_force(struct entry *e, const kerf_statement *s)
 
 /* Under the folder's lock. */
 static kerf_err
-look(const char *path, int dir, const kerf_statement *s, bool adds,
-     kerf_detail *why)
+look(const char *path, const kerf_statement *s, bool adds, kerf_detail *why)
 {
     json_t *models = NULL;
     struct entry e, before;
@@ -213,7 +210,7 @@ look(const char *path, int dir, const kerf_statement *s, bool adds,
             e.issued_s != before.issued_s) {
             err = put_entry(models, s->model, &e, why);
             if (err == KERF_OK)
-                err = write_models(path, dir, models, why);
+                err = write_models(path, models, why);
         }
     }
     json_decref(models);
@@ -235,7 +232,7 @@ look_locked(const char *dir, const kerf_statement *s, bool adds,
         return kerf_fail(why, KERF_EIO, "%s: %s", dir, strerror(errno));
     (void)flock(fd,
                 LOCK_EX); /* where there are no locks: one edge, one store */
-    err = look(path, fd, s, adds, why);
+    err = look(path, s, adds, why);
     (void)close(fd);
     return err;
 }

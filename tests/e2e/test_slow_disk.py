@@ -1,0 +1,112 @@
+"""A store on a disk that hangs (slowdisk.c): the edge goes on with what runs, keeps
+its sessions, and can be ended. And in which order it writes, for when power fails."""
+
+import subprocess
+import time
+from pathlib import Path
+
+import exact
+import pytest
+
+PATIENCE = 60
+MODEL = {"head_bytes": 3 << 20}
+
+
+def until(ready):
+    end = time.monotonic() + PATIENCE
+    while not ready():
+        assert time.monotonic() < end, "nothing comes"
+        time.sleep(0.02)
+
+
+class Disk:
+    def __init__(self, tmp_path, folder):
+        library = tmp_path / "slowdisk.so"
+        source = Path(__file__).with_name("slowdisk.c")
+        subprocess.run(["cc", "-fPIC", "-shared", "-o", library, source, "-ldl"], check=True)
+        self.log, self.gate = tmp_path / "disk.log", tmp_path / "gate"
+        self.env = {
+            "LD_PRELOAD": library, "SLOWDISK_DIR": folder, "SLOWDISK_LOG": self.log,
+            "SLOWDISK_GATE": self.gate,
+        }  # fmt: skip
+
+    def calls(self):
+        """[(call, path)] so far, whole lines."""
+        text = self.log.read_text() if self.log.exists() else ""
+        return [tuple(line.split(" ", 1)) for line in text.split("\n")[:-1]]
+
+    def hang(self, call):
+        """All such calls, from now on."""
+        new = self.gate.with_suffix(".new")
+        new.write_text(call)
+        new.rename(self.gate)
+
+    def wait_hanging(self):
+        until(lambda: "hangs" in dict(self.calls()))
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = Disk(tmp_path, tmp_path / "store")
+    yield disk
+    disk.gate.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def models(tmp_path):
+    exact.put(tmp_path / "models", bias=1, **MODEL)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def cloud(start_cloud, models):
+    return start_cloud("--engine", "fake", "--models", models, "--dead-after", 2)
+
+
+@pytest.fixture
+def edge(spawn, cloud, disk, tmp_path):
+    edge = spawn(
+        "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--rate", 50,
+        "--repeat", 0, "--store", tmp_path / "store", "--input", *exact.inputs(tmp_path / "in", 2),
+        env=disk.env,
+    )  # fmt: skip
+    edge.wait_event("result")
+    return edge
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_store_hangs__the_edge_answers_and_keeps_its_session(call, edge, disk, models):
+    disk.hang(call)
+    exact.put(models, bias=2, seed=2, **MODEL)
+    disk.wait_hanging()
+    for _ in range(120):  # 2.4 s: the cloud would have given up an edge that is silent
+        edge.wait_event("result")
+    disk.gate.unlink()
+    edge.wait_event("model", ok=True)
+    edge.wait_event("result")
+    assert edge.term() == 0
+    exact.check_results(edge, None, biases=(1.0, 2.0))
+    events = edge.events()
+    assert not [e for e in events if e["event"] == "error"]
+    assert len([e for e in events if e["event"] == "state"]) == 1, events
+
+
+def check_synced(disk):
+    """What was renamed is so for good: its folder was synced behind it."""
+    calls = disk.calls()
+    renamed = [(n, path) for n, (call, path) in enumerate(calls) if call == "rename"]
+    for n, path in renamed:
+        folder = path.rsplit("/", 1)[0]
+        assert Path(path).is_symlink() or ("fsync", folder) in calls[n:], path
+    return [path for _, path in renamed]
+
+
+def test_renames__folders_are_synced_behind_them(edge, disk, run, tmp_path):
+    assert edge.term() == 0
+    renamed = check_synced(disk)
+    for name in ("parts", "bundles", "partial"):
+        assert [path for path in renamed if f"/store/{name}/" in path], renamed
+    disk.log.unlink()
+    keys = {**disk.env, "SLOWDISK_DIR": tmp_path / "keys"}
+    assert run("keygen", "authority", "--keys", tmp_path / "keys", env=keys).status == 0
+    assert check_synced(disk)
