@@ -9,16 +9,34 @@
 #define KERF_CLOUD_CLOUD_H
 
 #include "base/busy.h"
+#include "base/few.h"
 #include "cloud/fair.h"
 #include "cloud/lane.h"
 #include "cloud/registry.h"
 #include "cloud/rollouts.h"
 #include "kerf/cloud.h"
+#include "net/conn.h"
 #include "net/tls_folder.h"
 
 typedef struct kerf_session kerf_session;
 
 #define KERF_PLACES 4096
+
+/* Connections that have not said what they are. */
+typedef struct kerf_new_list {
+    kerf_session *oldest, *newest;
+    size_t count;
+} kerf_new_list;
+
+/* Lines in the log that any peer can cause. */
+typedef enum kerf_say {
+    KERF_SAY_NEW,
+    KERF_SAY_STRANGER,
+    KERF_SAY_EDGES,
+    KERF_SAY_OVERDUE,
+    KERF_SAY_NAME,
+    KERF_SAYS,
+} kerf_say;
 
 struct kerf_cloud {
     kerf_cloud_opts opts; /* defaults filled */
@@ -53,9 +71,10 @@ struct kerf_cloud {
     uint64_t swept_ns;      /* the last time; 0: not since it was started */
     kerf_session *sessions; /* list; loop thread */
     size_t session_count;
-    size_t open_count; /* of these; the others are NEW */
-    kerf_session *oldest_new, *newest_new;
-    size_t new_most;    /* NEW ones at a time */
+    size_t open_count;                    /* of these; the others are NEW */
+    kerf_new_list fresh[KERF_CONN_STEPS]; /* those, by what they have shown */
+    size_t new_most;                      /* NEW ones at a time */
+    kerf_few few[KERF_SAYS];              /* lines of each kind */
     kerf_table *tokens; /* of sessions that are open; loop thread */
     /* When edges of an address last asked for something, by its hash. */
     uint64_t asked_ns[KERF_PLACES];

@@ -5,9 +5,6 @@
  *     accepted --HELLO--> control of a new session --(OFFER, FETCH, PART)-->
  *              --ATTACH-> tensors of the session with that token
  *
- * As many connections may wait for their first frame as there may be edges, and
- * some more; then the oldest of them goes, so that idle ones shut nobody out.
- *
  * A session ends with its control connection, and takes the tensor connection
  * with it; the edge then comes back with a new HELLO and asks again for what
  * was not answered. Everything here is on the loop's thread.
@@ -33,31 +30,6 @@
 
 static const kerf_conn_ops new_ops;
 
-static void
-add_new(kerf_cloud *cloud, kerf_session *s)
-{
-    s->older = cloud->newest_new;
-    if (s->older != NULL)
-        s->older->newer = s;
-    else
-        cloud->oldest_new = s;
-    cloud->newest_new = s;
-}
-
-static void
-remove_new(kerf_cloud *cloud, kerf_session *s)
-{
-    if (s->older != NULL)
-        s->older->newer = s->newer;
-    else
-        cloud->oldest_new = s->newer;
-    if (s->newer != NULL)
-        s->newer->older = s->older;
-    else
-        cloud->newest_new = s->older;
-    s->older = s->newer = NULL;
-}
-
 void
 kerf_session_unref(kerf_session *s)
 {
@@ -72,7 +44,7 @@ kerf_session_end(kerf_session *s, const char *why)
     kerf_cloud *cloud = s->cloud;
 
     if (s->state == KERF_SESSION_NEW)
-        remove_new(cloud, s);
+        kerf_session_remove_new(s);
     else
         cloud->open_count--;
     if (s->state == KERF_SESSION_OPEN)
@@ -120,26 +92,12 @@ sweep_ms(const kerf_cloud *cloud)
     return ms < SWEEP_MS ? ms + 1 : SWEEP_MS;
 }
 
-static void
-evict_oldest_new(kerf_cloud *cloud)
-{
-    kerf_session *s = cloud->oldest_new;
-    const char *why = "too many connections without HELLO";
-
-    kerf_log(KERF_LOG_WARN, "cloud.too_many_new", "most=%zu peer=%s",
-             cloud->new_most, kerf_conn_peer(s->control));
-    (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0, KERF_EBUSY, 0,
-                                 why);
-    kerf_session_end(s, why);
-}
-
 void
 kerf_session_accept(kerf_cloud *cloud, int fd)
 {
     kerf_session *s;
 
-    if (cloud->session_count - cloud->open_count >= cloud->new_most)
-        evict_oldest_new(cloud);
+    kerf_sessions_make_way(cloud);
     s = calloc(1, sizeof *s);
     if (s == NULL) {
         (void)close(fd);
@@ -158,7 +116,7 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
     if (s->next != NULL)
         s->next->prev = s;
     cloud->sessions = s;
-    add_new(cloud, s);
+    kerf_session_add_new(s, kerf_conn_how_far(s->control));
     if (cloud->session_count++ == 0 && cloud->lanes.count == 0) {
         cloud->swept_ns = 0;
         kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
@@ -168,7 +126,10 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
 static void
 on_new_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 {
-    if (err != KERF_ECLOSED)
+    const kerf_session *s = ctx;
+
+    if (err != KERF_ECLOSED &&
+        kerf_session_may_log(s->cloud, KERF_SAY_STRANGER))
         kerf_log(KERF_LOG_WARN, "cloud.stranger", "conn=%u peer=%s why=%s",
                  kerf_conn_number(conn), kerf_conn_peer(conn), KERF_Q(why));
     kerf_session_end(ctx, why);
@@ -252,8 +213,9 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if ((s->hello.asks & KERF_ASKS_PROBE) == 0)
         kerf_session_make_room(s);
     if (cloud->open_count >= (size_t)cloud->opts.edges_max) {
-        kerf_log(KERF_LOG_WARN, "cloud.too_many_edges", "most=%d peer=%s",
-                 cloud->opts.edges_max, kerf_conn_peer(s->control));
+        if (kerf_session_may_log(cloud, KERF_SAY_EDGES))
+            kerf_log(KERF_LOG_WARN, "cloud.too_many_edges", "most=%d peer=%s",
+                     cloud->opts.edges_max, kerf_conn_peer(s->control));
         return kerf_fail(why, KERF_EBUSY, "the cloud is full: %d edge%s",
                          cloud->opts.edges_max,
                          cloud->opts.edges_max == 1 ? "" : "s");
@@ -276,7 +238,7 @@ open_session(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     kerf_table_add(cloud->tokens, &s->by_token, token_hash(s->token), s);
     s->answer_max = s->hello.payload_max;
     kerf_session_pace_open(s);
-    remove_new(cloud, s);
+    kerf_session_remove_new(s);
     s->state = KERF_SESSION_OPEN;
     cloud->open_count++;
     kerf_conn_set_ctx(s->control, &kerf_session_control_ops, s);
@@ -415,6 +377,7 @@ kerf_sessions_sweep(kerf_cloud *cloud)
     kerf_session *next;
 
     kerf_lanes_tick(&cloud->lanes, now_ns);
+    kerf_sessions_tell_left_out(cloud, cloud->session_count == 0);
     if (cloud->session_count == 0 && cloud->lanes.count == 0)
         kerf_timer_stop(cloud->sweep);
     if (was_away(cloud, now_ns))
@@ -425,8 +388,9 @@ kerf_sessions_sweep(kerf_cloud *cloud)
         next = s->next;
         if (why == NULL)
             continue;
-        kerf_log(KERF_LOG_WARN, "cloud.overdue", "peer=%s why=%s",
-                 kerf_conn_peer(s->control), KERF_Q(why));
+        if (kerf_session_may_log(cloud, KERF_SAY_OVERDUE))
+            kerf_log(KERF_LOG_WARN, "cloud.overdue", "peer=%s why=%s",
+                     kerf_conn_peer(s->control), KERF_Q(why));
         (void)!kerf_conn_send_notice(s->control, KERF_FRAME_ERROR, 0,
                                      KERF_EDEADLINE, 0, why);
         kerf_session_end(s, why);
@@ -449,4 +413,5 @@ kerf_sessions_close(kerf_cloud *cloud)
     while (cloud->sessions != NULL) /* the end of one unlinks it: */
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it cannot see that */
         kerf_session_end(cloud->sessions, "the cloud stops");
+    kerf_sessions_tell_left_out(cloud, true);
 }

@@ -89,9 +89,10 @@ kerf_session_make_room(const kerf_session *s)
     }
     if (oldest == NULL || (count < SESSIONS_PER_NAME && !full))
         return;
-    kerf_log(KERF_LOG_WARN, "cloud.too_many_of_name",
-             "edge=%s most=%d peer=%s why=%s", s->shown, SESSIONS_PER_NAME,
-             kerf_conn_peer(oldest->control), KERF_Q(why));
+    if (kerf_session_may_log(cloud, KERF_SAY_NAME))
+        kerf_log(KERF_LOG_WARN, "cloud.too_many_of_name",
+                 "edge=%s most=%d peer=%s why=%s", s->shown, SESSIONS_PER_NAME,
+                 kerf_conn_peer(oldest->control), KERF_Q(why));
     (void)!kerf_conn_send_notice(oldest->control, KERF_FRAME_ERROR, 0,
                                  KERF_EBUSY, 0, why);
     kerf_session_end(oldest, why);

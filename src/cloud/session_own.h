@@ -1,6 +1,7 @@
 /*
  * session_own.h - the inside of a session, shared by session.c (life),
- * session_control.c, session_parts.c and session_tensors.c only. All on the
+ * session_new.c, session_access.c, session_control.c, session_parts.c,
+ * session_pace.c and session_tensors.c only. All on the
  * loop's thread.
  */
 #ifndef KERF_CLOUD_SESSION_OWN_H
@@ -44,6 +45,7 @@ struct kerf_session {
     kerf_cloud *cloud;
     kerf_session *prev, *next;
     kerf_session *older, *newer; /* while NEW */
+    unsigned step;               /* kerf_conn_how_far(), as it was looked at */
     int refs;                    /* the list's and the shipping post's */
     kerf_session_state state;
     kerf_conn *control, *tensors; /* owned; a NEW one has only control */
@@ -101,6 +103,15 @@ void kerf_session_on_close(void *session, kerf_conn *conn, kerf_err err,
 KERF_NODISCARD kerf_err kerf_session_on_common(kerf_session *s, kerf_conn *conn,
                                                const kerf_frame_in *frame,
                                                kerf_detail *why);
+
+/* session_new.c: connections that are NEW. step: what they have shown. */
+void kerf_session_add_new(kerf_session *s, unsigned step);
+void kerf_session_remove_new(kerf_session *s);
+/* There is a place for one more: if need be, one goes. */
+void kerf_sessions_make_way(kerf_cloud *cloud);
+/* May this line be logged? Else it is counted. */
+bool kerf_session_may_log(kerf_cloud *cloud, kerf_say what);
+void kerf_sessions_tell_left_out(kerf_cloud *cloud, bool end);
 
 /* session_tensors.c: the blocks of a request stopped coming. */
 bool kerf_session_waits(const kerf_session *s, uint64_t now_ns);

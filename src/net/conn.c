@@ -272,6 +272,13 @@ kerf_conn_name(const kerf_conn *conn)
     return conn->tls != NULL ? kerf_tls_peer(conn->tls) : NULL;
 }
 
+unsigned
+kerf_conn_how_far(const kerf_conn *conn)
+{
+    return conn->tls != NULL ? kerf_tls_how_far(conn->tls)
+                             : KERF_CONN_STEPS - 1;
+}
+
 bool
 kerf_conn_is_same_peer(const kerf_conn *a, const kerf_conn *b)
 {

@@ -64,6 +64,10 @@ KERF_NODISCARD kerf_err kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop,
                                            const kerf_conn_ops *ops, void *ctx);
 /* The name in the peer's certificate; NULL: without TLS. */
 const char *kerf_conn_name(const kerf_conn *conn);
+/* How much the peer has shown of itself: 0 nothing, 1 a greeting that was
+ * answered, 2 a good certificate, or there is no TLS. */
+#define KERF_CONN_STEPS 3
+unsigned kerf_conn_how_far(const kerf_conn *conn);
 /* Of the same name? True without TLS: nobody knows. */
 bool kerf_conn_is_same_peer(const kerf_conn *a, const kerf_conn *b);
 /* Does the peer's certificate count by what is trusted now? KERF_OK without

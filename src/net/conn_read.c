@@ -51,9 +51,16 @@ receive(kerf_conn *conn, void *data, size_t len, size_t *got, kerf_detail *why)
 {
     kerf_err err = kerf_tls_read(conn->tls, data, len, got, why);
 
-    return err == KERF_OK ? take_received(conn, (ssize_t)*got, why)
-           : err == KERF_EAGAIN || err == KERF_ENOMEM ? err
-                                                      : KERF_ECLOSED;
+    switch (err) {
+    case KERF_OK:
+        return take_received(conn, (ssize_t)*got, why);
+    case KERF_EAGAIN:
+    case KERF_ENOMEM:
+    case KERF_EPROTO: /* against the rules: to be logged, not a lost link */
+        return err;
+    default:
+        return KERF_ECLOSED;
+    }
 }
 
 static kerf_err

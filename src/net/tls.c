@@ -9,15 +9,12 @@
  * No tickets and no resumption: each connection shows its certificate, so that
  * one that is revoked is not let in again.
  */
-#include "net/tls.h"
+#include "net/tls_own.h"
 
 #include <errno.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,27 +25,6 @@
 /* New keys, and tickets, between two reads that give data. A few are usual;
  * OpenSSL takes one after the other as long as they come, within one call. */
 #define EXTRAS_MAX 8
-
-struct kerf_tls {
-    _Atomic int refs;
-    kerf_creds *creds;
-    SSL_CTX *ctx;
-    uint64_t key_bytes;
-};
-
-struct kerf_tls_link {
-    kerf_tls *tls;
-    SSL *ssl;
-    pthread_mutex_t lock; /* of ssl */
-    int fd;
-    bool server, looked, more;
-    uint8_t first;                 /* byte of the peer, once looked */
-    bool is_short, dry, wants_out; /* the reader's */
-    unsigned extras;               /* since data came */
-    uint64_t written;              /* under this key */
-    char peer[KERF_CERT_NAME];
-    X509 *refused; /* the peer's certificate that was not good */
-};
 
 /* The socket. */
 
@@ -68,6 +44,12 @@ read_socket(BIO *bio, char *data, int len)
         return -1;
     }
     n = recv(link->fd, data, (size_t)len, 0);
+    if (n > 0 && !link->shaken &&
+        !kerf_greeting_add(&link->greeting, (const uint8_t *)data, (size_t)n)) {
+        link->too_much = true; /* kerf_tls_shake() says so */
+        errno = EPROTO;
+        return -1;
+    }
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_read(bio);
     link->is_short = n > 0 && n < len;
@@ -81,13 +63,14 @@ read_socket(BIO *bio, char *data, int len)
 static int
 write_socket(BIO *bio, const char *data, int len)
 {
-    const kerf_tls_link *link = BIO_get_data(bio);
+    kerf_tls_link *link = BIO_get_data(bio);
     ssize_t n = send(link->fd, data, (size_t)len,
                      MSG_NOSIGNAL | (link->more ? MSG_MORE : 0));
 
     BIO_clear_retry_flags(bio);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         BIO_set_retry_write(bio);
+    link->spoken = true;
     return (int)n;
 }
 
@@ -125,13 +108,6 @@ make_method(void)
 
 /* Contexts. */
 
-static kerf_side
-other_side(const kerf_tls *tls)
-{
-    return kerf_creds_side(tls->creds) == KERF_SIDE_CLOUD ? KERF_SIDE_EDGE
-                                                          : KERF_SIDE_CLOUD;
-}
-
 /* What OpenSSL checks, and that the certificate says what it is for. */
 static int
 on_verify(int fine, X509_STORE_CTX *ctx)
@@ -143,7 +119,8 @@ on_verify(int fine, X509_STORE_CTX *ctx)
     kerf_side side;
 
     if (fine == 1 && X509_STORE_CTX_get_error_depth(ctx) == 0 &&
-        (!kerf_cert_side(cert, &side) || side != other_side(link->tls))) {
+        (!kerf_cert_side(cert, &side) ||
+         side != kerf_tls_other_side(link->tls))) {
         X509_STORE_CTX_set_error(ctx, X509_V_ERR_INVALID_PURPOSE);
         fine = 0;
     }
@@ -183,6 +160,7 @@ set_up(kerf_tls *tls)
                                     SSL_MODE_AUTO_RETRY);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(ctx, 1);
+    SSL_CTX_set_max_cert_list(ctx, (long)KERF_GREETING_MESSAGE);
     SSL_CTX_set_msg_callback(ctx, on_message);
     SSL_CTX_set_verify_depth(ctx, 2);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
@@ -350,127 +328,18 @@ kerf_tls_is_dry(const kerf_tls_link *link)
     return link->dry;
 }
 
+kerf_tls_step
+kerf_tls_how_far(const kerf_tls_link *link)
+{
+    return link->shaken   ? KERF_TLS_SHAKEN
+           : link->spoken ? KERF_TLS_GREETED
+                          : KERF_TLS_SILENT;
+}
+
 const char *
 kerf_tls_peer(const kerf_tls_link *link)
 {
     return link->peer;
-}
-
-/* Words. */
-
-/* The peer sent an alert: what it does not like about us. */
-static kerf_err
-say_alert(const kerf_tls_link *link, int alert, kerf_detail *why)
-{
-    const char *peer = link->server ? "edge" : "cloud";
-    const char *own = link->server ? "cloud" : "edge";
-    const char *name = kerf_creds_name(link->tls->creds);
-
-    switch (alert) {
-    case SSL_AD_CERTIFICATE_REVOKED:
-        return kerf_fail(why, KERF_EDENIED,
-                         "the %s says that this %s's certificate (%s) is "
-                         "revoked: kerf keygen renew %s --force makes a new "
-                         "one, if it shall have one",
-                         peer, own, name, name);
-    case SSL_AD_CERTIFICATE_EXPIRED:
-        return kerf_fail(why, KERF_EDENIED,
-                         "the %s says that this %s's certificate (%s) has "
-                         "expired: kerf keygen renew %s, and copy it; or is a "
-                         "clock wrong?",
-                         peer, own, name, name);
-    case SSL_AD_UNKNOWN_CA:
-        return kerf_fail(why, KERF_EDENIED,
-                         "the %s does not know the authority of this %s's "
-                         "certificate (%s): are both of the same fleet?",
-                         peer, own, name);
-    case SSL_AD_CERTIFICATE_REQUIRED:
-        return kerf_fail(why, KERF_EDENIED, "the %s wants a certificate", peer);
-    case SSL_AD_UNSUPPORTED_CERTIFICATE:
-        return kerf_fail(why, KERF_EDENIED,
-                         "the %s says that this %s's certificate (%s) is not "
-                         "%s's: kerf keygen %s makes those",
-                         peer, own, name, link->server ? "a cloud" : "an edge",
-                         own);
-    case SSL_AD_BAD_CERTIFICATE:
-        return kerf_fail(why, KERF_EDENIED,
-                         "the %s does not take this %s's certificate (%s)"
-                         ": %s",
-                         peer, own, name,
-                         link->server
-                             ? "does it have the names and addresses by which "
-                               "edges reach this cloud? or is a clock wrong?"
-                             : "is a clock wrong?");
-    case SSL_AD_PROTOCOL_VERSION:
-        return kerf_fail(why, KERF_EDENIED, "the %s does not speak TLS 1.3",
-                         peer);
-    default:
-        return kerf_fail(why, KERF_EDENIED, "the %s ended TLS: %s", peer,
-                         SSL_alert_desc_string_long(alert));
-    }
-}
-
-static kerf_err
-say_verify(const kerf_tls_link *link, kerf_detail *why)
-{
-    return kerf_creds_say(
-        why, (int)SSL_get_verify_result(link->ssl), link->refused,
-        link->server ? "the edge's" : "the cloud's", other_side(link->tls));
-}
-
-/* A peer without --tls begins with "KERF". */
-static bool
-is_plain(const kerf_tls_link *link)
-{
-    return link->looked && link->first == 'K';
-}
-
-static kerf_err
-say_plain(const kerf_tls_link *link, kerf_detail *why)
-{
-    return kerf_fail(why, KERF_ENOTSUP,
-                     link->server
-                         ? "this cloud wants TLS: start the edge with --tls DIR"
-                         : "this cloud does not speak TLS: start it with --tls "
-                           "DIR, or this edge without");
-}
-
-/* Of the error queue. */
-static kerf_err
-say_failure(const kerf_tls_link *link, kerf_detail *why)
-{
-    unsigned long code = ERR_peek_error();
-    int reason = ERR_GET_REASON(code);
-    const char *peer = link->server ? "edge" : "cloud";
-    const char *text = ERR_reason_error_string(code);
-
-    if (is_plain(link))
-        return say_plain(link, why);
-    if (ERR_GET_LIB(code) != ERR_LIB_SSL)
-        return kerf_fail(why, KERF_EPROTO, "TLS with the %s failed: %s", peer,
-                         text != NULL ? text : "unknown error");
-    if (reason > SSL_AD_REASON_OFFSET)
-        return say_alert(link, reason - SSL_AD_REASON_OFFSET, why);
-    switch (reason) {
-    case SSL_R_CERTIFICATE_VERIFY_FAILED:
-        return say_verify(link, why);
-    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-        return kerf_fail(why, KERF_EDENIED,
-                         "the %s has no certificate: kerf keygen %s makes one",
-                         peer, peer);
-    case SSL_R_UNSUPPORTED_PROTOCOL:
-    case SSL_R_WRONG_SSL_VERSION:
-        return kerf_fail(why, KERF_EDENIED, "the %s does not speak TLS 1.3",
-                         peer);
-    case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_PACKET_LENGTH_TOO_LONG:
-    case SSL_R_HTTP_REQUEST:
-        return kerf_fail(why, KERF_EPROTO,
-                         "what came is not TLS: is it a Kerf %s?", peer);
-    default:
-        return kerf_fail(why, KERF_EPROTO, "TLS with the %s failed: %s", peer,
-                         text != NULL ? text : "unknown error");
-    }
 }
 
 /* What came of a step that was not done. */
@@ -488,7 +357,7 @@ judge(kerf_tls_link *link, int ret, kerf_detail *why)
         link->wants_out = true;
         return KERF_EAGAIN;
     case SSL_ERROR_SSL:
-        err = say_failure(link, why);
+        err = kerf_tls_say_failure(link, why);
         ERR_clear_error();
         return err;
     case SSL_ERROR_ZERO_RETURN:
@@ -506,7 +375,7 @@ look(kerf_tls_link *link, kerf_detail *why)
 {
     if (recv(link->fd, &link->first, 1, MSG_PEEK) == 1)
         link->looked = true; /* else the handshake finds out */
-    return is_plain(link) ? say_plain(link, why) : KERF_OK;
+    return kerf_tls_is_plain(link) ? kerf_tls_say_plain(link, why) : KERF_OK;
 }
 
 static kerf_err
@@ -535,7 +404,15 @@ kerf_tls_shake(kerf_tls_link *link, kerf_detail *why)
     link->wants_out = false;
     errno = 0;
     ret = SSL_do_handshake(link->ssl);
-    err = ret == 1 ? take_peer(link, why) : judge(link, ret, why);
+    if (link->too_much) {
+        ERR_clear_error();
+        err = kerf_fail(why, KERF_EPROTO,
+                        "the peer's handshake is too long: is it a Kerf %s?",
+                        link->server ? "edge" : "cloud");
+    } else {
+        err = ret == 1 ? take_peer(link, why) : judge(link, ret, why);
+    }
+    link->shaken = err == KERF_OK;
     (void)pthread_mutex_unlock(&link->lock);
     if (err == KERF_ECLOSED)
         return kerf_fail(why, err, "closed during the handshake of TLS");

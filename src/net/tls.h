@@ -52,6 +52,15 @@ bool kerf_tls_wants_out(const kerf_tls_link *link);
 /* Nothing more is here, until the socket is readable again. */
 bool kerf_tls_is_dry(const kerf_tls_link *link);
 
+/* How far the handshake is: nothing whole came, it was answered, the peer's
+ * certificate is good. The reader's thread. */
+typedef enum kerf_tls_step {
+    KERF_TLS_SILENT = 0,
+    KERF_TLS_GREETED,
+    KERF_TLS_SHAKEN,
+} kerf_tls_step;
+kerf_tls_step kerf_tls_how_far(const kerf_tls_link *link);
+
 /* The name in the peer's certificate; "" before the handshake is over. */
 const char *kerf_tls_peer(const kerf_tls_link *link);
 /* Is the peer's certificate good, by what is trusted now? */

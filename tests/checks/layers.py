@@ -40,8 +40,8 @@ SOLE = {
     "openvino/": r"src/engine/openvino\w*\.[ch]",
     "gst/": r"src/source/gst\w*\.[ch]",
     "archive": r"src/pack/archive\.c",
-    "openssl/ssl": r"src/net/tls\.c",
-    "openssl/": r"src/base/hash\.c|src/net/tls\.c|src/trust/\w+\.[ch]",
+    "openssl/ssl": r"src/net/tls(_say)?\.c|src/net/tls_own\.h",
+    "openssl/": r"src/base/hash\.c|src/net/tls(_say)?\.c|src/net/tls_own\.h|src/trust/\w+\.[ch]",
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

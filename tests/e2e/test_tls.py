@@ -10,11 +10,13 @@ import socket
 import ssl
 import subprocess
 import threading
+from pathlib import Path
 from random import Random
 
 import exact
 import pytest
 import wire
+from test_copies import cc
 
 FAKE = ("--engine", "fake")
 
@@ -294,6 +296,98 @@ def test_hostile_handshakes__harm_nobody(kerf_asan, fleet, cloud_of, edge_of):
     exact.check_results(edge, 3)
     for sock in held:
         sock.close()
+    assert cloud.term() == 0
+
+
+def greeting(context):
+    """The first bytes of a client, and its half of TLS: (bytes, in, out, tls)."""
+    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(into, out, server_hostname="127.0.0.1")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return out.read(), into, out, tls
+
+
+def test_places__those_who_show_nothing_go_first(each_kerf, fleet, cloud_of):
+    """66 may wait. One with a good certificate stays, however many others come
+    that were greeted, and one that was greeted while others are silent."""
+    cloud = cloud_of(fleet("clouds/cloud"), "--max-edges", 2, binary=each_kerf)
+    context = client_of(fleet("clouds/cloud"), fleet("edges/door-1"))
+
+    def dial():
+        return held.enter_context(socket.create_connection(("127.0.0.1", cloud.port), 60))
+
+    with contextlib.ExitStack() as held:
+        known = held.enter_context(context.wrap_socket(dial(), server_hostname="127.0.0.1"))
+        hello, into, out, tls = greeting(context)
+        greeted = dial()
+        greeted.sendall(hello)
+        into.write(greeted.recv(65536))
+        for _ in range(80):
+            dial().sendall(hello[:-1])
+        cloud.wait_err("cloud.too_many_new most=66 step=0")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        tls.write(wire.frame(wire.HELLO, wire.hello(name="door-1")))
+        greeted.sendall(out.read())
+        into.write(greeted.recv(65536))
+        assert tls.read(256)[5] == wire.WELCOME
+        for _ in range(80):
+            other = dial()
+            other.sendall(hello)
+            with contextlib.suppress(ConnectionResetError):
+                other.recv(1)
+        cloud.wait_err("cloud.too_many_new most=66 step=1")
+        peer = wire.Peer(known)
+        peer.send(wire.HELLO, wire.hello(name="door-1"))
+        assert peer.recv().kind == wire.WELCOME
+        assert "step=2" not in cloud.err
+        for _ in range(120):
+            dial()
+    assert cloud.term() == 0
+    assert len(re.findall("warn cloud.too_many_new", cloud.err)) <= 110
+    assert re.search(r"cloud.left_out of=cloud.too_many_new lines=\d+", cloud.err)
+
+
+def records(data, step):
+    """Handshake records of so many bytes each."""
+    cut = [data[at : at + step] for at in range(0, len(data), step)]
+    return b"".join(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part for part in cut)
+
+
+def test_long_greetings__are_ended_before_there_is_room_for_them(each_kerf, fleet, cloud_of):
+    cloud = cloud_of(fleet("clouds/cloud"), binary=each_kerf)
+    for length, step in [(16385, 16384), (100_000, 1), (0xFFFFFF, 3)]:
+        with socket.create_connection(("127.0.0.1", cloud.port), 60) as sock:
+            sock.sendall(records(b"\x01" + length.to_bytes(3, "big") + b"\x03\x03", step))
+            with contextlib.suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+    with socket.create_connection(("127.0.0.1", cloud.port), 60) as sock:
+        with contextlib.suppress(OSError):  # alerts without end
+            sock.sendall(records(b"\x01\x00\x20\x00\x03\x03", 1) + bytes(100_000))
+        with contextlib.suppress(ConnectionResetError):
+            sock.recv(1)
+    cloud.wait_err(r"(?s)(cloud.stranger .*handshake is too long: is it a Kerf edge\?.*){3}")
+    assert cloud.term() == 0
+
+
+def test_new_keys_without_end__are_ended_and_logged(every_kerf, fleet, cloud_of, edge_of, tmp_path):
+    """Before HELLO, from several at once; an honest edge is served meanwhile."""
+    source = Path(__file__).with_name("tlsflood.c")
+    cc(tmp_path, "-o", "tlsflood", source, "-lssl", "-lcrypto")
+    cloud = cloud_of(fleet("clouds/cloud"), binary=every_kerf)
+    edge = edge_of(cloud.port, fleet("edges/door-2"), "--repeat", 0, "--rate", 100)
+    edge.wait_event("result")
+    words = [tmp_path / "tlsflood", str(cloud.port), fleet("edges/door-1"), "5000"]
+    floods = [subprocess.Popen(words, stdout=subprocess.PIPE) for _ in range(4)]
+    assert [flood.communicate(timeout=wire.PATIENCE)[0] for flood in floods] == [b"ended\n"] * 4
+    cloud.wait_err(r"(?s)(warn cloud.stranger .*why=\"the peer only changes keys\".*){4}")
+    seen = edge.wait_event("result")["index"]
+    while edge.wait_event("result")["index"] < seen + 5:
+        pass
+    edge.term()
+    assert not [e for e in edge.events() if e["event"] == "error"]
+    assert [e for e in edge.events() if e["event"] == "state" and not e["connected"]] == []
     assert cloud.term() == 0
 
 

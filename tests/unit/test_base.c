@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/few.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/map.h"
@@ -331,11 +332,32 @@ fs__write_read_list__whole_or_not_at_all(void **state)
     (void)rmdir(dir);
 }
 
+static void
+few_may__a_flood__some_are_said_and_all_are_counted(void **state)
+{
+    kerf_few few = {0};
+    uint64_t now_ns = 5;
+    unsigned said = 0;
+
+    (void)state;
+    assert_int_equal(kerf_few_left_out(&few, now_ns, true), 0);
+    for (unsigned i = 0; i < 1000; i++)
+        said += kerf_few_may(&few, now_ns + i);
+    assert_int_equal(said, KERF_FEW_MOST);
+    assert_int_equal(kerf_few_left_out(&few, now_ns + KERF_FEW_NS, false), 0);
+    now_ns += KERF_FEW_NS + 1;
+    assert_true(kerf_few_may(&few, now_ns));
+    assert_int_equal(kerf_few_left_out(&few, now_ns, true),
+                     1000 - KERF_FEW_MOST);
+    assert_int_equal(kerf_few_left_out(&few, now_ns, true), 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(err__every_code__has_its_own_name),
+        cmocka_unit_test(few_may__a_flood__some_are_said_and_all_are_counted),
         cmocka_unit_test(fail_in__long_text__is_cut_and_terminated),
         cmocka_unit_test(bytes__written__read_back_and_short_is_sticky),
         cmocka_unit_test(sha256__known_vector__matches),

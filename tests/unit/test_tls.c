@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "net/conn.h"
+#include "net/greeting.h"
 #include "net/tls.h"
 #include "trust/fleet.h"
 
@@ -394,6 +395,61 @@ read__new_keys_without_end__are_not_taken(void **state)
     assert_int_equal(read_after_keys(100, &data, &why), KERF_EPROTO);
 }
 
+/* A record of `len` bytes of messages; out has room for it. Returns its end. */
+static uint8_t *
+put_record(uint8_t *out, uint8_t kind, const uint8_t *data, size_t len)
+{
+    const uint8_t head[] = {kind, 3, 1, (uint8_t)(len >> 8), (uint8_t)len};
+
+    memcpy(out, head, sizeof head);
+    memcpy(out + sizeof head, data, len);
+    return out + sizeof head + len;
+}
+
+static void
+greeting_add__however_it_is_cut__the_length_is_found(void **state)
+{
+    static const size_t lens[] = {0, 500, KERF_GREETING_MESSAGE,
+                                  KERF_GREETING_MESSAGE + 1, 0xffffff};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
+        for (size_t step = 1; step < 9; step++) {
+            const uint8_t head[] = {1, (uint8_t)(lens[i] >> 16),
+                                    (uint8_t)(lens[i] >> 8), (uint8_t)lens[i]};
+            kerf_greeting g = {0};
+            uint8_t data[64];
+            uint8_t *end = put_record(data, 20, head, 1); /* of no matter */
+            bool fine = true;
+
+            for (size_t at = 0; at < 4; at += step)
+                end = put_record(end, 22, head + at,
+                                 4 - at < step ? 4 - at : step);
+            for (const uint8_t *at = data; at < end; at += step)
+                fine = fine && kerf_greeting_add(&g, at,
+                                                 (size_t)(end - at) < step
+                                                     ? (size_t)(end - at)
+                                                     : step);
+            assert_int_equal(fine, lens[i] <= KERF_GREETING_MESSAGE);
+        }
+    }
+}
+
+static void
+greeting_add__more_than_a_handshake__is_refused(void **state)
+{
+    static uint8_t data[KERF_GREETING_MOST];
+    kerf_greeting g = {0};
+
+    (void)state;
+    (void)put_record(data, 23, data,
+                     100); /* encrypted: nothing is to be seen */
+    memset(data + 105, 0xff, sizeof data - 105);
+    assert_true(kerf_greeting_add(&g, data, sizeof data - 1));
+    assert_true(kerf_greeting_add(&g, data, 1));
+    assert_false(kerf_greeting_add(&g, data, 1));
+}
+
 static int
 make_creds(void **state)
 {
@@ -444,6 +500,8 @@ main(void)
             carry__the_pace_changes_within_records__every_byte_is_right),
         cmocka_unit_test(shake__wrong_host__both_sides_say_it),
         cmocka_unit_test(read__new_keys_without_end__are_not_taken),
+        cmocka_unit_test(greeting_add__however_it_is_cut__the_length_is_found),
+        cmocka_unit_test(greeting_add__more_than_a_handshake__is_refused),
     };
 
     return cmocka_run_group_tests(tests, make_creds, drop_creds);
