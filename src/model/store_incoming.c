@@ -237,7 +237,7 @@ reuse(kerf_incoming *in, uint8_t *step)
 {
     kerf_seeds seeds = {0};
 
-    kerf_seeds_open(&seeds, in->store);
+    kerf_seeds_open(&seeds, in->store, &in->file);
     for (size_t i = 0; i < in->file.unit_count; i++) {
         const kerf_unit *u = &in->file.unit[i];
 

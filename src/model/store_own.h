@@ -11,7 +11,7 @@
 #define KERF_STORE_NAME 80                  /* HEX.json, a temporary one */
 #define KERF_STORE_STEP ((size_t)256 << 10) /* read and hashed at once */
 #define KERF_MANIFEST_END ".json"
-#define KERF_STORE_USED ".used"             /* in bundles/ */
+#define KERF_STORE_USED ".used" /* in bundles/ */
 
 /* A folder of the store, open. */
 typedef enum kerf_store_dir {
@@ -203,9 +203,11 @@ typedef struct kerf_seeds {
     size_t file_count, file_room;
 } kerf_seeds;
 
-/* Finds all units that the store's manifests tell of, in files that are there.
- * What it has not got the memory for is left out. */
-void kerf_seeds_open(kerf_seeds *seeds, const kerf_store *store);
+/* Finds all units that the store's manifests tell of, in files that are there;
+ * not in the one that comes in: what is right of it stays where it is. What it
+ * has not got the memory for is left out. */
+void kerf_seeds_open(kerf_seeds *seeds, const kerf_store *store,
+                     const kerf_file *in);
 void kerf_seeds_close(kerf_seeds *seeds);
 /* Copies that unit to offset of fd; false: none has it. */
 bool kerf_seeds_copy(const kerf_seeds *seeds, const kerf_unit *unit, int fd,

@@ -75,7 +75,8 @@ add_units(kerf_seeds *seeds, const kerf_file *file, uint32_t index)
 }
 
 static void
-add_manifest(kerf_seeds *seeds, const kerf_store *store, const kerf_manifest *m)
+add_manifest(kerf_seeds *seeds, const kerf_store *store, const kerf_manifest *m,
+             const kerf_file *in)
 {
     for (size_t i = 0; i < m->file_count; i++) {
         const kerf_file *file = &m->file[i];
@@ -83,7 +84,8 @@ add_manifest(kerf_seeds *seeds, const kerf_store *store, const kerf_manifest *m)
         uint64_t size;
         int fd;
 
-        if (file->unit_count == 0)
+        if (file->unit_count == 0 ||
+            memcmp(file->sha256, in->sha256, sizeof in->sha256) == 0)
             continue;
         kerf_store_part_name(name, file);
         fd = kerf_store_open_file(store, KERF_STORE_PARTS, name, &size);
@@ -107,7 +109,7 @@ by_key(const void *a, const void *b)
 }
 
 void
-kerf_seeds_open(kerf_seeds *seeds, const kerf_store *store)
+kerf_seeds_open(kerf_seeds *seeds, const kerf_store *store, const kerf_file *in)
 {
     static const kerf_store_dir dirs[] = {KERF_STORE_BUNDLES,
                                           KERF_STORE_PARTIAL};
@@ -125,7 +127,7 @@ kerf_seeds_open(kerf_seeds *seeds, const kerf_store *store)
                 kerf_store_manifest(store, dirs[d], names.name[i], &m) !=
                     KERF_OK)
                 continue;
-            add_manifest(seeds, store, &m);
+            add_manifest(seeds, store, &m, in);
             kerf_manifest_fini(&m);
         }
         kerf_names_free(&names);
