@@ -1,19 +1,23 @@
 """Whether tensors come first while a model is downloaded: their times, idle and loaded.
 
     ./dev bench first [--mbit N] [--sizes KB...] [--windows N...] [--rounds N]
-                      [--model-mb N] [--queue-ms N] [--control NAME...] [--json] [--check]
+                      [--model-mb N] [--weights noise f32...] [--queue-ms N]
+                      [--control NAME...] [--json] [--check]
 
 Puts a cloud and an edge into two network namespaces with one link between them, whose
 ways are shaped by tbf, each by itself as a real link's are (needs root, ip and tc; nothing
 outside of the namespaces is touched). The head is the fake engine's identity, so that a
 tensor is what the file says, and the answer is 40 bytes. While the edge sends tensors, one
-by one or with its window full, the head's weights are replaced by new random ones: a hot
-update. In turns: seconds without a download (idle), and the download (loaded). Counted is
-from the head's end to the answer; p50 and p99 over all rounds, the download's rate, and
-that of a download by itself. Bar: p99 loaded at most 1.3 times idle (docs/BENCHMARKS.md).
+by one or with its window full, the head's weights are replaced by new ones: a hot update.
+--weights: noise does not pack, and is written as it comes; f32 is normal floats in Paddle's
+records, as trained weights are, which come packed, and the edge unpacks. In turns: seconds
+without a download (idle), and the download (loaded). Counted is from the head's end to the
+answer; p50 and p99 over all rounds, and the download's rate on the link. Bar: p99 loaded at
+most 1.3 times idle (docs/BENCHMARKS.md).
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -80,6 +84,23 @@ class Link:
     def close(self):
         self.holder.kill()
         self.holder.wait()
+
+
+def noise(megabytes):
+    return os.urandom(megabytes * 1_000_000)
+
+
+def f32(megabytes):
+    from bench_transfer import np, record
+
+    numbers = np.random.default_rng()
+    return b"".join(
+        record(numbers.normal(0, 0.02, (1000, 1000)).astype(np.float32))
+        for _ in range(megabytes // 4)
+    )
+
+
+WEIGHTS = {"noise": noise, "f32": f32}
 
 
 def put_npy(path, count):
@@ -161,20 +182,20 @@ def insecure():
     return ["--insecure"] if "--insecure" in text else []
 
 
-def update(folder, edge, megabytes):
-    """Replaces the weights; (start, end, bytes per second) of their download."""
+def update(folder, edge, weights):
+    """Replaces the weights; (start, end, what their download was told as)."""
     since = len(edge.events)
     fresh = folder / "fresh"
-    fresh.write_bytes(os.urandom(megabytes * 1_000_000))
+    fresh.write_bytes(weights)
     fresh.rename(folder / "models" / "client_infer_big.pdiparams")
     end, got = edge.wait_for(
         lambda e: e["event"] == "received" and e["bytes"] > 1_000_000, since, 600
     )
     edge.wait_for(lambda e: e["event"] == "model", since)
-    return end - got["us"] / 1e6, end, got["bytes"] / got["us"] * 1e6
+    return end - got["us"] / 1e6, end, got
 
 
-def measure(args, link, kilobytes, window, control):
+def measure(args, link, kilobytes, window, control, kind):
     count = kilobytes * 256
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         folder = Path(name)
@@ -192,16 +213,17 @@ def measure(args, link, kilobytes, window, control):
             words += ["--input", folder / "x.npy", "--repeat", "0", "--rate", str(args.rate)]
             edge = Process(link.inside, "edge", *fake, *words, "--window", str(window))
             edge.wait_for(lambda e: e["event"] == "model")
-            idle, loaded, rates, spans = [], [], [], []
+            idle, loaded, downloads, spans = [], [], [], []
             for _ in range(args.rounds):
+                weights = WEIGHTS[kind](args.model_mb)
                 time.sleep(1)
                 begin = time.monotonic()
                 time.sleep(args.idle)
                 end = time.monotonic()
                 spans.append((begin, end, idle))
-                begin, end, rate = update(folder, edge, args.model_mb)
+                begin, end, got = update(folder, edge, weights)
                 spans.append((begin, end, loaded))
-                rates.append(rate)
+                downloads.append(got)
             for begin, end, into in spans:
                 into += [took for at, took in edge.results if begin <= at < end]
         finally:
@@ -209,7 +231,7 @@ def measure(args, link, kilobytes, window, control):
                 edge.close()
             cloud.close()
     row = {"event": "first", "mbit": args.mbit, "kilobytes": kilobytes, "window": window,
-           "control": control, "rounds": args.rounds}  # fmt: skip
+           "control": control, "weights": kind, "rounds": args.rounds}  # fmt: skip
     for key, found in (("idle", idle), ("loaded", loaded)):
         values = [each[0] for each in found]
         for at, stage in enumerate(STAGES):
@@ -219,7 +241,8 @@ def measure(args, link, kilobytes, window, control):
             }
         row |= {f"{key}_count": len(values), f"{key}_p50_us": quantile(values, 0.5),
                 f"{key}_p99_us": quantile(values, 0.99)}  # fmt: skip
-    row["download_mbit"] = statistics.median(rates) * 8e-6
+    row["download_mbit"] = statistics.median(d["wire_bytes"] / d["us"] * 8 for d in downloads)
+    row["packed"] = statistics.median(d["wire_bytes"] / d["bytes"] for d in downloads)
     return row | {
         "ratio_p50": row["loaded_p50_us"] / row["idle_p50_us"],
         "ratio_p99": row["loaded_p99_us"] / row["idle_p99_us"],
@@ -229,7 +252,7 @@ def measure(args, link, kilobytes, window, control):
 def show(row):
     met = "met" if row["ratio_p99"] <= BAR else "NOT MET"
     print(
-        f"{row['kilobytes']:5} KB  window {row['window']}  {row['control']:5}"
+        f"{row['kilobytes']:5} KB  window {row['window']}  {row['control']:5} {row['weights']:5}"
         f"  idle p50 {row['idle_p50_us'] / 1e3:7.2f} p99 {row['idle_p99_us'] / 1e3:7.2f} ms"
         f"  loaded {row['loaded_p50_us'] / 1e3:7.2f} {row['loaded_p99_us'] / 1e3:7.2f} ms"
         f"  p99 / idle {row['ratio_p99']:5.2f} {met}"
@@ -246,6 +269,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--idle", type=float, default=5, help="seconds of a round's first half")
     parser.add_argument("--model-mb", type=int, default=120)
+    parser.add_argument("--weights", nargs="+", choices=WEIGHTS, default=["noise", "f32"])
     parser.add_argument("--queue-ms", type=int, default=50, help="what the link's queues hold")
     parser.add_argument("--rate", type=float, default=0, help="tensors per second; 0: no limit")
     parser.add_argument("--control", nargs="+", default=["bbr", "reno"])
@@ -257,12 +281,10 @@ def main():
     link = Link(args.mbit, args.queue_ms)
     missed = 0
     try:
-        for kilobytes in args.sizes:
-            for window in args.windows:
-                for control in args.control:
-                    row = measure(args, link, kilobytes, window, control)
-                    print(json.dumps(row), flush=True) if args.json else show(row)
-                    missed += row["ratio_p99"] > BAR
+        for each in itertools.product(args.sizes, args.windows, args.control, args.weights):
+            row = measure(args, link, *each)
+            print(json.dumps(row), flush=True) if args.json else show(row)
+            missed += row["ratio_p99"] > BAR
     finally:
         link.close()
     sys.exit(1 if args.check and missed else 0)

@@ -166,7 +166,8 @@ def test_bench_link__a_shaped_link__has_its_numbers(repo, kerf, digits):
 
 def test_bench_first__a_download_beside_tensors__is_paced(repo, kerf):
     words = [sys.executable, repo / "tests" / "bench_first.py", "--json", "--log", "debug"]
-    words += "--sizes 16 --windows 1 --rounds 1 --idle 0.3 --model-mb 4 --control reno".split()
+    words += "--sizes 16 --windows 1 --rounds 1 --idle 0.3 --model-mb 4".split()
+    words += "--control reno --weights f32".split()
     done = subprocess.run(
         words, env=os.environ | {"KERF": str(kerf)}, capture_output=True, text=True, timeout=120
     )
@@ -176,4 +177,5 @@ def test_bench_first__a_download_beside_tensors__is_paced(repo, kerf):
     row = json.loads(done.stdout)
     for key in ("idle_count", "loaded_count", "idle_p99_us", "loaded_p99_us", "download_mbit"):
         assert row[key] > 0
+    assert row["packed"] < 0.98
     assert "cloud.pace" in done.stderr
