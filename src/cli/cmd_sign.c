@@ -192,23 +192,16 @@ sig_path(char out[KERF_PATH_MAX], const sign_flags *f, const char *name,
 }
 
 static kerf_err
-read_last(last_signed *last, const char *path, const kerf_manifest *m,
+read_last(last_signed *last, const char *dir, const kerf_manifest *m,
           kerf_detail *why)
 {
     kerf_signed sig;
-    uint8_t *json = NULL;
-    size_t len = 0;
-    kerf_err err = kerf_fs_read(path, KERF_SIG_FILE_MAX, &json, &len, why);
+    kerf_err err;
 
     *last = (last_signed){.same = false};
+    err = kerf_pair_sig_read(&sig, &last->says, dir, m->name, why);
     if (err == KERF_ENOENT)
         return KERF_OK;
-    if (err == KERF_OK) {
-        err = kerf_signed_parse(&sig, &last->says, json, len, why);
-        if (err != KERF_OK)
-            (void)kerf_fail_in(why, err, "%s", path);
-    }
-    free(json);
     if (err == KERF_OK && strcmp(last->says.model, m->name) != 0)
         *last = (last_signed){.same = false};
     last->same = last->says.version > 0 &&
@@ -333,7 +326,7 @@ sign_one(const sign_flags *f, const char *name, const kerf_secret_key *key,
     memcpy(s.bundle, pair.manifest.id, sizeof s.bundle);
     err = sig_path(path, f, name, why);
     if (err == KERF_OK)
-        err = read_last(&last, path, &pair.manifest, why);
+        err = read_last(&last, f->models, &pair.manifest, why);
     if (err == KERF_OK)
         err = choose_version(f, &last, &s, why);
     if (err == KERF_OK)

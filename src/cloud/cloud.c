@@ -66,9 +66,9 @@ on_changed(void *ctx, kerf_served *s, kerf_served *old)
             s != NULL ? s->id : "", s != NULL ? KERF_OK : KERF_ENOENT,
             s != NULL ? NULL : "removed from the folder");
     }
+    kerf_rollouts_changed(cloud->rollouts, s, old);
     if (s != NULL)
         kerf_signed_tell(cloud, s);
-    kerf_rollouts_changed(cloud->rollouts, s, old);
     kerf_sessions_offer(cloud, s);
 }
 
@@ -82,6 +82,22 @@ static bool
 on_before(void *ctx, const char *name, const char *id, char dir[KERF_PATH_MAX])
 {
     return kerf_rollouts_before(((kerf_cloud *)ctx)->rollouts, name, id, dir);
+}
+
+static bool
+on_kept(void *ctx, const char *name, char dir[KERF_PATH_MAX], kerf_signed *sig)
+{
+    return kerf_rollouts_kept(((kerf_cloud *)ctx)->rollouts, name, dir, sig);
+}
+
+static void
+on_signed_again(void *ctx, kerf_served *old)
+{
+    kerf_cloud *cloud = ctx;
+
+    kerf_signed_tell(cloud, old);
+    kerf_rollouts_signed_again(cloud->rollouts, old);
+    kerf_sessions_offer(cloud, NULL);
 }
 
 static void
@@ -279,7 +295,9 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         .changed = on_changed,
         .failed = on_failed,
         .keep = on_keep,
-        .before = on_before};
+        .before = on_before,
+        .kept = on_kept,
+        .signed_again = on_signed_again};
     kerf_err err = kerf_loop_new(&cloud->loop);
 
     cloud->tokens = calloc(1, sizeof *cloud->tokens);
@@ -429,5 +447,9 @@ kerf_err
 kerf_cloud_rollout(kerf_cloud *cloud, const char *model,
                    kerf_rollout_command what, double percent, kerf_detail *why)
 {
-    return kerf_rollouts_command(cloud->rollouts, model, what, percent, why);
+    kerf_err err =
+        kerf_rollouts_command(cloud->rollouts, model, what, percent, why);
+
+    kerf_registry_look(cloud->registry); /* the old one may be signed anew */
+    return err;
 }

@@ -19,6 +19,7 @@ struct finding {
     char name[KERF_NAME_MAX];
     kerf_served *served; /* counted; NULL: failed or removed */
     kerf_served *old;    /* counted; that it takes the place of */
+    bool is_copy;        /* old, which was signed anew, and nothing else */
     kerf_err err;
     kerf_detail why;
 };
@@ -64,6 +65,7 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
     (void)strncpy(f->name, name, sizeof f->name - 1);
     f->served = served;
     f->old = before;
+    f->is_copy = served == NULL && before != NULL;
     f->err = err;
     f->why = *why;
     (void)pthread_mutex_lock(&r->lock);
@@ -73,22 +75,27 @@ add_finding(kerf_registry *r, const char *name, kerf_served *served,
     return true;
 }
 
-/* The pair that came before, in an earlier run of the cloud; NULL: none. id as
- * in kerf_registry_opts. */
-static kerf_served *
-load_before(kerf_registry *r, const struct known *at, const char *id)
+static struct known *
+find_known(kerf_registry *r, const char *name)
 {
-    char dir[KERF_PATH_MAX];
+    for (size_t i = 0; i < r->known_count; i++) {
+        if (strcmp(r->known[i].name, name) == 0)
+            return &r->known[i];
+    }
+    return NULL;
+}
+
+/* A copy of a pair, in a folder that has its id as name; NULL: there is none
+ * that can be used. */
+static kerf_served *
+load_copy(kerf_registry *r, const struct known *at, const char *dir)
+{
     kerf_served *served = NULL;
     kerf_pair pair = {0};
     kerf_detail why = {{0}};
     int64_t newest_ns = 0;
-    kerf_err err;
+    kerf_err err = kerf_pair_read(&pair, dir, at->name, &why);
 
-    if (at->serves || r->opts.before == NULL ||
-        !r->opts.before(r->opts.ctx, at->name, id, dir))
-        return NULL;
-    err = kerf_pair_read(&pair, dir, at->name, &why);
     if (err == KERF_OK)
         err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
                               &why);
@@ -100,14 +107,50 @@ load_before(kerf_registry *r, const struct known *at, const char *id)
     }
     kerf_pair_fini(&pair);
     if (err != KERF_OK) {
-        kerf_log(KERF_LOG_WARN, "cloud.old_lost", "model=%s why=\"%s\"",
-                 at->name, why.text);
+        kerf_log(KERF_LOG_WARN, "cloud.old_lost", "model=%s why=%s", at->name,
+                 KERF_Q(why.text));
         return NULL;
     }
     (void)kerf_pair_stamp(dir, at->name, &newest_ns);
     served->newest_ns =
         newest_ns < at->newest_ns ? newest_ns : at->newest_ns - 1;
     return served;
+}
+
+/* The pair that came before, in an earlier run of the cloud; NULL: none. id as
+ * in kerf_registry_opts. */
+static kerf_served *
+load_before(kerf_registry *r, const struct known *at, const char *id)
+{
+    char dir[KERF_PATH_MAX];
+
+    if (at->serves || r->opts.before == NULL ||
+        !r->opts.before(r->opts.ctx, at->name, id, dir))
+        return NULL;
+    return load_copy(r, at, dir);
+}
+
+/* The copy of the old one may have been signed anew. */
+static void
+look_at_copy(kerf_registry *r, const char *name)
+{
+    static const kerf_detail none;
+    const struct known *at = find_known(r, name);
+    char dir[KERF_PATH_MAX];
+    kerf_signed had, has;
+    kerf_statement says;
+    kerf_served *old;
+
+    if (at == NULL || r->opts.kept == NULL ||
+        !r->opts.kept(r->opts.ctx, name, dir, &had) ||
+        kerf_pair_sig_read(&has, &says, dir, name, NULL) != KERF_OK ||
+        kerf_signed_equal(&had, &has))
+        return;
+    old = load_copy(r, at, dir);
+    if (old != NULL && !kerf_signed_equal(&old->manifest.sig, &had))
+        (void)add_finding(r, name, NULL, old, KERF_OK, &none);
+    else
+        kerf_served_unref(old); /* it is of other files */
 }
 
 /* Reads or makes a pair, compiles, proves and reports it. False: memory ran
@@ -155,16 +198,6 @@ stamp_of(kerf_registry *r, const char *name, int64_t *newest_ns)
 
     return maker != NULL ? maker->stamp(maker->ctx, newest_ns)
                          : kerf_pair_stamp(r->opts.dir, name, newest_ns);
-}
-
-static struct known *
-find_known(kerf_registry *r, const char *name)
-{
-    for (size_t i = 0; i < r->known_count; i++) {
-        if (strcmp(r->known[i].name, name) == 0)
-            return &r->known[i];
-    }
-    return NULL;
 }
 
 /* Looks at one name; loads it when it is new or has changed. */
@@ -233,6 +266,7 @@ scan(kerf_registry *r, kerf_detail *why)
     r->try_again = false;
     if (r->opts.maker != NULL) {
         look_at(r, r->opts.maker->name);
+        look_at_copy(r, r->opts.maker->name);
         return KERF_OK;
     }
     err = kerf_pair_names(r->opts.dir, &names, why);
@@ -240,8 +274,10 @@ scan(kerf_registry *r, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     forget_removed(r, &names);
-    for (size_t i = 0; i < names.count && !is_stopping(r); i++)
+    for (size_t i = 0; i < names.count && !is_stopping(r); i++) {
         look_at(r, names.name[i]);
+        look_at_copy(r, names.name[i]);
+    }
     kerf_names_free(&names);
     return KERF_OK;
 }
@@ -320,7 +356,7 @@ apply(kerf_registry *r, struct finding *f)
     size_t at = find_served(r, f->name);
     kerf_served *old = at < r->count ? r->served[at] : NULL;
 
-    if (f->err != KERF_OK || (f->served == NULL && old == NULL))
+    if (f->err != KERF_OK || f->is_copy || (f->served == NULL && old == NULL))
         return;
     if (f->served == NULL)
         r->served[at] = r->served[--r->count];
@@ -344,6 +380,8 @@ tell(kerf_registry *r, struct finding *f)
                            "the one before it still is, this one cannot be");
     if (f->err != KERF_OK)
         r->opts.failed(r->opts.ctx, f->name, f->err, f->why.text);
+    else if (f->is_copy)
+        r->opts.signed_again(r->opts.ctx, f->old);
     else if (f->served != NULL || f->old != NULL)
         r->opts.changed(r->opts.ctx, f->served, f->old);
     kerf_served_unref(f->old);

@@ -4,8 +4,8 @@
  *
  * A loader thread reads, compiles and proves new and changed pairs; the old one
  * serves until the new one does. What it found is handed to the loop's thread.
- * Threads: every call on the loop's thread; the first scan, before the loop
- * runs, is done in kerf_registry_new().
+ * Threads: every call on the loop's thread, but for kerf_registry_look(); the
+ * first scan, before the loop runs, is done in kerf_registry_new().
  */
 #ifndef KERF_CLOUD_REGISTRY_H
 #define KERF_CLOUD_REGISTRY_H
@@ -34,6 +34,12 @@ typedef struct kerf_registry_opts {
      * NULL. */
     bool (*before)(void *ctx, const char *name, const char *id,
                    char dir[KERF_PATH_MAX]);
+    /* The loader's: the folder of the old one that serves beside the newest,
+     * and its signature; false: there is none. May be NULL. */
+    bool (*kept)(void *ctx, const char *name, char dir[KERF_PATH_MAX],
+                 kerf_signed *sig);
+    /* The loop's: that one again, with another signature. */
+    void (*signed_again)(void *ctx, kerf_served *old);
 } kerf_registry_opts;
 
 /* Errors: the folder's; with a maker those of its first pair, without which
@@ -43,7 +49,7 @@ KERF_NODISCARD kerf_err kerf_registry_new(kerf_registry **out, kerf_loop *loop,
                                           kerf_detail *why);
 /* Calls changed and failed for the first scan's findings. */
 void kerf_registry_start(kerf_registry *r);
-/* Looks at the folder, changed or not. */
+/* Looks at the folder, changed or not. Any thread. */
 void kerf_registry_look(kerf_registry *r);
 void kerf_registry_free(kerf_registry *r); /* accepts NULL */
 

@@ -335,6 +335,19 @@ kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
     kerf_rollouts_unlock(r);
 }
 
+void
+kerf_rollouts_signed_again(kerf_rollouts *r, kerf_served *old)
+{
+    size_t i;
+
+    (void)pthread_mutex_lock(&r->lock);
+    i = kerf_rollouts_find(r, old->manifest.name);
+    if (i < r->count && r->old[i] != NULL &&
+        same_id(old, r->old[i]->manifest.id))
+        set_served(&r->old[i], old);
+    kerf_rollouts_unlock(r);
+}
+
 kerf_served *
 kerf_rollouts_for(kerf_rollouts *r, kerf_served *s, const char *edge)
 {

@@ -49,9 +49,15 @@ void kerf_rollouts_keep(kerf_rollouts *r, const kerf_pair *pair,
  * none. */
 bool kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
                           char dir[KERF_PATH_MAX]);
+/* The folder of the old one that serves beside the newest, and its signature;
+ * false: there is none, or it is not kept. */
+bool kerf_rollouts_kept(kerf_rollouts *r, const char *name,
+                        char dir[KERF_PATH_MAX], kerf_signed *sig);
 
 /* The loop's thread. */
 
+/* old, which is of the same files as the old one, takes its place. */
+void kerf_rollouts_signed_again(kerf_rollouts *r, kerf_served *old);
 /* s took the place of old; either may be NULL. */
 void kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old);
 /* What this edge is given of the model that s is the newest of. Borrowed. */

@@ -190,3 +190,23 @@ kerf_rollouts_before(kerf_rollouts *r, const char *name, const char *id,
     return hex[0] != '\0' && (id == NULL || strcmp(hex, id) != 0) &&
            kerf_rollouts_pair_dir(dir, r->opts.dir, hex) == KERF_OK;
 }
+
+bool
+kerf_rollouts_kept(kerf_rollouts *r, const char *name, char dir[KERF_PATH_MAX],
+                   kerf_signed *sig)
+{
+    const kerf_served *old = NULL;
+    bool found;
+    size_t i;
+
+    (void)pthread_mutex_lock(&r->lock);
+    i = kerf_rollouts_find(r, name);
+    if (i < r->count && r->opts.dir != NULL)
+        old = r->old[i];
+    if (old != NULL)
+        *sig = old->manifest.sig;
+    found = old != NULL &&
+            kerf_rollouts_pair_dir(dir, r->opts.dir, old->id) == KERF_OK;
+    (void)pthread_mutex_unlock(&r->lock);
+    return found;
+}

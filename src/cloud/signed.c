@@ -36,6 +36,20 @@ tell(kerf_cloud *cloud, const kerf_served *s, const char *why)
                             is_signed ? &sig : NULL, why);
 }
 
+/* Of the old one that serves beside s, too, if it ends soon. */
+static void
+look_at_old(kerf_cloud *cloud, const kerf_served *s)
+{
+    const kerf_served *old = kerf_rollouts_old(cloud->rollouts, s);
+    kerf_detail why = {{0}};
+
+    if (old == NULL || old->manifest.sig.len == 0 ||
+        !ends_soon(&old->says, &why))
+        return;
+    (void)kerf_fail_in(&why, KERF_OK, "the old one, bundle %.12s", old->id);
+    tell(cloud, old, why.text);
+}
+
 void
 kerf_signed_tell(kerf_cloud *cloud, const kerf_served *s)
 {
@@ -45,6 +59,7 @@ kerf_signed_tell(kerf_cloud *cloud, const kerf_served *s)
         (void)ends_soon(&s->says, &why);
     if (s->manifest.sig.len > 0 || why.text[0] != '\0')
         tell(cloud, s, why.text);
+    look_at_old(cloud, s);
 }
 
 static void
@@ -58,6 +73,7 @@ look(void *ctx)
 
         if (s->manifest.sig.len > 0 && ends_soon(&s->says, &why))
             tell(cloud, s, why.text);
+        look_at_old(cloud, s);
     }
 }
 

@@ -119,6 +119,12 @@ KERF_NODISCARD kerf_err kerf_pair_names(const char *dir, kerf_names *out,
                                         kerf_detail *why);
 /* NAME.kerf.sig.json into out. name: as kerf_role_file() takes it. */
 void kerf_pair_sig_file(char out[KERF_PART_NAME], const char *name);
+/* Reads that file of dir, whether it fits the pair or not. Errors: the file's
+ * (KERF_ENOENT: there is none), kerf_signed_parse()'s. */
+KERF_NODISCARD kerf_err kerf_pair_sig_read(kerf_signed *sig,
+                                           kerf_statement *says,
+                                           const char *dir, const char *name,
+                                           kerf_detail *why);
 /* Reads and hashes the pair NAME. KERF_ENOENT with "waiting for FILE" in *why
  * when a file is missing (a .pdmodel needs its .pdiparams; an empty one is
  * fine), KERF_EAGAIN when files changed meanwhile, KERF_EMISMATCH for halves of

@@ -313,31 +313,37 @@ read_parts(kerf_pair *pair, const char *dir, kerf_detail *why)
     return err;
 }
 
-/* The signature beside it, as bytes; whether it fits shows when it is sealed.
- */
-static void
-read_sig(kerf_pair *pair, const char *dir)
+kerf_err
+kerf_pair_sig_read(kerf_signed *sig, kerf_statement *says, const char *dir,
+                   const char *name, kerf_detail *why)
 {
-    kerf_manifest *m = &pair->manifest;
     char file[KERF_PART_NAME];
     char path[KERF_PATH_MAX];
     uint8_t *json = NULL;
     size_t len = 0;
     kerf_err err;
 
-    kerf_pair_sig_file(file, m->name);
+    kerf_pair_sig_file(file, name);
     if (kerf_path_join(path, dir, file) != KERF_OK)
-        return; /* nor would the parts' be */
-    err = kerf_fs_read(path, KERF_SIG_FILE_MAX, &json, &len, &pair->sig_why);
-    if (err == KERF_OK) {
-        err =
-            kerf_signed_parse(&m->sig, &pair->says, json, len, &pair->sig_why);
-        if (err != KERF_OK)
-            (void)kerf_fail_in(&pair->sig_why, err, "%s", file);
-    } else if (err == KERF_ENOENT) {
-        pair->sig_why.text[0] = '\0';
-    }
+        return kerf_fail(why, KERF_EINVAL, "%s: path too long", dir);
+    err = kerf_fs_read(path, KERF_SIG_FILE_MAX, &json, &len, why);
+    if (err != KERF_OK)
+        return err;
+    err = kerf_signed_parse(sig, says, json, len, why);
     free(json);
+    return err == KERF_OK ? err : kerf_fail_in(why, err, "%s", path);
+}
+
+/* The signature beside it, as bytes; whether it fits shows when it is sealed.
+ */
+static void
+read_sig(kerf_pair *pair, const char *dir)
+{
+    kerf_manifest *m = &pair->manifest;
+
+    if (kerf_pair_sig_read(&m->sig, &pair->says, dir, m->name,
+                           &pair->sig_why) == KERF_ENOENT)
+        pair->sig_why.text[0] = '\0';
 }
 
 /* One that is of other files is not sent: no edge would take it. */

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import shutil
+import signal
 import time
 
 import exact
@@ -274,3 +276,71 @@ def test_full_disk__a_halt_is_tried_again_when_the_cloud_stops(run, cloud_of, mo
     assert json.loads((disk / "state.json").read_text())["models"][0]["state"] == "halted"
     assert not list(disk.glob("*.tmp"))
     assert peers
+
+
+def test_trust__a_version_that_ran_is_left__when_the_old_one_is_signed_for_it(
+    run, spawn, kerf_asan, cloud_of, models, key, sign, edge_words
+):
+    """As docs/OPERATIONS.md says, "Back"."""
+    exact.put(models, bias=1)
+    sign()
+    cloud = cloud_of("--rollout", "99.9999%")  # never over by itself
+    (old,) = bundles(cloud)
+    edge = spawn(*edge_words(cloud.port, "--repeat", 0, "--rate", 20), binary=kerf_asan)
+    edge.wait_event("signature", version=1)
+    exact.put(models, bias=2)
+    sign()
+    edge.wait_event("signature", version=2)
+    rollout(run, cloud, "back")
+    assert "version 2 has run here" in edge.wait_event("model", ok=False)["why"]
+    edge.wait_event("result")
+    folder = models / ".kerf-rollout" / "pairs" / old
+    time.sleep(1.1)  # statements have whole seconds, and this one has to be later
+    done = run("sign", "m", "--key", key, "--models", folder, "--rollback-from", 2)
+    assert done.status == 0 and "version 1" in done.out, done.report()
+    rollout(run, cloud, "back")
+    edge.wait_event("model", ok=True, bundle=old)
+    edge.wait_event("signature", version=1, rollback_from=2)
+    edge.wait_event("result")
+    edge.signal(signal.SIGTERM)
+    assert edge.wait() == 0, edge.report()
+    # Also the next time, and for good when the copy is the pair again.
+    assert cloud.term() == 0
+    cloud = cloud_of("--rollout", "99.9999%")
+    done = run(*edge_words(cloud.port, "--once"), binary=kerf_asan)
+    assert done.status == 0, done.report()
+    exact.check_results(done, 3, biases=(1,))
+    for path in folder.iterdir():
+        shutil.copy(path, models / path.name)
+    cloud.wait_event("rollout", state="over")
+    assert sign("--model-version", 1, "--rollback-from", 2)["bundle"] == old
+    exact.put(models, bias=3)
+    assert sign()["version"] == 3
+
+
+def test_halted__the_old_one_is_signed_again__edges_get_more_time(
+    run, spawn, kerf_asan, cloud_of, models, key, sign, edge_words
+):
+    exact.put(models, bias=1)
+    sign("--expires", "13d")
+    cloud = cloud_of(*NOBODY)
+    (old,) = bundles(cloud)
+    edge = spawn(*edge_words(cloud.port, "--repeat", 0, "--rate", 20), binary=kerf_asan)
+    edge.wait_event("signature", version=1)
+    exact.put(models, bias=2)
+    sign()
+    why = f"the old one, bundle {old[:12]}: it expires in "
+    while not cloud.wait_event("signature")["why"].startswith(why):
+        pass
+    rollout(run, cloud, "halt")
+    folder = models / ".kerf-rollout" / "pairs" / old
+    done = run("sign", "m", "--key", key, "--models", folder, "--expires", "90d", "--json")
+    expires = done.events()[0]["expires"]
+    rollout(run, cloud, "halt")
+    cloud.wait_event("signature", expires=expires, why="")
+    edge.wait_event("signature", version=1, expires=expires)
+    assert rollout(run, cloud)["state"] == "halted"
+    edge.wait_event("result")
+    edge.signal(signal.SIGTERM)
+    assert edge.wait() == 0, edge.report()
+    assert [e["bundle"] for e in edge.events() if e["event"] == "model"] == [old]
