@@ -25,7 +25,9 @@ KERF_API KERF_NODISCARD kerf_err kerf_edge_run(kerf_edge *edge,
                                                kerf_edge_total *total,
                                                kerf_detail *why);
 KERF_API void kerf_edge_stop(kerf_edge *edge);
-KERF_API void kerf_edge_close(kerf_edge *edge); /* accepts NULL */
+/* Accepts NULL. When the disk of opts.store hangs, it is not waited for longer
+ * than some seconds: its threads are left, with all that is theirs. */
+KERF_API void kerf_edge_close(kerf_edge *edge);
 
 #ifdef __cplusplus
 }

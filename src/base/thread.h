@@ -4,11 +4,18 @@
 #ifndef KERF_BASE_THREAD_H
 #define KERF_BASE_THREAD_H
 
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
 /* Gives the thread its name (15 characters, for top and debuggers) and the
  * scheduling class in which waking up does not interrupt what runs on the
  * core: on a core that is busy, sockets are served between inferences, not in
  * the midst of each, which saves most context switches. An idle core is taken
  * at once, as ever. */
 void kerf_thread_begin(const char *name);
+
+/* pthread_join(), for so long at most: false: it runs yet. */
+bool kerf_thread_join(pthread_t thread, uint64_t within_ms);
 
 #endif

@@ -1,5 +1,6 @@
 #include "edge/edge.h"
 
+#include "base/log.h"
 #include "base/thread.h"
 #include "edge/trusted.h"
 
@@ -9,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LEAVE_MS 1000  /* a disk that hangs is waited for, at the end */
+#define SAVE_MS 10000  /* the same, for requests that are not on it yet */
 #define QUEUE_LEN 4096 /* flights are 128 at most; the rest is for notes */
 #define WINDOW_MAX 64
 #define BLOCK_KI 128
@@ -609,6 +612,30 @@ drop_events(kerf_edge *edge)
     }
 }
 
+/* A disk may hang. False: somebody waits for it yet. What is written is whole
+ * or not there, whenever the process ends; requests that are to be queued on
+ * disk get more time, since they would be lost. */
+static bool
+stop_threads(kerf_edge *edge)
+{
+    bool ended = kerf_offline_stop(edge, SAVE_MS);
+
+    if (edge->loads != NULL)
+        kerf_queue_close(edge->loads);
+    while (edge->loader_runs) {
+        if (kerf_thread_join(edge->loader_thread, LEAVE_MS))
+            edge->loader_runs = false;
+        else if (!atomic_load(&edge->compiling))
+            break;
+    }
+    if (edge->loop_runs) {
+        kerf_loop_stop(edge->loop);
+        (void)pthread_join(edge->loop_thread, NULL);
+    }
+    return kerf_writer_stop(edge->fetch.writer, LEAVE_MS) && ended &&
+           !edge->loader_runs;
+}
+
 void
 kerf_edge_close(kerf_edge *edge)
 {
@@ -619,16 +646,11 @@ kerf_edge_close(kerf_edge *edge)
         drop_events(edge);
         (void)pthread_join(edge->worker_thread, NULL);
     }
-    kerf_offline_stop(edge);
-    if (edge->loads != NULL)
-        kerf_queue_close(edge->loads);
-    if (edge->loader_runs)
-        (void)pthread_join(edge->loader_thread, NULL);
-    if (edge->loop_runs) {
-        kerf_loop_stop(edge->loop);
-        (void)pthread_join(edge->loop_thread, NULL);
+    if (!stop_threads(edge)) {
+        kerf_log(KERF_LOG_WARN, "edge.disk_hangs", "store=%s",
+                 KERF_Q(edge->opts.store));
+        return;
     }
-    kerf_writer_stop(edge->fetch.writer);
     if (edge->loop != NULL)
         kerf_link_close(edge);
     kerf_offline_fini(edge);

@@ -173,6 +173,7 @@ struct kerf_edge {
     kerf_busy busy;    /* the head, in the worker */
     pthread_t loop_thread, worker_thread, loader_thread;
     bool loop_runs, worker_runs, loader_runs;
+    _Atomic bool compiling; /* the loader, which takes as long as it takes */
 
     /* Shared by worker and loop, under lock. */
     pthread_mutex_t lock;

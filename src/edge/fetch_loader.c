@@ -81,10 +81,15 @@ load(kerf_edge *edge, kerf_fetcher *f)
 
     /* Again: it may have taken hours to come. */
     f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
-    if (f->err == KERF_OK && f->wanted[0].run)
+    if (f->err == KERF_OK && f->wanted[0].run) {
+        bool tail = has_tail(edge, m);
+
+        atomic_store(&edge->compiling, true);
         f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
-                                   edge->raw, has_tail(edge, m),
-                                   (size_t)edge->opts.window, &f->why);
+                                   edge->raw, tail, (size_t)edge->opts.window,
+                                   &f->why);
+        atomic_store(&edge->compiling, false);
+    }
     if (f->err == KERF_OK)
         f->err = kerf_store_finish(edge->store, m, &f->why);
     if (f->err == KERF_OK && f->program != NULL) {

@@ -154,15 +154,16 @@ kerf_writer_start(kerf_writer *w)
     return w->runs;
 }
 
-void
-kerf_writer_stop(kerf_writer *w)
+bool
+kerf_writer_stop(kerf_writer *w, uint64_t within_ms)
 {
     if (w == NULL)
-        return;
+        return true;
     kerf_queue_close(w->todo);
-    if (w->runs)
-        (void)pthread_join(w->thread, NULL);
+    if (w->runs && !kerf_thread_join(w->thread, within_ms))
+        return false;
     w->runs = false;
+    return true;
 }
 
 void

@@ -36,8 +36,9 @@ typedef struct kerf_chunk {
 KERF_NODISCARD kerf_err kerf_writer_new(kerf_writer **out, kerf_loop *loop,
                                         kerf_loop_fn *done, void *ctx);
 bool kerf_writer_start(kerf_writer *w);
-/* Does what it was given; then its thread has ended. Accepts NULL. */
-void kerf_writer_stop(kerf_writer *w);
+/* Does what it was given; then its thread has ended. False: it has not within
+ * this time, and is to be left as it is. Accepts NULL. */
+bool kerf_writer_stop(kerf_writer *w, uint64_t within_ms);
 void kerf_writer_free(kerf_writer *w); /* stopped; accepts NULL */
 
 /* One with room for len bytes -> kerf_writer_give() or _recycle(). NULL: no

@@ -205,14 +205,16 @@ kerf_offline_start(kerf_edge *edge)
     return edge->offline.runs;
 }
 
-void
-kerf_offline_stop(kerf_edge *edge)
+bool
+kerf_offline_stop(kerf_edge *edge, uint64_t within_ms)
 {
     if (edge->offline.jobs != NULL)
         kerf_queue_close(edge->offline.jobs);
-    if (edge->offline.runs)
-        (void)pthread_join(edge->offline.thread, NULL);
+    if (edge->offline.runs &&
+        !kerf_thread_join(edge->offline.thread, within_ms))
+        return false;
     edge->offline.runs = false;
+    return true;
 }
 
 void

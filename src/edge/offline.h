@@ -46,7 +46,8 @@ typedef struct kerf_offline_state {
 KERF_NODISCARD kerf_err kerf_offline_init(struct kerf_edge *edge,
                                           kerf_detail *why);
 KERF_NODISCARD bool kerf_offline_start(struct kerf_edge *edge);
-void kerf_offline_stop(struct kerf_edge *edge); /* its thread */
+/* Its thread. False: it has not ended within this time. */
+bool kerf_offline_stop(struct kerf_edge *edge, uint64_t within_ms);
 void kerf_offline_fini(struct kerf_edge *edge); /* after the link is closed */
 
 /* On the loop's thread. */

@@ -91,6 +91,16 @@ def test_store_hangs__the_edge_answers_and_keeps_its_session(call, edge, disk, m
     assert len([e for e in events if e["event"] == "state"]) == 1, events
 
 
+@pytest.mark.parametrize("call", ["fallocate", "pwrite", "fsync", "rename"])
+def test_store_hangs__the_edge_ends_when_told(call, edge, disk, models):
+    disk.hang(call)
+    exact.put(models, bias=2, seed=2, **MODEL)
+    disk.wait_hanging()
+    edge.wait_event("result")
+    assert edge.term() == 0
+    exact.check_results(edge, None, biases=(1.0,))
+
+
 def check_synced(disk):
     """What was renamed is so for good: its folder was synced behind it."""
     calls = disk.calls()
