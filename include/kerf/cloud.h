@@ -47,7 +47,7 @@ typedef struct kerf_edge_view {
     double p50_us, p99_us; /* from arrival to answer, of the last 256 */
     uint64_t answered, late, failed, busy;
     uint64_t bytes_in, bytes_out; /* payload of answered requests */
-    uint64_t batched[4];          /* answers that ran 1, 2, 4 and 8 at a time */
+    uint64_t batched[8];          /* answers that ran 1 to 8 at a time */
     double batch_mean;            /* requests in a run; 0: none ran */
 } kerf_edge_view;
 

@@ -64,7 +64,11 @@ typedef struct kerf_load {
      * names them, unless prep gives the size. */
     const kerf_shape *shapes;
     size_t shape_count;
-    bool any_batch; /* shapes may begin otherwise than a fixed model does */
+    /* 0, or, with shapes that all begin with 1: requests run as many samples
+     * at once as they want, up to this (kerf_request_new_batch()); also where
+     * the model has 1 fixed. Ports then begin with -1, outputs where they
+     * grow. */
+    size_t batch_most;
 } kerf_load;
 
 /*
@@ -115,6 +119,13 @@ KERF_API bool kerf_net_is_static(const kerf_net *net);
 KERF_API KERF_NODISCARD kerf_err kerf_request_new(kerf_request **out,
                                                   kerf_net *net,
                                                   kerf_detail *why);
+/* Of a network with batch_most: runs this many samples, which lie one behind
+ * the other in the memory that is bound. Outputs that grow are not bound.
+ * Errors: KERF_EINVAL (0, or more than batch_most), and as above. */
+KERF_API KERF_NODISCARD kerf_err kerf_request_new_batch(kerf_request **out,
+                                                        kerf_net *net,
+                                                        size_t batch,
+                                                        kerf_detail *why);
 KERF_API void kerf_request_free(kerf_request *request); /* accepts NULL */
 
 /* The engine reads from / writes to data (aligned to KERF_TENSOR_ALIGN, as

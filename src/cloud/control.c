@@ -84,7 +84,7 @@ edge_json(const kerf_edge_view *v)
     for (size_t i = 0; i < sizeof v->batched / sizeof *v->batched; i++) {
         char key[8];
 
-        (void)snprintf(key, sizeof key, "%u", 1u << i);
+        (void)snprintf(key, sizeof key, "%zu", i + 1);
         set_int(sizes, key, v->batched[i]);
     }
     (void)json_object_set_new(o, "batched", sizes);

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define DEBT_MOST 8 /* jobs: what a batch may have taken along */
 #define NS_MOST ((uint64_t)1 << 40) /* of a price: sums do not overflow */
 
 struct kerf_fair {
@@ -70,7 +69,7 @@ leave_ring(kerf_fair *f, kerf_line *line)
 static void
 end_turn(kerf_fair *f, kerf_line *line)
 {
-    if (f->first == line && f->last != line) {
+    if (f->last != line) {
         leave_ring(f, line);
         enter_ring(f, line);
     }
@@ -138,7 +137,6 @@ add_job(kerf_fair *f, kerf_job *job)
     else
         line->first = job;
     line->last = job;
-    job->waits = true;
     if (line->count++ == 0)
         enter_ring(f, line);
     f->count++;
@@ -159,10 +157,7 @@ remove_job(kerf_fair *f, kerf_job *job, int64_t ns)
         job->next->prev = job->prev;
     else
         line->last = job->prev;
-    job->waits = false;
     line->deficit_ns -= ns;
-    if (line->deficit_ns < -DEBT_MOST * ns)
-        line->deficit_ns = -DEBT_MOST * ns;
     f->count--;
     count_out(f, job->price);
     if (--line->count == 0) { /* nothing is saved up while away */
@@ -171,39 +166,31 @@ remove_job(kerf_fair *f, kerf_job *job, int64_t ns)
     }
 }
 
-/* The next job whose line can pay it. Each line gets a quantum as its turn
- * comes; one that is in debt for a batch waits as many rounds as it owes. */
-static kerf_job *
-next_job(kerf_fair *f, int64_t *ns)
+/* Takes the job out of its line, whose turn it is: with a quantum, it can pay.
+ * Whether its turn is over: not enough is left for the next. */
+static bool
+pay(kerf_fair *f, kerf_job *job)
 {
-    int64_t gets_ns = quantum(f);
+    kerf_line *line = job->line;
+    int64_t ns = price_of(job->price);
 
-    while (f->first != NULL) {
-        kerf_line *line = f->first;
-
-        *ns = price_of(line->first->price);
-        if (line->deficit_ns < *ns)
-            line->deficit_ns += gets_ns;
-        if (line->deficit_ns >= *ns)
-            return line->first;
-        end_turn(f, line);
-    }
-    return NULL;
+    if (line->deficit_ns < ns)
+        line->deficit_ns += quantum(f);
+    remove_job(f, job, ns);
+    return line->count > 0 && line->deficit_ns < price_of(line->first->price);
 }
 
 static void *
 take_next(void *ctx)
 {
     kerf_fair *f = ctx;
-    int64_t ns = 0;
-    kerf_job *job = next_job(f, &ns);
-    kerf_line *line;
+    kerf_line *line = f->first;
+    kerf_job *job;
 
-    if (job == NULL)
+    if (line == NULL)
         return NULL;
-    line = job->line;
-    remove_job(f, job, ns);
-    if (line->count > 0 && line->deficit_ns < price_of(line->first->price))
+    job = line->first;
+    if (pay(f, job))
         end_turn(f, line);
     if (f->count > 0)
         kerf_waiting_stir(&f->waiting);
@@ -240,18 +227,56 @@ kerf_fair_try_pop(kerf_fair *f)
     return kerf_waiting_try_pop(&f->waiting, take_next, f);
 }
 
-bool
-kerf_fair_take(kerf_fair *f, kerf_job *const *jobs, size_t count)
+/* The first of this kind in the line. An edge asks for one model, but for
+ * moments: it is the first of all. */
+static kerf_job *
+find_alike(const kerf_line *line, const kerf_price *kind)
 {
-    bool all = true;
+    kerf_job *job = line->first;
+
+    while (job != NULL && job->price != kind)
+        job = job->next;
+    return job;
+}
+
+/* Each line, in turns, what its next turn would pay for. */
+static size_t
+take_alike(kerf_fair *f, const kerf_price *kind, void **out, size_t most)
+{
+    kerf_line *last = f->last;
+    size_t count = 0;
+    bool is_round_over = f->first == NULL;
+
+    for (kerf_line *line = f->first, *next; !is_round_over && count < most;
+         line = next) {
+        kerf_job *job = find_alike(line, kind);
+
+        next = line->behind;
+        is_round_over = line == last;
+        if (job == NULL)
+            continue;
+        out[count++] = job->of;
+        if (pay(f, job))
+            end_turn(f, line);
+    }
+    return count;
+}
+
+size_t
+kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t least,
+                    size_t leave, void **out, size_t most)
+{
+    size_t count = 0;
+    size_t may;
 
     (void)pthread_mutex_lock(&f->waiting.lock);
-    for (size_t i = 0; i < count; i++)
-        all &= jobs[i]->waits;
-    for (size_t i = 0; all && i < count; i++)
-        remove_job(f, jobs[i], price_of(jobs[i]->price));
+    may = f->count > leave ? f->count - leave : 0;
+    may = may < kind->waiting ? may : kind->waiting;
+    may = may < most ? may : most;
+    while (may >= least && count < may)
+        count += take_alike(f, kind, out + count, may - count);
     kerf_waiting_unlock(&f->waiting);
-    return all;
+    return count;
 }
 
 void

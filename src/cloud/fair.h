@@ -35,15 +35,14 @@ typedef struct kerf_job {
     void *of;        /* what pops give */
     kerf_line *line; /* where it waits */
     kerf_price *price;
-    bool waits; /* private, as all that follows */
-    struct kerf_job *prev, *next;
+    struct kerf_job *prev, *next; /* private */
 } kerf_job;
 
 /* One per edge. Zeroed: empty. Outlives its jobs' waiting. */
 struct kerf_line {
     kerf_job *first, *last;
     size_t count;
-    int64_t deficit_ns; /* below 0: served ahead of its turn, in a batch */
+    int64_t deficit_ns;
     kerf_line *before, *behind; /* in the ring of those with jobs */
 };
 
@@ -58,9 +57,14 @@ KERF_NODISCARD kerf_err kerf_fair_push(kerf_fair *f, kerf_job *job);
  * belongs to the popping thread. NULL once the queue is closed and empty. */
 void *kerf_fair_pop(kerf_fair *f, kerf_awake *awake);
 void *kerf_fair_try_pop(kerf_fair *f); /* NULL when empty */
-/* Takes these jobs out, wherever they wait, and lets their lines pay; false,
- * and the queue as it was, when one of them does not wait. */
-bool kerf_fair_take(kerf_fair *f, kerf_job *const *jobs, size_t count);
+/*
+ * Pops more jobs of this kind, to be done together with one that was popped:
+ * what their lines' turns would give next, if there were no other kinds.
+ * `least` to `most`, and so many that `leave` jobs stay, or none. Returns how
+ * many, what they are of in out[].
+ */
+size_t kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t least,
+                           size_t leave, void **out, size_t most);
 /* No more pushes; waiting poppers drain what is left, then get NULL. */
 void kerf_fair_close(kerf_fair *f);
 

@@ -207,7 +207,7 @@ kerf_lane_share(const kerf_lane *lane)
 }
 
 void
-kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t level,
+kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t batch,
                       size_t bytes_in, size_t bytes_out, bool late)
 {
     uint64_t us = time_ns / 1000;
@@ -216,7 +216,7 @@ kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t level,
     atomic_store_explicit(&lane->times_us[n % KERF_LANE_TIMES],
                           us > UINT32_MAX ? UINT32_MAX : (uint32_t)us,
                           memory_order_relaxed);
-    (void)atomic_fetch_add(&lane->batched[level], 1);
+    (void)atomic_fetch_add(&lane->batched[batch - 1], 1);
     (void)atomic_fetch_add(&lane->bytes_in, bytes_in);
     (void)atomic_fetch_add(&lane->bytes_out, bytes_out);
     if (late)
@@ -295,7 +295,7 @@ see(struct seen *s, const struct rank *rank, kerf_fair *f, uint64_t now_ns)
 {
     const kerf_lane *lane = rank->lane;
     kerf_edge_view *v = &s->view;
-    uint64_t in_batches = 0;
+    double runs = 0;
 
     memcpy(v->name, lane->name, sizeof v->name);
     memcpy(v->peer, lane->peer, sizeof v->peer);
@@ -318,10 +318,9 @@ see(struct seen *s, const struct rank *rank, kerf_fair *f, uint64_t now_ns)
     v->bytes_out = atomic_load(&lane->bytes_out);
     for (size_t i = 0; i < KERF_LANE_BATCHES; i++) {
         v->batched[i] = atomic_load(&lane->batched[i]);
-        in_batches += v->batched[i] >> i;
+        runs += (double)v->batched[i] / (double)(i + 1);
     }
-    v->batch_mean =
-        in_batches == 0 ? 0 : (double)v->answered / (double)in_batches;
+    v->batch_mean = runs <= 0 ? 0 : (double)v->answered / runs;
     s->times =
         v->answered < KERF_LANE_TIMES ? (size_t)v->answered : KERF_LANE_TIMES;
     for (size_t i = 0; i < s->times; i++)

@@ -22,7 +22,7 @@
 
 #define KERF_LANE_TIMES 256 /* of the last answers: for quantiles */
 #define KERF_LANE_SECONDS 4 /* that a rate is over */
-#define KERF_LANE_BATCHES 4 /* sizes 1, 2, 4, 8 */
+#define KERF_LANE_BATCHES 8 /* sizes 1 to 8 */
 
 /* A slot whose answer is being handed to the kernel: the edge may have it, and
  * ask again, before the worker has given the slot back. */
@@ -46,7 +46,7 @@ typedef struct kerf_lane {
                             * good as given back; the last that is touched by
                             * its owner */
     _Atomic uint64_t answered, bytes_in, bytes_out;
-    _Atomic uint64_t batched[KERF_LANE_BATCHES]; /* answers by level */
+    _Atomic uint64_t batched[KERF_LANE_BATCHES]; /* answers by size - 1 */
     _Atomic uint64_t late, failed, busy;
     /* By kerf_lanes_tick(), under the lock. */
     bool is_busy; /* turned away within the last second */
@@ -101,7 +101,8 @@ void kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns);
 /* Slots that count against its share. */
 size_t kerf_lane_share(const kerf_lane *lane);
 
-void kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t level,
+/* batch: how many ran at once. */
+void kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t batch,
                            size_t bytes_in, size_t bytes_out, bool late);
 
 /* Copies what is known, the busiest edges first, at most `most` of them.

@@ -101,7 +101,7 @@ load_tails(kerf_served *s, kerf_engine *engine, const kerf_net *head,
 
     if (nets == NULL)
         return KERF_ENOMEM;
-    s->slots.nets[0] = nets;
+    s->slots.nets = nets;
     for (size_t w = 0; err == KERF_OK && w < s->slots.workers; w++)
         err = kerf_engine_load_tail(engine, &nets[w], &bytes, head, why);
     s->tail = nets[0];
@@ -120,13 +120,27 @@ static kerf_err
 time_tail(kerf_served *s, kerf_slot *slot, kerf_detail *why)
 {
     kerf_request *request = NULL;
-    kerf_err err = kerf_slot_request(slot, 0, 0, &request, why);
+    kerf_err err = kerf_slot_request(slot, 0, &request, why);
     uint64_t start_ns = kerf_now_ns();
 
     if (err == KERF_OK)
         err = kerf_request_run(request, why);
     if (err == KERF_OK)
         atomic_store(&s->price.ns, kerf_now_ns() - start_ns);
+    return err;
+}
+
+/* In all sizes: the first run of each is the slow one, too. */
+static kerf_err
+warm_bunch(kerf_slots *s, size_t w, kerf_slot *slot, kerf_detail *why)
+{
+    kerf_slot *same[KERF_BATCH_MOST];
+    kerf_err err = KERF_OK;
+
+    for (size_t k = 0; k < s->batch_most; k++)
+        same[k] = slot;
+    for (size_t n = s->batch_least; err == KERF_OK && n <= s->batch_most; n++)
+        err = kerf_bunch_run(&s->bunch[w], same, n, why);
     return err;
 }
 
@@ -138,14 +152,14 @@ warm(kerf_served *s, kerf_detail *why)
     kerf_slot *slot = kerf_slot_take(s, NULL);
     kerf_err err = slot == NULL ? KERF_ENOMEM : KERF_OK;
 
-    for (size_t level = 0; level < s->slots.levels; level++) {
-        for (size_t w = 0; err == KERF_OK && w < s->slots.workers; w++) {
-            kerf_request *request = NULL;
+    for (size_t w = 0; err == KERF_OK && w < s->slots.workers; w++) {
+        kerf_request *request = NULL;
 
-            err = kerf_slot_request(slot, level, w, &request, why);
-            if (err == KERF_OK)
-                err = kerf_request_run(request, why);
-        }
+        err = kerf_slot_request(slot, w, &request, why);
+        if (err == KERF_OK)
+            err = kerf_request_run(request, why);
+        if (err == KERF_OK && s->slots.batch_most > 1)
+            err = warm_bunch(&s->slots, w, slot, why);
     }
     if (err == KERF_OK)
         err = time_tail(s, slot, why);

@@ -31,10 +31,8 @@ struct kerf_served {
     size_t manifest_len;
     uint64_t stamp;    /* kerf_pair_stamp() when it was read */
     int64_t newest_ns; /* latest change of a file */
-    /* One network per worker: runs of one network take turns in OpenVINO, and
-     * a network of several streams is slower for a lone request. */
     kerf_slots slots;
-    kerf_net *tail;   /* the first of them: for its ports */
+    kerf_net *tail;   /* the first of the slots' networks: for its ports */
     kerf_price price; /* tail time per request, running mean */
 };
 

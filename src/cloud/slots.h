@@ -1,28 +1,20 @@
 /*
  * slots.h - where requests arrive and answers leave: memory for the tensors of
  * a tail's inputs and outputs.
- *
- * Slots come in groups. Input i of all slots of a group is one piece of memory,
- * slot after slot, so that neighbours are the batch of a larger tail without a
- * copy (batch.h). A block is 2, 4 or 8 neighbours; a slot belongs to one block
- * of each size.
  * Threads: taking, giving and the pool from any; a slot from one at a time; its
  * requests from the worker that they are of.
  */
 #ifndef KERF_CLOUD_SLOTS_H
 #define KERF_CLOUD_SLOTS_H
 
+#include "cloud/bunch.h"
 #include "cloud/lane.h"
 #include "kerf/engine.h"
 #include "net/conn.h"
 
 #include <pthread.h>
 
-#define KERF_BATCH_LEVELS 4 /* 1, 2, 4, 8 */
-#define KERF_BATCH_MOST (1 << (KERF_BATCH_LEVELS - 1))
-
 typedef struct kerf_served kerf_served;
-typedef struct kerf_group kerf_group;
 
 /* A coded tensor as it came in; codec RAW: it is in its place already, or in
  * blocks, whose blobs are one behind the other. */
@@ -43,10 +35,10 @@ typedef struct kerf_coded_block {
 /* One request in flight: its tensors arrive here, and the answer leaves from
  * here. */
 typedef struct kerf_slot {
-    kerf_served *served; /* counted while in use */
-    kerf_group *group;
-    size_t at;               /* in the group */
-    kerf_tensor *in;         /* one per input of the tail; the group's memory */
+    kerf_served *served;                     /* counted while in use */
+    struct kerf_slot *next_made, *next_free; /* under the lock of all */
+    kerf_request **request;  /* one per worker; NULL: not yet run there */
+    kerf_tensor *in;         /* one per input of the tail */
     kerf_coded *coded;       /* one per input: the blob that it is made of */
     kerf_coded_block *block; /* of all inputs that come in blocks, in order */
     size_t block_count, block_most, block_room;
@@ -55,14 +47,13 @@ typedef struct kerf_slot {
     _Atomic int ahead;      /* ahead.h, as the rest */
     kerf_err ahead_err;
     kerf_detail ahead_why;
-    kerf_tensor *out;    /* one per output; data[0] until static or run */
-    size_t *out_room;    /* bytes allocated, where the shape is not static */
-    kerf_tensor *answer; /* one per output: what is sent; a view */
-    kerf_conn *conn;     /* counted while in use */
-    void *owner;         /* the cloud */
-    kerf_lane *lane;     /* holds it; NULL: nobody's, a trial */
-    bool done;           /* kerf_slot_done() */
-    kerf_job job;        /* waiting for a worker */
+    kerf_tensor *out; /* one per output; data[0] until static or run */
+    size_t *out_room; /* bytes allocated, where the shape is not static */
+    kerf_conn *conn;  /* counted while in use */
+    void *owner;      /* the cloud */
+    kerf_lane *lane;  /* holds it; NULL: nobody's, a trial */
+    bool done;        /* kerf_slot_done() */
+    kerf_job job;     /* waiting for a worker */
     uint64_t id, echo_ns, received_ns, deadline_ns; /* 0: no deadline */
     uint64_t answer_max; /* bytes of payload that the edge takes */
     size_t bytes_in;
@@ -74,26 +65,24 @@ typedef struct kerf_slot {
 
 /* The slots of one tail. Zeroed: none. */
 typedef struct kerf_slots {
-    /* nets[level][w]: worker w's network for blocks of 1 << level; NULL from
-     * the first level that is not run. Level 0 is the tail itself. */
-    kerf_net **nets[KERF_BATCH_LEVELS];
+    /* One per worker: runs of one network take turns in OpenVINO, and a network
+     * of several streams is slower for a lone request. */
+    kerf_net **nets;
+    kerf_bunch *bunch; /* the same; zeroed where there are no batches */
+    /* Requests that run as one: from so many on, and at most. most 1: none. */
+    size_t batch_least, batch_most;
     size_t workers;
-    size_t levels; /* that are run; 1: no batches */
-    size_t most;   /* slots that are in use at a time */
-    size_t spare;  /* beyond these, for edges that hold none; 0: not known */
+    size_t most;  /* slots that are in use at a time */
+    size_t spare; /* beyond these, for edges that hold none; 0: not known */
     pthread_mutex_t lock;
     size_t used; /* under lock, as all that follows */
     size_t made;
-    kerf_group *all;     /* through next */
-    kerf_group *open;    /* with a free slot, through next_open */
-    kerf_group *current; /* slots are taken from it until it is full */
+    kerf_slot *all, *open; /* open: free ones, the last given first */
 } kerf_slots;
 
-/* Groups are as large as the largest block: set levels before the first. */
 void kerf_slots_init(kerf_slots *s, size_t workers, size_t most);
-/* Frees every group; none is in use. */
-void kerf_slots_clear(kerf_slots *s);
-void kerf_slots_fini(kerf_slots *s); /* clears, and frees the networks */
+/* Frees slots, none of which is in use, and the networks. */
+void kerf_slots_fini(kerf_slots *s);
 
 /* A free slot with a reference to served, or NULL: all are in use, or lane,
  * which may be NULL, has its share: an edge that holds some gets no more than
@@ -112,16 +101,10 @@ void kerf_slot_give(kerf_slot *slot);
 void kerf_slot_done(kerf_slot *slot, bool done);
 size_t kerf_slots_used(kerf_slots *s);
 
-/* The 1 << level neighbours whose block holds this slot, in order. */
-kerf_slot **kerf_slot_block(const kerf_slot *slot, size_t level);
-
-/* Worker w's request for that block, bound to its tensors (outputs of static
+/* Worker w's request for this slot, bound to its tensors (outputs of static
  * shape): binding another pointer to a shared one costs some 5 us each time. */
-KERF_NODISCARD kerf_err kerf_slot_request(kerf_slot *slot, size_t level,
-                                          size_t w, kerf_request **out,
-                                          kerf_detail *why);
-/* Lets each slot of a block that has run answer with its part. */
-void kerf_slot_share(kerf_slot *slot, size_t level);
+KERF_NODISCARD kerf_err kerf_slot_request(kerf_slot *slot, size_t w,
+                                          kerf_request **out, kerf_detail *why);
 
 /* Room for the blob of input i, kept between requests. Errors: KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_slot_code(kerf_slot *slot, size_t i,

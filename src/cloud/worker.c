@@ -2,8 +2,8 @@
  * Workers. A job is a slot whose tensors have arrived. The worker runs the tail
  * on the slot's memory and sends the answer from it, on its own thread: giving
  * it back to the loop would cost another wake-up (docs/BENCHMARKS.md). Where
- * the neighbours of a slot wait as well, they run together (batch.h); nobody
- * waits for a neighbour to come.
+ * others of the same model wait as well, they run together (bunch.h); nobody
+ * waits for others to come.
  */
 #include "cloud/ahead.h"
 #include "cloud/cloud.h"
@@ -91,13 +91,13 @@ keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
     return KERF_OK;
 }
 
-/* Slots whose turn it is: the whole block of this level, or one. */
+/* Slots of one model whose turn it is: that run as one, or a single one. */
 struct batch {
-    kerf_slot **slot;
-    size_t level, count;
+    kerf_slot *slot[KERF_BATCH_MOST];
+    size_t count;
     uint64_t start_ns, decode_ns, run_ns;
     kerf_err err[KERF_BATCH_MOST]; /* refused, when all is done */
-    kerf_detail why[KERF_BATCH_MOST], block_why;
+    kerf_detail why[KERF_BATCH_MOST], all_why;
 };
 
 /* A worker's own. */
@@ -130,11 +130,11 @@ decode(kerf_slot *slot, kerf_codec *codec, kerf_detail *why)
 }
 
 static kerf_err
-run_tail(kerf_slot *slot, size_t level, size_t me, kerf_detail *why)
+run_tail(kerf_slot *slot, size_t me, kerf_detail *why)
 {
     kerf_net *tail = slot->served->tail;
     kerf_request *request = NULL;
-    kerf_err err = kerf_slot_request(slot, level, me, &request, why);
+    kerf_err err = kerf_slot_request(slot, me, &request, why);
 
     if (err == KERF_OK)
         err = kerf_request_run(request, why);
@@ -149,8 +149,6 @@ run_tail(kerf_slot *slot, size_t level, size_t me, kerf_detail *why)
         if (err == KERF_OK)
             err = keep_output(slot, i, &view);
     }
-    if (err == KERF_OK)
-        kerf_slot_share(slot, level);
     return err;
 }
 
@@ -168,7 +166,7 @@ fill_send(kerf_slot *slot, kerf_tensors *m)
     m->count = (uint16_t)count;
     slot->send.count = count;
     for (size_t i = 0; i < count; i++) {
-        const kerf_tensor *t = &slot->answer[i];
+        const kerf_tensor *t = &slot->out[i];
 
         m->tensor[i] = (kerf_tensor_desc){.dtype = t->dtype,
                                           .codec = KERF_CODEC_RAW,
@@ -198,7 +196,7 @@ tell_answered(kerf_cloud *cloud, const kerf_slot *slot, const kerf_tensors *m)
 
     for (size_t i = 0; i < slot->send.count; i++)
         a.bytes_out += slot->send.len[i];
-    cloud->events.answered(cloud->events.ctx, &a, slot->answer);
+    cloud->events.answered(cloud->events.ctx, &a, slot->out);
 }
 
 static void
@@ -253,7 +251,7 @@ make_ready(kerf_slot *slot, kerf_codec *codec, uint64_t now_ns,
     return decode(slot, codec, why);
 }
 
-/* A slot that is refused stays in the block until it has run: its memory is
+/* A slot that is refused stays in the batch until it has run: its memory is
  * there, and nobody sees what comes out. */
 static void
 run_batch(struct batch *b, struct me *me)
@@ -273,14 +271,18 @@ run_batch(struct batch *b, struct me *me)
     b->decode_ns = ready_ns - b->start_ns;
     if (ready == 0)
         return;
-    err = run_tail(b->slot[0], b->level, me->number, &b->block_why);
+    if (b->count == 1)
+        err = run_tail(b->slot[0], me->number, &b->all_why);
+    else
+        err = kerf_bunch_run(&b->slot[0]->served->slots.bunch[me->number],
+                             b->slot, b->count, &b->all_why);
     for (size_t k = 0; err != KERF_OK && k < b->count; k++) {
         if (b->err[k] != KERF_OK)
             continue;
         b->err[k] = err;
-        b->why[k] = b->block_why;
-        if (b->level > 0) /* one must not fail the others */
-            b->err[k] = run_tail(b->slot[k], 0, me->number, &b->why[k]);
+        b->why[k] = b->all_why;
+        if (b->count > 1) /* one must not fail the others */
+            b->err[k] = run_tail(b->slot[k], me->number, &b->why[k]);
     }
     b->run_ns = kerf_now_ns() - ready_ns;
 }
@@ -320,7 +322,7 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
         let_go(&me->held);
     slot->send.more = hold(&me->held, cloud, slot, next);
     kerf_lane_note_answer(slot->lane, m->queue_ns + m->decode_ns + m->tail_ns,
-                          b->level, slot->bytes_in, bytes, m->late);
+                          b->count, slot->bytes_in, bytes, m->late);
     slot->holds = 2;
     kerf_slot_done(slot, true);
     kerf_conn_send(slot->conn, &slot->send);
@@ -350,34 +352,26 @@ do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
     }
 }
 
-/* The largest block of this slot of which all others wait, and would not be
- * run by an idle worker right now. */
+/* What may run with this slot, and would not be run by an idle worker right
+ * now: all that waits, up to the size that pays best. */
 static void
 gather(kerf_cloud *cloud, kerf_slot *slot, struct batch *b)
 {
-    size_t waiting = kerf_fair_count(cloud->jobs);
-    size_t idle = atomic_load(&cloud->idle);
+    const kerf_slots *s = &slot->served->slots;
+    void *others[KERF_BATCH_MOST];
+    size_t count = 0;
 
-    for (b->level = slot->served->slots.levels - 1; b->level > 0; b->level--) {
-        kerf_slot **block = kerf_slot_block(slot, b->level);
-        kerf_job *others[KERF_BATCH_MOST];
-        size_t count = 0;
-
-        b->count = (size_t)1 << b->level;
-        if (b->count - 1 + idle > waiting)
-            continue;
-        for (size_t k = 0; k < b->count; k++) {
-            if (block[k] != slot)
-                others[count++] = &block[k]->job;
-        }
-        if (!kerf_fair_take(cloud->jobs, others, count))
-            continue;
-        b->slot = block;
-        kerf_log(KERF_LOG_DEBUG, "cloud.ran_batch", "size=%zu", b->count);
-        return;
-    }
-    b->slot = kerf_slot_block(slot, 0);
+    b->slot[0] = slot;
     b->count = 1;
+    if (s->batch_most == 1)
+        return;
+    count = kerf_fair_pop_alike(cloud->jobs, &slot->served->price,
+                                s->batch_least - 1, atomic_load(&cloud->idle),
+                                others, s->batch_most - 1);
+    for (size_t k = 0; k < count; k++)
+        b->slot[b->count++] = others[k];
+    if (count > 0)
+        kerf_log(KERF_LOG_DEBUG, "cloud.ran_batch", "size=%zu", b->count);
 }
 
 static kerf_slot *

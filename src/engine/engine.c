@@ -102,11 +102,13 @@ kerf_engine_load(kerf_engine *engine, kerf_net **out, const kerf_model_bytes *m,
     err = settle(&read->in, how, want, why);
     if (err != KERF_OK)
         goto out;
+    read->batch_most = how->batch_most;
     err = engine->backend->compile(engine, &net, read, want, how->prep,
                                    how->image_port, why);
     if (err != KERF_OK)
         goto out;
     net->engine = engine;
+    net->batch_most = how->batch_most;
     net->is_static = true;
     for (size_t i = 0; i < net->out.count; i++)
         net->is_static &= kerf_shape_is_static(&net->out.port[i].shape);
@@ -210,18 +212,35 @@ kerf_net_is_static(const kerf_net *net)
     return net->is_static;
 }
 
-kerf_err
-kerf_request_new(kerf_request **out, kerf_net *net, kerf_detail *why)
+static kerf_err
+new_request(kerf_request **out, kerf_net *net, size_t batch, kerf_detail *why)
 {
     kerf_request *request = NULL;
-    kerf_err err = net->engine->backend->request_new(&request, net, why);
+    kerf_err err = net->engine->backend->request_new(&request, net, batch, why);
 
     if (err != KERF_OK)
         return err;
     request->net = net;
+    request->batch = batch;
     request->unbound = net->in.count;
     *out = request;
     return KERF_OK;
+}
+
+kerf_err
+kerf_request_new(kerf_request **out, kerf_net *net, kerf_detail *why)
+{
+    return new_request(out, net, net->batch_most > 0 ? 1 : 0, why);
+}
+
+kerf_err
+kerf_request_new_batch(kerf_request **out, kerf_net *net, size_t batch,
+                       kerf_detail *why)
+{
+    if (batch == 0 || batch > net->batch_most)
+        return kerf_fail(why, KERF_EINVAL, "%zu at once: the limit is %zu",
+                         batch, net->batch_most);
+    return new_request(out, net, batch, why);
 }
 
 void
@@ -399,6 +418,8 @@ settle(const kerf_ports *in, const kerf_load *how, kerf_shape *want,
     size_t bytes;
     kerf_err err;
 
+    if (how->batch_most > 0 && (how->prep != NULL || how->shapes == NULL))
+        return kerf_fail(why, KERF_EINVAL, "a batch needs shapes, and no prep");
     if (how->prep != NULL && how->image_port >= in->count)
         return kerf_fail(why, KERF_EINVAL,
                          "image input %zu of a network with %zu inputs",
@@ -431,7 +452,8 @@ settle_given(const kerf_ports *in, const kerf_load *how, kerf_shape *want,
         want[i] = how->shapes[i];
         for (uint32_t d = 0; fits && d < is->rank; d++)
             fits = is->dims[d] < 0 || is->dims[d] == want[i].dims[d] ||
-                   (d == 0 && how->any_batch);
+                   (d == 0 && how->batch_most > 0);
+        fits &= how->batch_most == 0 || (is->rank > 0 && want[i].dims[0] == 1);
         if (!fits) {
             return kerf_fail(why, KERF_EINVAL, "%s is %s, not %s",
                              kerf_port_text(port, "input", i, &in->port[i]),

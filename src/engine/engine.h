@@ -21,7 +21,8 @@ typedef struct kerf_ports {
 typedef struct kerf_graph_read {
     void *own; /* the backend's */
     kerf_ports in, out;
-    size_t out_count; /* all; out is empty when it cannot hold them */
+    size_t out_count;  /* all; out is empty when it cannot hold them */
+    size_t batch_most; /* of kerf_load: set before reshape() */
 } kerf_graph_read;
 
 typedef struct kerf_backend {
@@ -39,7 +40,8 @@ typedef struct kerf_backend {
     /* Output i of out_count, whatever its type: see kerf_out_shape. */
     kerf_err (*peek)(const kerf_graph_read *read, size_t i, bool *is_known,
                      kerf_dtype *dtype, kerf_shape *shape, kerf_detail *why);
-    /* Static shapes for all inputs; compile() may follow, with the same. */
+    /* Static shapes for all inputs, but for the first dim where batch_most is
+     * not 0; compile() may follow, with the same. */
     kerf_err (*reshape)(kerf_graph_read *read, const kerf_shape *want,
                         kerf_detail *why);
     /* want[i]: static shape of each input, before prep (NULL: none). Fills
@@ -49,7 +51,8 @@ typedef struct kerf_backend {
                         const kerf_card *prep, size_t image_port,
                         kerf_detail *why);
     void (*net_free)(kerf_net *net);
-    kerf_err (*request_new)(kerf_request **out, kerf_net *net,
+    /* batch: samples; 0: as the shapes say. */
+    kerf_err (*request_new)(kerf_request **out, kerf_net *net, size_t batch,
                             kerf_detail *why);
     void (*request_free)(kerf_request *request);
     kerf_err (*bind_in)(kerf_request *request, size_t i, void *data,
@@ -69,10 +72,12 @@ struct kerf_net {
     kerf_engine *engine;
     kerf_ports in, out;
     bool is_static;
+    size_t batch_most; /* 0: as the shapes say */
 };
 
 struct kerf_request {
     kerf_net *net;
+    size_t batch;             /* samples; 0: as the shapes say */
     void *in[KERF_PORTS_MAX]; /* bound memory; NULL: not yet */
     void *out[KERF_PORTS_MAX];
     size_t unbound; /* inputs without memory */

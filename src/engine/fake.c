@@ -28,6 +28,8 @@
  *              it is from then on: a network that costs nothing, for benchmarks
  *   "rows"     of an output: true makes its first dim depend on the data:
  *              (elements of what it reads first that are > 0.5) modulo 8
+ *   "batch"    true: it may run several samples at once, each as by itself, in
+ *              the time of one
  *   "cost_us"  each run lasts at least this long; "cost": "busy" burns the CPU,
  *              "sleep" waits
  *   "fail"     "load" or "run": that call fails with KERF_EENGINE;
@@ -63,7 +65,7 @@ struct fake_graph {
     struct value value[VALUES_MAX]; /* the inputs are first */
     size_t out[KERF_PORTS_MAX];     /* indices of values */
     uint64_t cost_ns, fail_after;
-    bool sleeps, fails_load, fails_run;
+    bool sleeps, fails_load, fails_run, batches;
 };
 
 struct fake_net {
@@ -98,7 +100,7 @@ static kerf_err compile(kerf_engine *engine, kerf_net **out,
                         const kerf_card *prep, size_t image_port,
                         kerf_detail *why);
 static void free_net(kerf_net *net);
-static kerf_err new_request(kerf_request **out, kerf_net *net,
+static kerf_err new_request(kerf_request **out, kerf_net *net, size_t batch,
                             kerf_detail *why);
 static void free_request(kerf_request *request);
 static kerf_err bind(kerf_request *request, size_t i, void *data,
@@ -293,6 +295,7 @@ read_fake(kerf_engine *engine, kerf_graph_read *read, const kerf_model_bytes *m,
         1000 * (uint64_t)json_integer_value(json_object_get(root, "cost_us"));
     g->fail_after =
         (uint64_t)json_integer_value(json_object_get(root, "fail_after"));
+    g->batches = json_is_true(json_object_get(root, "batch"));
     g->sleeps = is_text(root, "cost", "sleep");
     g->fails_load = is_text(root, "fail", "load");
     g->fails_run = is_text(root, "fail", "run");
@@ -365,6 +368,23 @@ reshape(kerf_graph_read *read, const kerf_shape *want, kerf_detail *why)
     return settle_values(read->own, want, why);
 }
 
+/* What several samples at once have for one sample. */
+static kerf_err
+check_sample(const kerf_port *port, kerf_detail *why)
+{
+    if (port->shape.rank > 0 && port->shape.dims[0] == 1)
+        return KERF_OK;
+    return kerf_fail(why, KERF_EINVAL,
+                     "fake model: a value does not begin with 1");
+}
+
+static void
+free_batch(kerf_ports *ports)
+{
+    for (size_t i = 0; i < ports->count; i++)
+        ports->port[i].shape.dims[0] = -1;
+}
+
 static kerf_err
 compile(kerf_engine *engine, kerf_net **out, kerf_graph_read *read,
         const kerf_shape *want, const kerf_card *prep, size_t image_port,
@@ -377,6 +397,8 @@ compile(kerf_engine *engine, kerf_net **out, kerf_graph_read *read,
     (void)engine;
     if (g->fails_load)
         return kerf_fail(why, KERF_EENGINE, "fake model: told to fail to load");
+    if (read->batch_most > 0 && !g->batches)
+        return kerf_fail(why, KERF_ENOTSUP, "fake model: not told to batch");
     err = settle_values(g, want, why);
     if (err != KERF_OK)
         return err;
@@ -389,6 +411,16 @@ compile(kerf_engine *engine, kerf_net **out, kerf_graph_read *read,
         n->base.in.port[i] = g->value[i].port;
     for (size_t i = 0; i < g->out_count; i++)
         n->base.out.port[i] = g->value[g->out[i]].port;
+    if (read->batch_most > 0) {
+        for (size_t i = 0; err == KERF_OK && i < g->value_count; i++)
+            err = check_sample(&g->value[i].port, why);
+        if (err != KERF_OK) {
+            free(n);
+            return err;
+        }
+        free_batch(&n->base.in);
+        free_batch(&n->base.out);
+    }
     if (prep != NULL) {
         n->has_prep = true;
         n->image_port = image_port;
@@ -420,7 +452,7 @@ free_net(kerf_net *net)
 }
 
 static kerf_err
-new_request(kerf_request **out, kerf_net *net, kerf_detail *why)
+new_request(kerf_request **out, kerf_net *net, size_t batch, kerf_detail *why)
 {
     const struct fake_net *n = (const struct fake_net *)net;
     struct fake_request *r = calloc(1, sizeof *r);
@@ -435,6 +467,8 @@ new_request(kerf_request **out, kerf_net *net, kerf_detail *why)
 
         if (v->by_rows)
             shape.dims[0] = 8;
+        else if (batch > 1 && shape.rank > 0)
+            shape.dims[0] *= (int64_t)batch;
         err = kerf_tensor_alloc(&r->own[i], v->port.dtype, &shape);
         if (err != KERF_OK) {
             free_request(&r->base);
@@ -615,26 +649,41 @@ spend(const struct fake_graph *g, uint64_t start_ns)
         ;
 }
 
-static kerf_err
-run(kerf_request *request, kerf_detail *why)
+/* The memory of sample k of all values. */
+static void
+place(struct fake_request *r, const struct fake_graph *g, size_t k)
 {
-    struct fake_request *r = (struct fake_request *)request;
-    const struct fake_net *n = (const struct fake_net *)request->net;
-    const struct fake_graph *g = n->graph;
-    uint64_t start = g->cost_ns > 0 ? kerf_now_ns() : 0;
+    const kerf_request *request = &r->base;
 
-    if (g->fails_run && r->runs >= g->fail_after)
-        return kerf_fail(why, KERF_EENGINE, "fake model: told to fail to run");
     memcpy(r->value, r->own, sizeof r->value);
+    for (size_t i = 0; request->batch > 0 && i < g->value_count; i++) {
+        kerf_tensor *t = &r->value[i];
+
+        t->shape.dims[0] /= (int64_t)request->batch;
+        t->bytes /= request->batch;
+        t->data = (uint8_t *)t->data + k * t->bytes;
+    }
     for (size_t i = 0; i < g->in_count; i++) {
-        if (n->has_prep && i == n->image_port)
-            apply_prep(&n->rules, request->in[i], &r->value[i]);
-        else
-            r->value[i].data = request->in[i];
+        if (request->in[i] != NULL)
+            r->value[i].data =
+                (uint8_t *)request->in[i] + k * r->value[i].bytes;
     }
     for (size_t i = 0; i < g->out_count; i++) {
         if (request->out[i] != NULL && g->out[i] >= g->in_count)
             r->value[g->out[i]].data = request->out[i];
+    }
+}
+
+static void
+run_sample(struct fake_request *r, const struct fake_net *n)
+{
+    const struct fake_graph *g = n->graph;
+    const kerf_request *request = &r->base;
+
+    if (n->has_prep) {
+        r->value[n->image_port].data = r->own[n->image_port].data;
+        apply_prep(&n->rules, request->in[n->image_port],
+                   &r->value[n->image_port]);
     }
     for (size_t i = g->in_count; i < g->value_count; i++) {
         if (!g->value[i].once || r->made[i] != r->value[i].data)
@@ -648,6 +697,23 @@ run(kerf_request *request, kerf_detail *why)
         if (request->out[i] != NULL && request->out[i] != t->data)
             memcpy(request->out[i], t->data, t->bytes);
     }
+}
+
+static kerf_err
+run(kerf_request *request, kerf_detail *why)
+{
+    struct fake_request *r = (struct fake_request *)request;
+    const struct fake_net *n = (const struct fake_net *)request->net;
+    const struct fake_graph *g = n->graph;
+    uint64_t start = g->cost_ns > 0 ? kerf_now_ns() : 0;
+    size_t k = 0;
+
+    if (g->fails_run && r->runs >= g->fail_after)
+        return kerf_fail(why, KERF_EENGINE, "fake model: told to fail to run");
+    do {
+        place(r, g, k);
+        run_sample(r, n);
+    } while (++k < request->batch);
     if (g->cost_ns > 0)
         spend(g, start);
     r->runs++;
@@ -660,7 +726,14 @@ get_out(kerf_request *request, size_t i, kerf_tensor *out, kerf_detail *why)
     const struct fake_request *r = (const struct fake_request *)request;
     const struct fake_net *n = (const struct fake_net *)request->net;
 
+    size_t from = n->graph->out[i];
+
     (void)why;
-    *out = r->value[n->graph->out[i]];
+    *out = r->value[from];
+    if (request->batch == 0)
+        return KERF_OK;
+    *out = r->own[from]; /* of all samples */
+    if (from < n->graph->in_count)
+        out->data = request->in[from];
     return KERF_OK;
 }

@@ -51,7 +51,7 @@ static void close_engine(kerf_engine *engine);
 static const char *version(const kerf_engine *engine);
 static bool has_op(kerf_format format, const char *op);
 static void free_net(kerf_net *net);
-static kerf_err new_request(kerf_request **out, kerf_net *net,
+static kerf_err new_request(kerf_request **out, kerf_net *net, size_t batch,
                             kerf_detail *why);
 static void free_request(kerf_request *request);
 static kerf_err bind_in(kerf_request *request, size_t i, void *data,
@@ -226,12 +226,13 @@ free_net(kerf_net *net)
 }
 
 static kerf_err
-new_request(kerf_request **out, kerf_net *net, kerf_detail *why)
+new_request(kerf_request **out, kerf_net *net, size_t batch, kerf_detail *why)
 {
     struct ov_net *n = (struct ov_net *)net;
     struct ov_request *r = calloc(1, sizeof *r);
     kerf_err err = KERF_ENOMEM;
 
+    (void)batch; /* it is told with the memory */
     if (r == NULL)
         goto out;
     r->in = calloc(net->in.count + 1, sizeof *r->in);
@@ -282,7 +283,7 @@ free_request(kerf_request *request)
 /* The wrapper of data, made when there is none; NULL: OpenVINO failed. */
 static ov_tensor_t *
 wrap(struct slots *slots, const kerf_port *port, ov_element_type_e type,
-     void *data)
+     size_t batch, void *data)
 {
     int64_t dims[KERF_RANK_MAX];
     ov_shape_t shape = {.rank = (int64_t)port->shape.rank, .dims = dims};
@@ -294,6 +295,8 @@ wrap(struct slots *slots, const kerf_port *port, ov_element_type_e type,
             return slots->slot[k].tensor;
     }
     memcpy(dims, port->shape.dims, sizeof dims);
+    if (batch > 0)
+        dims[0] = (int64_t)batch;
     if (ov_tensor_create_from_host_ptr(type, shape, data, &tensor) != OK)
         return NULL;
     if (slots->count < SLOTS) {
@@ -311,7 +314,8 @@ bind_in(kerf_request *request, size_t i, void *data, kerf_detail *why)
 {
     struct ov_request *r = (struct ov_request *)request;
     struct ov_net *n = (struct ov_net *)request->net;
-    ov_tensor_t *t = wrap(&r->in[i], &n->base.in.port[i], n->in_type[i], data);
+    ov_tensor_t *t = wrap(&r->in[i], &n->base.in.port[i], n->in_type[i],
+                          request->batch, data);
 
     if (t == NULL ||
         ov_infer_request_set_input_tensor_by_index(r->infer, i, t) != OK)
@@ -331,7 +335,7 @@ bind_out(kerf_request *request, size_t i, void *data, kerf_detail *why)
         r->bound_out[i] = data;
         return KERF_OK;
     }
-    t = wrap(&r->out[i], &n->base.out.port[i], n->out_type[i], data);
+    t = wrap(&r->out[i], &n->base.out.port[i], n->out_type[i], 0, data);
     if (t == NULL ||
         ov_infer_request_set_output_tensor_by_index(r->infer, i, t) != OK)
         return kerf_openvino_fail(why, KERF_EENGINE, "bind an output");

@@ -143,10 +143,13 @@ kerf_openvino_reshape(kerf_graph_read *read, const kerf_shape *want,
     for (size_t i = 0; i < in->count; i++) {
         int64_t rank = (int64_t)want[i].rank;
 
-        if (kerf_shape_equal(&want[i], &in->port[i].shape))
+        if (read->batch_most == 0 &&
+            kerf_shape_equal(&want[i], &in->port[i].shape))
             continue;
         for (uint32_t d = 0; d < want[i].rank; d++)
             dims[count][d] = (ov_dimension_t){want[i].dims[d], want[i].dims[d]};
+        if (read->batch_most > 0)
+            dims[count][0].max = (int64_t)read->batch_most;
         shapes[count] =
             (ov_partial_shape_t){.rank = {rank, rank}, .dims = dims[count]};
         ports[count++] = i;

@@ -1,9 +1,17 @@
 """Requests that wait at the same time run as one, where that changes no bit of
 an answer; the real engine, since it must be right with that one."""
 
+import contextlib
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+
 import nets
 import numpy as np
 import pytest
+import wire
 
 CROSSING = (1, 4, 16, 16)
 REQUESTS = 40
@@ -142,3 +150,46 @@ def test_tail_that_mixes_its_batch__runs_one_by_one(onnx, spawn, start_cloud, tm
     tried, log = answers(spawn, start_cloud, tmp_path, models, "--batch", "8")
     assert "cloud.no_batch" in log and "ran_batch" not in log
     assert tried == singly
+
+
+def ask_at_once(edges, bundle, round_number):
+    """Each asks, then each gets its own answer: the sum of its two values."""
+    for i, edge in enumerate(edges):
+        edge.request(bundle, [100.0 * round_number, i], id=round_number + 1)
+    for i, edge in enumerate(edges):
+        got = edge.tensors.recv_kind(wire.RESULT)
+        assert got.id == round_number + 1
+        assert np.frombuffer(got.payload[:4], np.float32) == 100.0 * round_number + i
+
+
+def test_any_that_wait__run_together__whoever_asks(run, start_cloud, kerf_tsan, tmp_path):
+    """Five of six, when the first runs: not only 2, 4 or 8 that came together.
+    Also when edges went that had asked in between."""
+    nets.put_pair(
+        tmp_path / "models", "m",
+        nets.model([nets.value("x", (1, 2))], [nets.value("h", (1, 2))]),
+        nets.model([nets.value("h", (1, 2))], [nets.value("y", (1, 1))],
+                   batch=True, cost_us=20000, cost="sleep"),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="kerf-batch-") as folder:
+        control = Path(folder) / "c"
+        cloud = start_cloud(
+            "--engine", "fake", "--models", tmp_path / "models", "--workers", 1,
+            "--log", "debug", "--control", control, binary=kerf_tsan,
+        )  # fmt: skip
+        end = time.monotonic() + wire.PATIENCE
+        with contextlib.ExitStack() as stack:
+            edges = [stack.enter_context(wire.Edge(cloud.port, name=f"e{i}")) for i in range(6)]
+            bundle = [edge.offered()[0] for edge in edges][0]
+            rounds = 0
+            sizes = set()
+            while not {3, 5, 6, 7} & sizes and time.monotonic() < end:
+                ask_at_once(edges, bundle, rounds)
+                rounds += 1
+                done = run("top", "--json", "--once", "--control", control)
+                top = json.loads(done.out.splitlines()[0])
+                sizes = {int(n) for e in top["edge"] for n, k in e["batched"].items() if k > 0}
+                assert sum(k for e in top["edge"] for k in e["batched"].values()) == 6 * rounds
+        assert {3, 5, 6, 7} & sizes, sizes
+        cloud.term()
+    assert {int(n) for n in re.findall(r"cloud.ran_batch size=(\d)", cloud.err)} == sizes - {1}

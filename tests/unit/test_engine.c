@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -139,6 +140,71 @@ fake__once__is_made_once_for_each_memory(void **state)
     assert_int_equal(kerf_request_bind_out(f.request, 0, z, NULL), KERF_OK);
     assert_int_equal(kerf_request_run(f.request, NULL), KERF_OK);
     assert_true(z[0] == 5 && z[1] == 2);
+    unload(&f);
+}
+
+#define ADDS                                                                 \
+    "{\"kerf_fake\": 1, \"inputs\": [{\"name\": \"x\", \"shape\": [1, 4]}]," \
+    " \"outputs\": [{\"name\": \"y\", \"shape\": [1, 2]}]%s}"
+
+/* Samples one behind the other, each as by itself. */
+static void
+batch__several_samples__each_as_alone(void **state)
+{
+    static const kerf_shape one = {.rank = 2, .dims = {1, 4}};
+    const kerf_load how = {.shapes = &one, .shape_count = 1, .batch_most = 3};
+    _Alignas(64) float x[12] = {1, 2, 3, 4, 10, 20, 30, 40, 5, 6, 7, 8};
+    static const float y[6] = {4, 6, 40, 60, 12, 14};
+    kerf_request *two = NULL;
+    kerf_tensor out;
+    char text[256];
+    struct fixture f;
+
+    (void)state;
+    (void)snprintf(text, sizeof text, ADDS, ", \"batch\": true");
+    assert_int_equal(load(&f, text, &how), KERF_OK);
+    assert_int_equal(kerf_net_in(f.net, 0)->shape.dims[0], -1);
+    assert_int_equal(kerf_net_out(f.net, 0)->shape.dims[0], -1);
+    assert_false(kerf_net_is_static(f.net));
+    for (size_t n = 1; n <= 3; n++) {
+        assert_int_equal(kerf_request_new_batch(&two, f.net, n, NULL), KERF_OK);
+        assert_int_equal(kerf_request_bind_in(two, 0, x, NULL), KERF_OK);
+        assert_int_equal(kerf_request_run(two, &f.why), KERF_OK);
+        assert_int_equal(kerf_request_out(two, 0, &out, NULL), KERF_OK);
+        assert_int_equal(out.shape.dims[0], n);
+        assert_int_equal(out.bytes, n * 2 * sizeof *y);
+        assert_memory_equal(out.data, y, out.bytes);
+        kerf_request_free(two);
+    }
+    assert_int_equal(kerf_request_new_batch(&two, f.net, 0, NULL), KERF_EINVAL);
+    assert_int_equal(kerf_request_new_batch(&two, f.net, 4, NULL), KERF_EINVAL);
+    unload(&f);
+}
+
+static void
+batch__not_for_it__is_refused(void **state)
+{
+    static const kerf_shape one = {.rank = 2, .dims = {1, 4}};
+    static const kerf_shape two = {.rank = 2, .dims = {2, 4}};
+    const kerf_load how = {.shapes = &one, .shape_count = 1, .batch_most = 3};
+    const kerf_load of_two = {
+        .shapes = &two, .shape_count = 1, .batch_most = 3};
+    const kerf_load no_shapes = {.batch_most = 3};
+    kerf_request *request = NULL;
+    char text[256];
+    struct fixture f;
+
+    (void)state;
+    (void)snprintf(text, sizeof text, ADDS, "");
+    assert_int_equal(load(&f, text, &how), KERF_ENOTSUP);
+    unload(&f);
+    assert_int_equal(load(&f, text, &no_shapes), KERF_EINVAL);
+    unload(&f);
+    assert_int_equal(load(&f, text, &of_two), KERF_EINVAL);
+    unload(&f);
+    assert_int_equal(load(&f, text, NULL), KERF_OK);
+    assert_int_equal(kerf_request_new_batch(&request, f.net, 1, NULL),
+                     KERF_EINVAL);
     unload(&f);
 }
 
@@ -501,6 +567,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fake__tail_of_head__is_the_whole_bit_for_bit),
         cmocka_unit_test(fake__once__is_made_once_for_each_memory),
+        cmocka_unit_test(batch__several_samples__each_as_alone),
+        cmocka_unit_test(batch__not_for_it__is_refused),
         cmocka_unit_test(fake__every_input_element__changes_an_output),
         cmocka_unit_test(load__prep__takes_the_u8_image),
         cmocka_unit_test(load__free_dims__are_settled_or_named),

@@ -17,6 +17,16 @@
 static kerf_price cheap_price = {.ns = 100};
 static kerf_price dear_price = {.ns = 1000};
 
+/* Before each test: queues are freed while jobs wait, which prices count. */
+static int
+reset_prices(void **state)
+{
+    (void)state;
+    cheap_price = (kerf_price){.ns = 100};
+    dear_price = (kerf_price){.ns = 1000};
+    return 0;
+}
+
 struct flow {
     kerf_line line;
     kerf_job job[JOBS];
@@ -154,33 +164,102 @@ fair__price_changes__equal_counts(void **state)
     kerf_fair_free(f);
 }
 
+/* How many of them are of this flow. */
+static size_t
+count_of(void *const *some, size_t count, const struct flow *flow)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        n += some[i] == flow ? 1 : 0;
+    return n;
+}
+
 static void
-fair__take__all_or_none_and_lines_pay(void **state)
+fair__pop_alike__what_turns_would_give_and_lines_pay(void **state)
+{
+    static struct flow greedy, modest, other;
+    void *some[8];
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(&greedy, 0, sizeof greedy);
+    memset(&modest, 0, sizeof modest);
+    memset(&other, 0, sizeof other);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t i = 0; i < 12; i++)
+        push(f, &greedy, i, &cheap_price);
+    for (size_t i = 0; i < 4; i++)
+        push(f, &other, i, &dear_price);
+    for (size_t i = 0; i < 4; i++)
+        push(f, &modest, i, &cheap_price);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 6), 6);
+    assert_int_equal(count_of(some, 6, &greedy), 3);
+    assert_int_equal(count_of(some, 6, &modest), 3);
+    assert_int_equal(kerf_fair_count(f), 14);
+    assert_int_equal(kerf_fair_line_count(f, &greedy.line), 9);
+    assert_int_equal(kerf_fair_line_count(f, &other.line), 4);
+    /* One of modest's is left: then greedy is alone of its kind. */
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 4), 4);
+    assert_int_equal(count_of(some, 4, &modest), 1);
+    serve(f, 10);
+    assert_int_equal(other.served, 4);
+    assert_int_equal(greedy.served, 6);
+    assert_null(kerf_fair_try_pop(f));
+    kerf_fair_free(f);
+}
+
+/* Not too few, not what others shall run, not what is there of other kinds. */
+static void
+fair__pop_alike__least_and_leave__hold(void **state)
 {
     static struct flow a, b;
-    kerf_job *some[] = {&a.job[5], &a.job[1], &a.job[3]};
-    kerf_job *gone[] = {&a.job[2], &a.job[1]};
+    void *some[8];
     kerf_fair *f = NULL;
 
     (void)state;
     memset(&a, 0, sizeof a);
     memset(&b, 0, sizeof b);
     assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
-    for (size_t i = 0; i < 8; i++) {
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7), 0);
+    for (size_t i = 0; i < 3; i++)
         push(f, &a, i, &cheap_price);
-        push(f, &b, i, &cheap_price);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 4, 0, some, 7), 0);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 3, some, 7), 0);
+    assert_int_equal(kerf_fair_pop_alike(f, &dear_price, 1, 0, some, 7), 0);
+    assert_int_equal(kerf_fair_count(f), 3);
+    push(f, &b, 0, &dear_price);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 2, some, 7), 2);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 1, some, 7), 1);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7), 0);
+    assert_ptr_equal(kerf_fair_try_pop(f), &b);
+    kerf_fair_free(f);
+}
+
+/* Edges that are served by batches get equal counts, as one by one. */
+static void
+fair__batches__equal_counts(void **state)
+{
+    static struct flow flow[5];
+    void *some[8];
+    kerf_fair *f = NULL;
+
+    (void)state;
+    memset(flow, 0, sizeof flow);
+    assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
+    for (size_t k = 0; k < 5; k++) {
+        for (size_t i = 0; i < JOBS; i++)
+            push(f, &flow[k], i, &cheap_price);
     }
-    assert_true(kerf_fair_take(f, some, 3));
-    assert_false(kerf_fair_take(f, gone, 2));
-    assert_false(kerf_fair_take(f, some, 3));
-    assert_int_equal(kerf_fair_count(f), 13);
-    assert_int_equal(kerf_fair_line_count(f, &a.line), 5);
-    serve(f, 3); /* a has had three ahead of its turn */
-    assert_int_equal(b.served, 3);
-    serve(f, 10);
-    assert_int_equal(a.served, 5);
-    assert_int_equal(b.served, 8);
-    assert_null(kerf_fair_try_pop(f));
+    for (size_t round = 0; round < 25; round++) { /* of 8 */
+        serve(f, 1);
+        assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7),
+                         7);
+        for (size_t i = 0; i < 7; i++)
+            ((struct flow *)some[i])->served++;
+    }
+    for (size_t k = 0; k < 5; k++)
+        assert_int_equal(flow[k].served, 40);
     kerf_fair_free(f);
 }
 
@@ -251,12 +330,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fair__full_and_closed__refuse),
-        cmocka_unit_test(fair__one_floods__others_wait_for_one_of_its_jobs),
-        cmocka_unit_test(fair__all_backlogged__equal_counts),
-        cmocka_unit_test(fair__dear_and_cheap_tails__equal_time),
-        cmocka_unit_test(fair__price_changes__equal_counts),
-        cmocka_unit_test(fair__take__all_or_none_and_lines_pay),
+        cmocka_unit_test_setup(fair__full_and_closed__refuse, reset_prices),
+        cmocka_unit_test_setup(
+            fair__one_floods__others_wait_for_one_of_its_jobs, reset_prices),
+        cmocka_unit_test_setup(fair__all_backlogged__equal_counts,
+                               reset_prices),
+        cmocka_unit_test_setup(fair__dear_and_cheap_tails__equal_time,
+                               reset_prices),
+        cmocka_unit_test_setup(fair__price_changes__equal_counts, reset_prices),
+        cmocka_unit_test_setup(
+            fair__pop_alike__what_turns_would_give_and_lines_pay, reset_prices),
+        cmocka_unit_test_setup(fair__pop_alike__least_and_leave__hold,
+                               reset_prices),
+        cmocka_unit_test_setup(fair__batches__equal_counts, reset_prices),
         cmocka_unit_test(
             fair__many_poppers_awake_and_asleep__every_item_is_taken),
     };
