@@ -7,8 +7,10 @@
 
 #include "model/store.h"
 
-#define KERF_STORE_FILES_MOST 65536         /* looked at in a folder */
-#define KERF_STORE_NAME 80                  /* HEX.json, a temporary one */
+#define KERF_STORE_FILES_MOST 65536 /* looked at in a folder */
+#define KERF_STORE_BUNDLES_MOST 4096
+#define KERF_STORE_BUNDLES_KEPT 1024 /* the least lately used go beyond */
+#define KERF_STORE_NAME 80           /* HEX.json, a temporary one */
 #define KERF_STORE_STEP ((size_t)256 << 10) /* read and hashed at once */
 #define KERF_MANIFEST_END ".json"
 #define KERF_STORE_USED ".used" /* in bundles/ */
@@ -119,9 +121,13 @@ typedef struct kerf_used {
     size_t count;
 } kerf_used;
 
+#define KERF_USED_MOST ((size_t)2 * KERF_STORE_BUNDLES_KEPT)
+
 /* Lines that are none are passed over -> kerf_used_free(). KERF_ENOMEM. */
 KERF_NODISCARD kerf_err kerf_used_parse(kerf_used *used, const char *text,
                                         size_t len);
+/* New text -> free(); NULL: no memory. */
+char *kerf_used_format(const kerf_used *used);
 /* What the store has of it, which may be nothing -> kerf_used_free(). */
 KERF_NODISCARD kerf_err kerf_used_read(kerf_used *used,
                                        const kerf_store *store);
@@ -151,8 +157,6 @@ typedef struct kerf_survey {
 
 /* Those that cannot be read are left out. Errors: KERF_ETOOBIG (more than
  * KERF_STORE_BUNDLES_MOST), KERF_ENOMEM, KERF_EIO. */
-#define KERF_STORE_BUNDLES_MOST 4096
-#define KERF_STORE_BUNDLES_KEPT 1024 /* the least lately used go beyond */
 KERF_NODISCARD kerf_err kerf_survey_make(kerf_survey *survey,
                                          const kerf_store *store);
 void kerf_survey_free(kerf_survey *survey);

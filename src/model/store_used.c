@@ -17,7 +17,6 @@
 #include <sys/stat.h>
 
 #define LINE_MOST (KERF_SHA256_HEX + 32)
-#define LINES_MOST (2 * KERF_STORE_BUNDLES_KEPT)
 
 /* One line, without its end. */
 static bool
@@ -47,10 +46,10 @@ kerf_err
 kerf_used_parse(kerf_used *used, const char *text, size_t len)
 {
     *used = (kerf_used){.count = 0};
-    used->one = calloc(LINES_MOST, sizeof *used->one);
+    used->one = calloc(KERF_USED_MOST, sizeof *used->one);
     if (used->one == NULL)
         return KERF_ENOMEM;
-    while (len > 0 && used->count < LINES_MOST) {
+    while (len > 0 && used->count < KERF_USED_MOST) {
         const char *end = memchr(text, '\n', len);
         size_t line = end == NULL ? len : (size_t)(end - text);
         kerf_used_one one;
@@ -71,9 +70,9 @@ kerf_used_read(kerf_used *used, const kerf_store *store)
 {
     uint8_t *text = NULL;
     size_t len = 0;
-    kerf_err err =
-        kerf_store_read(store, KERF_STORE_BUNDLES, KERF_STORE_USED,
-                        (uint64_t)LINES_MOST * LINE_MOST, &text, &len, NULL);
+    kerf_err err = kerf_store_read(store, KERF_STORE_BUNDLES, KERF_STORE_USED,
+                                   (uint64_t)KERF_USED_MOST * LINE_MOST, &text,
+                                   &len, NULL);
 
     if (err == KERF_ENOMEM)
         return err;
@@ -99,28 +98,45 @@ kerf_used_find(const kerf_used *used, const uint8_t id[KERF_BUNDLE_ID_LEN])
     return NULL;
 }
 
-/* Of those whose manifest is there. */
-static void
-write_used(const kerf_store *store, const kerf_used *used)
+char *
+kerf_used_format(const kerf_used *used)
 {
     char *text = malloc(used->count * LINE_MOST + 1);
     size_t len = 0;
 
     if (text == NULL)
-        return;
+        return NULL;
+    text[0] = '\0';
     for (size_t i = 0; i < used->count; i++) {
         const kerf_used_one *one = &used->one[i];
-        char name[KERF_STORE_NAME];
         char hex[KERF_SHA256_HEX];
 
-        kerf_store_bundle_name(name, one->id);
-        if (kerf_store_size(store, KERF_STORE_BUNDLES, name) == 0)
-            continue;
         kerf_hex(hex, one->id, sizeof one->id);
         len += (size_t)snprintf(text + len, LINE_MOST, "%s %" PRIu64 " %s\n",
                                 hex, one->count, one->ran ? "ran" : "came");
     }
-    (void)kerf_store_write(store, KERF_STORE_BUNDLES, KERF_STORE_USED, text, len);
+    return text;
+}
+
+/* Of those whose manifest is there. */
+static void
+write_used(const kerf_store *store, kerf_used *used)
+{
+    size_t left = 0;
+    char *text;
+
+    for (size_t i = 0; i < used->count; i++) {
+        char name[KERF_STORE_NAME];
+
+        kerf_store_bundle_name(name, used->one[i].id);
+        if (kerf_store_size(store, KERF_STORE_BUNDLES, name) > 0)
+            used->one[left++] = used->one[i];
+    }
+    used->count = left;
+    text = kerf_used_format(used);
+    if (text != NULL)
+        (void)kerf_store_write(store, KERF_STORE_BUNDLES, KERF_STORE_USED, text,
+                               strlen(text));
     free(text);
 }
 
@@ -137,7 +153,7 @@ kerf_used_note(const kerf_store *store, const uint8_t id[KERF_BUNDLE_ID_LEN],
     for (size_t i = 0; i < used.count; i++)
         last = used.one[i].count > last ? used.one[i].count : last;
     one = kerf_used_find(&used, id);
-    if (one == NULL && used.count < LINES_MOST) {
+    if (one == NULL && used.count < KERF_USED_MOST) {
         one = &used.one[used.count++];
         memcpy(one->id, id, sizeof one->id);
         one->ran = false;
