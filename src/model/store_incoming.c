@@ -1,12 +1,11 @@
 /*
- * One file coming in. Which units are there is asked of the bytes themselves,
- * when it is opened: nothing that is written beside them could be believed
- * after a crash. From then on it is what was there, and all before `at`.
+ * One file that is to come in, opened. Which units are there is asked of the
+ * bytes themselves, when it is opened: nothing that is written beside them
+ * could be believed after a crash. From then on it is what was there, and all
+ * before `at`.
  */
-#include "model/store_behind.h"
-#include "model/store_own.h"
+#include "model/store_incoming_own.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,26 +17,7 @@
 
 #include "base/text.h"
 
-/* Smaller ones are hashed at once, which takes less than a thread does. */
-#define BEHIND_LEAST ((uint64_t)4 << 20)
-
 enum { PARTIAL_NAMES = 10 }; /* HEX, HEX.1 ...: other processes have some */
-
-struct kerf_incoming {
-    kerf_store *store;   /* borrowed */
-    kerf_file file;      /* units: owned */
-    uint64_t *end;       /* of each unit, in the file */
-    bool *had;           /* of each unit: it was there from the first */
-    _Atomic uint64_t at; /* the first byte that is missing */
-    kerf_sha256 *hash;   /* of the bytes before hashed */
-    uint64_t hashed;
-    kerf_behind *behind; /* or NULL: has hash and hashed while it runs */
-    kerf_incoming_counts count;
-    int fd;
-    kerf_store_dir dir; /* of name; the root: a plain file */
-    char name[KERF_STORE_NAME];
-    bool is_bad; /* to be removed */
-};
 
 /* The unit that has byte `at`; unit_count: behind the end. */
 static size_t
@@ -74,8 +54,8 @@ kerf_incoming_missing(const kerf_incoming *in, uint64_t from, uint64_t *offset,
     *len = end - begin;
 }
 
-static void
-skip_had(kerf_incoming *in)
+void
+kerf_incoming_skip(kerf_incoming *in)
 {
     uint64_t first, len;
 
@@ -182,9 +162,9 @@ begin_of(const kerf_incoming *in, size_t i)
     return in->end[i] - in->file.unit[i].len;
 }
 
-/* The same bytes, from another file or where they are. */
-static bool
-is_unit(const kerf_incoming *in, size_t i, int from, uint8_t *step)
+bool
+kerf_incoming_is_unit(const kerf_incoming *in, size_t i, int from,
+                      uint8_t *step)
 {
     uint8_t sum[KERF_SHA256_LEN];
     uint64_t begin = begin_of(in, i);
@@ -206,7 +186,7 @@ resume(kerf_incoming *in, uint64_t size, uint8_t *step)
             return;
         if (in->end[i] > size || (data >= 0 && (uint64_t)data >= in->end[i]))
             continue;
-        in->had[i] = is_unit(in, i, in->fd, step);
+        in->had[i] = kerf_incoming_is_unit(in, i, in->fd, step);
         in->count.resumed += in->had[i] ? in->file.unit[i].len : 0;
     }
 }
@@ -226,7 +206,7 @@ reuse_damaged(kerf_incoming *in, uint8_t *step)
     for (size_t i = 0; i < in->file.unit_count; i++) {
         if (in->had[i] || in->end[i] > size)
             continue;
-        in->had[i] = is_unit(in, i, fd, step);
+        in->had[i] = kerf_incoming_is_unit(in, i, fd, step);
         in->count.reused += in->had[i] ? in->file.unit[i].len : 0;
     }
     (void)close(fd);
@@ -259,15 +239,15 @@ fill(kerf_incoming *in, uint64_t size)
         return KERF_ENOMEM;
     if (size > 0)
         resume(in, size, step);
-    skip_had(in);
+    kerf_incoming_skip(in);
     if (in->at < in->file.size)
         reuse_damaged(in, step);
-    skip_had(in);
+    kerf_incoming_skip(in);
     if (in->at < in->file.size)
         reuse(in, step);
     free(step);
     in->at = 0;
-    skip_had(in);
+    kerf_incoming_skip(in);
     return KERF_OK;
 }
 
@@ -358,200 +338,4 @@ kerf_incoming_open_plain(kerf_incoming **out, kerf_store *store,
     }
     *out = in;
     return KERF_OK;
-}
-
-/* As written: after an error both still agree. What was there already is
- * hashed too, where it runs behind; else at the end. */
-static void
-hash_written(kerf_incoming *in, uint64_t offset, const void *data, size_t len)
-{
-    if (in->behind == NULL && in->file.size - in->hashed >= BEHIND_LEAST)
-        in->behind = kerf_behind_start(in->hash, in->fd, in->hashed);
-    if (in->behind != NULL) {
-        kerf_behind_tell(in->behind, in->at);
-    } else if (in->hashed == offset) {
-        kerf_sha256_add(in->hash, data, len);
-        in->hashed += len;
-    }
-}
-
-kerf_err
-kerf_incoming_write_at(kerf_incoming *in, uint64_t offset, const void *data,
-                       size_t len, kerf_detail *why)
-{
-    uint64_t first, run;
-    size_t done = 0;
-    int code;
-
-    kerf_incoming_missing(in, in->at, &first, &run);
-    if (offset != first || len > run) {
-        bool beyond = offset <= in->file.size && len > in->file.size - offset;
-
-        return kerf_fail(why, beyond ? KERF_ETOOBIG : KERF_EPROTO,
-                         beyond ? "%s: more than the %llu bytes of the manifest"
-                                : "%s: bytes that are not missing, byte %llu",
-                         in->file.name,
-                         (unsigned long long)(beyond ? in->file.size : offset));
-    }
-    code = kerf_store_write_at(in->fd, offset, data, len, &done);
-    in->count.received += done;
-    in->at += done;
-    skip_had(in);
-    hash_written(in, offset, data, done);
-    return code == 0 ? KERF_OK
-                     : kerf_store_fail(in->store, in->file.name, code, why);
-}
-
-bool
-kerf_incoming_recall(void *incoming, uint64_t offset, uint8_t *to, size_t len)
-{
-    const kerf_incoming *in = incoming;
-
-    if (offset > in->at || len > in->at - offset)
-        return false;
-    return kerf_fs_read_at(in->fd, offset, to, len);
-}
-
-kerf_incoming_counts
-kerf_incoming_count(const kerf_incoming *in)
-{
-    return in->count;
-}
-
-uint64_t
-kerf_incoming_got(const kerf_incoming *in)
-{
-    return in->count.reused + in->count.resumed + in->count.received;
-}
-
-static void
-stop_behind(kerf_incoming *in, bool all)
-{
-    if (in->behind != NULL)
-        in->hashed = kerf_behind_stop(in->behind, all);
-    in->behind = NULL;
-}
-
-void
-kerf_incoming_abort(kerf_incoming *in)
-{
-    if (in == NULL)
-        return;
-    stop_behind(in, false);
-    if (in->fd >= 0 && in->name[0] != '\0' &&
-        (in->is_bad || in->dir == KERF_STORE_ROOT ||
-         kerf_incoming_got(in) == 0))
-        (void)unlinkat(in->store->dir[in->dir], in->name, 0);
-    if (in->fd >= 0)
-        (void)close(in->fd); /* last: the lock keeps others away till then */
-    kerf_sha256_free(in->hash);
-    free(in->file.unit);
-    free(in->end);
-    free(in->had);
-    free(in);
-}
-
-static kerf_err
-check_size(const kerf_incoming *in, kerf_detail *why)
-{
-    if (kerf_incoming_got(in) == in->file.size)
-        return KERF_OK;
-    return kerf_fail(why, KERF_ECORRUPT,
-                     "%s: %llu bytes came, the manifest says %llu",
-                     in->file.name, (unsigned long long)kerf_incoming_got(in),
-                     (unsigned long long)in->file.size);
-}
-
-static kerf_err
-hash_rest(kerf_incoming *in, uint8_t *step, kerf_detail *why)
-{
-    return kerf_store_hash(in->hash, in->fd, in->hashed,
-                           in->file.size - in->hashed, -1, 0, step)
-               ? KERF_OK
-               : kerf_store_fail(in->store, in->file.name, errno, why);
-}
-
-/* Whether some unit is not what it should be: then the others stay. */
-static bool
-has_bad_unit(kerf_incoming *in, uint8_t *step)
-{
-    for (size_t i = 0; i < in->file.unit_count; i++) {
-        if (!is_unit(in, i, in->fd, step))
-            return in->file.unit_count > 1;
-    }
-    return false;
-}
-
-static kerf_err
-check_whole(kerf_incoming *in, kerf_detail *why)
-{
-    uint8_t sum[KERF_SHA256_LEN];
-    uint8_t *step = malloc(KERF_STORE_STEP);
-    kerf_err err = check_size(in, why);
-
-    stop_behind(in, err == KERF_OK);
-    if (step == NULL)
-        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", in->file.name);
-    if (err == KERF_OK)
-        err = hash_rest(in, step, why);
-    kerf_sha256_end(in->hash, sum);
-    if (err == KERF_OK && memcmp(sum, in->file.sha256, sizeof sum) != 0) {
-        in->is_bad = !has_bad_unit(in, step);
-        err = kerf_fail(why, KERF_ECORRUPT,
-                        "%s: its bytes are not those of the manifest "
-                        "(SHA-256 differs)",
-                        in->file.name);
-    }
-    free(step);
-    return err;
-}
-
-static kerf_err
-publish(kerf_incoming *in, kerf_store_dir to, const char *name,
-        kerf_detail *why)
-{
-    int code =
-        kerf_store_publish(in->store, in->fd, in->dir, in->name, to, name);
-
-    if (code != 0)
-        return kerf_store_fail(in->store, in->file.name, code, why);
-    in->name[0] = '\0'; /* that name may be another's from here */
-    return KERF_OK;
-}
-
-kerf_err
-kerf_incoming_commit(kerf_incoming *in, kerf_detail *why)
-{
-    char name[KERF_STORE_NAME];
-    kerf_err err;
-
-    assert(in->dir == KERF_STORE_PARTIAL);
-    err = check_whole(in, why);
-    kerf_store_part_name(name, &in->file);
-    if (err == KERF_OK)
-        err = publish(in, KERF_STORE_PARTS, name, why);
-    kerf_incoming_abort(in);
-    return err;
-}
-
-kerf_err
-kerf_incoming_accept(kerf_incoming *in, uint8_t sha256[KERF_SHA256_LEN],
-                     kerf_detail *why)
-{
-    uint8_t *step = malloc(KERF_STORE_STEP);
-    kerf_err err = check_size(in, why);
-
-    assert(in->dir == KERF_STORE_ROOT);
-    stop_behind(in, err == KERF_OK);
-    if (step == NULL)
-        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", in->file.name);
-    if (err == KERF_OK)
-        err = hash_rest(in, step, why);
-    free(step);
-    if (err == KERF_OK) {
-        kerf_sha256_end(in->hash, sha256);
-        err = publish(in, KERF_STORE_ROOT, in->file.name, why);
-    }
-    kerf_incoming_abort(in);
-    return err;
 }

@@ -1,6 +1,8 @@
 /*
  * store_own.h - the inside of the store: store.c (bundles), store_fs.c (files
- * in its folders), store_incoming.c, store_seeds.c, store_old.c.
+ * in its folders), store_hold.c (locks), store_used.c (what was used when),
+ * store_survey.c and store_gc.c (what stays), store_incoming.c (opens what
+ * comes in), store_write.c (writes it), store_seeds.c, store_old.c.
  */
 #ifndef KERF_MODEL_STORE_OWN_H
 #define KERF_MODEL_STORE_OWN_H
