@@ -25,7 +25,7 @@ typedef struct sign_flags {
     const char *name[KERF_MODELS_MAX + 1]; /* NULL: no more */
     const char *new_key, *key, *models, *expires;
     kerf_list trust;
-    int version, rollback_from;
+    int64_t version, rollback_from;
     bool check, json, version_given, rollback_given, expires_given;
     kerf_cmd_common common;
 } sign_flags;
@@ -97,11 +97,11 @@ static const kerf_opt table[] = {
      .value = "DIR",
      .help = "folder of the pairs"},
     {.name = "model-version",
-     .kind = KERF_OPT_INT,
+     .kind = KERF_OPT_LONG,
      .to = &flags.version,
      .given = &flags.version_given,
      .min = 1,
-     .max = 2147483647,
+     .max = (double)KERF_STATEMENT_VERSION_MAX,
      .value = "N",
      .no_default = true,
      .help = "default: one more than signed last; the same for the same "
@@ -114,11 +114,11 @@ static const kerf_opt table[] = {
      .help = "until when edges run it: 12h, 90d, 8w or 1y from now, or a day, "
              "2027-02-28"},
     {.name = "rollback-from",
-     .kind = KERF_OPT_INT,
+     .kind = KERF_OPT_LONG,
      .to = &flags.rollback_from,
      .given = &flags.rollback_given,
      .min = 2,
-     .max = 2147483647,
+     .max = (double)KERF_STATEMENT_VERSION_MAX,
      .value = "N",
      .no_default = true,
      .help = "edges that ran versions up to N may go back to this one"},
@@ -223,6 +223,12 @@ choose_version(const sign_flags *f, const last_signed *last, kerf_statement *s,
                  : last->same     ? last->says.version
                                   : highest + 1;
     s->rollback_from = f->rollback_given ? f->rollback_from : 0;
+    if (s->version > KERF_STATEMENT_VERSION_MAX) {
+        return kerf_fail(why, KERF_EINVAL,
+                         "%s: version %lld was the last that there is: give "
+                         "the model another name",
+                         s->model, highest);
+    }
     if (f->rollback_given && !f->version_given && !last->same) {
         return kerf_fail(why, KERF_EINVAL,
                          "%s: which version do edges go back to? "

@@ -163,17 +163,20 @@ kerf_opt_fail_unknown(const kerf_place *place, const char *name)
 }
 
 static bool
-read_int(const char *text, const kerf_opt *o, int *out)
+read_whole(const char *text, const kerf_opt *o)
 {
     char *end = NULL;
-    long v;
+    long long v;
 
     errno = 0;
-    v = strtol(text, &end, 10);
+    v = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || (double)v < o->min ||
         (double)v > o->max)
         return false;
-    *out = (int)v;
+    if (o->kind == KERF_OPT_INT)
+        *(int *)o->to = (int)v;
+    else
+        *(int64_t *)o->to = v;
     return true;
 }
 
@@ -266,6 +269,7 @@ fail_value(const kerf_place *place, const kerf_opt *o, const char *text)
     case KERF_OPT_FLAG:
         return kerf_opt_fail(place, "%s %s: expected yes or no", o->name, text);
     case KERF_OPT_INT:
+    case KERF_OPT_LONG:
         return kerf_opt_fail(place,
                              "%s %s: expected a whole number, %.0f to %.0f",
                              o->name, text, o->min, o->max);
@@ -314,7 +318,8 @@ kerf_opt_take(const kerf_place *place, const kerf_opt *o, const char *text)
             *(bool *)o->to = is_on;
         break;
     case KERF_OPT_INT:
-        good = read_int(text, o, o->to);
+    case KERF_OPT_LONG:
+        good = read_whole(text, o);
         break;
     case KERF_OPT_REAL:
         good = read_real(text, &real, &end) && *end == '\0' && real >= o->min &&
@@ -438,6 +443,7 @@ value_name(const kerf_opt *o)
     case KERF_OPT_GROUP:
         return "";
     case KERF_OPT_INT:
+    case KERF_OPT_LONG:
         return "N";
     case KERF_OPT_REAL:
         return "X";
@@ -467,6 +473,8 @@ print_default(const kerf_opt *o)
         return;
     if (o->kind == KERF_OPT_INT)
         (void)printf(" (default %d)", *(int *)o->to);
+    else if (o->kind == KERF_OPT_LONG)
+        (void)printf(" (default %lld)", (long long)*(int64_t *)o->to);
     else if (o->kind == KERF_OPT_REAL)
         (void)printf(" (default %g)", *(double *)o->to);
     else if (o->kind == KERF_OPT_TEXT && *(const char **)o->to != NULL)

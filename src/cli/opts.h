@@ -19,10 +19,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum kerf_opt_kind {
     KERF_OPT_FLAG = 0, /* to: bool */
     KERF_OPT_INT,      /* to: int, min..max */
+    KERF_OPT_LONG,     /* to: int64_t, min..max, within 53 bits */
     KERF_OPT_REAL,     /* to: double, min..max; also a fraction, 1/255 */
     KERF_OPT_REALS,    /* to: kerf_reals, 1 or 3 with commas */
     KERF_OPT_SIZE,     /* to: int[2], height and width: 224x224, or 224 */
@@ -63,7 +65,7 @@ typedef struct kerf_opt {
     void *to;            /* holds the default */
     bool *given;         /* NULL, or set when it was there */
     bool *by_word;       /* NULL, or set when it was among the words */
-    double min, max;     /* INT, REAL */
+    double min, max;     /* INT, LONG, REAL */
     const char *choices; /* CHOICE */
     const char *value;   /* in the help: "FILE", "HxW"; NULL: by kind */
     const char *help;    /* one line; the default is appended */
