@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/bio.h>
@@ -15,6 +14,7 @@
 
 #include "base/fs.h"
 #include "base/hash.h"
+#include "trust/pem.h"
 
 struct kerf_secret_key {
     EVP_PKEY *pkey;
@@ -145,37 +145,19 @@ out:
 
 /* The secret one. */
 
-static kerf_err
-check_mode(const char *path, kerf_detail *why)
-{
-    struct stat st;
-
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
-        (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        return kerf_fail(why, KERF_EINVAL,
-                         "%s: others may read this key (mode %04o): chmod 600 "
-                         "it",
-                         path, (unsigned)st.st_mode & 07777u);
-    }
-    return KERF_OK;
-}
-
 kerf_err
 kerf_secret_key_read(kerf_secret_key **out, const char *path,
                      kerf_public_key *public, kerf_detail *why)
 {
     kerf_secret_key *key = NULL;
-    uint8_t *pem = NULL;
-    size_t len = 0;
+    kerf_pem pem = {0};
     BIO *bio = NULL;
-    kerf_err err = check_mode(path, why);
+    kerf_err err = kerf_pem_read_path(&pem, path, KERF_KEY_FILE_MAX, true, why);
 
-    if (err == KERF_OK)
-        err = kerf_fs_read(path, KERF_KEY_FILE_MAX, &pem, &len, why);
     if (err != KERF_OK)
         return err;
     key = calloc(1, sizeof *key);
-    bio = BIO_new_mem_buf(pem, (int)len);
+    bio = BIO_new_mem_buf(pem.data, (int)pem.len);
     if (key == NULL || bio == NULL) {
         err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", path);
         goto out;
@@ -199,8 +181,7 @@ out:
     ERR_clear_error();
     kerf_secret_key_free(key);
     BIO_free(bio);
-    OPENSSL_cleanse(pem, len);
-    free(pem);
+    kerf_pem_free(&pem);
     return err;
 }
 

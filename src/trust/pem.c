@@ -1,6 +1,7 @@
 #include "trust/pem.h"
 
 #include "base/fs.h"
+#include "base/log.h"
 
 #include <fcntl.h>
 #include <openssl/bio.h>
@@ -27,26 +28,27 @@ check_mode(int fd, const char *path, kerf_detail *why)
                          path, (st.st_mode & 022) == 0 ? "read" : "change",
                          (unsigned)(st.st_mode & 07777));
     }
+    /* As ssh does it, not refused: in a container root has files of others. */
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        kerf_log(KERF_LOG_WARN, "trust.key_of_another",
+                 "key=%s user=%u: who owns it can read and change it",
+                 KERF_Q(path), (unsigned)st.st_uid);
     return KERF_OK;
 }
 
 kerf_err
-kerf_pem_read(kerf_pem *out, const char *dir, const char *name, size_t most,
-              bool secret, kerf_detail *why)
+kerf_pem_read_path(kerf_pem *out, const char *path, size_t most, bool secret,
+                   kerf_detail *why)
 {
-    char path[KERF_PATH_MAX];
     uint8_t *data = NULL;
     size_t len = 0;
     int fd = -1;
-    kerf_err err = kerf_path_join(path, dir, name);
+    kerf_err err = kerf_fs_open(&fd, path, most, &len, why);
 
-    if (err != KERF_OK)
-        return kerf_fail(why, err, "%s: path too long", dir);
-    err = kerf_fs_open(&fd, path, most, &len, why);
     if (err == KERF_OK && secret)
         err = check_mode(fd, path, why);
     if (err == KERF_OK && (data = malloc(len + 1)) == NULL)
-        err = KERF_ENOMEM;
+        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", path);
     if (err == KERF_OK && !kerf_fs_read_at(fd, 0, data, len))
         err = kerf_fail(why, KERF_EIO, "%s: cannot be read to its end", path);
     if (fd >= 0)
@@ -58,6 +60,17 @@ kerf_pem_read(kerf_pem *out, const char *dir, const char *name, size_t most,
     data[len] = 0;
     *out = (kerf_pem){.data = data, .len = len};
     return KERF_OK;
+}
+
+kerf_err
+kerf_pem_read(kerf_pem *out, const char *dir, const char *name, size_t most,
+              bool secret, kerf_detail *why)
+{
+    char path[KERF_PATH_MAX];
+    kerf_err err = kerf_path_join(path, dir, name);
+
+    return err == KERF_OK ? kerf_pem_read_path(out, path, most, secret, why)
+                          : kerf_fail(why, err, "%s: path too long", dir);
 }
 
 void
@@ -114,27 +127,72 @@ judge(bool end, size_t count, bool more, size_t most, const char *what,
     return KERF_OK;
 }
 
-kerf_err
-kerf_pem_certs(struct x509_st **out, size_t most, size_t *count,
-               const kerf_pem *pem, const char *path, kerf_detail *why)
+/* What a file may have several of. */
+struct kind {
+    const char *what;
+    void *(*next)(BIO *bio);
+    void (*drop)(void *one);
+};
+
+/* Up to `most` into out, or none. */
+static kerf_err
+read_all(const struct kind *kind, void **out, size_t most, size_t *count,
+         const kerf_pem *pem, const char *path, kerf_detail *why)
 {
     BIO *bio = open_bytes(pem);
-    X509 *cert = NULL;
+    void *one = NULL;
     size_t n = 0;
     kerf_err err;
 
     if (bio == NULL)
         return KERF_ENOMEM;
-    while ((cert = PEM_read_bio_X509(bio, NULL, no_password, NULL)) != NULL &&
-           n < most)
-        out[n++] = cert;
-    err = judge(cert == NULL && was_end(), n, cert != NULL, most,
-                "certificates", path, why);
-    X509_free(cert);
+    while ((one = kind->next(bio)) != NULL && n < most)
+        out[n++] = one;
+    err = judge(one == NULL && was_end(), n, one != NULL, most, kind->what,
+                path, why);
+    if (one != NULL)
+        kind->drop(one);
     BIO_free(bio);
     while (err != KERF_OK && n > 0)
-        X509_free(out[--n]);
+        kind->drop(out[--n]);
     *count = n;
+    return err;
+}
+
+static void *
+next_cert(BIO *bio)
+{
+    return PEM_read_bio_X509(bio, NULL, no_password, NULL);
+}
+
+static void
+drop_cert(void *one)
+{
+    X509_free(one);
+}
+
+static void *
+next_crl(BIO *bio)
+{
+    return PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL);
+}
+
+static void
+drop_crl(void *one)
+{
+    X509_CRL_free(one);
+}
+
+kerf_err
+kerf_pem_certs(struct x509_st **out, size_t most, size_t *count,
+               const kerf_pem *pem, const char *path, kerf_detail *why)
+{
+    static const struct kind certs = {"certificates", next_cert, drop_cert};
+    void *all[KERF_AUTHORITIES_MAX];
+    kerf_err err = read_all(&certs, all, most, count, pem, path, why);
+
+    for (size_t i = 0; err == KERF_OK && i < *count; i++)
+        out[i] = all[i];
     return err;
 }
 
@@ -142,24 +200,13 @@ kerf_err
 kerf_pem_crls(struct X509_crl_st **out, size_t most, size_t *count,
               const kerf_pem *pem, const char *path, kerf_detail *why)
 {
-    BIO *bio = open_bytes(pem);
-    X509_CRL *crl = NULL;
-    size_t n = 0;
-    kerf_err err;
+    static const struct kind crls = {"lists of revoked certificates", next_crl,
+                                     drop_crl};
+    void *all[KERF_AUTHORITIES_MAX];
+    kerf_err err = read_all(&crls, all, most, count, pem, path, why);
 
-    if (bio == NULL)
-        return KERF_ENOMEM;
-    while ((crl = PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL)) !=
-               NULL &&
-           n < most)
-        out[n++] = crl;
-    err = judge(crl == NULL && was_end(), n, crl != NULL, most,
-                "lists of revoked certificates", path, why);
-    X509_CRL_free(crl);
-    BIO_free(bio);
-    while (err != KERF_OK && n > 0)
-        X509_CRL_free(out[--n]);
-    *count = n;
+    for (size_t i = 0; err == KERF_OK && i < *count; i++)
+        out[i] = all[i];
     return err;
 }
 

@@ -13,7 +13,8 @@
 #define KERF_REVOKED_MAX 75000u /* certificates; at 53 bytes they fit */
 
 /* The bytes of DIR/name (free(): kerf_pem_free(), which clears them). A secret
- * must not be readable for others, nor writable for its group. Errors:
+ * must not be readable or writable for others; when it belongs to another user
+ * than root or this one, a line in the log says so. Errors:
  * KERF_ENOENT, KERF_EINVAL (no regular file; its mode), KERF_ETOOBIG. */
 typedef struct kerf_pem {
     uint8_t *data;
@@ -23,9 +24,13 @@ typedef struct kerf_pem {
 KERF_NODISCARD kerf_err kerf_pem_read(kerf_pem *out, const char *dir,
                                       const char *name, size_t most,
                                       bool secret, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_pem_read_path(kerf_pem *out, const char *path,
+                                           size_t most, bool secret,
+                                           kerf_detail *why);
 void kerf_pem_free(kerf_pem *pem); /* zeroes it */
 
-/* Errors of these: KERF_ECORRUPT, with what is wrong; path is for the line. */
+/* most: up to KERF_AUTHORITIES_MAX. Errors of these: KERF_ECORRUPT, with what
+ * is wrong; path is for the line. */
 #define KERF_AUTHORITIES_MAX 8 /* in one file */
 KERF_NODISCARD kerf_err kerf_pem_certs(struct x509_st **out, size_t most,
                                        size_t *count, const kerf_pem *pem,

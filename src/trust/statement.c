@@ -439,18 +439,31 @@ add_folder(const char *dir, kerf_public_key *key, size_t *count,
     return err;
 }
 
+/* A path that gives no key, as a folder that was emptied, takes none from the
+ * others: what is trusted only becomes less. Without any key all is refused. */
 static kerf_err
 read_keys(const kerf_trust *trust, kerf_public_key *key, size_t *count,
           kerf_detail *why)
 {
     kerf_err err = KERF_OK;
 
-    for (size_t i = 0; err == KERF_OK && i < trust->count; i++) {
-        err = kerf_fs_is_dir(trust->path[i])
-                  ? add_folder(trust->path[i], key, count, why)
-                  : add_key(trust->path[i], key, count, why);
+    for (size_t i = 0; i < trust->count; i++) {
+        kerf_detail at = {{0}};
+        kerf_err one = kerf_fs_is_dir(trust->path[i])
+                           ? add_folder(trust->path[i], key, count, &at)
+                           : add_key(trust->path[i], key, count, &at);
+
+        if (one == KERF_OK)
+            continue;
+        err = kerf_fail(why, one, "%s",
+                        at.text[0] != '\0' ? at.text : kerf_err_text(one));
+        if (one == KERF_ETOOBIG || one == KERF_ENOMEM)
+            return err;
+        if (trust->count > 1)
+            kerf_log(KERF_LOG_WARN, "trust.path_skipped", "path=%s why=%s",
+                     KERF_Q(trust->path[i]), KERF_Q(at.text));
     }
-    return err;
+    return *count > 0 ? KERF_OK : err;
 }
 
 kerf_err

@@ -75,8 +75,10 @@ typedef struct kerf_trust {
 
 #define KERF_TRUST_KEYS_MAX 64
 
-/* Reads the keys, to see whether they can be. Errors: those of
- * kerf_public_key_read(), KERF_ENOENT (a folder without any). */
+/* Reads the keys, to see whether there are any: a path without one is skipped,
+ * with a line in the log, when others have some. Errors, with the path: those
+ * of kerf_public_key_read(), KERF_ENOENT (a folder without any), KERF_ETOOBIG
+ * (more than KERF_TRUST_KEYS_MAX). */
 KERF_NODISCARD kerf_err kerf_trust_check(const kerf_trust *trust,
                                          kerf_detail *why);
 /*

@@ -12,6 +12,7 @@
 
 #include "base/date.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/hash.h"
 #include "trust/ran.h"
 
@@ -48,7 +49,7 @@ remove_dir(void **state)
         char path[KERF_PATH_MAX];
 
         if (kerf_path_join(path, dir, names.name[i]) == KERF_OK)
-            (void)unlink(path);
+            (void)remove(path); /* a folder, too */
     }
     kerf_names_free(&names);
     return rmdir(dir);
@@ -165,6 +166,18 @@ key__made__modes_and_no_overwriting(void **state)
     assert_int_equal(access(other, F_OK), -1);
 }
 
+static char logged[2048];
+
+static void
+keep_line(void *ctx, kerf_log_level level, const char *line)
+{
+    size_t len = strlen(logged);
+
+    (void)ctx;
+    (void)level;
+    (void)snprintf(logged + len, sizeof logged - len, "%s\n", line);
+}
+
 static void
 key__others_may_read_it__is_refused(void **state)
 {
@@ -180,6 +193,30 @@ key__others_may_read_it__is_refused(void **state)
     assert_int_equal(chmod(key_path, 0600), 0);
     assert_int_equal(kerf_secret_key_read(&key, pub_path, &public, NULL),
                      KERF_EINVAL);
+}
+
+static void
+key__of_another_user__is_told(void **state)
+{
+    kerf_secret_key *key = NULL;
+    kerf_public_key public;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* nobody else may give files away */
+    logged[0] = '\0';
+    kerf_log_set(keep_line, NULL, KERF_LOG_WARN);
+    assert_int_equal(kerf_secret_key_read(&key, key_path, &public, NULL),
+                     KERF_OK);
+    kerf_secret_key_free(key);
+    assert_string_equal(logged, "");
+    assert_int_equal(chown(key_path, 12345, 0), 0);
+    assert_int_equal(kerf_secret_key_read(&key, key_path, &public, NULL),
+                     KERF_OK);
+    kerf_secret_key_free(key);
+    kerf_log_set(NULL, NULL, KERF_LOG_WARN);
+    assert_non_null(strstr(logged, "trust.key_of_another key="));
+    assert_non_null(strstr(logged, "user=12345"));
 }
 
 static void
@@ -367,6 +404,65 @@ trust__folder__all_of_its_keys_and_those_of_now(void **state)
                      KERF_ENOENT);
 }
 
+/* What is said to the log while the statement is looked at. */
+static kerf_err
+look_logged(const kerf_trust *keys, const kerf_signed *sig,
+            const kerf_statement *s, kerf_detail *why)
+{
+    kerf_statement says;
+    kerf_err err;
+
+    logged[0] = '\0';
+    kerf_log_set(keep_line, NULL, KERF_LOG_WARN);
+    err = kerf_trust_statement(keys, sig, s->model, s->bundle, NOW, &says, why);
+    kerf_log_set(NULL, NULL, KERF_LOG_WARN);
+    return err;
+}
+
+static void
+trust__a_broken_key_beside_it__takes_nothing_from_others(void **state)
+{
+    const char *const folder[] = {dir};
+    const kerf_trust in_folder = {.path = folder, .count = 1};
+    kerf_statement s = example();
+    kerf_signed good = sign_with(key_path, &s);
+    kerf_detail why = {{0}};
+    char broken[KERF_PATH_MAX];
+
+    (void)state;
+    (void)snprintf(broken, sizeof broken, "%s/a.pub", dir); /* comes first */
+    assert_int_equal(kerf_fs_write(broken, "half", 4, NULL), KERF_OK);
+    assert_int_equal(look_logged(&in_folder, &good, &s, &why), KERF_OK);
+    assert_non_null(strstr(logged, "trust.key_skipped"));
+    assert_non_null(strstr(logged, "a.pub"));
+    assert_int_equal(unlink(pub_path), 0);
+    assert_int_equal(look_logged(&in_folder, &good, &s, &why), KERF_ENOENT);
+    assert_non_null(strstr(why.text, dir));
+}
+
+static void
+trust__a_path_without_keys__takes_nothing_from_others(void **state)
+{
+    char empty[KERF_PATH_MAX];
+    const char *const paths[] = {empty, "/nowhere/key.pub", pub_path};
+    const kerf_trust all = {.path = paths, .count = 3};
+    const kerf_trust none = {.path = paths, .count = 2};
+    kerf_statement s = example();
+    kerf_signed good = sign_with(key_path, &s);
+    kerf_detail why = {{0}};
+
+    (void)state;
+    (void)snprintf(empty, sizeof empty, "%s/empty", dir);
+    assert_int_equal(kerf_fs_mkdirs(empty, NULL), KERF_OK);
+    assert_int_equal(look_logged(&all, &good, &s, &why), KERF_OK);
+    assert_non_null(strstr(logged, "trust.path_skipped path=\""));
+    assert_non_null(strstr(logged, "no key (*.pub) in it"));
+    assert_non_null(strstr(logged, "path=\"/nowhere/key.pub\""));
+    assert_int_equal(look_logged(&none, &good, &s, &why), KERF_ENOENT);
+    assert_int_equal(kerf_trust_check(&none, &why), KERF_ENOENT);
+    assert_non_null(strstr(why.text, "/nowhere/key.pub"));
+}
+
 /* What ran. */
 
 static kerf_statement
@@ -504,6 +600,7 @@ main(void)
         cmocka_unit_test(date__end__spans_and_days),
         CASE(key__made__modes_and_no_overwriting),
         CASE(key__others_may_read_it__is_refused),
+        CASE(key__of_another_user__is_told),
         CASE(statement__signed__is_trusted_and_says_what_was_signed),
         CASE(statement__golden__text_key_and_signature),
         CASE(statement__every_bit_of_it_and_of_the_signature__counts),
@@ -511,6 +608,8 @@ main(void)
         CASE(statement__time__until_it_expires_and_clocks_that_are_wrong),
         CASE(statement__text_that_is_none__is_corrupt),
         CASE(trust__folder__all_of_its_keys_and_those_of_now),
+        CASE(trust__a_broken_key_beside_it__takes_nothing_from_others),
+        CASE(trust__a_path_without_keys__takes_nothing_from_others),
         CASE(ran__newer_and_the_same__but_nothing_older),
         CASE(ran__permission_to_go_back__once_and_from_there_only),
         CASE(
