@@ -1,8 +1,15 @@
+/*
+ * The folder is read, and what is in it is checked, on a thread of libuv's: its
+ * disk may be slow, or of another machine. One job at a time; what it found is
+ * taken on the loop. While it is away, the folder may be closed: then the job
+ * ends for nobody.
+ */
 #include "net/tls_folder.h"
 
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "net/loop_uv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +25,22 @@
 #define ALL_PARTS \
     (KERF_PART_AUTHORITY | KERF_PART_REVOKED | KERF_PART_KEY | KERF_PART_ACCESS)
 
+/* One look at the folder. Of a thread of libuv's while it is away. */
+struct job {
+    uv_work_t work;
+    kerf_tls_folder *folder; /* the loop's; NULL: closed meanwhile */
+    kerf_tls *now;           /* counted */
+    char dir[KERF_PATH_MAX];
+    kerf_tls *next; /* or NULL */
+    unsigned kept;
+    kerf_err err;
+    kerf_detail why;
+};
+
 struct kerf_tls_folder {
+    kerf_loop *loop;
+    struct job *job; /* away, or NULL */
+    bool again;      /* something changed since it went */
     kerf_tls *now, *before;
     kerf_side side;
     char dir[KERF_PATH_MAX];
@@ -46,17 +68,33 @@ load(kerf_tls_folder *f, kerf_detail *why)
 
 /* Later: what is good. */
 static kerf_err
-reload(const kerf_tls_folder *f, unsigned keep, kerf_tls **out, unsigned *kept,
+reload(const struct job *job, unsigned keep, kerf_tls **out, unsigned *kept,
        kerf_detail *why)
 {
     kerf_creds *creds = NULL;
-    kerf_err err = kerf_creds_reload(&creds, kerf_tls_creds(f->now), f->dir,
+    kerf_err err = kerf_creds_reload(&creds, kerf_tls_creds(job->now), job->dir,
                                      keep, kept, why);
 
     if (err == KERF_OK)
         err = kerf_tls_new(out, creds, why);
     kerf_creds_unref(creds);
     return err;
+}
+
+static void
+run_job(uv_work_t *work)
+{
+    struct job *job = work->data;
+
+    job->err = reload(job, 0, &job->next, &job->kept, &job->why);
+    if (job->err != KERF_OK && job->err != KERF_ENOENT) {
+        kerf_detail other = {{0}}; /* a key that TLS refuses? */
+        unsigned others = 0;
+
+        job->kept = ALL_PARTS;
+        if (reload(job, KERF_PART_KEY, &job->next, &others, &other) == KERF_OK)
+            job->kept = others | KERF_PART_KEY;
+    }
 }
 
 /* Once a day. */
@@ -113,30 +151,57 @@ take(kerf_tls_folder *f, kerf_tls *next)
     f->before = NULL;
 }
 
+static void look(kerf_tls_folder *f);
+
+static void
+on_job_done(uv_work_t *work, int status)
+{
+    struct job *job = work->data;
+    kerf_tls_folder *f = job->folder;
+
+    if (f != NULL && status == 0) {
+        f->job = NULL;
+        if (job->err == KERF_OK && job->kept == 0)
+            f->said[0] = '\0';
+        else
+            tell_not_taken(f, job->err == KERF_ENOENT ? ALL_PARTS : job->kept,
+                           job->why.text[0] != '\0' ? job->why.text
+                                                    : kerf_err_text(job->err));
+        kerf_timer_start(f->timer, f->said[0] != '\0' ? AGAIN_MS : HOUR_MS, 0);
+        if (job->next != NULL)
+            take(f, job->next);
+        job->next = NULL;
+        if (f->again)
+            look(f);
+    }
+    kerf_tls_unref(job->next);
+    kerf_tls_unref(job->now);
+    free(job);
+}
+
 static void
 look(kerf_tls_folder *f)
 {
-    kerf_tls *next = NULL;
-    kerf_detail why = {{0}};
-    unsigned kept = 0;
-    kerf_err err = reload(f, 0, &next, &kept, &why);
+    struct job *job;
 
-    if (err != KERF_OK && err != KERF_ENOENT) { /* a key that TLS refuses? */
-        kerf_detail other = {{0}};
-        unsigned others = 0;
-
-        kept = ALL_PARTS;
-        if (reload(f, KERF_PART_KEY, &next, &others, &other) == KERF_OK)
-            kept = others | KERF_PART_KEY;
+    f->again = f->job != NULL;
+    if (f->again)
+        return;
+    kerf_timer_start(f->timer, AGAIN_MS, 0); /* unless it ends before */
+    job = calloc(1, sizeof *job);
+    if (job == NULL)
+        return;
+    job->work.data = job;
+    job->folder = f;
+    job->now = kerf_tls_ref(f->now);
+    (void)snprintf(job->dir, sizeof job->dir, "%s", f->dir);
+    if (uv_queue_work(kerf_loop_uv(f->loop), &job->work, run_job,
+                      on_job_done) != 0) {
+        kerf_tls_unref(job->now);
+        free(job);
+        return;
     }
-    if (err == KERF_OK && kept == 0)
-        f->said[0] = '\0';
-    else
-        tell_not_taken(f, err == KERF_ENOENT ? ALL_PARTS : kept,
-                       why.text[0] != '\0' ? why.text : kerf_err_text(err));
-    kerf_timer_start(f->timer, f->said[0] != '\0' ? AGAIN_MS : HOUR_MS, 0);
-    if (next != NULL)
-        take(f, next);
+    f->job = job;
 }
 
 static void
@@ -172,6 +237,7 @@ kerf_tls_folder_open(kerf_tls_folder **out, kerf_loop *loop, const char *dir,
 
     if (f == NULL)
         return err;
+    f->loop = loop;
     f->side = side;
     f->changed = changed;
     f->ctx = ctx;
@@ -201,6 +267,10 @@ kerf_tls_folder_close(kerf_tls_folder *f)
 {
     if (f == NULL)
         return;
+    if (f->job != NULL) {
+        f->job->folder = NULL;
+        (void)uv_cancel((uv_req_t *)&f->job->work); /* if it has not begun */
+    }
     kerf_folder_watch_free(f->watch);
     kerf_timer_free(f->timer);
     kerf_tls_unref(f->now);
