@@ -353,7 +353,7 @@ check_flags(void)
     if (args.o.tls != NULL && args.o.insecure)
         return kerf_usage_error("cloud", "--tls or --insecure, not both");
     if (args.o.tls == NULL && !args.o.insecure &&
-        kerf_check_open(args.o.host, false, &why) == KERF_EINVAL)
+        kerf_check_here(args.o.host, &why) != KERF_OK)
         return kerf_usage_error("cloud", "--cloud-host %s", why.text);
     if (args.control != NULL && args.control[0] == '\0')
         return kerf_usage_error("cloud", "--control is a path, or none");

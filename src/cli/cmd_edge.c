@@ -359,7 +359,7 @@ check_legacy(void)
         return kerf_usage_error("edge", "--insecure goes with --legacy: else "
                                         "nothing dials an edge");
     if (args.legacy && !o->insecure &&
-        kerf_check_open(args.edge_host, false, &why) == KERF_EINVAL)
+        kerf_check_here(args.edge_host, &why) != KERF_OK)
         return kerf_usage_error("edge", "--edge-host %s", why.text);
     if (args.legacy && strchr(o->host, ',') != NULL)
         return kerf_usage_error("edge", "--legacy takes one --cloud-host");

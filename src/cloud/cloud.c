@@ -313,11 +313,13 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
     if (err == KERF_OK && cloud->opts.tls != NULL)
         err = kerf_tls_folder_open(&cloud->tls, cloud->loop, cloud->opts.tls,
                                    KERF_SIDE_CLOUD, on_trust, cloud, why);
-    if (err == KERF_OK && cloud->opts.tls == NULL)
-        err = kerf_check_open(cloud->opts.host, cloud->opts.insecure, why);
     if (err == KERF_OK)
         err = kerf_listen(&cloud->listener, cloud->loop, cloud->opts.host,
-                          cloud->opts.port, on_accept, cloud, why);
+                          cloud->opts.port,
+                          cloud->tls != NULL     ? KERF_REACH_ALL
+                          : cloud->opts.insecure ? KERF_REACH_INSECURE
+                                                 : KERF_REACH_HERE,
+                          on_accept, cloud, why);
     if (err == KERF_OK && cloud->opts.maker == NULL)
         err = check_folder(cloud->opts.models, why);
     if (err == KERF_OK)

@@ -170,9 +170,8 @@ start(kerf_legacy_cloud *cloud, const char *edge_host, int edge_port,
         err = kerf_folder_watch_new(&cloud->watch, cloud->loop, o->models,
                                     QUIET_MS, counts, on_folder, cloud, why);
     if (err == KERF_OK)
-        err = kerf_check_open(o->host, o->insecure, why);
-    if (err == KERF_OK)
         err = kerf_listen(&cloud->listener, cloud->loop, o->host, o->port,
+                          o->insecure ? KERF_REACH_INSECURE : KERF_REACH_HERE,
                           kerf_legacy_ship_accept, cloud, why);
     if (err != KERF_OK)
         return err;

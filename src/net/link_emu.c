@@ -372,7 +372,7 @@ kerf_link_emu_new(kerf_link_emu **out, kerf_loop *loop,
             kerf_fd_watch_new(&emu->timer, loop, emu->timer_fd, on_timer, emu);
     if (err == KERF_OK)
         err = kerf_listen(&emu->listener, loop, opts->host, opts->port,
-                          on_accept, emu, why);
+                          KERF_REACH_ALL, on_accept, emu, why);
     if (err != KERF_OK) {
         kerf_link_emu_free(emu);
         return err;

@@ -88,16 +88,23 @@ void kerf_folder_watch_free(kerf_folder_watch *watch); /* accepts NULL */
 
 /* fd is a connected, non-blocking TCP socket that the callee owns. */
 typedef void kerf_accept_fn(void *ctx, int fd);
-/* Errors: KERF_EADDRINUSE, KERF_ENOENT (no such host), KERF_EIO. */
+/* How far what listens may be reached. Without TLS whoever reaches it gets all.
+ */
+typedef enum kerf_reach {
+    KERF_REACH_ALL = 0,  /* it has TLS, or says nothing that matters */
+    KERF_REACH_HERE,     /* on loopback alone: else KERF_EINVAL */
+    KERF_REACH_INSECURE, /* the user says so: with a line in the log */
+} kerf_reach;
+
+/* Of host's addresses the first that can be had; it is looked up once. Errors:
+ * KERF_EADDRINUSE, KERF_ENOENT (no such host), KERF_EINVAL, KERF_EIO. */
 KERF_NODISCARD kerf_err kerf_listen(kerf_listener **out, kerf_loop *loop,
                                     const char *host, int port,
-                                    kerf_accept_fn *fn, void *ctx,
-                                    kerf_detail *why);
-/* May what has no TLS listen on host? On loopback, and elsewhere when the user
- * says so, with a line in the log. Errors: KERF_EINVAL; KERF_ENOENT
- * when there is no such host. */
-KERF_NODISCARD kerf_err kerf_check_open(const char *host, bool insecure,
-                                        kerf_detail *why);
+                                    kerf_reach reach, kerf_accept_fn *fn,
+                                    void *ctx, kerf_detail *why);
+/* What KERF_REACH_HERE would say of host, as far as that is known without a
+ * look-up: for flags. Errors: KERF_EINVAL. */
+KERF_NODISCARD kerf_err kerf_check_here(const char *host, kerf_detail *why);
 int kerf_listener_port(const kerf_listener *listener);
 /* Options set on it hold for what is accepted later. */
 int kerf_listener_fd(const kerf_listener *listener);

@@ -121,6 +121,47 @@ on_acceptable(uv_poll_t *poll, int status, int events)
     }
 }
 
+static bool
+stays_here(const struct sockaddr *any)
+{
+    union address at = {.any.sa_family = AF_UNSPEC};
+
+    if (any->sa_family == AF_INET) {
+        memcpy(&at.v4, any, sizeof at.v4);
+        return ntohl(at.v4.sin_addr.s_addr) >> 24 == 127;
+    }
+    if (any->sa_family != AF_INET6)
+        return false;
+    memcpy(&at.v6, any, sizeof at.v6);
+    return IN6_IS_ADDR_LOOPBACK(&at.v6.sin6_addr);
+}
+
+static kerf_err
+say_open(const char *host, kerf_detail *why)
+{
+    return kerf_fail(why, KERF_EINVAL,
+                     "%s without TLS: whoever reaches it gets models and "
+                     "answers, and whoever is on the way reads and changes "
+                     "all: make keys (kerf keygen) and give --tls DIR, "
+                     "which --legacy cannot, or say --insecure",
+                     host);
+}
+
+kerf_err
+kerf_check_here(const char *host, kerf_detail *why)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | AI_NUMERICHOST};
+    struct addrinfo *list = NULL;
+    bool here;
+
+    if (getaddrinfo(host, "0", &hints, &list) != 0)
+        return KERF_OK; /* a name, or nothing: who listens finds out */
+    here = stays_here(list->ai_addr);
+    freeaddrinfo(list);
+    return here ? KERF_OK : say_open(host, why);
+}
+
 static int
 open_listening(const struct addrinfo *at, int *code)
 {
@@ -140,24 +181,46 @@ open_listening(const struct addrinfo *at, int *code)
     return -1;
 }
 
+/* Of the addresses the first that can be had; -1: none, with the reason of the
+ * last that was tried in *code, which stays 0 when none was. */
+static int
+open_first(const struct addrinfo *at, kerf_reach reach, int *code, bool *here)
+{
+    int fd = -1;
+
+    for (; at != NULL && fd < 0; at = at->ai_next) {
+        *here = stays_here(at->ai_addr);
+        if (*here || reach != KERF_REACH_HERE)
+            fd = open_listening(at, code);
+    }
+    return fd;
+}
+
 static kerf_err
-bind_host(const char *host, int port, int *fd, kerf_detail *why)
+bind_host(const char *host, int port, kerf_reach reach, int *fd,
+          kerf_detail *why)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE};
     struct addrinfo *list = NULL;
     char service[16];
-    int code = EADDRNOTAVAIL;
+    bool here = false;
+    int code = 0;
 
     (void)snprintf(service, sizeof service, "%d", port);
     if (getaddrinfo(host, service, &hints, &list) != 0)
         return kerf_fail(why, KERF_ENOENT, "no such host: %s", host);
-    *fd = -1;
-    for (struct addrinfo *at = list; at != NULL && *fd < 0; at = at->ai_next)
-        *fd = open_listening(at, &code);
+    *fd = open_first(list, reach, &code, &here);
     freeaddrinfo(list);
+    if (*fd >= 0 && !here && reach == KERF_REACH_INSECURE)
+        kerf_log(KERF_LOG_WARN, "net.insecure",
+                 "host=%s: no TLS: whoever reaches it gets models and answers, "
+                 "and whoever is on the way reads and changes all",
+                 host);
     if (*fd >= 0)
         return KERF_OK;
+    if (code == 0)
+        return say_open(host, why);
     if (code == EADDRINUSE) {
         return kerf_fail(why, KERF_EADDRINUSE,
                          "port %d on %s is in use: stop what listens there, or "
@@ -170,13 +233,13 @@ bind_host(const char *host, int port, int *fd, kerf_detail *why)
 
 kerf_err
 kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
-            kerf_accept_fn *fn, void *ctx, kerf_detail *why)
+            kerf_reach reach, kerf_accept_fn *fn, void *ctx, kerf_detail *why)
 {
     kerf_listener *listener;
     kerf_err err;
     int fd = -1;
 
-    err = bind_host(host, port, &fd, why);
+    err = bind_host(host, port, reach, &fd, why);
     if (err != KERF_OK)
         return err;
     listener = calloc(1, sizeof *listener);
@@ -194,63 +257,6 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
     listener->poll.data = listener;
     resume_accepting(listener);
     *out = listener;
-    return KERF_OK;
-}
-
-static bool
-stays_here(const struct sockaddr *any)
-{
-    union address at = {.any.sa_family = AF_UNSPEC};
-
-    if (any->sa_family == AF_INET) {
-        memcpy(&at.v4, any, sizeof at.v4);
-        return ntohl(at.v4.sin_addr.s_addr) >> 24 == 127;
-    }
-    if (any->sa_family != AF_INET6)
-        return false;
-    memcpy(&at.v6, any, sizeof at.v6);
-    return IN6_IS_ADDR_LOOPBACK(&at.v6.sin6_addr);
-}
-
-/* Do all addresses of this name, or this address, stay within the machine?
- * False: there is no such host, for now. */
-static bool
-look_up(const char *host, bool *here)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
-                             .ai_flags = AI_PASSIVE};
-    struct addrinfo *list = NULL;
-
-    if (getaddrinfo(host, "0", &hints, &list) != 0)
-        return false;
-    *here = true;
-    for (struct addrinfo *at = list; at != NULL; at = at->ai_next)
-        *here = *here && stays_here(at->ai_addr);
-    freeaddrinfo(list);
-    return true;
-}
-
-kerf_err
-kerf_check_open(const char *host, bool insecure, kerf_detail *why)
-{
-    bool here = false;
-
-    if (!look_up(host, &here)) /* who knows what it is a moment later? */
-        return kerf_fail(why, KERF_ENOENT, "no such host: %s", host);
-    if (here)
-        return KERF_OK;
-    if (!insecure) {
-        return kerf_fail(why, KERF_EINVAL,
-                         "%s without TLS: whoever reaches it gets models and "
-                         "answers, and whoever is on the way reads and changes "
-                         "all: make keys (kerf keygen) and give --tls DIR, "
-                         "which --legacy cannot, or say --insecure",
-                         host);
-    }
-    kerf_log(KERF_LOG_WARN, "net.insecure",
-             "host=%s: no TLS: whoever reaches it gets models and answers, and "
-             "whoever is on the way reads and changes all",
-             host);
     return KERF_OK;
 }
 
