@@ -113,6 +113,25 @@ def test_sign__versions__count_up_and_contradictions_are_told(sign, models):
     assert "--expires soon" in sign("--expires", "soon", status=1)
 
 
+def test_sign__the_last_version_that_json_can_hold(run, sign, models, key):
+    last = 2**53 - 1
+    exact.put(models)
+    assert sign("--model-version", 2**31, "--expires", "90d")["version"] == 2**31
+    exact.put(models, bias=1)
+    event = sign("--model-version", last)
+    assert event["version"] == last
+    says = json.loads(json.loads((models / "m.kerf.sig.json").read_text())["statement"])
+    assert says["version"] == last
+    check = run("sign", "m", "--check", "--trust", f"{key}.pub", "--models", models)
+    assert check.status == 0 and f"version {last}" in check.out
+    exact.put(models, bias=2)
+    assert "the last that there is" in sign(status=1)
+    back = sign("--model-version", last - 1, "--rollback-from", last)
+    assert back["version"] == last - 1 and back["rollback_from"] == last
+    done = run("sign", "m", "--key", key, "--model-version", last + 1)
+    assert done.status == 2 and f"1 to {last}" in done.err
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -399,6 +418,26 @@ def test_local__only_what_passes__also_at_a_restart_without_a_cloud(
     late.signal(signal.SIGTERM)
     late.wait()
     assert not [e for e in late.events() if e["event"] == "result"]
+
+
+def test_local__expires_while_requests_wait__they_are_not_run(
+    start_cloud, spawn, run, sign, models, edge_words, clock, free_port
+):
+    """Their heads have run; the tail, here, has not."""
+    env, move = clock
+    exact.put(models, tail={"cost_us": 100_000, "cost": "sleep"})
+    sign("--expires", "1d")
+    cloud = start_cloud(*FAKE, "--models", models, "--share-tail")
+    local = ("--offline", "local", "--dead-after", 0.5)
+    assert run(*edge_words(cloud.port, "--once", *local), env=env).status == 0
+    assert cloud.term() == 0
+    edge = spawn(*edge_words(free_port(), "--repeat", 0, *local), env=env)
+    assert edge.wait_event("result")["via"] == "local"
+    move(2 * 86400)
+    while "expired before it was run" not in edge.wait_event("error")["why"]:
+        pass
+    edge.signal(signal.SIGTERM)
+    edge.wait()
 
 
 def test_gc__an_empty_store_still_knows_what_ran(

@@ -8,8 +8,10 @@ import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 from random import Random
 
@@ -19,6 +21,7 @@ import wire
 from test_copies import cc
 
 FAKE = ("--engine", "fake")
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -373,8 +376,7 @@ def test_long_greetings__are_ended_before_there_is_room_for_them(each_kerf, flee
 
 def test_new_keys_without_end__are_ended_and_logged(every_kerf, fleet, cloud_of, edge_of, tmp_path):
     """Before HELLO, from several at once; an honest edge is served meanwhile."""
-    source = Path(__file__).with_name("tlsflood.c")
-    cc(tmp_path, "-o", "tlsflood", source, "-lssl", "-lcrypto")
+    cc(tmp_path, "-o", "tlsflood", HERE / "tlsflood.c", "-lssl", "-lcrypto")
     cloud = cloud_of(fleet("clouds/cloud"), binary=every_kerf)
     edge = edge_of(cloud.port, fleet("edges/door-2"), "--repeat", 0, "--rate", 100)
     edge.wait_event("result")
@@ -489,6 +491,28 @@ def test_without_tls__only_loopback__unless_insecure(run, spawn, tmp_path):
         assert cloud.term() == 0 and cloud.err == ""
 
 
+def test_a_name_that_turns__what_was_looked_at_is_listened_on(spawn, tmp_path):
+    exact.put(tmp_path / "models")
+    cc(tmp_path, "-fPIC", "-shared", "-o", "name.so", HERE / "slowname.c", "-ldl")
+    count = tmp_path / "count"
+    cloud = spawn(
+        "cloud", *FAKE, "--models", tmp_path / "models", "--cloud_port", 0,
+        "--cloud_host", "turns.example",
+        env={"LD_PRELOAD": tmp_path / "name.so", "SLOWNAME_COUNT": count},
+    )  # fmt: skip
+    port = int(cloud.wait_line(r"^Listening on turns\.example:(\d+)")[1])
+    assert count.read_text() == "."
+    socket.create_connection(("127.0.0.1", port), wire.PATIENCE).close()
+    with pytest.raises(ConnectionRefusedError):  # all addresses would be this one, too
+        socket.create_connection(("127.0.0.2", port), wire.PATIENCE)
+    assert cloud.term() == 0 and cloud.err == ""
+    cloud = spawn(
+        *cloud.argv[1:], env={"LD_PRELOAD": tmp_path / "name.so", "SLOWNAME_COUNT": count}
+    )
+    assert cloud.wait() == 1
+    assert "turns.example without TLS" in cloud.err and "--insecure" in cloud.err
+
+
 def test_revoke__ends_running_sessions(each_kerf, fleet, cloud_of, edge_of):
     cloud = cloud_of(fleet("clouds/cloud"), binary=each_kerf)
     mine = fleet.copy("edges/door-1", "mine")
@@ -505,6 +529,78 @@ def test_revoke__ends_running_sessions(each_kerf, fleet, cloud_of, edge_of):
     assert cloud.term() == 0
 
 
+def test_shares_go_by_certificate__not_by_sessions_or_addresses(fleet, cloud_of, tmp_path):
+    """Four sessions of one edge, from four addresses, beside one of another."""
+    exact.put(tmp_path / "models", tail={"cost_us": 10_000, "cost": "sleep"})
+    cloud = cloud_of(fleet("clouds/cloud"), "--workers", 1, "--batch", 1)
+
+    def dialler(edge, address):
+        context = client_of(fleet("clouds/cloud"), fleet(f"edges/{edge}"))
+
+        def dial(port, _):
+            raw = socket.create_connection(
+                ("127.0.0.1", port), wire.PATIENCE, source_address=(address, 0)
+            )
+            return wire.Peer(context.wrap_socket(raw, server_hostname="127.0.0.1"))
+
+        return dial
+
+    names = ["door-1"] * 4 + ["door-2"]
+    edges = [
+        wire.Edge(cloud.port, name=name, dial=dialler(name, f"127.0.0.{n + 2}"))
+        for n, name in enumerate(names)
+    ]
+    bundle, _ = edges[0].offered()
+    for ident in range(8):
+        for edge in edges:
+            edge.request(bundle, exact.h_of(ident), id=ident, dims=(1, 16))
+    times = {"door-1": [], "door-2": []}
+    for name, edge in zip(names, edges, strict=True):
+        for _ in range(8):
+            got = edge.tensors.recv_kind(wire.RESULT)
+            _, arrived, queued = struct.unpack_from("<QQQ", got.meta, 36)
+            times[name].append((arrived + queued, arrived))
+        edge.close()
+    own = sorted(times["door-2"])
+    between = [
+        sum(before < started < now for started, _ in times["door-1"])
+        for (before, _), (now, arrived) in zip(own, own[1:], strict=False)
+        if arrived < before  # it waited
+    ]
+    assert len(between) >= 4 and max(between) == 1
+    assert cloud.term() == 0
+
+
+def test_revoke__an_edge_looks_at_all_its_connections(each_kerf, fleet, edge_of):
+    """At that of the tensors, too, whose cloud has its certificate of before."""
+    before = fleet.copy("clouds/cloud", "before")
+    fleet.keygen("renew", "cloud")
+    mine = fleet.copy("edges/door-1", "mine")
+
+    def accept(folder):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "kerf.crt", folder / "kerf.key")
+        raw, _ = listener.accept()
+        raw.settimeout(wire.PATIENCE)
+        return wire.Peer(context.wrap_socket(raw, server_side=True))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(wire.PATIENCE)
+        edge = edge_of(listener.getsockname()[1], mine, binary=each_kerf)
+        with accept(fleet("clouds/cloud")) as control:
+            control.recv_kind(wire.HELLO)
+            control.send(wire.WELCOME, wire.welcome(heartbeat_ms=60_000))
+            with accept(before) as tensors:
+                tensors.recv_kind(wire.ATTACH)
+                tensors.send(wire.ATTACHED)
+                edge.wait_event("state", connected=True)
+                fleet.keygen("revoke", "cloud", "--earlier")
+                put(fleet("edges/door-1"), mine)
+                text = edge.wait_event("state", connected=False)["text"]
+                assert re.search(r"the cloud's certificate \(cloud\) is revoked", text), text
+    edge.term()
+
+
 def test_revoke__while_the_folder_is_broken(fleet, cloud_of, edge_of):
     cloud = cloud_of(fleet("clouds/cloud"))
     mine = fleet.copy("edges/door-1", "mine")
@@ -519,6 +615,48 @@ def test_revoke__while_the_folder_is_broken(fleet, cloud_of, edge_of):
     other = edge_of(cloud.port, fleet("edges/door-2"), "--once")
     assert other.wait() == 0
     assert cloud.term() == 0
+
+
+def wait_until(is_so):
+    until = time.monotonic() + wire.PATIENCE
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_the_folders_disk_hangs__edges_are_served(fleet, cloud_of, edge_of, tmp_path):
+    """Nothing waits for it but what it would say; that is taken when it comes."""
+    cc(tmp_path, "-fPIC", "-shared", "-o", "slowfile.so", HERE / "slowfile.c", "-ldl")
+    hangs, count = tmp_path / "hangs", tmp_path / "count"
+    cloud = cloud_of(
+        fleet("clouds/cloud"),
+        env={
+            "LD_PRELOAD": tmp_path / "slowfile.so",
+            "SLOWFILE_WHILE": hangs, "SLOWFILE_COUNT": count,
+        },
+    )  # fmt: skip
+    mine = fleet.copy("edges/door-2", "mine")
+    hangs.touch()
+    try:
+        fleet.keygen("revoke", "door-2")
+        wait_until(count.exists)
+        edge = edge_of(cloud.port, fleet("edges/door-1"), "--once")
+        assert edge.wait() == 0
+        other = edge_of(cloud.port, mine, "--repeat", 0, "--rate", 50, "--store", "other")
+        other.wait_event("result")
+        fleet.keygen("revoke", "old")  # meanwhile: looked at after that
+        assert count.read_text() == "."
+    finally:
+        hangs.unlink()
+    cloud.wait_err(r"cloud.not_trusted .*\(door-2\) is revoked")
+    other.term()
+    hangs.touch()
+    fleet.keygen("revoke", "new")
+    wait_until(lambda: count.read_text() == "..")
+    cloud.signal(15)  # ends as soon as the disk lets it
+    wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", cloud.port)) != 0)
+    hangs.unlink()
+    assert cloud.wait() == 0
 
 
 def wait_taken(*processes, nth):

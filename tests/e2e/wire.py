@@ -320,8 +320,9 @@ def dial(port, rcvbuf=None):
 class Edge:
     """Both connections of an edge; .offers is filled by join()."""
 
-    def __init__(self, port, name="wire", attach=True, rcvbuf=None, **more):
-        self.port = port
+    def __init__(self, port, name="wire", attach=True, rcvbuf=None, dial=dial, **more):
+        """dial(port, rcvbuf) -> Peer"""
+        self.port, self.dial = port, dial
         self.control = dial(port, rcvbuf)
         self.control.send(HELLO, hello(name, **more))
         got = self.control.recv_kind(WELCOME)
@@ -333,7 +334,7 @@ class Edge:
             self.attach(rcvbuf)
 
     def attach(self, rcvbuf=None):
-        self.tensors = dial(self.port, rcvbuf)
+        self.tensors = self.dial(self.port, rcvbuf)
         self.tensors.send(ATTACH, self.token)
         self.tensors.recv_kind(ATTACHED)
 
