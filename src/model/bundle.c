@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "model/probe_json.h"
 #include "model/units.h"
+#include "trust/json_load.h"
 
 enum {
     MANIFEST_FORM = 1 /* of the JSON; "kerf_manifest" */
@@ -347,21 +348,12 @@ kerf_manifest_parse(kerf_manifest *m, const void *json, size_t len,
                     kerf_detail *why)
 {
     kerf_manifest new = {0};
-    json_error_t at;
     json_t *root = NULL;
-    kerf_err err;
+    kerf_err err =
+        kerf_json_load(&root, json, len, KERF_MANIFEST_MAX, "manifest", why);
 
-    if (len > KERF_MANIFEST_MAX)
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "manifest: %zu bytes, the limit is %zu", len,
-                         KERF_MANIFEST_MAX);
-    root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &at);
-    if (root == NULL) {
-        /* jansson's text quotes the input: only say where. */
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "manifest: not JSON, line %d column %d", at.line,
-                         at.column);
-    }
+    if (err != KERF_OK)
+        return err;
     err = read_head(&new, root, why);
     if (err == KERF_OK)
         err = read_files(&new, json_object_get(root, "files"), why);

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "trust/json_load.h"
 
 enum {
     STATEMENT_FORM = 1, /* "kerf_statement" */
@@ -104,20 +105,12 @@ kerf_statement_parse(kerf_statement *out, const char *text, size_t len,
                      kerf_detail *why)
 {
     kerf_statement new = {0};
-    json_error_t at;
-    json_t *root;
-    kerf_err err;
+    json_t *root = NULL;
+    kerf_err err =
+        kerf_json_load(&root, text, len, KERF_STATEMENT_MAX, "statement", why);
 
-    if (len > KERF_STATEMENT_MAX)
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "statement: %zu bytes, the limit is %d", len,
-                         KERF_STATEMENT_MAX);
-    root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &at);
-    if (root == NULL)
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "statement: not JSON, line %d column %d", at.line,
-                         at.column);
-    err = read_statement(&new, root, why);
+    if (err == KERF_OK)
+        err = read_statement(&new, root, why);
     json_decref(root);
     if (err == KERF_OK)
         *out = new;
@@ -261,19 +254,13 @@ kerf_signed_parse(kerf_signed *out, kerf_statement *says, const void *json,
                   size_t len, kerf_detail *why)
 {
     kerf_signed new = {0};
-    json_error_t at;
     const json_t *form;
-    json_t *root;
-    kerf_err err = KERF_OK;
+    json_t *root = NULL;
+    kerf_err err =
+        kerf_json_load(&root, json, len, KERF_SIG_FILE_MAX, "signature", why);
 
-    if (len > KERF_SIG_FILE_MAX)
-        return kerf_fail(why, KERF_ECORRUPT, "signature: more than %u bytes",
-                         KERF_SIG_FILE_MAX);
-    root = json_loadb(json, len, JSON_REJECT_DUPLICATES, &at);
-    if (root == NULL)
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "signature: not JSON, line %d column %d", at.line,
-                         at.column);
+    if (err != KERF_OK)
+        return err;
     form = json_object_get(root, "kerf_sig");
     if (!json_is_integer(form))
         err = kerf_fail(why, KERF_ECORRUPT, "not a signature: no \"kerf_sig\"");

@@ -32,6 +32,18 @@ def kept(models, bundle):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def state_in(folder):
+    """Of the only model."""
+    return json.loads((folder / "state.json").read_text())["models"][0]
+
+
+def wait_until(holds):
+    until = time.monotonic() + wire.PATIENCE
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def pairs_of(models):
     return sorted(p.name for p in (models / ".kerf-rollout" / "pairs").iterdir())
 
@@ -162,7 +174,7 @@ def test_removed__then_another_comes__is_a_rollout_beside_the_old_one(run, cloud
     assert {e.look() for e in [*edges, *many(cloud, 9)]} == {old}
     # Nor does it matter that the cloud was away meanwhile.
     remove(cloud, models)
-    assert rollout(run, cloud) is None  # there is nothing to decide about
+    wait_until(lambda: rollout(run, cloud) is None)  # there is nothing to decide about
     assert "no model m is served" in rollout(run, cloud, "halt", "--model", "m", ok=False)
     assert cloud.term() == 0
     cloud = cloud_of(*NOBODY)
@@ -226,6 +238,7 @@ def test_first_signature__ends_a_halt_for_want_of_it__not_one_by_command(
     cloud.wait_event("rollout", state="running")
     assert {e.look() for e in edges} == {new}
     newer = update(cloud, models, 3)
+    cloud.wait_event("rollout", state="running", new_bundle=newer[:12])
     rollout(run, cloud, "halt")
     cloud.wait_event("signature", version=sign()["version"])
     assert rollout(run, cloud)["state"] == "halted"
@@ -249,7 +262,7 @@ def test_command_that_cannot_be_kept__says_so__is_kept_when_it_can(run, cloud_of
     (state / "in-its-way").rmdir()
     state.rmdir()
     cloud.wait_err("cloud.rollout_kept")  # nobody has to ask again
-    assert json.loads(state.read_text())["models"][0]["state"] == "back"
+    assert state_in(state.parent)["state"] == "back"
     rollout(run, cloud, "resume")
 
 
@@ -260,20 +273,17 @@ def test_full_disk__a_halt_is_tried_again_when_the_cloud_stops(run, cloud_of, mo
     peers = many(cloud, 2)
     update(cloud, models, 2)
     cloud.wait_event("rollout", state="running")
-    until = time.monotonic() + wire.PATIENCE
-    while json.loads((disk / "state.json").read_text())["models"][0]["state"] != "running":
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: len(state_in(disk)["edges"]["offered"]) == 2)  # no more to write
     room = disk / "room"
     with pytest.raises(OSError, match="No space left"), room.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(512))
     said = rollout(run, cloud, "halt", ok=False)
     assert "No space left" in said
-    assert json.loads((disk / "state.json").read_text())["models"][0]["state"] == "running"
+    assert state_in(disk)["state"] == "running"
     room.unlink()
     assert cloud.term() == 0
-    assert json.loads((disk / "state.json").read_text())["models"][0]["state"] == "halted"
+    assert state_in(disk)["state"] == "halted"
     assert not list(disk.glob("*.tmp"))
     assert peers
 
