@@ -140,6 +140,7 @@ typedef struct kerf_fetcher {
     size_t asked_count;
     kerf_writer *writer;
     kerf_chunk *reading; /* the PART that is being read goes into it */
+    uint64_t came_bytes, came_since_ns; /* of this bundle, and file bytes */
     bool full;           /* reading stopped until the writer has done some */
     uint64_t told_ns;    /* when progress was */
     char *manifest_json; /* being received */

@@ -18,10 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of one range, and of all that are under way, to here or to the disk: what is
- * given up comes in vain, and a slow disk must not fill the memory. */
-#define ASK_MOST ((uint64_t)16 << 20)
-#define UNDER_WAY_MOST (2 * ASK_MOST)
+/* Of all ranges that are under way, to here or to the disk: as much as comes in
+ * about two seconds, since what is given up comes in vain; and a slow disk must
+ * not fill the memory. One range has half of it: no less than a unit. */
+#define UNDER_WAY_S 2
+#define UNDER_WAY_LEAST (2 * (uint64_t)KERF_BLOCK_MOST)
+#define UNDER_WAY_MOST ((uint64_t)32 << 20)
 #define TELL_NS 20000000u /* progress, no more often */
 #define TRIES_MOST 3      /* of a file that comes damaged */
 
@@ -60,16 +62,27 @@ is_asked(const kerf_fetcher *f, size_t part)
 /* Where a range that begins at `at` is to end, at the latest: with a unit, as a
  * rule, since packed blocks end there, too. */
 static uint64_t
-last_end(const kerf_file *file, uint64_t at)
+last_end(const kerf_file *file, uint64_t at, uint64_t most)
 {
     uint64_t end = 0;
-    uint64_t best = at + ASK_MOST;
+    uint64_t best = at + most;
 
-    for (size_t i = 0; i < file->unit_count && end <= at + ASK_MOST; i++) {
+    for (size_t i = 0; i < file->unit_count && end <= at + most; i++) {
         best = end > at ? end : best;
         end += file->unit[i].len;
     }
     return best;
+}
+
+static uint64_t
+may_be_under_way(const kerf_fetcher *f)
+{
+    uint64_t ns = kerf_now_ns() - f->came_since_ns + 1;
+    double bytes = (double)f->came_bytes / (double)ns * 1e9 * UNDER_WAY_S;
+
+    return bytes < (double)UNDER_WAY_LEAST  ? UNDER_WAY_LEAST
+           : bytes > (double)UNDER_WAY_MOST ? UNDER_WAY_MOST
+                                            : (uint64_t)bytes;
 }
 
 static uint64_t
@@ -98,10 +111,11 @@ ask(kerf_edge *edge, size_t part, uint64_t offset, uint64_t len)
     kerf_range range = {.part = (uint16_t)part, .offset = offset};
     kerf_asked *a = &f->asked[f->asked_count++];
     bool ranges = knows_ranges(edge);
+    uint64_t most = may_be_under_way(f) / 2;
     uint8_t meta[64];
 
-    if (len > ASK_MOST)
-        len = last_end(&m->file[part], offset) - offset;
+    if (len > most)
+        len = last_end(&m->file[part], offset, most) - offset;
     *a = (kerf_asked){.part = range.part, .at = offset};
     a->end = ranges ? offset + len : m->file[part].size;
     range.len = ranges ? (uint32_t)len : 0;
@@ -127,7 +141,8 @@ ask_for_file(kerf_edge *edge, size_t part)
         a->asked = len == 0;
         if (a->asked)
             break;
-        if (f->asked_count == KERF_ASKED_MAX || under_way(f) >= UNDER_WAY_MOST)
+        if (f->asked_count == KERF_ASKED_MAX ||
+            under_way(f) > may_be_under_way(f) / 2) /* no room for one */
             return false;
         a->ask_from = ask(edge, part, offset, len);
     }
@@ -185,6 +200,8 @@ kerf_fetch_receive(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
 
     f->state = KERF_FETCH_RECEIVE;
+    f->came_bytes = 0;
+    f->came_since_ns = kerf_now_ns();
     for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
         kerf_arrival *a = &f->file[i];
 
@@ -371,6 +388,7 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return KERF_OK;
     if (!f->dropping) {
         f->reading = NULL;
+        f->came_bytes += plain_of(&m);
         c->part = m.part;
         c->in = f->file[m.part].incoming;
         f->file[m.part].wire += m.len;
