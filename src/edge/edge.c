@@ -350,6 +350,33 @@ tidy_store(kerf_edge *edge)
     kerf_manifest_fini(&first);
 }
 
+static kerf_err
+open_store(kerf_edge *edge, kerf_detail *why)
+{
+    uint64_t most = edge->opts.store_max;
+    kerf_err err = kerf_store_open(&edge->store, edge->opts.store, why);
+
+    if (err == KERF_OK)
+        kerf_store_bound(edge->store, most > 0 ? most : KERF_STORE_MAX_DEFAULT);
+    return err;
+}
+
+/* Signals, and who watches over us. */
+static kerf_err
+open_watch(kerf_edge *edge)
+{
+    kerf_err err = KERF_OK;
+
+    if (edge->opts.handle_signals)
+        err = kerf_loop_on_signal(edge->loop, on_signal, edge);
+    if (err == KERF_OK && edge->opts.handle_signals &&
+        edge->events.reload != NULL)
+        err = kerf_loop_on_hangup(edge->loop, on_hangup, edge);
+    if (err == KERF_OK && edge->events.alive != NULL && edge->opts.alive_ms > 0)
+        err = kerf_timer_new(&edge->alive, edge->loop, on_alive, edge);
+    return err;
+}
+
 kerf_err
 kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
                const kerf_edge_events *events, kerf_detail *why)
@@ -369,11 +396,7 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK)
         err = kerf_codec_new(&edge->codec);
     if (err == KERF_OK)
-        err = kerf_store_open(&edge->store, edge->opts.store, why);
-    if (err == KERF_OK)
-        kerf_store_bound(edge->store, edge->opts.store_max > 0
-                                          ? edge->opts.store_max
-                                          : KERF_STORE_MAX_DEFAULT);
+        err = open_store(edge, why);
     if (err == KERF_OK)
         err = kerf_engine_open(&edge->engine, &edge->opts.engine, why);
     if (err == KERF_OK)
@@ -398,13 +421,8 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
         tidy_store(edge);
     if (err == KERF_OK)
         err = kerf_offline_init(edge, why);
-    if (err == KERF_OK && edge->opts.handle_signals)
-        err = kerf_loop_on_signal(edge->loop, on_signal, edge);
-    if (err == KERF_OK && edge->opts.handle_signals &&
-        edge->events.reload != NULL)
-        err = kerf_loop_on_hangup(edge->loop, on_hangup, edge);
-    if (err == KERF_OK && edge->events.alive != NULL && edge->opts.alive_ms > 0)
-        err = kerf_timer_new(&edge->alive, edge->loop, on_alive, edge);
+    if (err == KERF_OK)
+        err = open_watch(edge);
     if (err != KERF_OK) {
         kerf_edge_close(edge);
         return err;

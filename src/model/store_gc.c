@@ -128,11 +128,12 @@ kerf_store_measure(const kerf_store *store, uint64_t *bytes, kerf_detail *why)
         if (err != KERF_OK) {
             const char *name = kerf_store_dir_name((kerf_store_dir)d);
 
-            if (err == KERF_ETOOBIG)
+            if (err == KERF_ETOOBIG) {
                 return kerf_fail(why, err,
                                  "%s/%s: more than %d files, which are not all "
                                  "Kerf's: remove the folder",
                                  store->path, name, KERF_STORE_FILES_MOST);
+            }
             return kerf_fail(why, err, "%s/%s: cannot be looked at: %s",
                              store->path, name, kerf_err_text(err));
         }
