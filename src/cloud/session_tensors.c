@@ -376,7 +376,8 @@ kerf_session_waits(const kerf_session *s, uint64_t now_ns)
            now_ns > s->coming.moved_ns + most_ns;
 }
 
-const kerf_conn_ops kerf_session_tensor_ops = {.on_head = on_tensor_head,
+const kerf_conn_ops kerf_session_tensor_ops = {.in_steps = true,
+                                               .on_head = on_tensor_head,
                                                .on_frame = on_tensor_frame,
                                                .on_close =
                                                    kerf_session_on_close};

@@ -36,6 +36,9 @@ typedef struct kerf_sink {
 } kerf_sink;
 
 typedef struct kerf_conn_ops {
+    /* Large payloads come in steps of 256 KB, for each of which the loop wakes
+     * up once: kerf_conn_last_in_ns() may be late by one. */
+    bool in_steps;
     /* A head is complete and the payload is not read yet. *sink is zeroed.
      * KERF_EAGAIN: not now; reading stops until kerf_conn_resume(), then this
      * is called again. Any other error ends the connection, after an ERROR

@@ -51,6 +51,7 @@ struct kerf_conn {
     kerf_sink sink;
     uint64_t payload_max, payload_got;
     kerf_body_hasher hash_in;
+    int low; /* bytes for which the poll wakes up; 0: any */
     uint64_t last_in_ns, since_ns;
 
     pthread_mutex_t lock;

@@ -20,8 +20,9 @@
 #include <sys/socket.h>
 
 #define TURN_FRAMES 8
-#define TURN_LEN ((uint64_t)4 << 20) /* then other connections have theirs */
-#define TURN_READS 512               /* a record of TLS may be one byte */
+#define TURN_LEN ((uint64_t)4 << 20)   /* then other connections have theirs */
+#define LOW_LEAST ((uint64_t)32 << 10) /* more than a record of TLS */
+#define TURN_READS 512                 /* a record of TLS may be one byte */
 #define SCRAP_LEN ((size_t)64 << 10)
 
 /* Reading. Each step returns KERF_OK to go on, KERF_EAGAIN to wait for the
@@ -280,6 +281,31 @@ receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
                : kerf_fail(why, KERF_ENOMEM, "out of memory");
 }
 
+static void
+set_low(kerf_conn *conn, int low)
+{
+    int bytes = low > 0 ? low : 1;
+
+    if (conn->low != low)
+        (void)setsockopt(conn->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes,
+                         sizeof bytes);
+    conn->low = low;
+}
+
+/* The poll comes back when a step of the payload is here, or all of it: not
+ * with each segment. TLS may have read some of a record already. */
+static void
+wait_for_step(kerf_conn *conn)
+{
+    uint64_t left = conn->frame.header.payload_len - conn->payload_got;
+    uint64_t ours = conn->tls != NULL ? LOW_LEAST : 0;
+
+    if (conn->ops->in_steps)
+        set_low(conn, left >= KERF_HASH_STEP + ours ? (int)KERF_HASH_STEP
+                      : left >= LOW_LEAST + ours    ? (int)(left - ours)
+                                                    : 0);
+}
+
 static kerf_err
 read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
 {
@@ -292,6 +318,8 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
         size_t got = 0;
 
         err = receive_payload(conn, ahead, &got, why);
+        if (err == KERF_EAGAIN)
+            wait_for_step(conn);
         if (err != KERF_OK)
             return err;
         drained =
@@ -302,6 +330,7 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
             conn->payload_got < len)
             return KERF_EAGAIN; /* the poll comes back to it */
     }
+    set_low(conn, 0);
     err = check_body(conn, why);
     if (err != KERF_OK)
         return err;

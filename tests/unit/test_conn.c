@@ -3,7 +3,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,12 +224,231 @@ taken__only_when_the_kernel_has_all_of_it(void **state)
     free(s);
 }
 
+/* One that reads in steps, and a plain socket that sends to it by hand. */
+#define LARGE ((size_t)700 << 10)
+
+struct large {
+    kerf_loop *loop;
+    kerf_conn *conn;
+    kerf_timer *timer;
+    int fd, own_fd;
+    bool taken, ended;
+    int low; /* that is waited for */
+    uint8_t *sink;
+};
+
+static int
+low_of(int fd)
+{
+    int low = 0;
+    socklen_t len = sizeof low;
+
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, &len), 0);
+    return low;
+}
+
+static kerf_err
+on_large_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+              kerf_sink *sink, kerf_detail *why)
+{
+    struct large *l = ctx;
+
+    (void)conn;
+    (void)frame;
+    (void)why;
+    sink->count = 1;
+    sink->piece[0] = l->sink;
+    sink->len[0] = LARGE;
+    return KERF_OK;
+}
+
+static kerf_err
+on_large(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
+         kerf_detail *why)
+{
+    struct large *l = ctx;
+
+    (void)conn;
+    (void)frame;
+    (void)why;
+    l->taken = true;
+    kerf_loop_stop(l->loop);
+    return KERF_OK;
+}
+
+static void
+on_large_end(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
+{
+    struct large *l = ctx;
+
+    (void)conn;
+    (void)why;
+    assert_int_equal(err, KERF_ECLOSED);
+    l->ended = true;
+    kerf_loop_stop(l->loop);
+}
+
+static const kerf_conn_ops large_ops = {.in_steps = true,
+                                        .on_head = on_large_head,
+                                        .on_frame = on_large,
+                                        .on_close = on_large_end};
+
+static void
+on_look(void *ctx)
+{
+    struct large *l = ctx;
+
+    if (low_of(l->own_fd) == l->low)
+        kerf_loop_stop(l->loop);
+}
+
+/* Over TCP: other sockets wake up for every byte. */
+static void
+connect_large(struct large *l)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    l->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(l->fd, (struct sockaddr *)&at, sizeof at), 0);
+    l->own_fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    assert_true(l->own_fd >= 0);
+    (void)close(listener);
+}
+
+static void
+open_large(struct large *l)
+{
+    memset(l, 0, sizeof *l);
+    l->sink = malloc(LARGE);
+    assert_int_equal(kerf_loop_new(&l->loop), KERF_OK);
+    connect_large(l);
+    assert_int_equal(
+        kerf_conn_open(&l->conn, l->loop, l->own_fd, &large_ops, l), KERF_OK);
+    kerf_conn_set_payload_max(l->conn, LARGE);
+    assert_int_equal(kerf_timer_new(&l->timer, l->loop, on_look, l), KERF_OK);
+    kerf_timer_start(l->timer, 1, 1);
+}
+
+static void
+close_large(struct large *l)
+{
+    kerf_timer_free(l->timer);
+    kerf_conn_close(l->conn);
+    (void)close(l->fd);
+    kerf_loop_flush(l->loop);
+    kerf_loop_free(l->loop);
+    free(l->sink);
+}
+
+struct part {
+    int fd;
+    const uint8_t *data;
+    size_t len;
+};
+
+static void *
+put(void *ctx)
+{
+    struct part *p = ctx;
+
+    while (p->len > 0) {
+        ssize_t n = write(p->fd, p->data, p->len);
+
+        assert_true(n > 0);
+        p->data += n;
+        p->len -= (size_t)n;
+    }
+    return NULL;
+}
+
+/* Sends so much, until the other side waits for `low` bytes, or ends. */
+static void
+put_until(struct large *l, const uint8_t *data, size_t len, int low)
+{
+    struct part part = {.fd = l->fd, .data = data, .len = len};
+    pthread_t thread;
+
+    l->low = low;
+    assert_int_equal(pthread_create(&thread, NULL, put, &part), 0);
+    kerf_loop_run(l->loop);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* The frame's bytes; free them. */
+static uint8_t *
+make_large(size_t *head_len)
+{
+    uint8_t *bytes = malloc(KERF_HEAD_STEP + LARGE);
+    kerf_header h = {.type = IN_ROW};
+    kerf_out out = {.count = 1, .len = {LARGE}};
+
+    for (size_t i = 0; i < LARGE; i++)
+        bytes[KERF_HEAD_STEP + i] = (uint8_t)(i * 7 + i / 251);
+    out.piece[0] = bytes + KERF_HEAD_STEP;
+    kerf_out_seal(&out, bytes, &h, 0);
+    *head_len = out.head_len;
+    return bytes;
+}
+
+static void
+steps__part_of_a_large_payload__waits_for_the_rest_of_it(void **state)
+{
+    enum { STEP = 256 << 10, PART = 100 << 10 };
+    struct large l;
+    size_t head;
+    uint8_t *bytes = make_large(&head);
+    size_t at = head + PART;
+
+    (void)state;
+    assert_int_equal(head, KERF_HEAD_STEP);
+    open_large(&l);
+    put_until(&l, bytes, at, STEP);
+    assert_false(l.taken);
+    /* Then 88 KB are missing. */
+    put_until(&l, bytes + at, 2 * STEP, LARGE - PART - 2 * STEP);
+    assert_false(l.taken);
+    at += 2 * STEP;
+    put_until(&l, bytes + at, head + LARGE - at, 0);
+    assert_true(l.taken);
+    assert_memory_equal(l.sink, bytes + head, LARGE);
+    assert_int_equal(low_of(l.own_fd), 1); /* the next head is short */
+    close_large(&l);
+    free(bytes);
+}
+
+static void
+steps__peer_goes_in_the_midst__is_noticed(void **state)
+{
+    struct large l;
+    size_t head;
+    uint8_t *bytes = make_large(&head);
+
+    (void)state;
+    open_large(&l);
+    put_until(&l, bytes, head + 1000, 256 << 10);
+    assert_int_equal(shutdown(l.fd, SHUT_WR), 0);
+    l.low = 0;
+    kerf_loop_run(l.loop);
+    assert_true(l.ended);
+    close_large(&l);
+    free(bytes);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row__others_send_too__nothing_comes_between),
         cmocka_unit_test(taken__only_when_the_kernel_has_all_of_it),
+        cmocka_unit_test(
+            steps__part_of_a_large_payload__waits_for_the_rest_of_it),
+        cmocka_unit_test(steps__peer_goes_in_the_midst__is_noticed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
