@@ -100,6 +100,24 @@ f16__every_value__survives_a_round_trip(void **state)
     assert_int_equal(kerf_f32_to_f16(0x1.8p-24f), 2);
 }
 
+static void
+alloc__large__fills_whole_huge_pages_with_zeros(void **state)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    const kerf_shape s = {.rank = 1, .dims = {2 * HUGE_PAGE + 12345}};
+    kerf_tensor t;
+    size_t sum = 0;
+
+    (void)state;
+    assert_int_equal(kerf_tensor_alloc(&t, KERF_U8, &s), KERF_OK);
+    assert_int_equal(t.bytes, s.dims[0]);
+    assert_int_equal((uintptr_t)t.data % HUGE_PAGE, 0);
+    for (size_t i = 0; i < t.bytes; i++)
+        sum += ((uint8_t *)t.data)[i];
+    assert_int_equal(sum, 0);
+    kerf_tensor_free(&t);
+}
+
 int
 main(void)
 {
@@ -107,6 +125,7 @@ main(void)
         cmocka_unit_test(shape_bytes__overflow_and_limits__are_errors),
         cmocka_unit_test(shape_text__as_python__prints),
         cmocka_unit_test(tensor_at__every_dtype__reads_its_seeded_fill),
+        cmocka_unit_test(alloc__large__fills_whole_huge_pages_with_zeros),
         cmocka_unit_test(f16__every_value__survives_a_round_trip),
     };
 
