@@ -12,7 +12,6 @@ fini_flight(kerf_flight *f, size_t in_count, size_t out_count)
 {
     kerf_request_free(f->request);
     kerf_tensors_free(f->in, in_count);
-    kerf_tensors_free(f->out, out_count);
     for (size_t i = 0; i < out_count; i++)
         free(f->coded[i]);
     free(f->in);
@@ -31,6 +30,7 @@ kerf_program_free(kerf_program *p)
     for (size_t i = 0; i < p->flights; i++)
         fini_flight(&p->flight[i], kerf_net_in_count(p->net), p->sent_count);
     free(p->flight);
+    kerf_tensors_free(p->outs, p->sent_count);
     kerf_request_free(p->tail_request);
     kerf_net_free(p->tail);
     kerf_net_free(p->net);
@@ -38,6 +38,18 @@ kerf_program_free(kerf_program *p)
     kerf_manifest_fini(&p->manifest);
     kerf_hold_free(p->hold);
     free(p);
+}
+
+static void
+place_out(const kerf_program *p, kerf_flight *f, size_t i)
+{
+    const kerf_tensor *all = &p->outs[i];
+    size_t step = (size_t)all->shape.dims[1];
+    kerf_tensor *t = &f->out[i];
+
+    *t = (kerf_tensor){.dtype = p->sent[i].dtype, .shape = p->sent[i].shape};
+    t->data = (uint8_t *)all->data + (size_t)(f - p->flight) * step;
+    (void)!kerf_shape_bytes(&t->shape, t->dtype, &t->bytes); /* was checked */
 }
 
 static kerf_err
@@ -58,8 +70,7 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
         err = kerf_tensor_alloc(&f->in[i], port->dtype, &port->shape);
     }
     for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++)
-        err =
-            kerf_tensor_alloc(&f->out[i], p->sent[i].dtype, &p->sent[i].shape);
+        place_out(p, f, i);
     /* A request of its own: binding another pointer to a shared one costs some
      * 10 us each time. */
     if (err == KERF_OK)
@@ -71,11 +82,32 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
     return err;
 }
 
+/* One memory for all flights: it fills huge pages where one would not. */
 static kerf_err
-make_flights(kerf_program *p, size_t flights, kerf_detail *why)
+make_outs(kerf_program *p, size_t flights)
 {
     kerf_err err = KERF_OK;
 
+    for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++) {
+        kerf_shape all = {.rank = 2, .dims = {(int64_t)flights}};
+        size_t bytes = 0;
+
+        err = kerf_shape_bytes(&p->sent[i].shape, p->sent[i].dtype, &bytes);
+        all.dims[1] =
+            (int64_t)kerf_align_up(bytes == 0 ? 1 : bytes, KERF_TENSOR_ALIGN);
+        if (err == KERF_OK)
+            err = kerf_tensor_alloc(&p->outs[i], KERF_U8, &all);
+    }
+    return err;
+}
+
+static kerf_err
+make_flights(kerf_program *p, size_t flights, kerf_detail *why)
+{
+    kerf_err err = make_outs(p, flights);
+
+    if (err != KERF_OK)
+        return err;
     p->flight = calloc(flights, sizeof *p->flight);
     if (p->flight == NULL)
         return KERF_ENOMEM;
