@@ -8,7 +8,7 @@ from pathlib import Path
 import exact
 import pytest
 import wire
-from test_copies import cc
+from slowdisk import Disk
 
 
 class Played:
@@ -108,7 +108,7 @@ def test_newer_one_to_run__the_one_that_comes_in_is_left__and_goes_on_when_offer
     played = play(kerf_tsan)
     old, new = Model(unit=1000, head_bytes=50_000), Model(head_bytes=60_000, bias=1.0, seed=2)
     played.offer(old)
-    graph, weights = played.asked(), played.asked()
+    graph, _ = played.asked(), played.asked()
     old.answer(played.control, graph)
     old.answer(played.control, (old.ident, 1, 0, 20_000))
     played.offer(new)
@@ -170,14 +170,11 @@ def test_many_offers_with_large_probes__memory_stays_bounded(play, kerf):
 
 
 def test_disk_hangs__the_edge_answers_and_asks_for_no_more(play, kerf, tmp_path):
-    source = Path(__file__).with_name("slowwrite.c")
-    cc(tmp_path, "-fPIC", "-shared", "-o", "slowwrite.so", source, "-ldl")
-    hangs = tmp_path / "hangs"
-    env = {"LD_PRELOAD": tmp_path / "slowwrite.so", "SLOWWRITE_WHILE": hangs}
-    played, model = play(kerf, env=env), Model(head_bytes=40 << 20)
+    disk = Disk(tmp_path, tmp_path / "store")
+    played, model = play(kerf, env=disk.env), Model(head_bytes=40 << 20)
     played.offer(model)
     came = [played.asked()]
-    hangs.touch()
+    disk.hang("pwrite")
     try:
         model.answer(played.control, came[0])
         while asked := played.all_asked():  # and it has read all that came
@@ -186,7 +183,7 @@ def test_disk_hangs__the_edge_answers_and_asks_for_no_more(play, kerf, tmp_path)
             came += asked
         assert 7 << 20 < sum(length for *_, length in came) <= 32 << 20
     finally:
-        hangs.unlink()
+        disk.gate.unlink()
     while (got := played.control.recv_kind(wire.FETCH, wire.READY)).kind == wire.FETCH:
         model.answer(played.control, (b"", *struct.unpack_from("<HQI", got.meta, 32)))
     assert got.meta[32:34] == b"\0\0"

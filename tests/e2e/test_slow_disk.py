@@ -1,48 +1,13 @@
 """A store on a disk that hangs (slowdisk.c): the edge goes on with what runs, keeps
 its sessions, and can be ended. And in which order it writes, for when power fails."""
 
-import subprocess
-import time
 from pathlib import Path
 
 import exact
 import pytest
+from slowdisk import Disk
 
-PATIENCE = 60
 MODEL = {"head_bytes": 3 << 20}
-
-
-def until(ready):
-    end = time.monotonic() + PATIENCE
-    while not ready():
-        assert time.monotonic() < end, "nothing comes"
-        time.sleep(0.02)
-
-
-class Disk:
-    def __init__(self, tmp_path, folder):
-        library = tmp_path / "slowdisk.so"
-        source = Path(__file__).with_name("slowdisk.c")
-        subprocess.run(["cc", "-fPIC", "-shared", "-o", library, source, "-ldl"], check=True)
-        self.log, self.gate = tmp_path / "disk.log", tmp_path / "gate"
-        self.env = {
-            "LD_PRELOAD": library, "SLOWDISK_DIR": folder, "SLOWDISK_LOG": self.log,
-            "SLOWDISK_GATE": self.gate,
-        }  # fmt: skip
-
-    def calls(self):
-        """[(call, path)] so far, whole lines."""
-        text = self.log.read_text() if self.log.exists() else ""
-        return [tuple(line.split(" ", 1)) for line in text.split("\n")[:-1]]
-
-    def hang(self, call):
-        """All such calls, from now on."""
-        new = self.gate.with_suffix(".new")
-        new.write_text(call)
-        new.rename(self.gate)
-
-    def wait_hanging(self):
-        until(lambda: "hangs" in dict(self.calls()))
 
 
 @pytest.fixture
