@@ -212,11 +212,12 @@ bind_host(const char *host, int port, kerf_reach reach, int *fd,
         return kerf_fail(why, KERF_ENOENT, "no such host: %s", host);
     *fd = open_first(list, reach, &code, &here);
     freeaddrinfo(list);
-    if (*fd >= 0 && !here && reach == KERF_REACH_INSECURE)
+    if (*fd >= 0 && !here && reach == KERF_REACH_INSECURE) {
         kerf_log(KERF_LOG_WARN, "net.insecure",
                  "host=%s: no TLS: whoever reaches it gets models and answers, "
                  "and whoever is on the way reads and changes all",
                  host);
+    }
     if (*fd >= 0)
         return KERF_OK;
     if (code == 0)
