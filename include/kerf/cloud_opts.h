@@ -77,6 +77,8 @@ typedef struct kerf_cloud_opts {
     double rollout;
     double rollout_halt; /* percent that may fail before it halts; under 0: all
                           */
+    double rollout_wait_h; /* hours that an edge is waited for which went before
+                            * it said how it went; 0: 24 */
     /* Folder for what outlives this cloud: who got what, and the old pairs.
      * NULL: a cloud that starts gives everyone the pairs that it finds. */
     const char *rollout_dir;
@@ -110,7 +112,10 @@ typedef struct kerf_rollout_view {
     size_t offered; /* edges that were offered it, and did not say yet */
     size_t well;    /* ... that run it */
     size_t failed;  /* ... that could not, and were offered the old one */
+    size_t blocked; /* of offered: that cannot for now, for want of room, memory
+                     * or the like, and try again */
     char why[256];  /* it is halted or back */
+    char blocked_why[256]; /* of the last one of these */
 } kerf_rollout_view;
 
 /* Any may be NULL. Text is safe to print. On the loop's thread, but answered,

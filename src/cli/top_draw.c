@@ -167,14 +167,18 @@ kerf_top_rollout(char *out, size_t cap, const kerf_rollout_view *v)
 {
     bool runs = strcmp(v->state, "running") == 0;
     char state[32];
+    char blocked[320] = "";
 
     (void)snprintf(state, sizeof state, "%g %%", v->percent);
+    if (v->blocked > 0)
+        (void)snprintf(blocked, sizeof blocked, " (%zu blocked, last %s)",
+                       v->blocked, v->blocked_why);
     (void)snprintf(out, cap,
-                   "rollout of %s, %.8s -> %.8s: %s, %zu well, %zu not yet, "
-                   "%zu failed%s%s",
+                   "rollout of %s, %.8s -> %.8s: %s, %zu well, %zu not "
+                   "yet%s, %zu failed%s%s",
                    v->model, v->old_bundle, v->new_bundle,
-                   runs ? state : v->state, v->well, v->offered, v->failed,
-                   v->why[0] != '\0' ? ": " : "", v->why);
+                   runs ? state : v->state, v->well, v->offered, blocked,
+                   v->failed, v->why[0] != '\0' ? ": " : "", v->why);
     return out;
 }
 

@@ -14,7 +14,7 @@
 size_t kerf_top_draw(const kerf_term *term, const kerf_cloud_view *v,
                      size_t lines);
 
-#define KERF_ROLLOUT_LINE 640
+#define KERF_ROLLOUT_LINE 1024
 /* One line that says how it goes, without an end. Returns out. */
 char *kerf_top_rollout(char *out, size_t cap, const kerf_rollout_view *v);
 

@@ -64,6 +64,8 @@ read_rollout(kerf_rollout_view *v, const json_t *o)
     text_of(v->state, sizeof v->state, o, "state");
     text_of(v->why, sizeof v->why, o, "why");
     v->percent = real_of(o, "percent");
+    text_of(v->blocked_why, sizeof v->blocked_why, o, "blocked_why");
+    v->blocked = count_of(o, "blocked");
     v->offered = count_of(o, "offered");
     v->well = count_of(o, "well");
     v->failed = count_of(o, "failed");

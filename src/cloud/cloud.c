@@ -265,6 +265,12 @@ start_control(kerf_cloud *cloud, kerf_detail *why)
     return KERF_OK;
 }
 
+static uint64_t
+wait_ns(double hours)
+{
+    return (uint64_t)((hours > 0 ? hours : 24) * 3600e9);
+}
+
 static kerf_err
 open_rollouts(kerf_cloud *cloud, kerf_detail *why)
 {
@@ -272,6 +278,7 @@ open_rollouts(kerf_cloud *cloud, kerf_detail *why)
     bool staged = o->rollout > 0;
     kerf_rollouts_opts opts = {.percent = staged ? o->rollout : 100,
                                .halt = staged ? o->rollout_halt : -1,
+                               .wait_ns = wait_ns(o->rollout_wait_h),
                                .dir = o->rollout_dir,
                                .ctx = cloud,
                                .stirred = on_stirred,

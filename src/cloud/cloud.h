@@ -90,6 +90,7 @@ void kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s);
 /* Whom to trust, or who may have what, is another now. */
 void kerf_sessions_recheck(kerf_cloud *cloud);
 void kerf_sessions_sweep(kerf_cloud *cloud);
+void kerf_sessions_sweep_on(kerf_cloud *cloud); /* from now on */
 void kerf_sessions_bye(kerf_cloud *cloud, const char *text);
 void kerf_sessions_close(kerf_cloud *cloud);
 

@@ -107,7 +107,10 @@ rollouts_json(const kerf_rollout_view *v, size_t count)
         set_int(o, "offered", v->offered);
         set_int(o, "well", v->well);
         set_int(o, "failed", v->failed);
+        set_int(o, "blocked", v->blocked);
         (void)json_object_set_new(o, "why", json_string(v->why));
+        (void)json_object_set_new(o, "blocked_why",
+                                  json_string(v->blocked_why));
         (void)json_array_append_new(list, o);
     }
     return list;

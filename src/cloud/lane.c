@@ -150,7 +150,8 @@ kerf_lanes_move_update(kerf_lane *lane, kerf_update update)
 {
     kerf_update now = atomic_load(&lane->update);
 
-    if (now >= KERF_UPDATE_OFFERED && now <= KERF_UPDATE_LOADING)
+    if ((now >= KERF_UPDATE_OFFERED && now <= KERF_UPDATE_LOADING) ||
+        now == KERF_UPDATE_BLOCKED)
         atomic_store(&lane->update, update);
 }
 
@@ -285,7 +286,8 @@ static const char *
 update_of(const kerf_lane *lane)
 {
     static const char *const names[] = {"",        "offered", "receiving",
-                                        "loading", "running", "rejected"};
+                                        "loading", "running", "rejected",
+                                        "blocked"};
 
     return names[atomic_load(&lane->update)];
 }

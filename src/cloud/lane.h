@@ -36,6 +36,7 @@ typedef enum kerf_update {
     KERF_UPDATE_LOADING,
     KERF_UPDATE_RUNNING,
     KERF_UPDATE_REJECTED,
+    KERF_UPDATE_BLOCKED, /* for now, for want of room or the like */
 } kerf_update;
 
 typedef struct kerf_lane {

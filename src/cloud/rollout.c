@@ -24,15 +24,12 @@ kerf_rollout_init(kerf_rollout *r, const char *name)
 static void
 forget_trials(kerf_rollout *r)
 {
-    while (r->first != NULL) {
-        kerf_trial *next = r->first->next;
-
-        free(r->first);
-        r->first = next;
+    for (size_t i = 0; i < KERF_TRIALS_LISTS; i++) {
+        while (r->trials[i].first != NULL)
+            kerf_trial_forget(r, r->trials[i].first);
     }
     free(r->table);
     r->table = NULL;
-    r->count = r->offered = r->well = r->failed = 0;
 }
 
 void
@@ -73,65 +70,6 @@ kerf_rollout_is_done(const kerf_rollout *r)
 
 /* Edges. */
 
-static uint64_t
-hash_edge(const char *edge)
-{
-    return kerf_xxh3(edge, strlen(edge));
-}
-
-static kerf_trial *
-find(const kerf_rollout *r, const char *edge)
-{
-    kerf_knot *knot =
-        r->table == NULL ? NULL : kerf_table_find(r->table, hash_edge(edge));
-
-    for (; knot != NULL; knot = kerf_table_more(knot)) {
-        kerf_trial *t = knot->of;
-
-        if (strcmp(t->edge, edge) == 0)
-            return t;
-    }
-    return NULL;
-}
-
-static size_t *
-counter(kerf_rollout *r, kerf_trial_state state)
-{
-    return state == KERF_TRIAL_OFFERED ? &r->offered
-           : state == KERF_TRIAL_WELL  ? &r->well
-                                       : &r->failed;
-}
-
-static void
-set_state(kerf_rollout *r, kerf_trial *t, kerf_trial_state state)
-{
-    (*counter(r, t->state))--;
-    t->state = state;
-    (*counter(r, state))++;
-}
-
-kerf_trial *
-kerf_rollout_add(kerf_rollout *r, const char *edge, kerf_trial_state state)
-{
-    kerf_trial *t;
-
-    if (r->count >= KERF_ROLLOUT_EDGES)
-        return NULL;
-    if (r->table == NULL)
-        r->table = calloc(1, sizeof *r->table);
-    t = r->table == NULL ? NULL : calloc(1, sizeof *t);
-    if (t == NULL)
-        return NULL;
-    (void)snprintf(t->edge, sizeof t->edge, "%s", edge);
-    t->state = state;
-    t->next = r->first;
-    r->first = t;
-    r->count++;
-    (*counter(r, state))++;
-    kerf_table_add(r->table, &t->knot, hash_edge(t->edge), t);
-    return t;
-}
-
 double
 kerf_rollout_place(const uint8_t id[KERF_ROLLOUT_ID], const char *edge)
 {
@@ -164,13 +102,14 @@ kerf_rollout_gets_new(const kerf_rollout *r, const char *edge)
         break;
     }
     return kerf_rollout_place(r->new_id, edge) < r->percent &&
-           (r->count < KERF_ROLLOUT_EDGES || find(r, edge) != NULL);
+           (r->count < KERF_ROLLOUT_EDGES || kerf_trial_find(r, edge) != NULL ||
+            kerf_trial_longest_away(r) != NULL);
 }
 
 kerf_trial_state
 kerf_rollout_trial(const kerf_rollout *r, const char *edge)
 {
-    const kerf_trial *t = find(r, edge);
+    const kerf_trial *t = kerf_trial_find(r, edge);
 
     return t == NULL ? KERF_TRIAL_NONE : t->state;
 }
@@ -180,8 +119,13 @@ kerf_rollout_trial(const kerf_rollout *r, const char *edge)
 bool
 kerf_rollout_offer(kerf_rollout *r, const char *edge)
 {
-    return r->state == KERF_ROLLOUT_OVER || find(r, edge) != NULL ||
-           kerf_rollout_add(r, edge, KERF_TRIAL_OFFERED) != NULL;
+    kerf_trial *old = kerf_trial_longest_away(r);
+
+    if (r->state == KERF_ROLLOUT_OVER || kerf_trial_find(r, edge) != NULL)
+        return true;
+    if (r->count == KERF_ROLLOUT_EDGES && old != NULL)
+        kerf_trial_forget(r, old);
+    return kerf_rollout_add(r, edge, KERF_TRIAL_OFFERED) != NULL;
 }
 
 static void
@@ -210,7 +154,7 @@ look_at_bound(kerf_rollout *r, const char *edge, const char *why)
 static void
 fail(kerf_rollout *r, kerf_trial *t, const char *why)
 {
-    set_state(r, t, KERF_TRIAL_FAILED);
+    kerf_trial_set(r, t, KERF_TRIAL_FAILED);
     look_at_bound(r, t->edge, why);
 }
 
@@ -218,7 +162,7 @@ bool
 kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
                    const char *why)
 {
-    kerf_trial *t = find(r, edge);
+    kerf_trial *t = kerf_trial_find(r, edge);
 
     if (r->state == KERF_ROLLOUT_OVER || t == NULL)
         return false;
@@ -232,18 +176,21 @@ kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
      * halted, the old one has been offered again. */
     if (t->state != KERF_TRIAL_OFFERED || r->state != KERF_ROLLOUT_RUNNING)
         return false;
-    set_state(r, t, KERF_TRIAL_WELL);
+    kerf_trial_set(r, t, KERF_TRIAL_WELL);
     t->bad = t->good = 0;
     return true;
 }
 
 void
-kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how)
+kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how,
+                  uint64_t now_ns)
 {
-    kerf_trial *t = find(r, edge);
+    kerf_trial *t = kerf_trial_find(r, edge);
 
     if (t == NULL)
         return;
+    if (!t->away)
+        kerf_trial_move(r, t, true, now_ns);
     t->crashed = how == KERF_LEFT_SOON;
     if (how == KERF_LEFT_WELL)
         t->returns = 0;
@@ -253,11 +200,13 @@ bool
 kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
                   bool runs_old)
 {
-    kerf_trial *t = find(r, edge);
+    kerf_trial *t = kerf_trial_find(r, edge);
     bool crashed;
 
     if (r->state == KERF_ROLLOUT_OVER || t == NULL)
         return false;
+    if (t->away)
+        kerf_trial_move(r, t, false, 0);
     crashed = t->crashed;
     t->crashed = false;
     if (runs_new)
@@ -274,14 +223,15 @@ kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
     }
     if (!runs_old || r->state != KERF_ROLLOUT_RUNNING)
         return false;
-    set_state(r, t, KERF_TRIAL_OFFERED); /* another cloud gave it that one */
+    kerf_trial_set(r, t,
+                   KERF_TRIAL_OFFERED); /* another cloud gave it that one */
     return true;
 }
 
 bool
 kerf_rollout_request(kerf_rollout *r, const char *edge, bool failed)
 {
-    kerf_trial *t = find(r, edge);
+    kerf_trial *t = kerf_trial_find(r, edge);
 
     if (r->state == KERF_ROLLOUT_OVER || t == NULL ||
         t->state == KERF_TRIAL_FAILED)
@@ -310,31 +260,30 @@ check_open(const kerf_rollout *r, kerf_detail *why)
                      r->name);
 }
 
-/* Those that failed may try again. */
+/* Those that failed may try again. What was told to go back has to say again
+ * that it runs it. */
+static void
+run_list_again(kerf_rollout *r, const kerf_trials *list)
+{
+    kerf_trial *next;
+
+    for (kerf_trial *t = list->first; t != NULL; t = next) {
+        next = t->next;
+        t->returns = 0;
+        t->crashed = false;
+        if (t->state == KERF_TRIAL_FAILED)
+            kerf_trial_forget(r, t);
+        else if (r->state == KERF_ROLLOUT_BACK && t->state == KERF_TRIAL_WELL)
+            kerf_trial_set(r, t, KERF_TRIAL_OFFERED);
+    }
+}
+
 static void
 run_again(kerf_rollout *r)
 {
-    if (r->state != KERF_ROLLOUT_RUNNING) {
-        kerf_trial **at = &r->first;
-
-        while (*at != NULL) {
-            kerf_trial *t = *at;
-
-            if (t->state != KERF_TRIAL_FAILED) {
-                t->returns = 0;
-                t->crashed = false;
-                if (r->state == KERF_ROLLOUT_BACK) /* given the old one */
-                    set_state(r, t, KERF_TRIAL_OFFERED);
-                at = &t->next;
-                continue;
-            }
-            kerf_table_remove(r->table, &t->knot);
-            *at = t->next;
-            r->count--;
-            r->failed--;
-            free(t);
-        }
-    }
+    for (size_t i = 0;
+         r->state != KERF_ROLLOUT_RUNNING && i < KERF_TRIALS_LISTS; i++)
+        run_list_again(r, &r->trials[i]);
     r->state = KERF_ROLLOUT_RUNNING;
     r->why[0] = '\0';
 }

@@ -52,6 +52,17 @@ typedef enum kerf_leave {
 
 typedef struct kerf_trial kerf_trial; /* of an edge */
 
+typedef struct kerf_trials {
+    kerf_trial *first, *last;
+} kerf_trials;
+
+enum {
+    KERF_TRIALS_HERE,      /* connected; or failed, wherever they are */
+    KERF_TRIALS_AWAY,      /* before they said how it went; longest first */
+    KERF_TRIALS_WELL_AWAY, /* they run it; longest first */
+    KERF_TRIALS_LISTS
+};
+
 typedef struct kerf_rollout {
     char name[KERF_NAME_MAX]; /* of the model */
     uint8_t old_id[KERF_ROLLOUT_ID], new_id[KERF_ROLLOUT_ID];
@@ -60,8 +71,10 @@ typedef struct kerf_rollout {
     double halt; /* percent of judged edges that may fail; under 0: all */
     char why[KERF_ROLLOUT_WHY];   /* of HALTED and BACK; safe to print */
     size_t offered, well, failed; /* edges in each state now */
-    kerf_table *table;            /* of trials; NULL: none yet */
-    kerf_trial *first;
+    size_t blocked;               /* of offered: for a reason of their own */
+    char blocked_why[KERF_ROLLOUT_WHY]; /* of the last; safe to print */
+    kerf_table *table;                  /* of trials; NULL: none yet */
+    kerf_trials trials[KERF_TRIALS_LISTS];
     size_t count;
 } kerf_rollout;
 
@@ -96,9 +109,18 @@ bool kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
  * its first inputs. So three times in a row LEFT_SOON, and back without the new
  * one, is a failure; to be restarted, or cut off, is none.
  */
-void kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how);
+void kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how,
+                       uint64_t now_ns);
 bool kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
                        bool runs_old);
+/* It cannot for now, for which the bundle is not to blame; it tries again. */
+void kerf_rollout_blocked(kerf_rollout *r, const char *edge, const char *why);
+/* Nobody is connected: it was read from a file. */
+void kerf_rollout_all_away(kerf_rollout *r, uint64_t now_ns);
+/* Waits no more for edges that went so long ago, before they said how it went.
+ * (Those that failed need the old one.) Where there is no room for another one,
+ * those go that went longest ago. Whether there were any. */
+bool kerf_rollout_forget(kerf_rollout *r, uint64_t now_ns, uint64_t after_ns);
 /* A request of the new bundle was answered, or has failed for its sake. */
 bool kerf_rollout_request(kerf_rollout *r, const char *edge, bool failed);
 

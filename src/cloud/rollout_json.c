@@ -34,9 +34,12 @@ edges_json(const kerf_rollout *r)
 
     for (int s = KERF_TRIAL_OFFERED; s <= KERF_TRIAL_FAILED; s++)
         (void)json_object_set_new(o, trial_names[s], json_array());
-    for (const kerf_trial *t = r->first; t != NULL; t = t->next)
-        (void)json_array_append_new(json_object_get(o, trial_names[t->state]),
-                                    json_string(t->edge));
+    for (size_t i = 0; i < KERF_TRIALS_LISTS; i++) {
+        for (const kerf_trial *t = r->trials[i].first; t != NULL; t = t->next)
+            (void)json_array_append_new(
+                json_object_get(o, trial_names[t->state]),
+                json_string(t->edge));
+    }
     return o;
 }
 

@@ -1,5 +1,6 @@
 #include "cloud/rollouts_own.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <stdatomic.h>
@@ -37,13 +38,16 @@ kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r)
     *v = (kerf_rollout_view){.percent = r->percent,
                              .offered = r->offered,
                              .well = r->well,
-                             .failed = r->failed};
+                             .failed = r->failed,
+                             .blocked = r->blocked};
     (void)snprintf(v->model, sizeof v->model, "%s", r->name);
     kerf_hex(v->old_bundle, r->old_id, 6);
     kerf_hex(v->new_bundle, r->new_id, 6);
     (void)snprintf(v->state, sizeof v->state, "%s",
                    kerf_rollout_state_name(r->state));
     (void)snprintf(v->why, sizeof v->why, "%s", r->why);
+    (void)snprintf(v->blocked_why, sizeof v->blocked_why, "%s",
+                   r->blocked > 0 ? r->blocked_why : "");
 }
 
 /* Writing. */
@@ -466,6 +470,11 @@ kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s, const char *edge,
 
     if (one == NULL)
         return;
+    if (kerf_ready_is_passing((uint16_t)err)) {
+        kerf_rollout_blocked(one, edge, why);
+        kerf_rollouts_unlock(r);
+        return;
+    }
     was = one->state;
     settle_change(r, one, kerf_rollout_ready(one, edge, err == KERF_OK, why),
                   was);
@@ -475,11 +484,16 @@ void
 kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s, const char *edge,
                    kerf_leave how)
 {
-    kerf_rollout *one = open_rollout_of(r, s);
+    kerf_rollout *one;
 
-    if (one == NULL)
+    if (atomic_load(&r->open) == 0)
         return;
-    kerf_rollout_left(one, edge, how);
+    (void)pthread_mutex_lock(&r->lock);
+    one = find_open(r, s->manifest.name);
+    if (one != NULL)
+        kerf_rollout_left(one, edge,
+                          same_id(s, one->new_id) ? how : KERF_LEFT_MIDWAY,
+                          kerf_now_ns());
     kerf_rollouts_unlock(r);
 }
 
@@ -508,6 +522,12 @@ kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
     settle_change(r, one, kerf_rollout_came(one, edge, has_new, has_old), was);
 }
 
+bool
+kerf_rollouts_any_open(kerf_rollouts *r)
+{
+    return atomic_load(&r->open) > 0;
+}
+
 void
 kerf_rollouts_settle(kerf_rollouts *r)
 {
@@ -515,6 +535,8 @@ kerf_rollouts_settle(kerf_rollouts *r)
         return;
     (void)pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->count; i++) {
+        if (kerf_rollout_forget(r->list[i], kerf_now_ns(), r->opts.wait_ns))
+            kerf_rollouts_want_write(r);
         if (r->old[i] != NULL && (kerf_rollout_is_done(r->list[i]) ||
                                   r->list[i]->state == KERF_ROLLOUT_OVER)) {
             end(r, i, r->now[i]);

@@ -21,9 +21,10 @@
 typedef struct kerf_rollouts kerf_rollouts;
 
 typedef struct kerf_rollouts_opts {
-    double percent;  /* of a new rollout */
-    double halt;     /* percent; under 0: never by itself */
-    const char *dir; /* NULL: nothing is kept */
+    double percent;   /* of a new rollout */
+    double halt;      /* percent; under 0: never by itself */
+    uint64_t wait_ns; /* for an edge that is away before it said how it went */
+    const char *dir;  /* NULL: nothing is kept */
     void *ctx;
     /* Something changed that edges must be told. Any thread. */
     void (*stirred)(void *ctx);
@@ -82,7 +83,9 @@ void kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s,
 /* It connects, is about to be given this model, and says that it runs these. */
 void kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
                         uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count);
-/* Lets go of the old ones that nobody needs any more. */
+bool kerf_rollouts_any_open(kerf_rollouts *r);
+/* Waits no more for edges that are away for long, and lets go of the old ones
+ * that nobody needs any more. */
 void kerf_rollouts_settle(kerf_rollouts *r);
 
 /* Any thread. */

@@ -4,6 +4,7 @@
  */
 #include "cloud/rollouts_own.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "cloud/rollouts_disk.h"
@@ -88,8 +89,10 @@ kerf_rollouts_start_keeper(kerf_rollouts *r, kerf_detail *why)
     kerf_err err = kerf_rollouts_read(r->opts.dir, r->list, KERF_MODELS_MAX,
                                       &r->count, why);
 
-    for (size_t i = 0; i < r->count; i++)
+    for (size_t i = 0; i < r->count; i++) {
         r->list[i]->halt = r->opts.halt;
+        kerf_rollout_all_away(r->list[i], kerf_now_ns());
+    }
     if (err != KERF_OK)
         return err;
     if (pthread_create(&r->keeper, NULL, run_keeper, r) != 0)

@@ -117,10 +117,15 @@ kerf_session_accept(kerf_cloud *cloud, int fd)
         s->next->prev = s;
     cloud->sessions = s;
     kerf_session_add_new(s, kerf_conn_how_far(s->control));
-    if (cloud->session_count++ == 0 && cloud->lanes.count == 0) {
-        cloud->swept_ns = 0;
-        kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
-    }
+    if (cloud->session_count++ == 0 && cloud->lanes.count == 0)
+        kerf_sessions_sweep_on(cloud);
+}
+
+void
+kerf_sessions_sweep_on(kerf_cloud *cloud)
+{
+    cloud->swept_ns = 0;
+    kerf_timer_start(cloud->sweep, sweep_ms(cloud), sweep_ms(cloud));
 }
 
 static void
@@ -378,7 +383,9 @@ kerf_sessions_sweep(kerf_cloud *cloud)
 
     kerf_lanes_tick(&cloud->lanes, now_ns);
     kerf_sessions_tell_left_out(cloud, cloud->session_count == 0);
-    if (cloud->session_count == 0 && cloud->lanes.count == 0)
+    kerf_rollouts_settle(cloud->rollouts);
+    if (cloud->session_count == 0 && cloud->lanes.count == 0 &&
+        !kerf_rollouts_any_open(cloud->rollouts))
         kerf_timer_stop(cloud->sweep);
     if (was_away(cloud, now_ns))
         return;

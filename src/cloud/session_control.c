@@ -280,6 +280,9 @@ kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s)
             offer(e, s, false);
     }
     kerf_rollouts_settle(cloud->rollouts);
+    if (cloud->session_count == 0 && cloud->lanes.count == 0 &&
+        kerf_rollouts_any_open(cloud->rollouts))
+        kerf_sessions_sweep_on(cloud); /* it may end by time alone */
 }
 
 /* Control. */
@@ -300,7 +303,10 @@ note_ready(kerf_session *s, const kerf_served *served, kerf_err err)
     kerf_lanes *lanes = &s->cloud->lanes;
 
     if (err != KERF_OK) {
-        kerf_lanes_note_update(lanes, s->lane, KERF_UPDATE_REJECTED,
+        kerf_lanes_note_update(lanes, s->lane,
+                               kerf_ready_is_passing((uint16_t)err)
+                                   ? KERF_UPDATE_BLOCKED
+                                   : KERF_UPDATE_REJECTED,
                                served->id);
         return;
     }
@@ -345,10 +351,8 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
             s->runs_ns = kerf_now_ns();
     }
     note_ready(s, served, (kerf_err)m.err);
-    /* Of one that will try again the bundle is not to blame. */
-    if (!kerf_ready_is_passing(m.err))
-        kerf_rollouts_ready(cloud->rollouts, served, s->shown, (kerf_err)m.err,
-                            reason);
+    kerf_rollouts_ready(cloud->rollouts, served, s->shown, (kerf_err)m.err,
+                        reason);
     tell_again(s);
     return KERF_OK;
 }

@@ -134,7 +134,7 @@ done__when_all_that_were_offered_it_are_well(void **state)
 static bool
 restart(kerf_rollout *r, const char *edge, kerf_leave how)
 {
-    kerf_rollout_left(r, edge, how);
+    kerf_rollout_left(r, edge, how, 0);
     return kerf_rollout_came(r, edge, false, false);
 }
 
@@ -152,7 +152,7 @@ came__after_what_may_be_crashes__fails_in_the_end(void **state)
     assert_false(restart(&r, "a", KERF_LEFT_WELL)); /* begins anew */
     assert_false(restart(&r, "a", KERF_LEFT_SOON));
     assert_false(restart(&r, "a", KERF_LEFT_SOON));
-    kerf_rollout_left(&r, "a", KERF_LEFT_SOON);
+    kerf_rollout_left(&r, "a", KERF_LEFT_SOON, 0);
     assert_false(kerf_rollout_came(&r, "a", true, false)); /* was cut off */
     /* At its first inputs. */
     assert_true(kerf_rollout_ready(&r, "a", true, ""));
@@ -176,7 +176,7 @@ came__with_the_old_one__is_no_failure(void **state)
     begin(&r, 100, -1);
     assert_true(kerf_rollout_offer(&r, "a"));
     for (int i = 0; i < 5; i++) { /* its link breaks while it loads */
-        kerf_rollout_left(&r, "a", KERF_LEFT_SOON);
+        kerf_rollout_left(&r, "a", KERF_LEFT_SOON, 0);
         assert_false(kerf_rollout_came(&r, "a", false, true));
     }
     /* It was at another cloud meanwhile: it has to say again. */
@@ -191,6 +191,103 @@ came__with_the_old_one__is_no_failure(void **state)
     assert_false(kerf_rollout_came(&r, "a", false, true));
     assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_OFFERED);
     assert_int_equal(r.failed + r.well, 0);
+    kerf_rollout_fini(&r);
+}
+
+static void
+forget__who_went_for_good__ends_it(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "here"));
+    assert_true(kerf_rollout_offer(&r, "well"));
+    assert_true(kerf_rollout_ready(&r, "well", true, ""));
+    assert_true(kerf_rollout_offer(&r, "gone"));
+    assert_true(kerf_rollout_offer(&r, "back"));
+    assert_true(kerf_rollout_offer(&r, "bad"));
+    kerf_rollout_left(&r, "gone", KERF_LEFT_MIDWAY, 100);
+    kerf_rollout_left(&r, "gone", KERF_LEFT_MIDWAY, 120); /* was away */
+    kerf_rollout_left(&r, "back", KERF_LEFT_MIDWAY, 100);
+    kerf_rollout_left(&r, "well", KERF_LEFT_WELL, 100);
+    kerf_rollout_left(&r, "bad", KERF_LEFT_MIDWAY, 100);
+    assert_true(kerf_rollout_ready(&r, "bad", false, "x"));
+    assert_false(kerf_rollout_forget(&r, 109, 10));
+    assert_false(kerf_rollout_came(&r, "back", false, true));
+    assert_true(kerf_rollout_forget(&r, 110, 10));
+    assert_int_equal(kerf_rollout_trial(&r, "gone"), KERF_TRIAL_NONE);
+    assert_int_equal(kerf_rollout_trial(&r, "back"), KERF_TRIAL_OFFERED);
+    assert_false(kerf_rollout_forget(&r, 1000, 10));
+    assert_int_equal(r.count, 4);
+    assert_int_equal(r.offered, 2);
+    /* After a restart of the cloud; one that failed needs the old one. */
+    kerf_rollout_all_away(&r, 1000);
+    assert_false(kerf_rollout_forget(&r, 1009, 10));
+    assert_true(kerf_rollout_forget(&r, 1010, 10));
+    assert_int_equal(r.offered, 0);
+    assert_int_equal(r.failed, 1);
+    assert_int_equal(r.well, 1);
+    assert_false(kerf_rollout_is_done(&r));
+    kerf_rollout_fini(&r);
+}
+
+static void
+offer__no_room__who_went_longest_ago_goes(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    for (unsigned n = 0; n < KERF_ROLLOUT_EDGES; n++)
+        assert_true(kerf_rollout_offer(&r, edge_name(n)));
+    assert_false(kerf_rollout_gets_new(&r, "x"));
+    assert_false(kerf_rollout_offer(&r, "x"));
+    assert_true(kerf_rollout_ready(&r, "edge-7", true, ""));
+    kerf_rollout_left(&r, "edge-7", KERF_LEFT_WELL, 1);
+    kerf_rollout_left(&r, "edge-9", KERF_LEFT_MIDWAY, 2);
+    kerf_rollout_left(&r, "edge-8", KERF_LEFT_MIDWAY, 3);
+    assert_true(kerf_rollout_gets_new(&r, "x"));
+    assert_true(kerf_rollout_offer(&r, "x"));
+    assert_int_equal(kerf_rollout_trial(&r, "edge-9"), KERF_TRIAL_NONE);
+    assert_true(kerf_rollout_offer(&r, "y"));
+    assert_int_equal(kerf_rollout_trial(&r, "edge-8"), KERF_TRIAL_NONE);
+    assert_int_equal(kerf_rollout_trial(&r, "edge-7"), KERF_TRIAL_WELL);
+    assert_true(kerf_rollout_offer(&r, "z"));
+    assert_int_equal(kerf_rollout_trial(&r, "edge-7"), KERF_TRIAL_NONE);
+    assert_false(kerf_rollout_offer(&r, "u"));
+    assert_int_equal(r.count, KERF_ROLLOUT_EDGES);
+    kerf_rollout_fini(&r);
+}
+
+static void
+blocked__is_no_failure__until_it_says_otherwise(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, 1);
+    for (unsigned n = 0; n < 4; n++) {
+        assert_true(kerf_rollout_offer(&r, edge_name(n)));
+        kerf_rollout_blocked(&r, edge_name(n), "no room");
+        kerf_rollout_blocked(&r, edge_name(n), "no \x1b room");
+    }
+    kerf_rollout_blocked(&r, "stranger", "x");
+    assert_int_equal(r.blocked, 4);
+    assert_int_equal(r.offered, 4);
+    assert_string_equal(r.blocked_why, "edge-3: no \\x1b room");
+    assert_true(kerf_rollout_gets_new(&r, "edge-0"));
+    assert_true(kerf_rollout_ready(&r, "edge-0", true, ""));
+    assert_int_equal(r.blocked, 3);
+    kerf_rollout_blocked(&r, "edge-0", "x"); /* it runs it */
+    assert_int_equal(r.blocked, 3);
+    kerf_rollout_left(&r, "edge-1", KERF_LEFT_MIDWAY, 1);
+    assert_true(kerf_rollout_ready(&r, "edge-2", false, "bad"));
+    assert_int_equal(r.blocked, 1);
+    assert_int_equal(r.failed, 1);
+    assert_int_equal(kerf_rollout_halt(&r, "", NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
+    assert_int_equal(r.blocked, 1);
     kerf_rollout_fini(&r);
 }
 
@@ -284,6 +381,9 @@ main(void)
         cmocka_unit_test(done__when_all_that_were_offered_it_are_well),
         cmocka_unit_test(came__after_what_may_be_crashes__fails_in_the_end),
         cmocka_unit_test(came__with_the_old_one__is_no_failure),
+        cmocka_unit_test(forget__who_went_for_good__ends_it),
+        cmocka_unit_test(offer__no_room__who_went_longest_ago_goes),
+        cmocka_unit_test(blocked__is_no_failure__until_it_says_otherwise),
         cmocka_unit_test(request__failing_often__fails),
         cmocka_unit_test(percent__of_text),
         cmocka_unit_test(text__there_and_back),
