@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -263,6 +265,40 @@ def test_blocked__is_shown__and_no_failure(run, cloud_of, tmp_path):
     now = rollout(run, cloud)
     assert (now["well"], now["blocked"], now["state"]) == (1, 3, "running")
     shut(edges)
+
+
+def test_commands__beside_edges_that_fail__do_not_race(cloud_of, kerf_tsan, tmp_path):
+    """Commands forget trials, which the loop looks at as edges fail."""
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    cloud = cloud_of("--dead-after", "60", binary=kerf_tsan)
+    edges = many(cloud, 4)
+    new = update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    said = []
+
+    def command():
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(wire.PATIENCE)
+            sock.connect(str(cloud.control))
+            lines = sock.makefile("rw")
+            for n in range(600):
+                lines.write(json.dumps({"rollout": ("halt", "resume")[n % 2]}) + "\n")
+                lines.flush()
+                said.append(json.loads(lines.readline()))
+
+    thread = threading.Thread(target=command)
+    thread.start()
+    failures = 0
+    while thread.is_alive():
+        for edge in edges:
+            if edge.look() == new:
+                edge.ready(EENGINE, "no good")
+                failures += 1
+    thread.join()
+    assert len(said) == 600 and all("error" not in s for s in said) and failures > 10
+    shut(edges)
+    assert cloud.term() == 0 and "ThreadSanitizer" not in cloud.err, cloud.err
 
 
 def test_finish__waits_for_nobody(run, cloud_of, tmp_path):
