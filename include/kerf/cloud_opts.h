@@ -79,6 +79,8 @@ typedef struct kerf_cloud_opts {
                           */
     double rollout_wait_h; /* hours that an edge is waited for which went before
                             * it said how it went; 0: 24 */
+    double rollout_soak_min; /* minutes that the old one is kept, and failures
+                              * halt, when all run the new one; 0: none */
     /* Folder for what outlives this cloud: who got what, and the old pairs.
      * NULL: a cloud that starts gives everyone the pairs that it finds. */
     const char *rollout_dir;

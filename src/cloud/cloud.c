@@ -279,6 +279,8 @@ open_rollouts(kerf_cloud *cloud, kerf_detail *why)
     kerf_rollouts_opts opts = {.percent = staged ? o->rollout : 100,
                                .halt = staged ? o->rollout_halt : -1,
                                .wait_ns = wait_ns(o->rollout_wait_h),
+                               .soak_ns =
+                                   (uint64_t)(o->rollout_soak_min * 6e10),
                                .dir = o->rollout_dir,
                                .ctx = cloud,
                                .stirred = on_stirred,

@@ -48,6 +48,7 @@ kerf_rollout_start(kerf_rollout *r, const uint8_t old_id[KERF_ROLLOUT_ID],
     memmove(r->new_id, new_id, sizeof r->new_id);
     r->state = KERF_ROLLOUT_RUNNING;
     r->percent = percent;
+    r->quiet_ns = 0;
     r->why[0] = '\0';
 }
 
@@ -62,10 +63,16 @@ kerf_rollout_finish(kerf_rollout *r)
 }
 
 bool
-kerf_rollout_is_done(const kerf_rollout *r)
+kerf_rollout_is_done(kerf_rollout *r, uint64_t now_ns, uint64_t soak_ns)
 {
-    return r->state == KERF_ROLLOUT_RUNNING && r->percent >= 100 &&
-           r->offered == 0 && r->failed == 0;
+    bool well =
+        r->state == KERF_ROLLOUT_RUNNING && r->percent >= 100 && r->failed == 0;
+
+    if (!well)
+        r->quiet_ns = 0;
+    else if (r->quiet_ns == 0 && r->offered == 0)
+        r->quiet_ns = now_ns;
+    return well && r->offered == 0 && now_ns - r->quiet_ns >= soak_ns;
 }
 
 /* Edges. */

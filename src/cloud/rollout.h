@@ -70,6 +70,7 @@ typedef struct kerf_rollout {
     double percent;
     double halt; /* percent of judged edges that may fail; under 0: all */
     char why[KERF_ROLLOUT_WHY];   /* of HALTED and BACK; safe to print */
+    uint64_t quiet_ns;            /* since when all is well; 0: it is not */
     size_t offered, well, failed; /* edges in each state now */
     size_t blocked;               /* of offered: for a reason of their own */
     char blocked_why[KERF_ROLLOUT_WHY]; /* of the last; safe to print */
@@ -87,8 +88,9 @@ void kerf_rollout_start(kerf_rollout *r, const uint8_t old_id[KERF_ROLLOUT_ID],
                         const uint8_t new_id[KERF_ROLLOUT_ID], double percent);
 /* The new one is the only one now: old_id is its. */
 void kerf_rollout_finish(kerf_rollout *r);
-/* Whether nobody may need the old one any more. */
-bool kerf_rollout_is_done(const kerf_rollout *r);
+/* Whether nobody may need the old one any more: all that were given the new one
+ * run it, and for soak_ns since that was so first none has failed. */
+bool kerf_rollout_is_done(kerf_rollout *r, uint64_t now_ns, uint64_t soak_ns);
 
 /* 0 to 100: from which percentage on the edge is chosen. */
 double kerf_rollout_place(const uint8_t id[KERF_ROLLOUT_ID], const char *edge);

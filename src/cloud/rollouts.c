@@ -531,14 +531,20 @@ kerf_rollouts_any_open(kerf_rollouts *r)
 void
 kerf_rollouts_settle(kerf_rollouts *r)
 {
+    uint64_t now_ns;
+
     if (atomic_load(&r->open) == 0)
         return;
     (void)pthread_mutex_lock(&r->lock);
+    now_ns = kerf_now_ns();
     for (size_t i = 0; i < r->count; i++) {
-        if (kerf_rollout_forget(r->list[i], kerf_now_ns(), r->opts.wait_ns))
+        kerf_rollout *one = r->list[i];
+
+        if (kerf_rollout_forget(one, now_ns, r->opts.wait_ns))
             kerf_rollouts_want_write(r);
-        if (r->old[i] != NULL && (kerf_rollout_is_done(r->list[i]) ||
-                                  r->list[i]->state == KERF_ROLLOUT_OVER)) {
+        if (r->old[i] != NULL &&
+            (kerf_rollout_is_done(one, now_ns, r->opts.soak_ns) ||
+             one->state == KERF_ROLLOUT_OVER)) {
             end(r, i, r->now[i]);
             kerf_rollouts_want_write(r);
         }

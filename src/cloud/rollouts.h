@@ -24,6 +24,7 @@ typedef struct kerf_rollouts_opts {
     double percent;   /* of a new rollout */
     double halt;      /* percent; under 0: never by itself */
     uint64_t wait_ns; /* for an edge that is away before it said how it went */
+    uint64_t soak_ns; /* that the old one is kept when all run the new one */
     const char *dir;  /* NULL: nothing is kept */
     void *ctx;
     /* Something changed that edges must be told. Any thread. */

@@ -248,6 +248,27 @@ def test_edges_that_went_for_good__over_a_restart(cloud_of, tmp_path):
     assert cloud.term() == 0
 
 
+def test_soak__what_fails_later__still_halts_it(run, cloud_of, tmp_path):
+    cloud, edges, _, _, old, new = start_update(
+        cloud_of, tmp_path / "models", "--rollout", "100%", "--rollout-halt", "1%", "--rollout-soak", "60", count=3
+    )
+    assert [e.ready() for e in edges] == [new] * 3
+    now = rollout(run, cloud)
+    assert (now["state"], now["well"], now["offered"]) == ("running", 3, 0)
+    assert edges[0].ready(EENGINE, "fails after all") == old
+    assert cloud.wait_event("rollout", state="halted")["failed"] == 1
+    shut(edges)
+
+
+def test_soak__then_it_is_over(cloud_of, tmp_path):
+    cloud, edges, *_, new = start_update(
+        cloud_of, tmp_path / "models", "--rollout", "100%", "--rollout-soak", "0.001", count=2
+    )
+    assert [e.ready() for e in edges] == [new] * 2
+    cloud.wait_event("rollout", state="over")
+    shut(edges)
+
+
 def test_blocked__is_shown__and_no_failure(run, cloud_of, tmp_path):
     cloud, edges, _, _, _, new = start_update(
         cloud_of, tmp_path / "models", "--rollout", "100%", "--rollout-halt", "1%", count=4

@@ -105,16 +105,16 @@ done__when_all_that_were_offered_it_are_well(void **state)
     begin(&r, 100, -1);
     assert_true(kerf_rollout_offer(&r, "a"));
     assert_true(kerf_rollout_offer(&r, "b"));
-    assert_false(kerf_rollout_is_done(&r));
+    assert_false(kerf_rollout_is_done(&r, 1, 0));
     assert_true(kerf_rollout_ready(&r, "a", true, ""));
-    assert_false(kerf_rollout_is_done(&r));
+    assert_false(kerf_rollout_is_done(&r, 1, 0));
     assert_true(kerf_rollout_ready(&r, "b", false, "x"));
-    assert_false(kerf_rollout_is_done(&r));          /* b needs the old one */
+    assert_false(kerf_rollout_is_done(&r, 1, 0));    /* b needs the old one */
     assert_int_equal(r.state, KERF_ROLLOUT_RUNNING); /* no bound */
     kerf_rollout_start(&r, a_id, b_id, 50);
-    assert_false(kerf_rollout_is_done(&r));
+    assert_false(kerf_rollout_is_done(&r, 1, 0));
     assert_int_equal(kerf_rollout_set(&r, 100, NULL), KERF_OK);
-    assert_true(kerf_rollout_is_done(&r));
+    assert_true(kerf_rollout_is_done(&r, 1, 0));
     assert_true(kerf_rollout_offer(&r, "a"));
     assert_int_equal(kerf_rollout_set(&r, 50, NULL), KERF_OK);
     assert_int_equal(kerf_rollout_end(&r, NULL), KERF_EINVAL); /* not to all */
@@ -195,6 +195,35 @@ came__with_the_old_one__is_no_failure(void **state)
 }
 
 static void
+done__after_it_was_well_for_a_while(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, 20);
+    for (unsigned n = 0; n < 3; n++) {
+        assert_true(kerf_rollout_offer(&r, edge_name(n)));
+        assert_false(kerf_rollout_is_done(&r, 5, 100));
+        assert_true(kerf_rollout_ready(&r, edge_name(n), true, ""));
+    }
+    assert_false(kerf_rollout_is_done(&r, 10, 100));
+    assert_true(kerf_rollout_offer(&r, "late")); /* goes on */
+    assert_false(kerf_rollout_is_done(&r, 20, 100));
+    assert_true(kerf_rollout_ready(&r, "late", true, ""));
+    assert_false(kerf_rollout_is_done(&r, 109, 100));
+    /* It still halts. */
+    for (int i = 0; i < 3; i++)
+        (void)kerf_rollout_request(&r, "late", true);
+    assert_int_equal(r.state, KERF_ROLLOUT_HALTED);
+    assert_false(kerf_rollout_is_done(&r, 120, 100));
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
+    assert_false(kerf_rollout_is_done(&r, 200, 100));
+    assert_false(kerf_rollout_is_done(&r, 299, 100));
+    assert_true(kerf_rollout_is_done(&r, 300, 100));
+    kerf_rollout_fini(&r);
+}
+
+static void
 forget__who_went_for_good__ends_it(void **state)
 {
     kerf_rollout r;
@@ -228,7 +257,7 @@ forget__who_went_for_good__ends_it(void **state)
     assert_int_equal(r.offered, 0);
     assert_int_equal(r.failed, 1);
     assert_int_equal(r.well, 1);
-    assert_false(kerf_rollout_is_done(&r));
+    assert_false(kerf_rollout_is_done(&r, 1, 0));
     kerf_rollout_fini(&r);
 }
 
@@ -381,6 +410,7 @@ main(void)
         cmocka_unit_test(done__when_all_that_were_offered_it_are_well),
         cmocka_unit_test(came__after_what_may_be_crashes__fails_in_the_end),
         cmocka_unit_test(came__with_the_old_one__is_no_failure),
+        cmocka_unit_test(done__after_it_was_well_for_a_while),
         cmocka_unit_test(forget__who_went_for_good__ends_it),
         cmocka_unit_test(offer__no_room__who_went_longest_ago_goes),
         cmocka_unit_test(blocked__is_no_failure__until_it_says_otherwise),
