@@ -293,31 +293,35 @@ def test_commands__beside_edges_that_fail__do_not_race(cloud_of, kerf_tsan, tmp_
     models = tmp_path / "models"
     exact.put(models, bias=1)
     cloud = cloud_of("--dead-after", "60", binary=kerf_tsan)
-    edges = many(cloud, 4)
+    edges = many(cloud, 16)
     new = update(cloud, models, 2)
     cloud.wait_event("rollout", state="running")
-    said = []
+    enough, said = threading.Event(), []
 
     def command():
+        both = "".join(json.dumps({"rollout": w}) + "\n" for w in ("halt", "resume"))
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(wire.PATIENCE)
             sock.connect(str(cloud.control))
             lines = sock.makefile("rw")
-            for n in range(600):
-                lines.write(json.dumps({"rollout": ("halt", "resume")[n % 2]}) + "\n")
+            while not enough.is_set():
+                lines.write(both * 10)
                 lines.flush()
-                said.append(json.loads(lines.readline()))
+                said.extend(json.loads(lines.readline()) for _ in range(20))
 
     thread = threading.Thread(target=command)
     thread.start()
     failures = 0
-    while thread.is_alive():
-        for edge in edges:
-            if edge.look() == new:
-                edge.ready(EENGINE, "no good")
-                failures += 1
-    thread.join()
-    assert len(said) == 600 and all("error" not in s for s in said) and failures > 10
+    try:
+        while failures < 1000 and thread.is_alive():
+            for edge in edges:
+                if edge.look() == new:
+                    edge.ready(EENGINE, "no good")
+                    failures += 1
+    finally:
+        enough.set()
+        thread.join()
+    assert failures >= 1000 and said and all("error" not in s for s in said)
     shut(edges)
     assert cloud.term() == 0 and "ThreadSanitizer" not in cloud.err, cloud.err
 
