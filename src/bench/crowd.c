@@ -131,6 +131,7 @@ struct side {
     kerf_child cloud;
     int port;
     double hz[KERF_CROWD_ROUNDS], p50_us[KERF_CROWD_ROUNDS];
+    double cpu_us[KERF_CROWD_ROUNDS]; /* of the cloud, per request of 8 edges */
 };
 
 static kerf_err
@@ -149,6 +150,7 @@ run_side(struct side *s, const kerf_crowd_opts *opts, size_t round,
     kerf_err err = kerf_edges_run(&f, &o, why);
 
     s->hz[round] = f.hz;
+    s->cpu_us[round] = f.cpu_us;
     o.edges = o.in_flight = 1;
     if (err == KERF_OK)
         err = kerf_edges_run(&f, &o, why);
@@ -162,11 +164,16 @@ take_ratios(kerf_crowd_batch *out, struct side *single, struct side *batch,
 {
     double hz[KERF_CROWD_ROUNDS];
     double p50[KERF_CROWD_ROUNDS];
+    double cpu[KERF_CROWD_ROUNDS];
 
     for (size_t i = 0; i < rounds; i++) {
         hz[i] = batch->hz[i] / single->hz[i];
         p50[i] = batch->p50_us[i] / single->p50_us[i];
+        cpu[i] = batch->cpu_us[i] / single->cpu_us[i];
     }
+    out->ratio_cpu = kerf_spread_of(cpu, rounds);
+    out->single_cpu_us = kerf_spread_of(single->cpu_us, rounds);
+    out->batch_cpu_us = kerf_spread_of(batch->cpu_us, rounds);
     out->ratio_hz = kerf_spread_of(hz, rounds);
     out->ratio_p50 = kerf_spread_of(p50, rounds);
     out->single_hz = kerf_spread_of(single->hz, rounds);

@@ -31,9 +31,10 @@ KERF_NODISCARD kerf_err kerf_crowd_run(const kerf_crowd_opts *opts,
 
 /* A ResNet18's tail, batched and not, in turns, by 8 edges and by one. */
 typedef struct kerf_crowd_batch {
-    kerf_spread single_hz, batch_hz;         /* 8 edges */
-    kerf_spread single_p50_us, batch_p50_us; /* one */
-    kerf_spread ratio_hz, ratio_p50;         /* of each round */
+    kerf_spread single_hz, batch_hz;            /* 8 edges */
+    kerf_spread single_cpu_us, batch_cpu_us;    /* of the cloud, per request */
+    kerf_spread single_p50_us, batch_p50_us;    /* one */
+    kerf_spread ratio_hz, ratio_cpu, ratio_p50; /* of each round */
 } kerf_crowd_batch;
 
 KERF_NODISCARD kerf_err kerf_crowd_batches(kerf_crowd_batch *out,

@@ -194,16 +194,22 @@ show_batches(const kerf_crowd_batch *b)
         kerf_bench_add_spread(o, "single_hz", &b->single_hz);
         kerf_bench_add_spread(o, "batch_hz", &b->batch_hz);
         kerf_bench_add_spread(o, "ratio_hz", &b->ratio_hz);
+        kerf_bench_add_spread(o, "single_cpu_us", &b->single_cpu_us);
+        kerf_bench_add_spread(o, "batch_cpu_us", &b->batch_cpu_us);
+        kerf_bench_add_spread(o, "ratio_cpu", &b->ratio_cpu);
         kerf_bench_add_spread(o, "single_p50_us", &b->single_p50_us);
         kerf_bench_add_spread(o, "batch_p50_us", &b->batch_p50_us);
         kerf_bench_add_spread(o, "ratio_p50", &b->ratio_p50);
         kerf_json_line(o);
     } else {
-        (void)printf("%sbatches%s: 8 edges %.0f/s batched, %.0f/s not; one "
-                     "edge, p50 %.0f us and %.0f us\n",
+        (void)printf("%sbatches%s: 8 edges %.0f/s batched, %.0f/s not, CPU "
+                     "%.0f us and %.0f us per request (%.2f); one edge, p50 "
+                     "%.0f us and %.0f us\n",
                      kerf_term_bold(&ui.out), kerf_term_plain(&ui.out),
                      b->batch_hz.median, b->single_hz.median,
-                     b->batch_p50_us.median, b->single_p50_us.median);
+                     b->batch_cpu_us.median, b->single_cpu_us.median,
+                     b->ratio_cpu.median, b->batch_p50_us.median,
+                     b->single_p50_us.median);
     }
     kerf_bench_ui_judge(&ui, b->ratio_hz.median >= BATCH_HZ_LEAST,
                         "8 edges, batched / not, requests per second:",
