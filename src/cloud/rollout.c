@@ -347,11 +347,12 @@ kerf_rollout_end(kerf_rollout *r, kerf_detail *why)
 
     if (err != KERF_OK)
         return err;
-    if (r->state != KERF_ROLLOUT_RUNNING || r->percent < 100)
+    if (r->state != KERF_ROLLOUT_RUNNING || r->percent < 100) {
         return kerf_fail(why, KERF_EINVAL,
                          "model %s is not given to all edges: first kerf "
                          "rollout 100%%",
                          r->name);
+    }
     kerf_rollout_finish(r);
     return KERF_OK;
 }

@@ -153,11 +153,13 @@ kerf_rollout_all_away(kerf_rollout *r, uint64_t now_ns)
 bool
 kerf_rollout_forget(kerf_rollout *r, uint64_t now_ns, uint64_t after_ns)
 {
-    kerf_trials *away = &r->trials[KERF_TRIALS_AWAY];
+    kerf_trial *next;
     bool any = false;
 
-    while (away->first != NULL && now_ns - away->first->left_ns >= after_ns) {
-        kerf_trial_forget(r, away->first);
+    for (kerf_trial *t = r->trials[KERF_TRIALS_AWAY].first;
+         t != NULL && now_ns - t->left_ns >= after_ns; t = next) {
+        next = t->next;
+        kerf_trial_forget(r, t);
         any = true;
     }
     return any;

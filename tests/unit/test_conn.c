@@ -298,7 +298,7 @@ on_look(void *ctx)
 {
     struct large *l = ctx;
 
-    if (low_of(l->own_fd) == l->low)
+    if (!l->ended && low_of(l->own_fd) == l->low) /* else fd is closed */
         kerf_loop_stop(l->loop);
 }
 

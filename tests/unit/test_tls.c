@@ -438,12 +438,12 @@ greeting_add__however_it_is_cut__the_length_is_found(void **state)
 static void
 greeting_add__more_than_a_handshake__is_refused(void **state)
 {
+    static const uint8_t sealed[100]; /* encrypted: nothing is to be seen */
     static uint8_t data[KERF_GREETING_MOST];
     kerf_greeting g = {0};
 
     (void)state;
-    (void)put_record(data, 23, data,
-                     100); /* encrypted: nothing is to be seen */
+    (void)put_record(data, 23, sealed, sizeof sealed);
     memset(data + 105, 0xff, sizeof data - 105);
     assert_true(kerf_greeting_add(&g, data, sizeof data - 1));
     assert_true(kerf_greeting_add(&g, data, 1));
