@@ -389,6 +389,15 @@ socket_trouble(int fd, int status)
     return strerror(code);
 }
 
+void
+kerf_conn_end_broken(kerf_conn *conn, const char *why)
+{
+    if (conn->state != KERF_READ_LINGER)
+        kerf_conn_on_readable(conn);
+    if (conn->state != KERF_READ_OVER)
+        kerf_conn_end(conn, KERF_ECLOSED, why);
+}
+
 static void
 on_poll(uv_poll_t *poll, int status, int events)
 {
@@ -396,7 +405,7 @@ on_poll(uv_poll_t *poll, int status, int events)
 
     kerf_conn_ref(conn);
     if (status < 0) {
-        kerf_conn_end(conn, KERF_ECLOSED, socket_trouble(conn->fd, status));
+        kerf_conn_end_broken(conn, socket_trouble(conn->fd, status));
     } else {
         if (events & UV_WRITABLE)
             kerf_conn_on_writable(conn);

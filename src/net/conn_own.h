@@ -83,6 +83,10 @@ void kerf_conn_reject(kerf_conn *conn, kerf_err err, const kerf_detail *why);
 void kerf_conn_shut(kerf_conn *conn);
 void kerf_conn_on_readable(kerf_conn *conn);
 void kerf_conn_on_writable(kerf_conn *conn);
+
+/* The socket failed. What the peer said before that is still there to be read,
+ * such as why it left. The caller has a reference. */
+void kerf_conn_end_broken(kerf_conn *conn, const char *why);
 void kerf_conn_on_want_out(void *conn);
 void kerf_conn_on_again(void *conn);
 /* Goes on with the handshake; nothing is to be done but in KERF_READ_SHAKE. */

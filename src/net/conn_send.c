@@ -257,7 +257,7 @@ kerf_conn_on_writable(kerf_conn *conn)
     }
     kerf_conn_finish_outs(sent, KERF_OK);
     if (code < 0)
-        kerf_conn_end(conn, KERF_ECLOSED, "the connection broke while sending");
+        kerf_conn_end_broken(conn, "the connection broke while sending");
     else if (empty && conn->state != KERF_READ_OVER)
         kerf_conn_ask(conn, conn->events & ~UV_WRITABLE);
     /* The poll does not know of what was read ahead. */

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -340,7 +341,8 @@ close_large(struct large *l)
 {
     kerf_timer_free(l->timer);
     kerf_conn_close(l->conn);
-    (void)close(l->fd);
+    if (l->fd >= 0)
+        (void)close(l->fd);
     kerf_loop_flush(l->loop);
     kerf_loop_free(l->loop);
     free(l->sink);
@@ -440,6 +442,39 @@ steps__peer_goes_in_the_midst__is_noticed(void **state)
     free(bytes);
 }
 
+/* As when a cloud says "revoked" and goes, while the edge sends. */
+static void
+broken__what_the_peer_said_before__is_read(void **state)
+{
+    enum { REST = 88 << 10 };
+    const struct linger at_once = {.l_onoff = 1};
+    struct large l;
+    size_t head;
+    uint8_t *bytes = make_large(&head);
+    size_t at = head + LARGE - REST;
+    struct part rest = {.data = bytes + at, .len = REST};
+    int waiting = 0;
+
+    (void)state;
+    open_large(&l);
+    put_until(&l, bytes, at, REST);
+    rest.fd = l.fd;
+    (void)put(&rest); /* nobody reads: the kernel keeps it */
+    while (waiting < REST)
+        assert_int_equal(ioctl(l.own_fd, FIONREAD, &waiting), 0);
+    assert_int_equal(
+        setsockopt(l.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    assert_int_equal(close(l.fd), 0); /* a reset */
+    l.fd = -1;
+    l.low = 0;
+    while (!l.ended)
+        kerf_loop_run(l.loop);
+    assert_true(l.taken);
+    assert_memory_equal(l.sink, bytes + head, LARGE);
+    close_large(&l);
+    free(bytes);
+}
+
 int
 main(void)
 {
@@ -449,6 +484,7 @@ main(void)
         cmocka_unit_test(
             steps__part_of_a_large_payload__waits_for_the_rest_of_it),
         cmocka_unit_test(steps__peer_goes_in_the_midst__is_noticed),
+        cmocka_unit_test(broken__what_the_peer_said_before__is_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
