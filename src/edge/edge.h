@@ -195,7 +195,8 @@ struct kerf_edge {
     bool stopping, ended; /* asked to stop; nothing more will come */
     bool parting;         /* nothing new is sent in this session */
     bool gave_up;         /* stopping, and the cloud will not be waited for */
-    bool stale; /* the cloud does not know `current`: nothing new for it */
+    bool stale; /* the cloud does not know `current`: nothing new for it, until
+                 * it offers something, requests fail for it, or it is gone */
     kerf_edge_total total;
     kerf_offline_state offline;
     size_t borrows; /* of current: its card is being shown */

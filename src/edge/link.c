@@ -36,7 +36,8 @@ no_tensors(kerf_edge *edge)
     edge->tensors = NULL;
     edge->parting = false;
     edge->streaming = NULL;
-    (void)pthread_mutex_unlock(&edge->lock);
+    edge->stale = false; /* the next cloud may know it */
+    kerf_edge_stir(edge);
 }
 
 /* The rest of a RESULT will not come: its flight may be given up again. */
@@ -368,6 +369,8 @@ arm_flight(kerf_edge *edge, kerf_flight *f, uint64_t now_ns)
         return UINT64_MAX;
     }
     if (kerf_link_is_hopeless(edge, f, now_ns)) {
+        if (f->record == NULL)
+            edge->stale = false; /* no offer came: the next ones fail, too */
         if (f->record != NULL && edge->route.count > 1)
             kerf_queue_put_off(edge, f);
         else

@@ -133,23 +133,25 @@ def test_bundle_is_gone_and_no_other_comes__requests_fail_with_the_clouds_reason
     with wire.Cloud() as cloud:
         edge = spawn(
             "edge", "--json", *FAKE, "--cloud_port", cloud.port, "--once", "--store",
-            tmp_path / "store", *DEAD, "--input", *exact.inputs(tmp_path / "in", 1),
+            tmp_path / "store", *DEAD, "--input", *exact.inputs(tmp_path / "in", 2),
             binary=kerf_asan,
         )  # fmt: skip
-        control = cloud.greet()
+        control = cloud.greet(window=1)  # the second waits for the first's fate
         tensors = cloud.attach()
         wire.send_offer(control, ident, body)
         wire.serve_fetches(control, files)
-        asked = tensors.recv_kind(wire.TENSOR)
-        tensors.send(wire.FAILED, wire.notice(wire.ENOENT, 0, "no such bundle"), id=asked.id)
         with contextlib.suppress(wire.Closed):
             while edge.alive():
                 for peer in (control, tensors):
-                    if peer.recv_kind(wire.PING, wire.BYE).kind == wire.PING:
+                    got = peer.recv_kind(wire.PING, wire.BYE, wire.TENSOR)
+                    if got.kind == wire.PING:
                         peer.send(wire.PONG, wire.pong(0, 0))
+                    elif got.kind == wire.TENSOR:
+                        gone = wire.notice(wire.ENOENT, 0, "no such bundle")
+                        peer.send(wire.FAILED, gone, id=got.id)
         assert edge.wait() == 1, edge.report()
-    (failed,) = [e for e in edge.events() if e["event"] == "error"]
-    assert "no such bundle" in failed["why"]
+    failed = [e for e in edge.events() if e["event"] == "error"]
+    assert len(failed) == 2 and all("no such bundle" in e["why"] for e in failed)
 
 
 def test_all_away__one_line_for_each__then_the_first_that_comes(
