@@ -250,8 +250,9 @@ def test_edges_that_went_for_good__over_a_restart(cloud_of, tmp_path):
 
 def test_soak__what_fails_later__still_halts_it(run, cloud_of, tmp_path):
     cloud, edges, _, _, old, new = start_update(
-        cloud_of, tmp_path / "models", "--rollout", "100%", "--rollout-halt", "1%", "--rollout-soak", "60", count=3
-    )
+        cloud_of, tmp_path / "models", "--rollout", "100%", "--rollout-halt", "1%",
+        "--rollout-soak", "60", count=3,
+    )  # fmt: skip
     assert [e.ready() for e in edges] == [new] * 3
     now = rollout(run, cloud)
     assert (now["state"], now["well"], now["offered"]) == ("running", 3, 0)
@@ -338,7 +339,8 @@ def test_finish__waits_for_nobody(run, cloud_of, tmp_path):
     assert rollout(run, cloud)["state"] == "running"
     assert rollout(run, cloud, "finish") is None
     cloud.wait_event("rollout", state="over")
-    # It is offered the new one once more, and has nothing else any more; the next update is one like any other.
+    # It is offered the new one once more, and has nothing else any more; the next
+    # update is one like any other.
     assert bad.look() == new and bad.ready(EENGINE, "no good") == new
     newer = update(cloud, models, 3)
     cloud.wait_event("rollout", state="running", old_bundle=new[:12])
@@ -374,7 +376,8 @@ def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, 
 
 
 def test_edge_that_is_restarted__has_not_failed(run, cloud_of, spawn, kerf_asan, tmp_path):
-    """Stopped, cut off while it receives, cut off while it runs: each more often than crashes may be."""
+    """Stopped, cut off while it receives, cut off while it runs: each more often
+    than crashes may be."""
     models = tmp_path / "models"
     exact.put(models, bias=1, head_bytes=1 << 20)
     cloud = cloud_of("--rollout", "99.99%", "--rollout-halt", "1%")  # it is not over
@@ -409,7 +412,8 @@ def test_edge_that_is_restarted__has_not_failed(run, cloud_of, spawn, kerf_asan,
 
 
 def test_edges_of_another_model__are_not_counted(run, cloud_of, tmp_path):
-    """They are offered the new pair to keep; what they run, and when they come, is not its matter."""
+    """They are offered the new pair to keep; what they run, and when they come, is
+    not its matter."""
     models = tmp_path / "models"
     exact.put(models, bias=1)
     exact.put(models, name="b", bias=9)

@@ -9,19 +9,14 @@ import time
 
 import exact
 import pytest
+import test_rollout
+import test_sign
 import wire
-from test_rollout import (  # noqa: F401 - some are fixtures
-    EENGINE,
-    Peer,
-    bundles,
-    cloud_of,
-    many,
-    place,
-    rollout,
-    start_update,
-    update,
-)
-from test_sign import edge_words, key, models, sign  # noqa: F401 - fixtures
+from test_rollout import EENGINE, Peer, bundles, many, rollout, start_update, update
+
+place, cloud_of = test_rollout.place, test_rollout.cloud_of  # fixtures
+models, key, sign = test_sign.models, test_sign.key, test_sign.sign
+edge_words = test_sign.edge_words
 
 NOBODY = ("--rollout", "0.0001%")
 
