@@ -37,7 +37,7 @@ struct stream {
 
 static bool read_lengths(uint8_t len[256], const uint8_t **in,
                          const uint8_t *end);
-static bool fill_ones(struct tables *t, const uint8_t len[256]);
+static bool fill_ones(uint16_t one[TABLE_LEN], const uint8_t len[256]);
 static void fill_twos(struct tables *t);
 static void fill_fours(struct tables *t);
 static bool open_streams(struct stream s[HUF_STREAMS], uint8_t *out, size_t n,
@@ -59,7 +59,7 @@ decode(uint8_t *out, size_t n, const uint8_t *in, const uint8_t *end)
     bool ok = true;
 
     if (end - in < HUF_HEAD_LEN || n < HUF_LEAST_CODED ||
-        !read_lengths(len, &at, end) || !fill_ones(&t, len) ||
+        !read_lengths(len, &at, end) || !fill_ones(t.one, len) ||
         !open_streams(s, out, n, in + 1, at, end))
         return false;
     if (n >= TWOS_FROM && 8 * (size_t)(end - at) < TWOS_MOST_BITS * n) {
@@ -157,12 +157,12 @@ fill_span(uint16_t *at, size_t span, uint16_t entry)
 
 /* False unless the codes are complete: every 11 bits begin with one. */
 static bool
-fill_ones(struct tables *t, const uint8_t len[256])
+fill_ones(uint16_t one[TABLE_LEN], const uint8_t len[256])
 {
     struct huf_order order;
     const uint8_t *symbol = order.symbol;
     size_t room = 0;
-    uint16_t *at = t->one;
+    uint16_t *at = one;
 
     kerf_huf_order(&order, len);
     for (size_t b = 1; b <= HUF_BITS; b++)
