@@ -1,72 +1,18 @@
 /*
- * A deterministic engine for tests, sanitizers and fuzzers: small, portable,
- * the same bits everywhere. Its "model" is JSON text in place of the graph
- * (KERF_FORMAT_PADDLE: the .pdmodel file); weights may be anything or none.
- *
- *   {"kerf_fake": 1,
- *    "inputs":  [{"name": "x", "dtype": "f32", "shape": [-1, 3, 32, 32]}],
- *    "hidden":  [{"name": "h", "shape": [-1, 64, 8, 8], "in": ["x"],
- *                 "a": 0.5, "b": 1, "seed": 7}],
- *    "outputs": [{"name": "y", "shape": [-1, 10], "in": ["h"]}],
- *    "cost_us": 0, "cost": "busy", "fail": ""}
- *
- * A value (hidden or output) is computed from earlier values and inputs ("in";
- * without it: from all inputs). With m elements of the value and n of one that
- * it reads:
- *     value[i] = a * sum over what it reads of
- *                    (n >= m: in[i] + in[i + m] + ... ; n < m: in[i % n])
- *                + b + w(seed, i)
- * summed in double, in order; w is in [0, 1), and 0 for seed 0 (the default).
- * So "affine" is a value as large as its input, and ten "class scores" are a
- * value of ten elements. An entry of "outputs" may also be the name of an input
- * or a hidden value. Cutting is moving: the hidden value that ends the head is
- * the tail's input, and tail(head(x)) equals the whole bit for bit.
- *
- *   "dtype"    default "f32"; integers are rounded and saturate
- *   "shape"    -1 first: the batch of input 0, 1 when it is free too
- *   "once"     true: a request computes it in its first run, and leaves it as
- *              it is from then on: a network that costs nothing, for benchmarks
- *   "rows"     of an output: true makes its first dim depend on the data:
- *              (elements of what it reads first that are > 0.5) modulo 8
- *   "batch"    true: it may run several samples at once, each as by itself, in
- *              the time of one
- *   "cost_us"  each run lasts at least this long; "cost": "busy" burns the CPU,
- *              "sleep" waits
- *   "fail"     "load" or "run": that call fails with KERF_EENGINE;
- *              "fail_after": n lets n runs of each request succeed first
+ * Runs the networks of the fake engine. What they are, and how they are
+ * written: fake_graph.h.
  */
 #include "engine/engine.h"
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "engine/fake_graph.h"
 #include "tensor/half.h"
 
-#include <jansson.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define VALUES_MAX ((size_t)3 * KERF_PORTS_MAX)
-
-/* One input, hidden value or output, in the order of computing. */
-struct value {
-    kerf_port port;
-    double a, b;
-    uint64_t seed;
-    bool by_rows, once;
-    size_t in_count;
-    size_t in[KERF_PORTS_MAX]; /* indices of earlier values */
-};
-
-struct fake_graph {
-    size_t in_count, value_count, out_count;
-    struct value value[VALUES_MAX]; /* the inputs are first */
-    size_t out[KERF_PORTS_MAX];     /* indices of values */
-    uint64_t cost_ns, fail_after;
-    bool sleeps, fails_load, fails_run, batches;
-};
 
 struct fake_net {
     kerf_net base;
@@ -79,9 +25,9 @@ struct fake_net {
 struct fake_request {
     kerf_request base;
     uint64_t runs;
-    kerf_tensor value[VALUES_MAX];
-    kerf_tensor own[VALUES_MAX];  /* memory of hidden and unbound values */
-    const void *made[VALUES_MAX]; /* where those made once are */
+    kerf_tensor value[FAKE_VALUES_MAX];
+    kerf_tensor own[FAKE_VALUES_MAX];  /* memory of hidden and unbound values */
+    const void *made[FAKE_VALUES_MAX]; /* where those made once are */
 };
 
 static kerf_err open_fake(kerf_engine **out, const kerf_engine_opts *opts,
@@ -154,151 +100,15 @@ version(const kerf_engine *engine)
 }
 
 static kerf_err
-parse_port(kerf_port *port, const json_t *o, kerf_detail *why)
-{
-    const char *name = json_string_value(json_object_get(o, "name"));
-    const char *dtype = json_string_value(json_object_get(o, "dtype"));
-    const json_t *shape = json_object_get(o, "shape");
-    size_t rank = json_array_size(shape);
-
-    if (!json_is_array(shape) || rank > KERF_RANK_MAX)
-        return kerf_fail(why, KERF_ECORRUPT, "fake model: a shape is wrong");
-    (void)snprintf(port->name, sizeof port->name, "%s", name ? name : "");
-    port->dtype = KERF_F32;
-    if (dtype != NULL && !kerf_dtype_from_name(dtype, &port->dtype))
-        return kerf_fail(why, KERF_ECORRUPT, "fake model: a dtype is wrong");
-    port->shape.rank = (uint32_t)rank;
-    for (size_t d = 0; d < rank; d++) {
-        const json_t *dim = json_array_get(shape, d);
-
-        port->shape.dims[d] = json_integer_value(dim);
-        if (!json_is_integer(dim) || port->shape.dims[d] < -1)
-            return kerf_fail(why, KERF_ECORRUPT, "fake model: a dim is wrong");
-    }
-    return KERF_OK;
-}
-
-static bool
-find_value(const struct fake_graph *g, const char *name, size_t *out)
-{
-    for (size_t i = g->value_count; name != NULL && i-- > 0;) {
-        if (strcmp(g->value[i].port.name, name) == 0) {
-            *out = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static kerf_err
-parse_value(struct fake_graph *g, const json_t *o, kerf_detail *why)
-{
-    struct value *v = &g->value[g->value_count];
-    const json_t *in = json_object_get(o, "in");
-    const json_t *a = json_object_get(o, "a");
-    kerf_err err;
-
-    if (g->value_count == VALUES_MAX)
-        return kerf_fail(why, KERF_ETOOBIG, "fake model: too many values");
-    err = parse_port(&v->port, o, why);
-    if (err != KERF_OK)
-        return err;
-    v->a = json_is_number(a) ? json_number_value(a) : 1.0;
-    v->b = json_number_value(json_object_get(o, "b"));
-    v->seed = (uint64_t)json_integer_value(json_object_get(o, "seed"));
-    v->by_rows = json_is_true(json_object_get(o, "rows"));
-    v->once = json_is_true(json_object_get(o, "once"));
-    v->in_count = in != NULL ? json_array_size(in) : g->in_count;
-    if (v->in_count == 0 || v->in_count > KERF_PORTS_MAX ||
-        (v->by_rows && (v->once || v->port.shape.rank == 0)))
-        return kerf_fail(why, KERF_ECORRUPT, "fake model: a value is wrong");
-    for (size_t i = 0; i < v->in_count; i++) {
-        const char *name = json_string_value(json_array_get(in, i));
-
-        v->in[i] = i;
-        if (in != NULL && !find_value(g, name, &v->in[i]))
-            return kerf_fail(why, KERF_ECORRUPT,
-                             "fake model: a value reads what is not there");
-        if (g->value[v->in[i]].by_rows)
-            return kerf_fail(why, KERF_ECORRUPT,
-                             "fake model: only outputs may have rows");
-    }
-    g->value_count++;
-    return KERF_OK;
-}
-
-static kerf_err
-parse_graph(struct fake_graph *g, const json_t *root, kerf_detail *why)
-{
-    const json_t *in = json_object_get(root, "inputs");
-    const json_t *hidden = json_object_get(root, "hidden");
-    const json_t *out = json_object_get(root, "outputs");
-    kerf_err err = KERF_OK;
-
-    g->in_count = json_array_size(in);
-    g->out_count = json_array_size(out);
-    if (g->in_count == 0 || g->out_count == 0 || g->in_count > KERF_PORTS_MAX ||
-        g->out_count > KERF_PORTS_MAX)
-        return kerf_fail(why, KERF_ECORRUPT,
-                         "fake model: 1..%d inputs and outputs",
-                         KERF_PORTS_MAX);
-    for (size_t i = 0; err == KERF_OK && i < g->in_count; i++) {
-        err = parse_port(&g->value[i].port, json_array_get(in, i), why);
-        g->value_count++;
-    }
-    for (size_t i = 0; err == KERF_OK && i < json_array_size(hidden); i++)
-        err = parse_value(g, json_array_get(hidden, i), why);
-    for (size_t i = 0; err == KERF_OK && i < g->out_count; i++) {
-        const json_t *o = json_array_get(out, i);
-
-        if (json_is_string(o)) {
-            if (!find_value(g, json_string_value(o), &g->out[i]))
-                err = kerf_fail(why, KERF_ECORRUPT,
-                                "fake model: an output is not there");
-        } else {
-            g->out[i] = g->value_count;
-            err = parse_value(g, o, why);
-        }
-    }
-    return err;
-}
-
-static bool
-is_text(const json_t *root, const char *key, const char *text)
-{
-    const char *value = json_string_value(json_object_get(root, key));
-
-    return value != NULL && strcmp(value, text) == 0;
-}
-
-static kerf_err
 read_fake(kerf_engine *engine, kerf_graph_read *read, const kerf_model_bytes *m,
           kerf_detail *why)
 {
-    struct fake_graph *g = calloc(1, sizeof *g);
-    json_t *root = json_loadb(m->graph, m->graph_len, 0, NULL);
-    kerf_err err;
+    struct fake_graph *g = NULL;
+    kerf_err err = kerf_fake_graph_parse(&g, m, why);
 
     (void)engine;
-    if (g == NULL) {
-        err = kerf_fail(why, KERF_ENOMEM, "no memory for a fake model");
-        goto out;
-    }
-    if (json_integer_value(json_object_get(root, "kerf_fake")) != 1) {
-        err = kerf_fail(why, KERF_ECORRUPT, "not a model of the fake engine");
-        goto out;
-    }
-    err = parse_graph(g, root, why);
     if (err != KERF_OK)
-        goto out;
-    g->cost_ns =
-        1000 * (uint64_t)json_integer_value(json_object_get(root, "cost_us"));
-    g->fail_after =
-        (uint64_t)json_integer_value(json_object_get(root, "fail_after"));
-    g->batches = json_is_true(json_object_get(root, "batch"));
-    g->sleeps = is_text(root, "cost", "sleep");
-    g->fails_load = is_text(root, "fail", "load");
-    g->fails_run = is_text(root, "fail", "run");
+        return err;
     read->in.count = g->in_count;
     read->out.count = read->out_count = g->out_count;
     for (size_t i = 0; i < g->in_count; i++)
@@ -306,11 +116,7 @@ read_fake(kerf_engine *engine, kerf_graph_read *read, const kerf_model_bytes *m,
     for (size_t i = 0; i < g->out_count; i++)
         read->out.port[i] = g->value[g->out[i]].port;
     read->own = g;
-    g = NULL;
-out:
-    json_decref(root);
-    free(g);
-    return err;
+    return KERF_OK;
 }
 
 static void
@@ -318,34 +124,6 @@ drop(kerf_graph_read *read)
 {
     free(read->own);
     read->own = NULL;
-}
-
-/* Gives every value its static shape. */
-static kerf_err
-settle_values(struct fake_graph *g, const kerf_shape *want, kerf_detail *why)
-{
-    int64_t batch = want[0].rank > 0 ? want[0].dims[0] : 1;
-
-    for (size_t i = 0; i < g->value_count; i++) {
-        kerf_shape *s = &g->value[i].port.shape;
-        kerf_shape bounded;
-        size_t bytes;
-
-        if (i < g->in_count)
-            *s = want[i];
-        else if (s->rank > 0 && s->dims[0] < 0)
-            s->dims[0] = batch;
-        if (g->value[i].by_rows)
-            s->dims[0] = -1;
-        bounded = *s;
-        if (g->value[i].by_rows)
-            bounded.dims[0] = 8;
-        if (kerf_shape_bytes(&bounded, g->value[i].port.dtype, &bytes) !=
-            KERF_OK)
-            return kerf_fail(why, KERF_EINVAL,
-                             "fake model: value %zu has no usable shape", i);
-    }
-    return KERF_OK;
 }
 
 static kerf_err
@@ -365,7 +143,7 @@ peek(const kerf_graph_read *read, size_t i, bool *is_known, kerf_dtype *dtype,
 static kerf_err
 reshape(kerf_graph_read *read, const kerf_shape *want, kerf_detail *why)
 {
-    return settle_values(read->own, want, why);
+    return kerf_fake_graph_settle(read->own, want, why);
 }
 
 /* What several samples at once have for one sample. */
@@ -399,7 +177,7 @@ compile(kerf_engine *engine, kerf_net **out, kerf_graph_read *read,
         return kerf_fail(why, KERF_EENGINE, "fake model: told to fail to load");
     if (read->batch_most > 0 && !g->batches)
         return kerf_fail(why, KERF_ENOTSUP, "fake model: not told to batch");
-    err = settle_values(g, want, why);
+    err = kerf_fake_graph_settle(g, want, why);
     if (err != KERF_OK)
         return err;
     n = calloc(1, sizeof *n);
@@ -461,7 +239,7 @@ new_request(kerf_request **out, kerf_net *net, size_t batch, kerf_detail *why)
         return kerf_fail(why, KERF_ENOMEM, "no memory for a request");
     /* Memory of their own for all values; bound ones take the other. */
     for (size_t i = 0; i < n->graph->value_count; i++) {
-        const struct value *v = &n->graph->value[i];
+        const struct fake_value *v = &n->graph->value[i];
         kerf_shape shape = v->port.shape;
         kerf_err err;
 
@@ -484,7 +262,7 @@ free_request(kerf_request *request)
 {
     struct fake_request *r = (struct fake_request *)request;
 
-    for (size_t i = 0; i < VALUES_MAX; i++)
+    for (size_t i = 0; i < FAKE_VALUES_MAX; i++)
         kerf_tensor_free(&r->own[i]);
     free(r);
 }
@@ -606,7 +384,7 @@ choose_rows(kerf_tensor *t, const kerf_tensor *first)
 }
 
 static void
-compute(const struct value *v, const kerf_tensor *values, kerf_tensor *t)
+compute(const struct fake_value *v, const kerf_tensor *values, kerf_tensor *t)
 {
     size_t m;
 
