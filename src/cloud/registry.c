@@ -11,7 +11,7 @@
 
 #define QUIET_MS 200 /* after the last change in a folder */
 #define WATCHES KERF_CLOUD_MAKER_DIRS
-#define AGAIN_S 1 /* after memory ran out */
+#define AGAIN_S 1 /* after memory ran out, or an old one was lost */
 
 /* What the loader found about one name. */
 struct finding {
@@ -19,7 +19,7 @@ struct finding {
     char name[KERF_NAME_MAX];
     kerf_served *served; /* counted; NULL: failed or removed */
     kerf_served *old;    /* counted; that it takes the place of */
-    bool is_copy;        /* old, which was signed anew, and nothing else */
+    bool is_copy; /* old, signed anew, or found again; and nothing else */
     kerf_err err;
     kerf_detail why;
 };
@@ -28,7 +28,11 @@ struct known { /* the loader's memory of what is there */
     char name[KERF_NAME_MAX];
     uint64_t stamp;
     int64_t newest_ns;
-    bool serves; /* one of it was found to be well */
+    bool serves;              /* one of it was found to be well */
+    char id[KERF_SHA256_HEX]; /* of the newest that was; empty: none */
+    /* The one before it is kept, and could not be loaded: */
+    kerf_err lost;
+    uint64_t lost_stamp;
 };
 
 struct kerf_registry {
@@ -41,7 +45,7 @@ struct kerf_registry {
 
     struct known known[KERF_MODELS_MAX]; /* the loader's */
     size_t known_count;
-    bool try_again; /* the loader's: memory ran out */
+    bool try_again; /* the loader's: memory ran out, or an old one is lost */
     pthread_t loader;
     bool loader_runs;
     pthread_mutex_t lock;
@@ -85,10 +89,10 @@ find_known(kerf_registry *r, const char *name)
     return NULL;
 }
 
-/* A copy of a pair, in a folder that has its id as name; NULL: there is none
- * that can be used. */
-static kerf_served *
-load_copy(kerf_registry *r, const struct known *at, const char *dir)
+/* A copy of a pair, in a folder that has its id as name. */
+static kerf_err
+load_copy(kerf_registry *r, const struct known *at, const char *dir,
+          kerf_served **out, kerf_detail *detail)
 {
     kerf_served *served = NULL;
     kerf_pair pair = {0};
@@ -107,27 +111,84 @@ load_copy(kerf_registry *r, const struct known *at, const char *dir)
     }
     kerf_pair_fini(&pair);
     if (err != KERF_OK) {
-        kerf_log(KERF_LOG_WARN, "cloud.old_lost", "model=%s why=%s", at->name,
-                 KERF_Q(why.text));
-        return NULL;
+        *detail = why;
+        return err;
     }
     (void)kerf_pair_stamp(dir, at->name, &newest_ns);
     served->newest_ns =
         newest_ns < at->newest_ns ? newest_ns : at->newest_ns - 1;
+    *out = served;
+    return KERF_OK;
+}
+
+/* NULL: it cannot be loaded now. */
+static kerf_served *
+load_old(kerf_registry *r, struct known *at, const char *dir)
+{
+    kerf_served *served = NULL;
+    kerf_detail why = {{0}};
+    kerf_err was = at->lost;
+    int64_t newest_ns = 0;
+
+    at->lost_stamp = kerf_pair_stamp(dir, at->name, &newest_ns);
+    at->lost = load_copy(r, at, dir, &served, &why);
+    r->try_again |= at->lost != KERF_OK;
+    if (at->lost != KERF_OK && at->lost != was)
+        kerf_log(KERF_LOG_WARN, "cloud.old_lost", "model=%s why=%s do=%s",
+                 at->name, KERF_Q(why.text),
+                 KERF_Q("put the old pair back into its folder in pairs of "
+                        "--rollout-dir, or kerf rollout 100%"));
     return served;
 }
 
 /* The pair that came before, in an earlier run of the cloud; NULL: none. id as
  * in kerf_registry_opts. */
 static kerf_served *
-load_before(kerf_registry *r, const struct known *at, const char *id)
+load_before(kerf_registry *r, struct known *at, const char *id)
 {
     char dir[KERF_PATH_MAX];
 
     if (at->serves || r->opts.before == NULL ||
         !r->opts.before(r->opts.ctx, at->name, id, dir))
         return NULL;
-    return load_copy(r, at, dir);
+    return load_old(r, at, dir);
+}
+
+/* Whether it may be otherwise soon, though the files are the same. */
+static bool
+is_passing(kerf_err err)
+{
+    return err == KERF_ENOMEM || err == KERF_EIO;
+}
+
+/* It may be there again, or memory. */
+static void
+look_for_lost(kerf_registry *r, struct known *at)
+{
+    static const kerf_detail none;
+    char dir[KERF_PATH_MAX];
+    int64_t newest_ns = 0;
+    kerf_served *old;
+
+    if (at->lost == KERF_OK)
+        return;
+    if (!r->opts.before(r->opts.ctx, at->name,
+                        at->id[0] != '\0' ? at->id : NULL, dir)) {
+        at->lost = KERF_OK; /* nobody needs it any more */
+        return;
+    }
+    r->try_again = true;
+    if (!is_passing(at->lost) &&
+        kerf_pair_stamp(dir, at->name, &newest_ns) == at->lost_stamp)
+        return;
+    old = load_old(r, at, dir);
+    if (old == NULL)
+        return;
+    if (!add_finding(r, at->name, at->serves ? NULL : old,
+                     at->serves ? old : NULL, KERF_OK, &none))
+        at->lost = KERF_ENOMEM;
+    else
+        at->serves = true;
 }
 
 /* The copy of the old one may have been signed anew. */
@@ -139,15 +200,18 @@ look_at_copy(kerf_registry *r, const char *name)
     char dir[KERF_PATH_MAX];
     kerf_signed had, has;
     kerf_statement says;
-    kerf_served *old;
+    kerf_detail why = {{0}};
+    kerf_served *old = NULL;
 
     if (at == NULL || r->opts.kept == NULL ||
         !r->opts.kept(r->opts.ctx, name, dir, &had) ||
         kerf_pair_sig_read(&has, &says, dir, name, NULL) != KERF_OK ||
         kerf_signed_equal(&had, &has))
         return;
-    old = load_copy(r, at, dir);
-    if (old != NULL && !kerf_signed_equal(&old->manifest.sig, &had))
+    if (load_copy(r, at, dir, &old, &why) != KERF_OK)
+        kerf_log(KERF_LOG_WARN, "cloud.copy_not_read", "model=%s why=%s", name,
+                 KERF_Q(why.text));
+    else if (!kerf_signed_equal(&old->manifest.sig, &had))
         (void)add_finding(r, name, NULL, old, KERF_OK, &none);
     else
         kerf_served_unref(old); /* it is of other files */
@@ -176,6 +240,7 @@ load_one(kerf_registry *r, struct known *at)
     if (err == KERF_OK) {
         served->stamp = at->stamp;
         served->newest_ns = at->newest_ns;
+        memcpy(at->id, served->id, sizeof at->id);
     } else if (why.text[0] == '\0') {
         (void)kerf_fail(&why, err, "%s", kerf_err_text(err));
     }
@@ -189,6 +254,17 @@ load_one(kerf_registry *r, struct known *at)
     }
     return add_finding(r, at->name, served, before, err, &why) &&
            err != KERF_ENOMEM;
+}
+
+/* The copy of the old one. */
+static void
+look_at_kept(kerf_registry *r, const char *name)
+{
+    struct known *at = find_known(r, name);
+
+    if (at != NULL)
+        look_for_lost(r, at);
+    look_at_copy(r, name);
 }
 
 static uint64_t
@@ -266,7 +342,7 @@ scan(kerf_registry *r, kerf_detail *why)
     r->try_again = false;
     if (r->opts.maker != NULL) {
         look_at(r, r->opts.maker->name);
-        look_at_copy(r, r->opts.maker->name);
+        look_at_kept(r, r->opts.maker->name);
         return KERF_OK;
     }
     err = kerf_pair_names(r->opts.dir, &names, why);
@@ -276,7 +352,7 @@ scan(kerf_registry *r, kerf_detail *why)
     forget_removed(r, &names);
     for (size_t i = 0; i < names.count && !is_stopping(r); i++) {
         look_at(r, names.name[i]);
-        look_at_copy(r, names.name[i]);
+        look_at_kept(r, names.name[i]);
     }
     kerf_names_free(&names);
     return KERF_OK;

@@ -38,7 +38,8 @@ typedef struct kerf_registry_opts {
      * and its signature; false: there is none. May be NULL. */
     bool (*kept)(void *ctx, const char *name, char dir[KERF_PATH_MAX],
                  kerf_signed *sig);
-    /* The loop's: that one again, with another signature. */
+    /* The loop's: that one again, with another signature; or the one that came
+     * before, which could not be loaded when s was. */
     void (*signed_again)(void *ctx, kerf_served *old);
 } kerf_registry_opts;
 

@@ -29,25 +29,36 @@ same_id(const kerf_served *s, const uint8_t *id)
 bool
 kerf_rollouts_is_open(const kerf_rollouts *r, size_t i)
 {
-    return r->old[i] != NULL && r->list[i]->state != KERF_ROLLOUT_OVER;
+    return (r->old[i] != NULL || r->lost[i]) &&
+           r->list[i]->state != KERF_ROLLOUT_OVER;
 }
 
 void
-kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r)
+kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
+                      const kerf_rollout *one)
 {
-    *v = (kerf_rollout_view){.percent = r->percent,
-                             .offered = r->offered,
-                             .well = r->well,
-                             .failed = r->failed,
-                             .blocked = r->blocked};
-    (void)snprintf(v->model, sizeof v->model, "%s", r->name);
-    kerf_hex(v->old_bundle, r->old_id, 6);
-    kerf_hex(v->new_bundle, r->new_id, 6);
+    bool lost = r->lost[kerf_rollouts_find(r, one->name)];
+
+    *v = (kerf_rollout_view){.percent = one->percent,
+                             .offered = one->offered,
+                             .well = one->well,
+                             .failed = one->failed,
+                             .blocked = one->blocked};
+    (void)snprintf(v->model, sizeof v->model, "%s", one->name);
+    kerf_hex(v->old_bundle, one->old_id, 6);
+    kerf_hex(v->new_bundle, one->new_id, 6);
     (void)snprintf(v->state, sizeof v->state, "%s",
-                   kerf_rollout_state_name(r->state));
-    (void)snprintf(v->why, sizeof v->why, "%s", r->why);
+                   kerf_rollout_state_name(one->state));
+    if (lost)
+        (void)snprintf(v->why, sizeof v->why,
+                       "the old pair is lost: put its files back into "
+                       "pairs/%s... of --rollout-dir, or kerf rollout 100%%; "
+                       "till then edges that would run it are given nothing",
+                       v->old_bundle);
+    else
+        (void)snprintf(v->why, sizeof v->why, "%s", one->why);
     (void)snprintf(v->blocked_why, sizeof v->blocked_why, "%s",
-                   r->blocked > 0 ? r->blocked_why : "");
+                   one->blocked > 0 ? one->blocked_why : "");
 }
 
 /* Writing. */
@@ -68,7 +79,7 @@ kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one)
 
     if (t == NULL)
         return;
-    kerf_rollouts_view_of(&t->view, one);
+    kerf_rollouts_view_of(&t->view, r, one);
     t->next = r->told;
     r->told = t;
 }
@@ -150,16 +161,24 @@ set_served(kerf_served **at, kerf_served *s)
     kerf_served_unref(was);
 }
 
+/* old NULL: lost, or there is none. */
+static void
+set_old_or_lost(kerf_rollouts *r, size_t i, kerf_served *old, bool lost)
+{
+    bool had = r->old[i] != NULL || r->lost[i];
+
+    set_served(&r->old[i], old);
+    r->lost[i] = lost;
+    if ((old != NULL || lost) && !had)
+        (void)atomic_fetch_add(&r->open, 1);
+    else if (old == NULL && !lost && had)
+        (void)atomic_fetch_sub(&r->open, 1);
+}
+
 static void
 set_old(kerf_rollouts *r, size_t i, kerf_served *old)
 {
-    bool had = r->old[i] != NULL;
-
-    set_served(&r->old[i], old);
-    if (old != NULL && !had)
-        (void)atomic_fetch_add(&r->open, 1);
-    else if (old == NULL && had)
-        (void)atomic_fetch_sub(&r->open, 1);
+    set_old_or_lost(r, i, old, false);
 }
 
 static void
@@ -173,6 +192,8 @@ remove_at(kerf_rollouts *r, size_t i)
     r->list[i] = r->list[r->count];
     r->old[i] = r->old[r->count];
     r->now[i] = r->now[r->count];
+    r->lost[i] = r->lost[r->count];
+    r->lost[r->count] = false;
     r->old[r->count] = r->now[r->count] = NULL;
 }
 
@@ -276,6 +297,27 @@ sign_again(kerf_rollouts *r, size_t i, const kerf_served *s,
         kerf_rollouts_tell(r, one);
 }
 
+/* The old one cannot be loaded. What is known of the rollout stays, also of one
+ * that would begin now: s goes to nobody else than it would have. */
+static void
+lose(kerf_rollouts *r, size_t i, const kerf_served *s)
+{
+    kerf_rollout *one = r->list[i];
+
+    if (same_id(s, one->old_id) || /* here it is, or nobody needs it */
+        (same_id(s, one->new_id) && kerf_rollouts_new_is_well(one))) {
+        end(r, i, s);
+        return;
+    }
+    if (!same_id(s, one->new_id) || one->state == KERF_ROLLOUT_OVER) {
+        kerf_rollout_start(
+            one, kerf_rollouts_new_is_well(one) ? one->new_id : one->old_id,
+            s->manifest.id, r->opts.percent);
+    }
+    set_old_or_lost(r, i, NULL, true);
+    kerf_rollouts_tell(r, one);
+}
+
 static void
 replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
 {
@@ -284,6 +326,10 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
 
     if (same_id(s, was_newest->manifest.id)) {
         sign_again(r, i, s, was_newest);
+        return;
+    }
+    if (r->lost[i] && !kerf_rollouts_new_is_well(one)) {
+        lose(r, i, s);
         return;
     }
     if (one->state != KERF_ROLLOUT_OVER && r->old[i] == NULL &&
@@ -332,7 +378,7 @@ kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
         if (old != NULL)
             replace(r, i, s, old);
         else if (!same_id(s, r->list[i]->old_id))
-            end(r, i, s); /* the old one of an earlier run is lost */
+            lose(r, i, s);
         set_served(&r->now[i], s);
     }
     kerf_rollouts_want_write(r);
@@ -347,8 +393,12 @@ kerf_rollouts_signed_again(kerf_rollouts *r, kerf_served *old)
     (void)pthread_mutex_lock(&r->lock);
     i = kerf_rollouts_find(r, old->manifest.name);
     if (i < r->count && r->old[i] != NULL &&
-        same_id(old, r->old[i]->manifest.id))
+        same_id(old, r->old[i]->manifest.id)) {
         set_served(&r->old[i], old);
+    } else if (i < r->count && r->lost[i] && same_id(old, r->list[i]->old_id)) {
+        set_old(r, i, old);
+        kerf_rollouts_tell(r, r->list[i]);
+    }
     kerf_rollouts_unlock(r);
 }
 
@@ -362,7 +412,7 @@ kerf_rollouts_for(kerf_rollouts *r, kerf_served *s, const char *edge)
         return s;
     (void)pthread_mutex_lock(&r->lock);
     i = kerf_rollouts_find(r, s->manifest.name);
-    if (i < r->count && r->old[i] != NULL && r->now[i] == s &&
+    if (i < r->count && (r->old[i] != NULL || r->lost[i]) && r->now[i] == s &&
         !kerf_rollout_gets_new(r->list[i], edge))
         got = r->old[i];
     kerf_rollouts_unlock(r);
@@ -542,7 +592,7 @@ kerf_rollouts_settle(kerf_rollouts *r)
 
         if (kerf_rollout_forget(one, now_ns, r->opts.wait_ns))
             kerf_rollouts_want_write(r);
-        if (r->old[i] != NULL &&
+        if ((r->old[i] != NULL || r->lost[i]) &&
             (kerf_rollout_is_done(one, now_ns, r->opts.soak_ns) ||
              one->state == KERF_ROLLOUT_OVER)) {
             end(r, i, r->now[i]);

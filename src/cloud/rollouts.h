@@ -58,11 +58,14 @@ bool kerf_rollouts_kept(kerf_rollouts *r, const char *name,
 
 /* The loop's thread. */
 
-/* old, which is of the same files as the old one, takes its place. */
+/* old, which is of the same files as the old one, takes its place; also where
+ * that was lost. */
 void kerf_rollouts_signed_again(kerf_rollouts *r, kerf_served *old);
-/* s took the place of old; either may be NULL. */
+/* s took the place of old; either may be NULL. Where old is NULL though another
+ * one ran before s, that one cannot be loaded. */
 void kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old);
-/* What this edge is given of the model that s is the newest of. Borrowed. */
+/* What this edge is given of the model that s is the newest of. Borrowed. NULL:
+ * nothing, since the old one is lost. */
 kerf_served *kerf_rollouts_for(kerf_rollouts *r, kerf_served *s,
                                const char *edge);
 /* Whether s is what some edges are given. */

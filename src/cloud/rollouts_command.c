@@ -14,7 +14,7 @@ kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
     views = calloc(r->count + 1, sizeof *views);
     for (size_t i = 0; views != NULL && i < r->count; i++) {
         if (kerf_rollouts_is_open(r, i))
-            kerf_rollouts_view_of(&views[n++], r->list[i]);
+            kerf_rollouts_view_of(&views[n++], r, r->list[i]);
     }
     kerf_rollouts_unlock(r);
     if (views == NULL)

@@ -16,7 +16,10 @@ struct kerf_rollouts {
     /* By the same index as list; changed by the loop, under lock. now NULL:
      * its files are gone. */
     kerf_served *old[KERF_MODELS_MAX], *now[KERF_MODELS_MAX]; /* counted */
-    _Atomic size_t open; /* so many have an old one */
+    /* There is an old one, that cannot be loaded: who would be given it is
+     * given nothing. old is NULL then. */
+    bool lost[KERF_MODELS_MAX];
+    _Atomic size_t open; /* so many have an old one, lost or not */
 
     pthread_mutex_t lock;
     kerf_rollout *list[KERF_MODELS_MAX]; /* under lock; grown by the loop */
@@ -53,7 +56,8 @@ bool kerf_rollouts_is_open(const kerf_rollouts *r, size_t i);
 /* Whether all are given the new one and none has failed: the old one of what
  * comes next. */
 bool kerf_rollouts_new_is_well(const kerf_rollout *one);
-void kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollout *r);
+void kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
+                           const kerf_rollout *one);
 /* Under the lock. */
 void kerf_rollouts_want_write(kerf_rollouts *r);
 void kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one);

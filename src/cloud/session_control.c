@@ -102,7 +102,7 @@ pick(const kerf_session *s)
         if (!kerf_session_may(s, at->manifest.name))
             continue;
         at = kerf_rollouts_for(s->cloud->rollouts, at, s->shown);
-        if (best == NULL || at->newest_ns > best->newest_ns)
+        if (at != NULL && (best == NULL || at->newest_ns > best->newest_ns))
             best = at;
     }
     return best;
@@ -250,7 +250,7 @@ kerf_session_offer_all(kerf_session *s)
         kerf_served *at = kerf_rollouts_for(
             rollouts, kerf_registry_at(registry, i), s->shown);
 
-        if (at != first)
+        if (at != NULL && at != first)
             offer(s, at, false);
     }
 }

@@ -47,6 +47,7 @@ class Peer(wire.Edge):
 
     def __init__(self, port, name, **more):
         super().__init__(port, name=name, **more)
+        self.name = name
         self.given = None
         self.manifest = {}
         self.look()

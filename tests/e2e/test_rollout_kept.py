@@ -12,7 +12,7 @@ import pytest
 import test_rollout
 import test_sign
 import wire
-from test_rollout import EENGINE, Peer, bundles, many, rollout, start_update, update
+from test_rollout import EENGINE, Peer, bundles, many, rollout, shut, start_update, update
 
 place, cloud_of = test_rollout.place, test_rollout.cloud_of  # fixtures
 models, key, sign = test_sign.models, test_sign.key, test_sign.sign
@@ -145,6 +145,54 @@ def test_restart__the_newest_of_several_models_stays_it(cloud_of, models):
     cloud = cloud_of(*NOBODY)
     with Peer(cloud.port, "box") as peer:
         assert peer.given == was
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+@pytest.mark.parametrize("what", ["halt", "back", "resume", "over"])
+def test_old_pair_is_lost__nobody_else_is_given_the_new_one(run, cloud_of, models, what, how):
+    flags = ("--rollout", "30%")
+    if what == "over":  # the pair changes while the cloud is away
+        exact.put(models, bias=1)
+        cloud = cloud_of(*NOBODY)
+        (old,) = bundles(cloud)
+        assert cloud.term() == 0
+        exact.put(models, bias=2)
+        flags, well = NOBODY, set()
+    else:
+        cloud, edges, chosen, others, old, new = start_update(cloud_of, models, *flags)
+        for edge in chosen:
+            edge.ready()
+        rollout(run, cloud, what)
+        shut(edges)
+        assert cloud.term() == 0
+        well = set() if what == "back" else {e.name for e in chosen}
+    copy = models / ".kerf-rollout" / "pairs" / old
+    away = models.parent / "away"
+    copy.rename(away)
+    if how == "damaged":
+        shutil.copytree(away, copy)
+        (copy / "client_infer_m.pdiparams").write_bytes(b"?")
+    cloud = cloud_of(*flags)
+    new = bundles(cloud)[0]
+    cloud.wait_err("cloud.old_lost.*kerf rollout 100%")
+    now = rollout(run, cloud)
+    states = {"halt": "halted", "back": "back"}
+    assert now["state"] == states.get(what, "running")
+    assert "the old pair is lost: put its files back" in now["why"]
+    edges = many(cloud, 16)
+    for edge in edges:
+        assert edge.given == (new if edge.name in well else None)
+    if how == "missing":  # it comes back, and nobody has to say so
+        away.rename(copy)
+        wait_until(lambda: "lost" not in rollout(run, cloud)["why"])
+        for edge in edges:
+            assert edge.look() == (new if edge.name in well else old)
+    else:
+        rollout(run, cloud, "100%")
+        assert {e.look() for e in edges} == {new}
+        for edge in edges:
+            edge.ready()
+        cloud.wait_event("rollout", state="over")
 
 
 def remove(cloud, models):
