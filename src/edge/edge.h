@@ -258,6 +258,9 @@ void kerf_edge_answer_in_turn(kerf_edge *edge, kerf_flight *f);
 void kerf_edge_tell_queued(kerf_edge *edge, kerf_flight *f);
 /* Under the lock, which it drops: what the worker waits for may have come. */
 void kerf_edge_stir(kerf_edge *edge);
+/* Calls the caller's functions for an event, but for KERF_NOTE_DONE; its
+ * thread. Frees the note, or the flight. */
+void kerf_edge_show(kerf_edge *edge, kerf_event *event);
 /* The run is over; the first call counts. */
 void kerf_edge_finish(kerf_edge *edge, kerf_err err, const char *why);
 /* The flight (or NULL) is done with; the next program takes over when nothing
