@@ -26,8 +26,9 @@ KERF_API KERF_NODISCARD kerf_err kerf_edge_run(kerf_edge *edge,
                                                kerf_detail *why);
 KERF_API void kerf_edge_stop(kerf_edge *edge);
 /* Accepts NULL. When the disk of opts.store hangs, it is not waited for longer
- * than some seconds: its threads are left, with all that is theirs. */
-KERF_API void kerf_edge_close(kerf_edge *edge);
+ * than some seconds: false: threads are left, with all that is theirs. Then the
+ * process ends with _exit(), since exit() takes away what they use. */
+KERF_API bool kerf_edge_close(kerf_edge *edge);
 
 #ifdef __cplusplus
 }

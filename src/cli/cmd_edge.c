@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* In the order of kerf_codec_id. */
 #define CODECS                                                            \
@@ -55,7 +56,11 @@ run_edge(kerf_edge_ui *ui, const kerf_edge_opts *o,
     kerf_service_ready();
     err = kerf_edge_run(ui->edge, &total, &why);
     status = conclude(ui, err, &why, &total);
-    kerf_edge_close(ui->edge);
+    if (!kerf_edge_close(ui->edge)) { /* a thread hangs, and may wake */
+        status = kerf_out_end(status);
+        (void)fflush(NULL);
+        _exit(status);
+    }
     return status;
 }
 

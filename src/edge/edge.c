@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LEAVE_MS 1000  /* a disk that hangs is waited for, at the end */
-#define SAVE_MS 10000  /* the same, for requests that are not on it yet */
 #define QUEUE_LEN 4096 /* flights are 128 at most; the rest is for notes */
 #define WINDOW_MAX 64
 #define BLOCK_KI 128
@@ -424,7 +422,7 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK)
         err = open_watch(edge);
     if (err != KERF_OK) {
-        kerf_edge_close(edge);
+        (void)kerf_edge_close(edge);
         return err;
     }
     *out = edge;
@@ -486,87 +484,4 @@ kerf_edge_stop(kerf_edge *edge)
         kerf_source_stop(edge->source);
     kerf_edge_stir(edge);
     kerf_loop_post(edge->loop, &edge->stop);
-}
-
-/* Events that nobody will see. */
-static void
-drop_events(kerf_edge *edge)
-{
-    kerf_event *event;
-
-    kerf_queue_close(edge->queue);
-    while ((event = kerf_queue_try_pop(edge->queue)) != NULL) {
-        if (event->flight != NULL) {
-            (void)pthread_mutex_lock(&edge->lock);
-            event->flight->state = KERF_FLIGHT_FREE;
-            kerf_edge_stir(edge);
-        } else if (event->note != &edge->done_note) {
-            free(event->note);
-        }
-    }
-}
-
-/* A disk may hang. False: somebody waits for it yet. What is written is whole
- * or not there, whenever the process ends; requests that are to be queued on
- * disk get more time, since they would be lost. */
-static bool
-stop_threads(kerf_edge *edge)
-{
-    bool ended = kerf_offline_stop(edge, SAVE_MS);
-
-    if (edge->loads != NULL)
-        kerf_queue_close(edge->loads);
-    while (edge->loader_runs) {
-        if (kerf_thread_join(edge->loader_thread, LEAVE_MS))
-            edge->loader_runs = false;
-        else if (!atomic_load(&edge->compiling))
-            break;
-    }
-    if (edge->loop_runs) {
-        kerf_loop_stop(edge->loop);
-        (void)pthread_join(edge->loop_thread, NULL);
-    }
-    return kerf_writer_stop(edge->fetch.writer, LEAVE_MS) && ended &&
-           !edge->loader_runs;
-}
-
-void
-kerf_edge_close(kerf_edge *edge)
-{
-    if (edge == NULL)
-        return;
-    if (edge->worker_runs) {
-        kerf_edge_stop(edge);
-        drop_events(edge);
-        (void)pthread_join(edge->worker_thread, NULL);
-    }
-    if (!stop_threads(edge)) {
-        kerf_log(KERF_LOG_WARN, "edge.disk_hangs", "store=%s",
-                 KERF_Q(edge->opts.store));
-        return;
-    }
-    if (edge->loop != NULL)
-        kerf_link_close(edge);
-    kerf_offline_fini(edge);
-    kerf_trusted_fini(edge);
-    kerf_again_fini(edge);
-    kerf_timer_free(edge->alive);
-    kerf_tls_folder_close(edge->tls);
-    kerf_loop_free(edge->loop);
-    if (edge->queue != NULL)
-        drop_events(edge);
-    kerf_source_free(edge->source);
-    kerf_program_free(edge->current);
-    kerf_program_free(edge->next);
-    kerf_program_free(edge->leaving);
-    kerf_program_free(edge->fetch.program);
-    kerf_fetch_fini(edge);
-    kerf_engine_close(edge->engine);
-    kerf_store_close(edge->store);
-    kerf_queue_free(edge->queue);
-    kerf_queue_free(edge->loads);
-    kerf_codec_free(edge->codec);
-    (void)pthread_cond_destroy(&edge->changed);
-    (void)pthread_mutex_destroy(&edge->lock);
-    free(edge);
 }

@@ -74,6 +74,25 @@ has_tail(kerf_edge *edge, const kerf_manifest *m)
     return has;
 }
 
+static kerf_err
+load_program(kerf_edge *edge, kerf_fetcher *f)
+{
+    const kerf_manifest *m = &f->wanted[0].manifest;
+    bool tail = has_tail(edge, m);
+    kerf_pair pair = {0};
+    kerf_err err = kerf_program_read(&f->program, &pair, edge->store, m,
+                                     edge->raw, tail, &f->why);
+
+    if (err == KERF_OK) {
+        atomic_store(&edge->compiling, true);
+        err = kerf_program_compile(f->program, edge->engine, &pair, tail,
+                                   (size_t)edge->opts.window, &f->why);
+        atomic_store(&edge->compiling, false);
+    }
+    kerf_pair_fini(&pair);
+    return err;
+}
+
 static void
 load(kerf_edge *edge, kerf_fetcher *f)
 {
@@ -81,15 +100,8 @@ load(kerf_edge *edge, kerf_fetcher *f)
 
     /* Again: it may have taken hours to come. */
     f->err = kerf_trusted_check(edge, &f->wanted[0], &f->says, &f->why);
-    if (f->err == KERF_OK && f->wanted[0].run) {
-        bool tail = has_tail(edge, m);
-
-        atomic_store(&edge->compiling, true);
-        f->err = kerf_program_load(&f->program, edge->engine, edge->store, m,
-                                   edge->raw, tail, (size_t)edge->opts.window,
-                                   &f->why);
-        atomic_store(&edge->compiling, false);
-    }
+    if (f->err == KERF_OK && f->wanted[0].run)
+        f->err = load_program(edge, f);
     if (f->err == KERF_OK)
         f->err = kerf_store_finish(edge->store, m, &f->why);
     if (f->err == KERF_OK && f->program != NULL) {

@@ -218,54 +218,57 @@ copy_manifest(kerf_manifest *to, const kerf_manifest *from, kerf_detail *why)
 }
 
 kerf_err
-kerf_program_load(kerf_program **out, kerf_engine *engine, kerf_store *store,
-                  const kerf_manifest *m, bool raw, bool tail, size_t flights,
-                  kerf_detail *why)
+kerf_program_read(kerf_program **out, kerf_pair *pair, kerf_store *store,
+                  const kerf_manifest *m, bool raw, bool tail, kerf_detail *why)
 {
     kerf_program *p = calloc(1, sizeof *p);
-    kerf_pair pair = {0};
-    kerf_model_bytes bytes, tail_bytes;
     kerf_err err;
 
     if (p == NULL)
         return KERF_ENOMEM;
     kerf_card_init(&p->card);
+    p->raw = raw;
     err = copy_manifest(&p->manifest, m, why);
     if (err == KERF_OK)
         err = kerf_store_hold(&p->hold, store, m->id, why);
     if (err == KERF_OK)
-        err = kerf_store_load(store, m, tail, &pair, why);
-    if (err == KERF_OK) {
-        p->has_card = pair.has_card;
-        if (pair.has_card) {
-            p->card = pair.card; /* moved */
-            kerf_card_init(&pair.card);
-        }
-        bytes = kerf_pair_bytes(&pair, true);
-        tail_bytes = kerf_pair_bytes(&pair, false);
-        p->raw = raw;
-        if (!raw && (!p->has_card || !p->card.is_image)) {
-            err = kerf_fail(why, KERF_EINVAL,
-                            "no card says how an image becomes its input: put "
-                            "%s.kerf.json beside the pair on the cloud (see "
-                            "`kerf card`), or give .npy inputs",
-                            m->name);
-        }
-    }
-    if (err == KERF_OK)
-        err = load_nets(p, engine, &bytes, tail ? &tail_bytes : NULL, why);
-    if (err == KERF_OK)
-        err = make_flights(p, flights, why);
-    for (size_t i = 0; err == KERF_OK && i < flights; i++)
-        err = kerf_request_run(p->flight[i].request, why); /* the slow one */
-    kerf_pair_fini(&pair);
+        err = kerf_store_load(store, m, tail, pair, why);
     if (err != KERF_OK) {
         kerf_program_free(p);
         return err;
     }
+    p->has_card = pair->has_card;
+    if (pair->has_card) {
+        p->card = pair->card; /* moved */
+        kerf_card_init(&pair->card);
+    }
     kerf_hex(p->id, p->manifest.id, sizeof p->manifest.id);
     *out = p;
     return KERF_OK;
+}
+
+kerf_err
+kerf_program_compile(kerf_program *p, kerf_engine *engine,
+                     const kerf_pair *pair, bool tail, size_t flights,
+                     kerf_detail *why)
+{
+    const kerf_model_bytes bytes = kerf_pair_bytes(pair, true);
+    const kerf_model_bytes tail_bytes = kerf_pair_bytes(pair, false);
+    kerf_err err;
+
+    if (!p->raw && (!p->has_card || !p->card.is_image)) {
+        return kerf_fail(why, KERF_EINVAL,
+                         "no card says how an image becomes its input: put "
+                         "%s.kerf.json beside the pair on the cloud (see "
+                         "`kerf card`), or give .npy inputs",
+                         p->manifest.name);
+    }
+    err = load_nets(p, engine, &bytes, tail ? &tail_bytes : NULL, why);
+    if (err == KERF_OK)
+        err = make_flights(p, flights, why);
+    for (size_t i = 0; err == KERF_OK && i < flights; i++)
+        err = kerf_request_run(p->flight[i].request, why); /* the slow one */
+    return err;
 }
 
 void

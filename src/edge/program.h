@@ -1,7 +1,7 @@
 /*
  * program.h - a bundle that the edge runs: the head compiled, tested and warm,
  * and a slot for each request in flight.
- * Threads: loading on the loader's; then see each field.
+ * Threads: reading and compiling on the loader's; then see each field.
  */
 #ifndef KERF_EDGE_PROGRAM_H
 #define KERF_EDGE_PROGRAM_H
@@ -108,18 +108,25 @@ struct kerf_program {
 };
 
 /*
- * Reads the bundle from the store, compiles, tests it on the manifest's probes
- * and warms it up. m is copied. raw: for tensors as they are, else for images,
- * which takes a card. tail: it is in the store, too; that it cannot be used is
- * no error. Errors: the store's and the engine's, KERF_EMISMATCH when
- * a probe fails.
+ * Reads the bundle from the store, which keeps it from here on: what waits for
+ * the disk. pair: zeroed; what kerf_program_compile() takes, to be finished
+ * by the caller in any case. m is copied. raw: for tensors as they are, else
+ * for images, which takes a card. tail: it is in the store, too. *out is free
+ * to go whether or not it was compiled. Errors: the store's.
  */
-KERF_NODISCARD kerf_err kerf_program_load(kerf_program **out,
-                                          kerf_engine *engine,
+KERF_NODISCARD kerf_err kerf_program_read(kerf_program **out, kerf_pair *pair,
                                           kerf_store *store,
                                           const kerf_manifest *m, bool raw,
-                                          bool tail, size_t flights,
-                                          kerf_detail *why);
+                                          bool tail, kerf_detail *why);
+/*
+ * Compiles it, tests it on the manifest's probes and warms it up; no disk. That
+ * a tail cannot be used is no error. Errors: the engine's, KERF_EMISMATCH when
+ * a probe fails.
+ */
+KERF_NODISCARD kerf_err kerf_program_compile(kerf_program *p,
+                                             kerf_engine *engine,
+                                             const kerf_pair *pair, bool tail,
+                                             size_t flights, kerf_detail *why);
 void kerf_program_free(kerf_program *p); /* accepts NULL */
 
 void kerf_flight_sent(void *flight, kerf_err err); /* kerf_out's done */

@@ -56,7 +56,7 @@ def test_store_hangs__the_edge_answers_and_keeps_its_session(call, edge, disk, m
     assert len([e for e in events if e["event"] == "state"]) == 1, events
 
 
-@pytest.mark.parametrize("call", ["fallocate", "pwrite", "fsync", "rename"])
+@pytest.mark.parametrize("call", ["fallocate", "pwrite", "fsync", "rename", "read"])
 def test_store_hangs__the_edge_ends_when_told(call, edge, disk, models):
     disk.hang(call)
     exact.put(models, bias=2, seed=2, **MODEL)
