@@ -327,8 +327,10 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
         turn += got;
         reads++;
         if ((turn >= TURN_LEN || reads >= TURN_READS) &&
-            conn->payload_got < len)
-            return KERF_EAGAIN; /* the poll comes back to it */
+            conn->payload_got < len) {
+            wait_for_step(conn); /* less may be left than was waited for */
+            return KERF_EAGAIN;  /* the poll comes back to it */
+        }
     }
     set_low(conn, 0);
     err = check_body(conn, why);

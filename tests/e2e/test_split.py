@@ -129,6 +129,21 @@ def test_edges_that_share_a_store__do_not_disturb_each_other(cloud_of, edge_of, 
     assert {"client_infer_small.pdiparams", "client_infer_small.pdmodel"} <= set(left)
 
 
+@pytest.mark.parametrize("kib", [4096 + 200, 12288 + 200])
+def test_a_bit_more_than_is_read_in_a_turn__one_by_one(start_cloud, spawn, kerf, tmp_path, kib):
+    """The rest of the one tensor is all that could wake the cloud up."""
+    width = kib * 256
+    exact.put(tmp_path / "models", width=width)
+    cloud = start_cloud("--engine", "fake", "--models", tmp_path / "models", binary=kerf)
+    edge = spawn(
+        "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--once", "--window", 1,
+        "--codec", "raw", "--repeat", 5, "--store", tmp_path / "store",
+        "--input", *exact.inputs(tmp_path / "in", 2), binary=kerf,
+    )  # fmt: skip
+    assert edge.wait() == 0, edge.report()
+    assert len([e for e in edge.events() if e["event"] == "result"]) == 10
+
+
 # ---- a cloud that goes and comes --------------------------------------------
 
 
