@@ -94,6 +94,9 @@ typedef struct kerf_wanted {
     uint64_t text; /* hash of its JSON, as it was offered */
     bool run;
     bool stored; /* of no cloud: it is in the store, or cannot be run */
+    /* The manifest's, for the loop while the loader reads it as a whole. */
+    uint8_t id[KERF_BUNDLE_ID_LEN];
+    char name[KERF_NAME_MAX];
 } kerf_wanted;
 
 #define KERF_ASKED_MAX 16

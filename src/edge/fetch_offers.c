@@ -93,6 +93,8 @@ add_wanted(kerf_fetcher *f, const kerf_wanted *w)
     memmove(&f->wanted[at + 1], &f->wanted[at],
             (f->count - at) * sizeof f->wanted[0]);
     f->wanted[at] = *w;
+    memcpy(f->wanted[at].id, w->manifest.id, sizeof w->id);
+    memcpy(f->wanted[at].name, w->manifest.name, sizeof w->name);
     f->count++;
     while (waiting_bytes(f) > KERF_OFFERS_BYTES)
         drop_last(f);
@@ -174,10 +176,9 @@ is_outdated(const kerf_fetcher *f, const kerf_wanted *newer)
     const kerf_wanted *old = &f->wanted[0];
 
     return first_waiting(f) == 1 && !old->stored &&
-           memcmp(old->manifest.id, newer->manifest.id,
-                  sizeof old->manifest.id) != 0 &&
+           memcmp(old->id, newer->manifest.id, sizeof old->id) != 0 &&
            (old->run ? newer->run
-                     : strcmp(old->manifest.name, newer->manifest.name) == 0);
+                     : strcmp(old->name, newer->manifest.name) == 0);
 }
 
 /* Nor are those that wait to be run. */

@@ -238,6 +238,8 @@ kerf_fetch_end_early(kerf_edge *edge, kerf_fetch_end end)
 
     f->state = KERF_FETCH_DRAIN;
     f->end = end;
+    f->dropping =
+        true; /* what is being read: the next bundle may begin first */
     for (size_t i = 0; i < f->asked_count; i++)
         f->asked[i].dropped = true;
     kerf_writer_skip(f->writer, end == KERF_FETCH_END_DROP);

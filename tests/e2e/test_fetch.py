@@ -2,13 +2,14 @@
 plays: nothing waits for a round trip, for the disk, or for what nobody wants."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
 import exact
 import pytest
 import wire
-from slowdisk import Disk
+from slowdisk import Disk, until
 
 
 class Played:
@@ -188,3 +189,55 @@ def test_disk_hangs__the_edge_answers_and_asks_for_no_more(play, kerf, tmp_path)
         model.answer(played.control, (b"", *struct.unpack_from("<HQI", got.meta, 32)))
     assert got.meta[32:34] == b"\0\0"
     played.finish(model)
+
+
+def test_given_up_in_the_midst_of_a_part__its_rest_goes_nowhere(play, kerf_asan):
+    """While a part of one comes in, the bundle turns out to be bad, and the next begins."""
+    p = play(kerf_asan)
+    card = b"{}"
+    large = os.urandom(600 << 10)
+    first = [("a.kerf.json", card), os.urandom(1000), large]
+    # That the edge has in large's place what it has already: nothing is open there.
+    second = [("b.kerf.json", os.urandom(1000)), os.urandom(500), card]
+    first, second = (
+        [(0, *files[0])]
+        + [
+            (role, name, data)
+            for role, (name, data) in enumerate(
+                zip(exact.files(model), files[1:] + [b"x", b"y"], strict=True), 1
+            )
+        ]
+        for model, files in (("a", first), ("b", second))
+    )
+    a, a_body = wire.manifest("a", first)
+    b, b_body = wire.manifest("b", second)
+    wire.send_offer(p.control, a, a_body)
+    wire.send_offer(p.control, b, b_body, run=0)
+    left, tries = None, 0
+    while (asked := p.asked())[0] != b:
+        _, index, at, length = asked
+        tries += index == 1
+        if index == 2 and tries == 3:  # the other file is given up by this
+            step = large[at : at + wire.CHUNK]
+            frame = wire.frame(wire.PART, wire.part(a, index, at, len(step)), [step])
+            if left is None:
+                p.control.raw(frame[:1000])
+                left = frame[1000:]
+            continue
+        for start in range(at, at + length, wire.CHUNK):
+            step = min(wire.CHUNK, at + length - start)
+            wrong = card if index == 0 else bytes(step)
+            p.control.send(wire.PART, wire.part(a, index, start, step), [wrong])
+    assert left is not None
+    p.control.raw(left)
+    while True:
+        _, index, at, length = asked
+        step = second[index][2][at : at + length]
+        p.control.send(wire.PART, wire.part(b, index, at, len(step)), [step])
+        if index == 1 and at + length == len(second[1][2]):
+            break
+        asked = p.asked()
+    until(lambda: (p.store / "bundles" / f"{b.hex()}.json").exists())
+    assert exact.part(p.store, second[1][2]).read_bytes() == second[1][2]
+    assert p.edge.alive()
+    p.edge.kill()
