@@ -90,6 +90,7 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
     if (!make_sent(edge, f))
         return;
     make_row(f);
+    f->sent_on = kerf_conn_number(edge->tensors);
     kerf_conn_send_row(edge->tensors, &f->send);
 }
 
@@ -101,6 +102,7 @@ kerf_link_send_apart(kerf_edge *edge, kerf_flight *f)
     if (!make_sent(edge, f))
         return;
     make_row(f);
+    f->sent_on = kerf_conn_number(conn);
     if (f->block_count > 0) {
         kerf_conn_send_row(conn, &f->send);
         return;
@@ -113,8 +115,9 @@ kerf_link_send_apart(kerf_edge *edge, kerf_flight *f)
     kerf_conn_send(conn, &f->send);
     (void)pthread_mutex_lock(&edge->lock);
     edge->apart = NULL;
-    /* Who connected meanwhile found it being sent. */
-    if (edge->tensors != conn && f->state == KERF_FLIGHT_SENT)
+    /* Who connected meanwhile may have found it being sent. */
+    if (edge->tensors != NULL && f->state == KERF_FLIGHT_SENT &&
+        f->sent_on != kerf_conn_number(edge->tensors))
         kerf_link_send(edge, f);
     kerf_conn_unref(conn);
 }

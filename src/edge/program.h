@@ -61,6 +61,7 @@ typedef struct kerf_flight {
     /* Frames that are not sent yet, and one while the worker makes more: memory
      * is in use. */
     _Atomic unsigned sending;
+    unsigned sent_on; /* kerf_conn_number() */
     uint64_t start_ns, encoded_ns, deadline_ns, retry_ns; /* or 0 */
     uint64_t stranded_ns; /* the cloud does not know its bundle since; or 0 */
     kerf_stages stages;

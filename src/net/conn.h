@@ -90,7 +90,7 @@ void kerf_conn_set_payload_max(kerf_conn *conn, uint64_t bytes);
 void kerf_conn_set_ctx(kerf_conn *conn, const kerf_conn_ops *ops, void *ctx);
 void kerf_conn_resume(kerf_conn *conn);
 const char *kerf_conn_peer(const kerf_conn *conn); /* "127.0.0.1:4242" */
-unsigned kerf_conn_number(const kerf_conn *conn);  /* for log lines */
+unsigned kerf_conn_number(const kerf_conn *conn);  /* of this process */
 /* A counter for the owner, 0 at first: adds, returns what it is now. Any
  * thread. */
 unsigned kerf_conn_count(kerf_conn *conn, int change);
