@@ -32,13 +32,23 @@
 #define STEADY_FIRST (2 * SECOND) /* noise may have looked like the link */
 #define BASE_LAST (5 * SECOND)    /* two clocks drift apart */
 #define MEASURE_LEAST (200 * MS)
+#define RATE_MOST 1e15 /* bytes a second; more comes of clocks */
 #define TICK_RAMP_MS 20
 #define TICK_MS 50
 
 static uint64_t
 per_second(uint64_t bytes, uint64_t ns)
 {
-    return ns == 0 ? 0 : (uint64_t)((double)bytes * 1e9 / (double)ns);
+    double rate = ns == 0 ? 0 : (double)bytes * 1e9 / (double)ns;
+
+    return rate < RATE_MOST ? (uint64_t)rate : (uint64_t)RATE_MOST;
+}
+
+/* What the kernel counts; 0 when it could not be asked. */
+static uint64_t
+since(uint64_t delivered, uint64_t before)
+{
+    return delivered > before ? delivered - before : 0;
 }
 
 static uint64_t
@@ -109,7 +119,7 @@ static void
 measure_free(kerf_pace *p, uint64_t now_ns, uint64_t delivered)
 {
     uint64_t ns = now_ns - p->changed_ns;
-    uint64_t rate = per_second(delivered - p->delivered, ns);
+    uint64_t rate = per_second(since(delivered, p->delivered), ns);
 
     if (ns < MEASURE_LEAST)
         return;
@@ -121,7 +131,8 @@ measure_free(kerf_pace *p, uint64_t now_ns, uint64_t delivered)
 static void
 note_recent(kerf_pace *p, uint64_t now_ns, uint64_t delivered)
 {
-    uint64_t recent = per_second(delivered - p->ticked, now_ns - p->ticked_ns);
+    uint64_t recent =
+        per_second(since(delivered, p->ticked), now_ns - p->ticked_ns);
 
     if (!p->idle)
         p->recent = p->recent / 2 + recent / 2;
@@ -250,7 +261,8 @@ delay_ns(kerf_pace *p, uint64_t now_ns, uint64_t sent_ns, uint64_t received_ns)
     if (way_ns < p->base_ns[0])
         p->base_ns[0] = way_ns;
     least = p->base_ns[0] < p->base_ns[1] ? p->base_ns[0] : p->base_ns[1];
-    return way_ns > least ? (uint64_t)(way_ns - least) : 0;
+    /* Unsigned: the other clock may say anything. */
+    return way_ns > least ? (uint64_t)way_ns - (uint64_t)least : 0;
 }
 
 static void
@@ -300,7 +312,8 @@ static void
 slow_down(kerf_pace *p, uint64_t now_ns, uint64_t sent_ns, uint64_t late_ns,
           uint64_t delivered)
 {
-    uint64_t got = per_second(delivered - p->delivered, now_ns - p->changed_ns);
+    uint64_t got =
+        per_second(since(delivered, p->delivered), now_ns - p->changed_ns);
     uint64_t was = p->link;
 
     p->was.state = p->state;
