@@ -514,7 +514,7 @@ watch(kerf_registry *r, kerf_detail *why)
                                         : NULL;
 
         if (dir != NULL)
-            err = kerf_folder_watch_new(&r->watch[i], r->loop, dir, QUIET_MS,
+            err = kerf_folder_watch_new(&r->watch[i], r->loop, dir, QUIET_MS, 0,
                                         counts, ask_scan, r, why);
     }
     return err;

@@ -168,7 +168,7 @@ start(kerf_legacy_cloud *cloud, const char *edge_host, int edge_port,
         err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
     if (err == KERF_OK)
         err = kerf_folder_watch_new(&cloud->watch, cloud->loop, o->models,
-                                    QUIET_MS, counts, on_folder, cloud, why);
+                                    QUIET_MS, 0, counts, on_folder, cloud, why);
     if (err == KERF_OK)
         err = kerf_listen(&cloud->listener, cloud->loop, o->host, o->port,
                           o->insecure ? KERF_REACH_INSECURE : KERF_REACH_HERE,

@@ -6,6 +6,7 @@
  */
 #include "net/loop.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "net/loop_uv.h"
 
@@ -325,10 +326,39 @@ struct kerf_folder_watch {
     unsigned open;       /* handles that are not closed */
     char dir[KERF_PATH_MAX];
     kerf_timer *quiet;
-    uint64_t quiet_ms;
+    uint64_t quiet_ms, most_ms;
+    uint64_t
+        latest_ns; /* of the change that waits, by most_ms; 0: none waits */
     kerf_name_fn *counts;
+    kerf_loop_fn *fn;
     void *ctx;
 };
+
+static void
+on_quiet(void *ctx)
+{
+    kerf_folder_watch *watch = ctx;
+
+    watch->latest_ns = 0;
+    watch->fn(watch->ctx);
+}
+
+static void
+wait_for_quiet(kerf_folder_watch *watch)
+{
+    uint64_t now_ns = kerf_now_ns();
+    uint64_t wait_ms = watch->quiet_ms;
+
+    if (watch->latest_ns == 0)
+        watch->latest_ns = watch->most_ms == 0
+                               ? UINT64_MAX
+                               : now_ns + watch->most_ms * 1000000u;
+    if (now_ns + wait_ms * 1000000u > watch->latest_ns)
+        wait_ms = now_ns < watch->latest_ns
+                      ? (watch->latest_ns - now_ns) / 1000000u
+                      : 0;
+    kerf_timer_start(watch->quiet, wait_ms, 0);
+}
 
 static void
 on_change(uv_fs_event_t *uv, const char *name, int events, int status)
@@ -338,7 +368,7 @@ on_change(uv_fs_event_t *uv, const char *name, int events, int status)
     (void)events;
     (void)status;
     if (name == NULL || watch->counts(watch->ctx, name))
-        kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
+        wait_for_quiet(watch);
 }
 
 /* What is watched is the folder that was there, not its name. */
@@ -353,7 +383,7 @@ on_change_above(uv_fs_event_t *uv, const char *name, int events, int status)
         return;
     (void)uv_fs_event_stop(&watch->uv);
     (void)uv_fs_event_start(&watch->uv, on_change, watch->dir, 0);
-    kerf_timer_start(watch->quiet, watch->quiet_ms, 0);
+    wait_for_quiet(watch);
 }
 
 /* Best effort: a folder may be in one that cannot be read. */
@@ -371,15 +401,15 @@ watch_above(kerf_folder_watch *watch)
 
 kerf_err
 kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
-                      uint64_t quiet_ms, kerf_name_fn *counts, kerf_loop_fn *fn,
-                      void *ctx, kerf_detail *why)
+                      uint64_t quiet_ms, uint64_t most_ms, kerf_name_fn *counts,
+                      kerf_loop_fn *fn, void *ctx, kerf_detail *why)
 {
     kerf_folder_watch *watch = calloc(1, sizeof *watch);
     int code;
 
     if (watch == NULL)
         return KERF_ENOMEM;
-    if (kerf_timer_new(&watch->quiet, loop, fn, ctx) != KERF_OK) {
+    if (kerf_timer_new(&watch->quiet, loop, on_quiet, watch) != KERF_OK) {
         free(watch);
         return KERF_ENOMEM;
     }
@@ -391,7 +421,9 @@ kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
     for (size_t n = strlen(watch->dir); n > 1 && watch->dir[n - 1] == '/'; n--)
         watch->dir[n - 1] = '\0';
     watch->quiet_ms = quiet_ms;
+    watch->most_ms = most_ms;
     watch->counts = counts;
+    watch->fn = fn;
     watch->ctx = ctx;
     watch_above(watch); /* first: it must not be replaced in between */
     code = uv_fs_event_start(&watch->uv, on_change, dir, 0);

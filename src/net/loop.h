@@ -77,13 +77,12 @@ KERF_NODISCARD kerf_err kerf_loop_on_hangup(kerf_loop *loop, kerf_loop_fn *fn,
 typedef bool kerf_name_fn(void *ctx, const char *name);
 /* fn after something that counts has changed in dir and nothing that does has
  * for quiet_ms: others (a log file in the same folder) may never be quiet. Also
- * after another folder has taken its place. */
-KERF_NODISCARD kerf_err kerf_folder_watch_new(kerf_folder_watch **out,
-                                              kerf_loop *loop, const char *dir,
-                                              uint64_t quiet_ms,
-                                              kerf_name_fn *counts,
-                                              kerf_loop_fn *fn, void *ctx,
-                                              kerf_detail *why);
+ * after another folder has taken its place. most_ms after the first change at
+ * the latest; 0: whenever it is quiet. */
+KERF_NODISCARD kerf_err
+kerf_folder_watch_new(kerf_folder_watch **out, kerf_loop *loop, const char *dir,
+                      uint64_t quiet_ms, uint64_t most_ms, kerf_name_fn *counts,
+                      kerf_loop_fn *fn, void *ctx, kerf_detail *why);
 void kerf_folder_watch_free(kerf_folder_watch *watch); /* accepts NULL */
 
 /* fd is a connected, non-blocking TCP socket that the callee owns. */

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #define QUIET_MS 300   /* of a folder into which somebody copies */
+#define LATEST_MS 2000 /* a revocation waits for nobody who writes on */
 #define AGAIN_MS 60000 /* to what was not taken: it may become valid */
 #define HOUR_MS 3600000
 #define SOON_S 2592000 /* 30 days: tell that it ends */
@@ -250,8 +251,8 @@ kerf_tls_folder_open(kerf_tls_folder **out, kerf_loop *loop, const char *dir,
     if (err == KERF_OK)
         err = kerf_timer_new(&f->timer, loop, on_timer, f);
     if (err == KERF_OK)
-        err = kerf_folder_watch_new(&f->watch, loop, dir, QUIET_MS, counts,
-                                    on_change, f, why);
+        err = kerf_folder_watch_new(&f->watch, loop, dir, QUIET_MS, LATEST_MS,
+                                    counts, on_change, f, why);
     if (err != KERF_OK) {
         kerf_tls_folder_close(f);
         return err;
