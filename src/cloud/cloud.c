@@ -289,12 +289,33 @@ open_rollouts(kerf_cloud *cloud, kerf_detail *why)
     return kerf_rollouts_new(&cloud->rollouts, &opts, why);
 }
 
+/* TLS, and the port. */
 static kerf_err
-open_parts(kerf_cloud *cloud, kerf_detail *why)
+open_door(kerf_cloud *cloud, kerf_detail *why)
 {
-    kerf_registry_opts ro = {
+    kerf_reach reach =
+        cloud->opts.insecure ? KERF_REACH_INSECURE : KERF_REACH_HERE;
+
+    if (cloud->opts.tls != NULL) {
+        kerf_err err =
+            kerf_tls_folder_open(&cloud->tls, cloud->loop, cloud->opts.tls,
+                                 KERF_SIDE_CLOUD, on_trust, cloud, why);
+
+        if (err != KERF_OK)
+            return err;
+        reach = KERF_REACH_ALL;
+    }
+    return kerf_listen(&cloud->listener, cloud->loop, cloud->opts.host,
+                       cloud->opts.port, reach, on_accept, cloud, why);
+}
+
+static kerf_err
+open_registry(kerf_cloud *cloud, kerf_detail *why)
+{
+    kerf_registry_opts opts = {
         .dir = cloud->opts.models,
         .maker = cloud->opts.maker,
+        .engine = cloud->engine,
         .served = {.workers = (size_t)cloud->opts.workers,
                    .slots = (size_t)cloud->opts.queue,
                    .batch = (size_t)cloud->opts.batch,
@@ -307,6 +328,30 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         .before = on_before,
         .kept = on_kept,
         .signed_again = on_signed_again};
+
+    return kerf_registry_new(&cloud->registry, cloud->loop, &opts, why);
+}
+
+/* Signals, and who watches over us. */
+static kerf_err
+open_watch(kerf_cloud *cloud)
+{
+    kerf_err err = KERF_OK;
+
+    if (cloud->opts.handle_signals)
+        err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
+    if (err == KERF_OK && cloud->opts.handle_signals &&
+        cloud->events.reload != NULL)
+        err = kerf_loop_on_hangup(cloud->loop, on_hangup, cloud);
+    if (err == KERF_OK && cloud->events.alive != NULL &&
+        cloud->opts.alive_ms > 0)
+        err = kerf_timer_new(&cloud->alive, cloud->loop, on_alive, cloud);
+    return err;
+}
+
+static kerf_err
+open_parts(kerf_cloud *cloud, kerf_detail *why)
+{
     kerf_err err = kerf_loop_new(&cloud->loop);
 
     cloud->tokens = calloc(1, sizeof *cloud->tokens);
@@ -316,28 +361,20 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         err = kerf_lanes_init(&cloud->lanes);
     if (err == KERF_OK)
         err = kerf_timer_new(&cloud->sweep, cloud->loop, on_sweep, cloud);
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         err = kerf_timer_new(&cloud->drain_timeout, cloud->loop,
                              on_drain_timeout, cloud);
-    if (err == KERF_OK && cloud->opts.tls != NULL)
-        err = kerf_tls_folder_open(&cloud->tls, cloud->loop, cloud->opts.tls,
-                                   KERF_SIDE_CLOUD, on_trust, cloud, why);
+    }
     if (err == KERF_OK)
-        err = kerf_listen(&cloud->listener, cloud->loop, cloud->opts.host,
-                          cloud->opts.port,
-                          cloud->tls != NULL     ? KERF_REACH_ALL
-                          : cloud->opts.insecure ? KERF_REACH_INSECURE
-                                                 : KERF_REACH_HERE,
-                          on_accept, cloud, why);
+        err = open_door(cloud, why);
     if (err == KERF_OK && cloud->opts.maker == NULL)
         err = check_folder(cloud->opts.models, why);
     if (err == KERF_OK)
         err = kerf_engine_open(&cloud->engine, &cloud->opts.engine, why);
-    ro.engine = cloud->engine;
     if (err == KERF_OK)
         err = open_rollouts(cloud, why);
     if (err == KERF_OK)
-        err = kerf_registry_new(&cloud->registry, cloud->loop, &ro, why);
+        err = open_registry(cloud, why);
     if (err == KERF_OK)
         err = kerf_signed_watch(cloud);
     if (err == KERF_OK)
@@ -346,14 +383,8 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         err = kerf_ahead_start(cloud, why);
     if (err == KERF_OK && cloud->opts.control != NULL)
         err = start_control(cloud, why);
-    if (err == KERF_OK && cloud->opts.handle_signals)
-        err = kerf_loop_on_signal(cloud->loop, on_signal, cloud);
-    if (err == KERF_OK && cloud->opts.handle_signals &&
-        cloud->events.reload != NULL)
-        err = kerf_loop_on_hangup(cloud->loop, on_hangup, cloud);
-    if (err == KERF_OK && cloud->events.alive != NULL &&
-        cloud->opts.alive_ms > 0)
-        err = kerf_timer_new(&cloud->alive, cloud->loop, on_alive, cloud);
+    if (err == KERF_OK)
+        err = open_watch(cloud);
     return err;
 }
 
