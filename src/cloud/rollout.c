@@ -127,8 +127,11 @@ bool
 kerf_rollout_offer(kerf_rollout *r, const char *edge)
 {
     kerf_trial *old = kerf_trial_longest_away(r);
+    kerf_trial *t = kerf_trial_find(r, edge);
 
-    if (r->state == KERF_ROLLOUT_OVER || kerf_trial_find(r, edge) != NULL)
+    if (t != NULL && t->away) /* it was given another model */
+        kerf_trial_move(r, t, false, 0);
+    if (r->state == KERF_ROLLOUT_OVER || t != NULL)
         return true;
     if (r->count == KERF_ROLLOUT_EDGES && old != NULL)
         kerf_trial_forget(r, old);
@@ -194,33 +197,37 @@ kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how,
 {
     kerf_trial *t = kerf_trial_find(r, edge);
 
-    if (t == NULL)
+    if (t == NULL || t->away)
         return;
-    if (!t->away)
-        kerf_trial_move(r, t, true, now_ns);
+    kerf_trial_move(r, t, true, now_ns);
     t->crashed = how == KERF_LEFT_SOON;
     if (how == KERF_LEFT_WELL)
         t->returns = 0;
 }
 
+/* Of one that left soon. */
+static bool
+was_crash(unsigned says)
+{
+    if ((says & (KERF_CAME_AGAIN | KERF_CAME_OLD)) != 0)
+        return false;
+    return (says & KERF_CAME_FIRST) != 0 || (says & KERF_CAME_NEW) == 0;
+}
+
 bool
-kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
-                  bool runs_old)
+kerf_rollout_came(kerf_rollout *r, const char *edge, unsigned says)
 {
     kerf_trial *t = kerf_trial_find(r, edge);
+    bool runs_old = (says & KERF_CAME_OLD) != 0;
     bool crashed;
 
     if (r->state == KERF_ROLLOUT_OVER || t == NULL)
         return false;
     if (t->away)
         kerf_trial_move(r, t, false, 0);
-    crashed = t->crashed;
+    crashed = t->crashed && was_crash(says);
     t->crashed = false;
-    if (runs_new)
-        t->returns = 0;
-    if (runs_new || t->state == KERF_TRIAL_FAILED ||
-        r->state == KERF_ROLLOUT_BACK ||
-        (runs_old && t->state == KERF_TRIAL_OFFERED)) /* it was loading it */
+    if (t->state == KERF_TRIAL_FAILED || r->state == KERF_ROLLOUT_BACK)
         return false;
     if (crashed && ++t->returns >= RETURNS_MOST) {
         fail(r, t,
@@ -228,7 +235,8 @@ kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
              "three times");
         return true;
     }
-    if (!runs_old || r->state != KERF_ROLLOUT_RUNNING)
+    if (!runs_old || (says & KERF_CAME_NEW) != 0 ||
+        t->state == KERF_TRIAL_OFFERED || r->state != KERF_ROLLOUT_RUNNING)
         return false;
     kerf_trial_set(r, t,
                    KERF_TRIAL_OFFERED); /* another cloud gave it that one */
@@ -368,10 +376,11 @@ kerf_rollout_state_name(kerf_rollout_state state)
 bool
 kerf_rollout_percent(const char *text, double least, double *out)
 {
+    size_t digits = strspn(text, "0123456789.");
     char *end;
     double v = strtod(text, &end);
 
-    if (end == text)
+    if (digits == 0 || end != text + digits) /* no 0x10, nor 1e1 */
         return false;
     end += strspn(end, " ");
     if (*end == '%')

@@ -47,8 +47,17 @@ typedef enum kerf_trial_state {
 typedef enum kerf_leave {
     KERF_LEFT_MIDWAY = 0, /* nothing follows: it was receiving, for one */
     KERF_LEFT_WELL,       /* with BYE, or after it ran it for a while */
-    KERF_LEFT_SOON,       /* while it loaded it, or soon after READY */
+    KERF_LEFT_SOON,       /* after LOADING, or soon after READY */
 } kerf_leave;
+
+/* What an edge says as it connects. Neither of the last two: it does not say.
+ */
+enum {
+    KERF_CAME_NEW = 1,   /* it runs the new bundle */
+    KERF_CAME_OLD = 2,   /* it runs the old one */
+    KERF_CAME_FIRST = 4, /* it was started anew */
+    KERF_CAME_AGAIN = 8, /* it was not: its session ended, and it went on */
+};
 
 typedef struct kerf_trial kerf_trial; /* of an edge */
 
@@ -105,16 +114,19 @@ bool kerf_rollout_offer(kerf_rollout *r, const char *edge);
 bool kerf_rollout_ready(kerf_rollout *r, const char *edge, bool well,
                         const char *why);
 /*
- * Its session ended; then it connects, and says that it runs the new bundle, or
- * the old one, or neither, as one does that was started anew. What crashes
- * because of the new bundle does so while it loads it, or soon after READY, at
- * its first inputs. So three times in a row LEFT_SOON, and back without the new
- * one, is a failure; to be restarted, or cut off, is none.
+ * Its session ended; then it connects, and says what it runs, and perhaps
+ * whether it was started anew (says: KERF_CAME_*). What crashes because of the
+ * new bundle does so while it loads it, or soon after READY, at its first
+ * inputs. So to go LEFT_SOON and to come back started anew is perhaps a crash;
+ * of one that does not say, to come back running nothing. Three are a failure,
+ * unless LEFT_WELL came between. One that was only cut off, or comes back with
+ * the old one, as from another cloud, has not crashed; but that says nothing of
+ * the times before, either.
+ * left: also when it is given another model. If it is away already, no matter.
  */
 void kerf_rollout_left(kerf_rollout *r, const char *edge, kerf_leave how,
                        uint64_t now_ns);
-bool kerf_rollout_came(kerf_rollout *r, const char *edge, bool runs_new,
-                       bool runs_old);
+bool kerf_rollout_came(kerf_rollout *r, const char *edge, unsigned says);
 /* It cannot for now, for which the bundle is not to blame; it tries again. */
 void kerf_rollout_blocked(kerf_rollout *r, const char *edge, const char *why);
 /* Nobody is connected: it was read from a file. */

@@ -15,7 +15,7 @@ struct kerf_trial {
     bool blocked;
     uint64_t left_ns;
     bool crashed;       /* perhaps: it left as one that crashes does */
-    unsigned returns;   /* without the new bundle after that, in a row */
+    unsigned returns;   /* after a crash; since it last left well */
     uint64_t bad, good; /* requests of the new bundle */
     char edge[KERF_NAME_MAX];
 };

@@ -534,27 +534,32 @@ void
 kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s, const char *edge,
                    kerf_leave how)
 {
-    kerf_rollout *one;
+    uint64_t now_ns;
 
     if (atomic_load(&r->open) == 0)
         return;
     (void)pthread_mutex_lock(&r->lock);
-    one = find_open(r, s->manifest.name);
-    if (one != NULL)
-        kerf_rollout_left(one, edge,
-                          same_id(s, one->new_id) ? how : KERF_LEFT_MIDWAY,
-                          kerf_now_ns());
+    now_ns = kerf_now_ns();
+    /* All: it may have been given one of another model in between. */
+    for (size_t i = 0; i < r->count; i++) {
+        kerf_rollout *one = r->list[i];
+
+        if (kerf_rollouts_is_open(r, i))
+            kerf_rollout_left(
+                one, edge,
+                s != NULL && same_id(s, one->new_id) ? how : KERF_LEFT_MIDWAY,
+                now_ns);
+    }
     kerf_rollouts_unlock(r);
 }
 
 void
 kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
-                   uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count)
+                   const kerf_hello *hello)
 {
     kerf_rollout *one;
     kerf_rollout_state was;
-    bool has_new = false;
-    bool has_old = false;
+    unsigned says = 0;
 
     if (atomic_load(&r->open) == 0)
         return;
@@ -564,12 +569,20 @@ kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
         kerf_rollouts_unlock(r);
         return;
     }
-    for (size_t k = 0; k < count; k++) {
-        has_new |= memcmp(id[k], one->new_id, KERF_ROLLOUT_ID) == 0;
-        has_old |= memcmp(id[k], one->old_id, KERF_ROLLOUT_ID) == 0;
+    for (size_t k = 0; k < hello->bundle_count; k++) {
+        const uint8_t *id = hello->bundle[k];
+
+        if (memcmp(id, one->new_id, KERF_ROLLOUT_ID) == 0)
+            says |= KERF_CAME_NEW;
+        if (memcmp(id, one->old_id, KERF_ROLLOUT_ID) == 0)
+            says |= KERF_CAME_OLD;
     }
+    if ((hello->asks & KERF_ASKS_FIRST) != 0)
+        says |= KERF_CAME_FIRST;
+    if ((hello->asks & KERF_ASKS_AGAIN) != 0)
+        says |= KERF_CAME_AGAIN;
     was = one->state;
-    settle_change(r, one, kerf_rollout_came(one, edge, has_new, has_old), was);
+    settle_change(r, one, kerf_rollout_came(one, edge, says), was);
 }
 
 bool

@@ -17,6 +17,7 @@
 #include "cloud/rollout.h"
 #include "cloud/served.h"
 #include "kerf/cloud.h"
+#include "proto/frame.h"
 
 typedef struct kerf_rollouts kerf_rollouts;
 
@@ -81,12 +82,13 @@ void kerf_rollouts_offer(kerf_rollouts *r, const kerf_served *s,
                          const char *edge);
 void kerf_rollouts_ready(kerf_rollouts *r, const kerf_served *s,
                          const char *edge, kerf_err err, const char *why);
-/* Its session ended; s: what it was given to run. */
+/* Its session ended, or it is given another model; s: what it was given to run,
+ * which how is of; NULL: nothing. */
 void kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s,
                         const char *edge, kerf_leave how);
-/* It connects, is about to be given this model, and says that it runs these. */
+/* It connects, is about to be given this model, and says what it runs. */
 void kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
-                        uint8_t (*id)[KERF_BUNDLE_ID_LEN], size_t count);
+                        const kerf_hello *hello);
 bool kerf_rollouts_any_open(kerf_rollouts *r);
 /* Waits no more for edges that are away for long, and lets go of the old ones
  * that nobody needs any more. */

@@ -124,6 +124,28 @@ note_told(kerf_session *s, const kerf_served *served)
                                served->id);
 }
 
+/* What it is given to run; NULL: nothing that is known. */
+static const kerf_served *
+told(const kerf_session *s)
+{
+    for (size_t i = 0; i < s->held_count; i++) {
+        if (s->held[i]->number == s->told)
+            return s->held[i];
+    }
+    return NULL;
+}
+
+/* Given another model, it leaves the rollout of the one before. */
+static void
+change_model(const kerf_session *s, const kerf_served *served)
+{
+    const kerf_served *was = told(s);
+
+    if (was != NULL && strcmp(was->manifest.name, served->manifest.name) != 0)
+        kerf_rollouts_left(s->cloud->rollouts, NULL, s->shown,
+                           KERF_LEFT_MIDWAY);
+}
+
 static void
 offer(kerf_session *s, kerf_served *served, bool run)
 {
@@ -139,13 +161,15 @@ offer(kerf_session *s, kerf_served *served, bool run)
         kerf_conn_break(s->control);
         return;
     }
+    if (run)
+        change_model(s, served);
     hold(s, served);
     m.run = run;
     if (run) { /* what it only keeps says nothing of how it runs */
         kerf_rollouts_offer(s->cloud->rollouts, served, s->shown);
         if (s->told != served->number) {
             s->runs_ns = 0;
-            s->refused = false;
+            s->refused = s->loads = false;
         }
         s->told = served->number;
         note_told(s, served);
@@ -192,30 +216,32 @@ how_left(const kerf_session *s)
         return kerf_conn_last_in_ns(s->control) > s->runs_ns + SOON_NS
                    ? KERF_LEFT_WELL
                    : KERF_LEFT_SOON;
-    return s->refused || s->fetch_count > 0 ? KERF_LEFT_MIDWAY : KERF_LEFT_SOON;
+    return s->loads && !s->refused ? KERF_LEFT_SOON : KERF_LEFT_MIDWAY;
+}
+
+static void
+leave(kerf_session *s, kerf_leave how)
+{
+    if (!s->left)
+        kerf_rollouts_left(s->cloud->rollouts, told(s), s->shown, how);
+    s->left = true;
 }
 
 void
 kerf_session_leave(kerf_session *s)
 {
-    for (size_t i = 0; !s->left && i < s->held_count; i++) {
-        if (s->held[i]->number == s->told) {
-            kerf_rollouts_left(s->cloud->rollouts, s->held[i], s->shown,
-                               how_left(s));
-            break;
-        }
-    }
-    s->left = true;
+    leave(s, how_left(s));
 }
 
-/* Of an edge whose end was not noticed yet. */
+/* Of an edge whose end was not noticed yet, or of another one of its name: how
+ * that ends says nothing. */
 static void
 leave_earlier(const kerf_session *s)
 {
     for (kerf_session *e = s->cloud->sessions;
          s->lane->sessions > 1 && e != NULL; e = e->next) {
         if (e != s && e->lane == s->lane)
-            kerf_session_leave(e);
+            leave(e, KERF_LEFT_MIDWAY);
     }
 }
 
@@ -230,8 +256,7 @@ kerf_session_offer_all(kerf_session *s)
     leave_earlier(s);
     first = pick(s);
     if (first != NULL) {
-        kerf_rollouts_came(rollouts, first->manifest.name, s->shown,
-                           s->hello.bundle, s->hello.bundle_count);
+        kerf_rollouts_came(rollouts, first->manifest.name, s->shown, &s->hello);
         first = pick(s); /* it may have failed by that */
     }
     /* It has it, so that this delays nothing. */
@@ -358,6 +383,22 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
 }
 
 static kerf_err
+on_loading(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
+{
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+    const kerf_served *served;
+    kerf_err err =
+        kerf_loading_get(bundle, frame->meta, frame->header.meta_len, why);
+
+    if (err != KERF_OK)
+        return err;
+    served = kerf_session_held(s, bundle);
+    if (served != NULL && served->number == s->told)
+        s->loads = true;
+    return KERF_OK;
+}
+
+static kerf_err
 on_control_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
                  kerf_detail *why)
 {
@@ -368,6 +409,8 @@ on_control_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
         return kerf_session_on_fetch(s, frame, why);
     case KERF_FRAME_READY:
         return on_ready(s, frame, why);
+    case KERF_FRAME_LOADING:
+        return on_loading(s, frame, why);
     default:
         return kerf_session_on_common(s, conn, frame, why);
     }

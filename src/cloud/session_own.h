@@ -66,6 +66,7 @@ struct kerf_session {
     uint64_t told;    /* the number of what it was given to run; 0: nothing */
     uint64_t runs_ns; /* when it said READY to that; 0: not yet */
     bool refused;     /* ... that it cannot */
+    bool loads;       /* it has all of it, and said LOADING */
     bool said_bye;
     bool left; /* its end was told, or another session takes its place */
     struct kerf_coming coming;

@@ -184,6 +184,7 @@ kerf_session_on_fetch(kerf_session *s, const kerf_frame_in *frame,
                             .end = m.len == 0 ? file->size : m.offset + m.len,
                             .part = m.part};
     kerf_lanes_move_update(s->lane, KERF_UPDATE_RECEIVING);
+    s->loads = s->loads && served->number != s->told;
     ship_next(s);
     return KERF_OK;
 }

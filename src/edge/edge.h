@@ -229,6 +229,7 @@ struct kerf_edge {
     size_t part_to; /* while parting: address, or KERF_PART_NEXT */
     uint64_t part_until_ns;
     bool fruitful; /* it brought an answer */
+    bool has_met;  /* some cloud, in this run */
     kerf_sync sync;
     kerf_tensors parsed;
     kerf_flight *receiving;

@@ -95,12 +95,28 @@ kerf_fetch_on_ended(kerf_edge *edge)
     kerf_fetch_work(edge);
 }
 
+/* Before it does: if it crashes on it, the cloud can tell. */
+static void
+say_loading(kerf_edge *edge)
+{
+    const kerf_wanted *w = &edge->fetch.wanted[0];
+    uint8_t meta[KERF_BUNDLE_ID_LEN + 8];
+
+    if (!w->run || edge->control == NULL || edge->link < KERF_LINK_DIAL2)
+        return;
+    (void)!kerf_conn_send_meta(
+        edge->control, KERF_FRAME_LOADING, 0, meta,
+        kerf_loading_put(meta, sizeof meta, w->manifest.id));
+}
+
 void
 kerf_fetch_to_loader(kerf_edge *edge, kerf_fetch_state state)
 {
     kerf_fetcher *f = &edge->fetch;
 
     f->state = state;
+    if (state == KERF_FETCH_LOAD)
+        say_loading(edge);
     if (kerf_queue_push(edge->loads, f) == KERF_OK)
         return;
     f->state = KERF_FETCH_IDLE; /* stopping: nothing will be fetched */

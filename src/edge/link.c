@@ -159,7 +159,7 @@ kerf_link_say_hello(kerf_edge *edge, kerf_conn *conn, uint32_t asks)
         m->version_min = m->version_max = KERF_WIRE_VERSION;
         m->codecs = 1u << KERF_CODEC_RAW;
         m->payload_max = KERF_ANSWER_MAX;
-        m->asks = asks;
+        m->asks = asks | (edge->has_met ? KERF_ASKS_AGAIN : KERF_ASKS_FIRST);
         m->part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ;
         (void)snprintf(m->name, sizeof m->name, "%s", edge->name);
         (void)snprintf(m->want, sizeof m->want, "%s",
@@ -255,6 +255,7 @@ on_welcome(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         return kerf_fail(why, KERF_EPROTO, "WELCOME grants no window");
     kerf_conn_set_payload_max(edge->control, KERF_MANIFEST_MAX);
     edge->link = KERF_LINK_DIAL2;
+    edge->has_met = true;
     edge->sync = (kerf_sync){0};
     kerf_beat_start(edge);
     dial(edge);

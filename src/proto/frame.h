@@ -61,6 +61,7 @@ typedef enum kerf_frame_type {
     KERF_FRAME_FAILED = 15,  /* cloud: will never be answered, and why */
     KERF_FRAME_BYE = 16,     /* either: no new requests; leaving */
     KERF_FRAME_BLOCK = 17,   /* edge: more of the request before; payload: it */
+    KERF_FRAME_LOADING = 128, /* edge: it has all of the bundle; it loads it */
 } kerf_frame_type;
 
 const char *kerf_frame_name(uint8_t type); /* "HELLO"; "?" when unknown */
@@ -118,6 +119,10 @@ typedef struct kerf_hello {
 
 /* Bits of HELLO's asks. */
 #define KERF_ASKS_PROBE 1u /* only WELCOME: is the cloud well? */
+/* ... and what it says of its run, from its start to its end: it has had no
+ * WELCOME yet; or it has, of whatever cloud. Neither: it does not say. */
+#define KERF_ASKS_FIRST 2u
+#define KERF_ASKS_AGAIN 4u
 
 /* What a cloud can do besides, a bit each. Append, never renumber. */
 enum {
@@ -226,6 +231,8 @@ size_t kerf_token_put(uint8_t *out, size_t cap,
 size_t kerf_offer_put(uint8_t *out, size_t cap, const kerf_offer *m);
 size_t kerf_range_put(uint8_t *out, size_t cap, const kerf_range *m);
 size_t kerf_ready_put(uint8_t *out, size_t cap, const kerf_ready *m);
+size_t kerf_loading_put(uint8_t *out, size_t cap,
+                        const uint8_t bundle[KERF_BUNDLE_ID_LEN]);
 size_t kerf_tensors_put(uint8_t *out, size_t cap, const kerf_tensors *m);
 size_t kerf_tensor_block_put(uint8_t *out, size_t cap,
                              const kerf_tensor_block *m);
@@ -245,6 +252,9 @@ KERF_NODISCARD kerf_err kerf_range_get(kerf_range *m, const uint8_t *in,
                                        size_t len, kerf_detail *why);
 KERF_NODISCARD kerf_err kerf_ready_get(kerf_ready *m, const uint8_t *in,
                                        size_t len, kerf_detail *why);
+KERF_NODISCARD kerf_err kerf_loading_get(uint8_t bundle[KERF_BUNDLE_ID_LEN],
+                                         const uint8_t *in, size_t len,
+                                         kerf_detail *why);
 /* Also checks each desc: dtype, rank, dims, that raw len is the tensor's and
  * coded len under it, and that the padded lengths add up to payload_len. */
 KERF_NODISCARD kerf_err kerf_tensors_get(kerf_tensors *m, const uint8_t *in,

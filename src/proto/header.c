@@ -22,7 +22,7 @@ kerf_frame_name(uint8_t type)
         [KERF_FRAME_READY] = "READY",   [KERF_FRAME_TENSOR] = "TENSOR",
         [KERF_FRAME_RESULT] = "RESULT", [KERF_FRAME_BUSY] = "BUSY",
         [KERF_FRAME_FAILED] = "FAILED", [KERF_FRAME_BYE] = "BYE",
-        [KERF_FRAME_BLOCK] = "BLOCK",
+        [KERF_FRAME_BLOCK] = "BLOCK",   [KERF_FRAME_LOADING] = "LOADING",
     };
 
     if (type >= sizeof names / sizeof *names || names[type] == NULL)

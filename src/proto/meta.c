@@ -255,6 +255,26 @@ kerf_ready_get(kerf_ready *m, const uint8_t *in, size_t len, kerf_detail *why)
     return check_end(&r, "READY", why);
 }
 
+size_t
+kerf_loading_put(uint8_t *out, size_t cap,
+                 const uint8_t bundle[KERF_BUNDLE_ID_LEN])
+{
+    kerf_wr w = {.at = out, .left = cap};
+
+    kerf_wr_bytes(&w, bundle, KERF_BUNDLE_ID_LEN);
+    return written(&w, out);
+}
+
+kerf_err
+kerf_loading_get(uint8_t bundle[KERF_BUNDLE_ID_LEN], const uint8_t *in,
+                 size_t len, kerf_detail *why)
+{
+    kerf_rd r = {.at = in, .left = len};
+
+    read_copy(&r, bundle, KERF_BUNDLE_ID_LEN);
+    return check_end(&r, "LOADING", why);
+}
+
 bool
 kerf_ready_is_passing(uint16_t err)
 {

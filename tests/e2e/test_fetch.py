@@ -94,6 +94,28 @@ def test_next_file__asked_for_before_the_one_before_has_come(play, kerf_tsan):
     played.finish(model)
 
 
+def test_has_all__says_that_it_loads__and_that_it_went_on(play, kerf_asan):
+    """What a cloud tells a crash from a broken link by."""
+    played, model = play(kerf_asan), Model()
+    assert played.cloud.asks == wire.FIRST
+    played.offer(model)
+    for _ in range(2):
+        asked = played.control.recv_kind(wire.FETCH, wire.LOADING)
+        assert asked.kind == wire.FETCH
+        model.answer(played.control, (0, *struct.unpack_from("<HQI", asked.meta, 32)))
+    got = played.control.recv_kind(wire.LOADING, wire.READY)
+    assert (got.kind, got.meta) == (wire.LOADING, model.ident)
+    assert played.control.recv_kind(wire.READY).meta[32:34] == b"\0\0"
+    played.control.close()
+    played.tensors.close()
+    played.control = played.cloud.greet()
+    assert played.cloud.asks == wire.AGAIN
+    played.tensors = played.cloud.attach()
+    played.offer(model)
+    assert played.control.recv_kind(wire.LOADING, wire.READY).kind == wire.READY
+    played.finish(model)
+
+
 def test_nothing_comes_yet__it_asks_for_little(play, kerf_tsan):
     """On a slow link, what is given up would come in vain for long."""
     played, model = play(kerf_tsan), Model(head_bytes=40 << 20, unit=3 << 20)

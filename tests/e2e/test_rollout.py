@@ -60,6 +60,10 @@ class Peer(wire.Edge):
                 self.given = got.meta[:32].hex()
         return self.given
 
+    def loading(self):
+        self.control.send(wire.LOADING, bytes.fromhex(self.given))
+        return self.look()
+
     def ready(self, err=0, why=""):
         self.control.send(wire.READY, wire.ready(bytes.fromhex(self.given), err, why.encode()))
         return self.look()
@@ -362,6 +366,7 @@ def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, 
     for _ in range(3):
         with Peer(cloud.port, "loop") as peer:
             assert peer.given == new
+            assert peer.loading() == new
             if says_ready:
                 assert peer.ready() == new
     with Peer(cloud.port, "loop") as peer:
@@ -374,6 +379,63 @@ def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, 
         peer.request(bytes.fromhex(old), exact.h_of(3, bias=1), dims=(1, 16))
         assert peer.tensors.recv_kind(wire.RESULT).floats() == exact.y_of(3, bias=1)
     keeper.close()
+
+
+def test_edge_that_crashes__after_it_ran_it_from_its_store__gets_the_old_one(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    cloud = cloud_of("--dead-after", "60")
+    old = bundles(cloud)[0]
+    keeper = Peer(cloud.port, "keeper")
+    new = update(cloud, models, 2)
+    has = []
+    for _ in range(3):
+        with Peer(cloud.port, "loop", bundles=has, asks=wire.FIRST) as peer:
+            assert peer.ready() == new
+        has = [bytes.fromhex(new)]
+    with Peer(cloud.port, "loop", bundles=has, asks=wire.FIRST) as peer:
+        assert peer.given == old or peer.look() == old
+        assert rollout(run, cloud)["failed"] == 1
+    keeper.close()
+
+
+def test_edges_of_one_name__are_no_failure(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    cloud = cloud_of("--rollout", "99.99%", "--rollout-halt", "1%")
+    new = update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    twins = []
+    for _ in range(5):  # each takes the place of the one before, which is still there, or just was
+        twins.append(Peer(cloud.port, "twin"))
+        assert twins[-1].ready() == new
+    for _ in range(5):
+        with Peer(cloud.port, "other") as one:
+            assert one.ready() == new
+            two = Peer(cloud.port, "other")
+            assert two.ready() == new
+            twins.append(two)
+        assert two.look() == new
+    now = rollout(run, cloud)
+    assert (now["failed"], now["well"], now["state"]) == (0, 2, "running")
+    shut(twins)
+
+
+def test_edges_that_are_given_another_model__are_not_waited_for(cloud_of, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    cloud = cloud_of("--rollout", "100%", "--rollout-wait", "0.0002")
+    with Peer(cloud.port, "box") as box:
+        box.ready()
+        new = update(cloud, models, 2)
+        assert box.look() == new
+        exact.put(models, name="z", bias=3)
+        other = cloud.wait_event("model", ok=True)["bundle"]
+        until = time.monotonic() + wire.PATIENCE
+        while box.look() != other:
+            assert time.monotonic() < until
+        assert box.ready() == other
+        cloud.wait_event("rollout", state="over", model="m")
 
 
 def test_edge_that_is_restarted__has_not_failed(run, cloud_of, spawn, kerf_asan, tmp_path):
@@ -398,18 +460,27 @@ def test_edge_that_is_restarted__has_not_failed(run, cloud_of, spawn, kerf_asan,
         with Peer(cloud.port, "links", bundles=[bundle]) as peer:
             assert peer.ready() == new
         with Peer(cloud.port, "loads", bundles=[old]) as peer:
+            assert peer.loading() == new
+        with Peer(cloud.port, "loads_still", asks=wire.AGAIN) as peer:
+            assert peer.loading() == new
+        with Peer(cloud.port, "looks") as peer:
             assert peer.look() == new
         with Peer(cloud.port, "receives") as peer:
             for _ in range(16):  # more than a kernel takes ahead
                 peer.control.send(wire.FETCH, wire.part(bundle, 1, 0, 0))
             peer.control.recv_kind(wire.PART)
+        with Peer(cloud.port, "asked") as peer:  # for less than a kernel takes ahead
+            peer.control.send(wire.FETCH, wire.part(bundle, 1, 0, 1000))
+            assert peer.look() == new
+        with Peer(cloud.port, "elsewhere", bundles=[old]) as peer:  # between two clouds
+            assert peer.ready() == new
         with Peer(cloud.port, "leaves") as peer:
             assert peer.ready() == new
             peer.control.send(wire.BYE, wire.notice())
             peer.look()
     now = rollout(run, cloud)
-    assert (now["failed"], now["well"], now["state"]) == (0, 3, "running")
-    assert now["offered"] == 2  # loads, receives
+    assert (now["failed"], now["well"], now["state"]) == (0, 4, "running")
+    assert now["offered"] == 5  # loads, loads_still, looks, receives, asked
 
 
 def test_edges_of_another_model__are_not_counted(run, cloud_of, tmp_path):

@@ -15,6 +15,8 @@ from hashlib import sha256
 
 HELLO, WELCOME, ATTACH, ATTACHED, ERROR, PING, PONG, OFFER = range(1, 9)
 FETCH, PART, READY, TENSOR, RESULT, BUSY, FAILED, BYE, BLOCK = range(9, 18)
+LOADING = 128
+FIRST, AGAIN = 2, 4
 ALL_TYPES = range(1, 18)
 BLOCKS = 1  # feature of a cloud: it takes BLOCK
 RANGES = 4  # and FETCH with a length
@@ -84,8 +86,8 @@ def text(value):
     return struct.pack("<H", len(value)) + value
 
 
-def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), parts=0):
-    """parts: bit per codec of PART that is taken; 0: as edges without any say it."""
+def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), parts=0, asks=0):
+    """parts: bit per codec of PART that is taken, asks: FIRST or AGAIN; 0: as edges without any say it."""
     return (
         struct.pack("<HHIQ", *versions, 1, 1 << 31)
         + text(name)
@@ -93,7 +95,8 @@ def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), part
         + text(engine)
         + struct.pack("<H", len(bundles))
         + b"".join(bundles)
-        + (struct.pack("<I", parts) if parts else b"")
+        + (struct.pack("<I", parts) if parts or asks else b"")
+        + (struct.pack("<I", asks) if asks else b"")
     )
 
 
@@ -385,9 +388,9 @@ class Cloud:
         return Peer(sock)
 
     def greet(self, **more):
-        """The control connection of the next edge, after WELCOME."""
+        """The control connection of the next edge, after WELCOME; .asks is what its HELLO ends with."""
         control = self.accept()
-        control.recv_kind(HELLO)
+        self.asks = struct.unpack("<I", control.recv_kind(HELLO).meta[-4:])[0]
         control.send(WELCOME, welcome(**more))
         return control
 

@@ -47,6 +47,7 @@ static void
 read_meta(uint8_t type, const uint8_t *in, size_t size)
 {
     uint8_t token[KERF_TOKEN_LEN];
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
     kerf_detail why;
 
     switch ((kerf_frame_type)type) {
@@ -73,6 +74,10 @@ read_meta(uint8_t type, const uint8_t *in, size_t size)
     case KERF_FRAME_TENSOR:
     case KERF_FRAME_RESULT:
         ROUND(kerf_tensors, get_tensors, kerf_tensors_put);
+        break;
+    case KERF_FRAME_LOADING:
+        CHECK((kerf_loading_get(bundle, in, size, &why) == KERF_OK) ==
+              (size >= sizeof bundle));
         break;
     case KERF_FRAME_BLOCK:
         ROUND(kerf_tensor_block, get_block, kerf_tensor_block_put);

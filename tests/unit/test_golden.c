@@ -279,6 +279,32 @@ make_hello_probe(frame *f, uint8_t *out, size_t cap)
     return kerf_hello_put(out, cap, &m);
 }
 
+/* An edge whose session ended, and which went on. */
+static size_t
+make_hello_again(frame *f, uint8_t *out, size_t cap)
+{
+    kerf_hello m = {.version_min = 1,
+                    .version_max = 1,
+                    .codecs = 1,
+                    .payload_max = 64u << 20,
+                    .name = "edge-1",
+                    .part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ,
+                    .asks = KERF_ASKS_AGAIN};
+
+    f->h.sent_ns = SENT;
+    return kerf_hello_put(out, cap, &m);
+}
+
+static size_t
+make_loading(frame *f, uint8_t *out, size_t cap)
+{
+    uint8_t bundle[KERF_BUNDLE_ID_LEN];
+
+    f->h.sent_ns = SENT + 9;
+    count_up(bundle, sizeof bundle, 0);
+    return kerf_loading_put(out, cap, bundle);
+}
+
 /* As a cloud says it that takes BLOCK. */
 static size_t
 make_welcome_blocks(frame *f, uint8_t *out, size_t cap)
@@ -422,6 +448,8 @@ static const struct sample {
     {"tensor_q8", KERF_FRAME_TENSOR, make_tensor_q8},
     {"tensor_blocks", KERF_FRAME_TENSOR, make_tensor_blocks},
     {"block", KERF_FRAME_BLOCK, make_block},
+    {"loading", KERF_FRAME_LOADING, make_loading},
+    {"hello_again", KERF_FRAME_HELLO, make_hello_again},
     {"result", KERF_FRAME_RESULT, make_result},
     {"result_late", KERF_FRAME_RESULT, make_result_late},
     {"busy", KERF_FRAME_BUSY, make_busy},
@@ -535,6 +563,10 @@ write_again(uint8_t *out, size_t cap, const kerf_header *h, const uint8_t *meta,
             kerf_tensors_get(&tensors, meta, len, h->payload_len, why),
             KERF_OK);
         return kerf_tensors_put(out, cap, &tensors);
+    case KERF_FRAME_LOADING:
+        assert_int_equal(kerf_loading_get(ready.bundle, meta, len, why),
+                         KERF_OK);
+        return kerf_loading_put(out, cap, ready.bundle);
     case KERF_FRAME_BLOCK:
         assert_int_equal(
             kerf_tensor_block_get(&block, meta, len, h->payload_len, why),

@@ -135,7 +135,7 @@ static bool
 restart(kerf_rollout *r, const char *edge, kerf_leave how)
 {
     kerf_rollout_left(r, edge, how, 0);
-    return kerf_rollout_came(r, edge, false, false);
+    return kerf_rollout_came(r, edge, 0);
 }
 
 static void
@@ -153,17 +153,106 @@ came__after_what_may_be_crashes__fails_in_the_end(void **state)
     assert_false(restart(&r, "a", KERF_LEFT_SOON));
     assert_false(restart(&r, "a", KERF_LEFT_SOON));
     kerf_rollout_left(&r, "a", KERF_LEFT_SOON, 0);
-    assert_false(kerf_rollout_came(&r, "a", true, false)); /* was cut off */
+    assert_false(kerf_rollout_came(&r, "a", KERF_CAME_NEW)); /* was cut off */
     /* At its first inputs. */
     assert_true(kerf_rollout_ready(&r, "a", true, ""));
-    assert_false(restart(&r, "a", KERF_LEFT_SOON));
-    assert_false(kerf_rollout_ready(&r, "a", true, ""));
-    assert_false(restart(&r, "a", KERF_LEFT_SOON));
-    assert_false(kerf_rollout_came(&r, "a", false, false)); /* another one */
+    assert_false(kerf_rollout_came(&r, "a", 0)); /* another one */
     assert_int_equal(r.well, 1);
     assert_true(restart(&r, "a", KERF_LEFT_SOON));
     assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_FAILED);
-    assert_false(kerf_rollout_came(&r, "stranger", false, false));
+    assert_false(kerf_rollout_came(&r, "stranger", 0));
+    kerf_rollout_fini(&r);
+}
+
+static bool
+come(kerf_rollout *r, kerf_leave how, unsigned says)
+{
+    kerf_rollout_left(r, "a", how, 0);
+    return kerf_rollout_came(r, "a", says);
+}
+
+/* From its store it may run the new one before it connects. */
+static void
+came__started_anew_with_the_new_one__fails_in_the_end(void **state)
+{
+    const unsigned anew = KERF_CAME_NEW | KERF_CAME_FIRST;
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    assert_false(come(&r, KERF_LEFT_SOON, anew));
+    assert_false(come(&r, KERF_LEFT_SOON, anew));
+    /* Neither counts, nor begins the count again. */
+    assert_false(come(&r, KERF_LEFT_MIDWAY, anew));
+    assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_NEW));
+    assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_NEW | KERF_CAME_AGAIN));
+    assert_true(come(&r, KERF_LEFT_SOON, anew));
+    /* After BYE, or a minute, it begins again. */
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_ready(&r, "a", true, ""));
+    for (int i = 0; i < 5; i++) {
+        assert_false(come(&r, KERF_LEFT_SOON, anew));
+        assert_false(come(&r, KERF_LEFT_SOON, anew));
+        assert_false(come(&r, KERF_LEFT_WELL, anew));
+    }
+    kerf_rollout_fini(&r);
+}
+
+/* Its link breaks while it loads, which goes on. */
+static void
+came__again__is_no_failure(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    for (int i = 0; i < 5; i++)
+        assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_AGAIN));
+    assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_FIRST));
+    assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_FIRST));
+    assert_true(come(&r, KERF_LEFT_SOON, KERF_CAME_FIRST));
+    kerf_rollout_fini(&r);
+}
+
+/* Of two clouds only this one has the new one. */
+static void
+came__well_with_the_old_one__is_no_failure(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    for (int i = 0; i < 5; i++) {
+        assert_true(kerf_rollout_ready(&r, "a", true, ""));
+        assert_true(come(&r, KERF_LEFT_SOON, KERF_CAME_OLD));
+        assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_OFFERED);
+    }
+    kerf_rollout_fini(&r);
+}
+
+/* Given another model, it is away until it is given this one again. */
+static void
+left__for_another_model__then_offered_again(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    kerf_rollout_left(&r, "a", KERF_LEFT_MIDWAY, 100);
+    kerf_rollout_left(&r, "a", KERF_LEFT_SOON, 200); /* of the other one */
+    assert_false(kerf_rollout_came(&r, "a", KERF_CAME_FIRST));
+    kerf_rollout_left(&r, "a", KERF_LEFT_MIDWAY, 300);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_false(kerf_rollout_forget(&r, 1000, 10));
+    kerf_rollout_left(&r, "a", KERF_LEFT_MIDWAY, 1000);
+    assert_true(kerf_rollout_forget(&r, 1010, 10));
+    assert_true(kerf_rollout_is_done(&r, 1010, 0));
     kerf_rollout_fini(&r);
 }
 
@@ -177,18 +266,18 @@ came__with_the_old_one__is_no_failure(void **state)
     assert_true(kerf_rollout_offer(&r, "a"));
     for (int i = 0; i < 5; i++) { /* its link breaks while it loads */
         kerf_rollout_left(&r, "a", KERF_LEFT_SOON, 0);
-        assert_false(kerf_rollout_came(&r, "a", false, true));
+        assert_false(kerf_rollout_came(&r, "a", KERF_CAME_OLD));
     }
     /* It was at another cloud meanwhile: it has to say again. */
     assert_true(kerf_rollout_ready(&r, "a", true, ""));
-    assert_true(kerf_rollout_came(&r, "a", false, true));
+    assert_true(kerf_rollout_came(&r, "a", KERF_CAME_OLD));
     assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_OFFERED);
     assert_true(kerf_rollout_ready(&r, "a", true, ""));
     /* As it was told to. */
     assert_int_equal(kerf_rollout_back(&r, NULL), KERF_OK);
-    assert_false(kerf_rollout_came(&r, "a", false, true));
+    assert_false(kerf_rollout_came(&r, "a", KERF_CAME_OLD));
     assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
-    assert_false(kerf_rollout_came(&r, "a", false, true));
+    assert_false(kerf_rollout_came(&r, "a", KERF_CAME_OLD));
     assert_int_equal(kerf_rollout_trial(&r, "a"), KERF_TRIAL_OFFERED);
     assert_int_equal(r.failed + r.well, 0);
     kerf_rollout_fini(&r);
@@ -243,7 +332,7 @@ forget__who_went_for_good__ends_it(void **state)
     kerf_rollout_left(&r, "bad", KERF_LEFT_MIDWAY, 100);
     assert_true(kerf_rollout_ready(&r, "bad", false, "x"));
     assert_false(kerf_rollout_forget(&r, 109, 10));
-    assert_false(kerf_rollout_came(&r, "back", false, true));
+    assert_false(kerf_rollout_came(&r, "back", KERF_CAME_OLD));
     assert_true(kerf_rollout_forget(&r, 110, 10));
     assert_int_equal(kerf_rollout_trial(&r, "gone"), KERF_TRIAL_NONE);
     assert_int_equal(kerf_rollout_trial(&r, "back"), KERF_TRIAL_OFFERED);
@@ -355,6 +444,10 @@ percent__of_text(void **state)
     assert_false(kerf_rollout_percent("nan", 0, &v));
     assert_false(kerf_rollout_percent("10%%", 0, &v));
     assert_false(kerf_rollout_percent("halt", 0, &v));
+    assert_false(kerf_rollout_percent("0x10", 0, &v));
+    assert_false(kerf_rollout_percent("1e1", 0, &v));
+    assert_false(kerf_rollout_percent("+5", 0, &v));
+    assert_false(kerf_rollout_percent(" 5", 0, &v));
 }
 
 static void
@@ -409,6 +502,10 @@ main(void)
         cmocka_unit_test(ready__too_many_failures__halt_and_keep_the_well),
         cmocka_unit_test(done__when_all_that_were_offered_it_are_well),
         cmocka_unit_test(came__after_what_may_be_crashes__fails_in_the_end),
+        cmocka_unit_test(came__started_anew_with_the_new_one__fails_in_the_end),
+        cmocka_unit_test(came__again__is_no_failure),
+        cmocka_unit_test(came__well_with_the_old_one__is_no_failure),
+        cmocka_unit_test(left__for_another_model__then_offered_again),
         cmocka_unit_test(came__with_the_old_one__is_no_failure),
         cmocka_unit_test(done__after_it_was_well_for_a_while),
         cmocka_unit_test(forget__who_went_for_good__ends_it),
