@@ -47,6 +47,7 @@ kerf_rollout_start(kerf_rollout *r, const uint8_t old_id[KERF_ROLLOUT_ID],
     memmove(r->old_id, old_id, sizeof r->old_id);
     memmove(r->new_id, new_id, sizeof r->new_id);
     r->state = KERF_ROLLOUT_RUNNING;
+    r->was_signed = false;
     r->percent = percent;
     r->quiet_ns = 0;
     r->why[0] = '\0';

@@ -76,6 +76,7 @@ typedef struct kerf_rollout {
     char name[KERF_NAME_MAX]; /* of the model */
     uint8_t old_id[KERF_ROLLOUT_ID], new_id[KERF_ROLLOUT_ID];
     kerf_rollout_state state;
+    bool was_signed; /* the new one has been seen with a signature */
     double percent;
     double halt; /* percent of judged edges that may fail; under 0: all */
     char why[KERF_ROLLOUT_WHY];   /* of HALTED and BACK; safe to print */

@@ -3,7 +3,7 @@
  *
  *     {"kerf_rollouts": 1, "models": [
  *         {"model": "m", "old": "<id>", "new": "<id>", "state": "halted",
- *          "percent": 10, "why": "...",
+ *          "signed": true, "percent": 10, "why": "...",
  *          "edges": {"offered": [...], "well": ["name"], "failed": [...]}}]}
  */
 #include "cloud/rollout_own.h"
@@ -46,10 +46,11 @@ edges_json(const kerf_rollout *r)
 static json_t *
 one_json(const kerf_rollout *r)
 {
-    return json_pack("{s:s, s:o, s:o, s:s, s:f, s:s, s:o}", "model", r->name,
-                     "old", id_json(r->old_id), "new", id_json(r->new_id),
-                     "state", kerf_rollout_state_name(r->state), "percent",
-                     r->percent, "why", r->why, "edges", edges_json(r));
+    return json_pack(
+        "{s:s, s:o, s:o, s:s, s:b, s:f, s:s, s:o}", "model", r->name, "old",
+        id_json(r->old_id), "new", id_json(r->new_id), "state",
+        kerf_rollout_state_name(r->state), "signed", r->was_signed, "percent",
+        r->percent, "why", r->why, "edges", edges_json(r));
 }
 
 kerf_err
@@ -131,6 +132,7 @@ read_one(kerf_rollout *r, const json_t *o, kerf_detail *why)
 {
     const char *name = json_string_value(json_object_get(o, "model"));
     const char *text = json_string_value(json_object_get(o, "why"));
+    const json_t *is_signed = json_object_get(o, "signed");
     const json_t *edges = json_object_get(o, "edges");
     double percent = json_number_value(json_object_get(o, "percent"));
     kerf_err err = KERF_OK;
@@ -147,6 +149,9 @@ read_one(kerf_rollout *r, const json_t *o, kerf_detail *why)
         !(percent >= 0 && percent <= 100))
         return fail(why, "\"percent\"");
     r->percent = percent;
+    if (is_signed != NULL && !json_is_boolean(is_signed))
+        return fail(why, "\"signed\"");
+    r->was_signed = json_is_true(is_signed); /* not there: of an earlier kerf */
     if (!is_shown(text, sizeof r->why))
         return fail(why, "\"why\"");
     memcpy(r->why, text, strlen(text) + 1);

@@ -181,6 +181,27 @@ set_old(kerf_rollouts *r, size_t i, kerf_served *old)
     set_old_or_lost(r, i, old, false);
 }
 
+/* The order, in state.json too: first those that are served no more, as they
+ * went. Moves one that has no old one. */
+static void
+move(kerf_rollouts *r, size_t from, size_t to)
+{
+    kerf_rollout *one = r->list[from];
+    kerf_served *now = r->now[from];
+    size_t step = from < to ? 1 : (size_t)-1;
+
+    for (size_t i = from; i != to; i += step) {
+        r->list[i] = r->list[i + step];
+        r->old[i] = r->old[i + step];
+        r->now[i] = r->now[i + step];
+        r->lost[i] = r->lost[i + step];
+    }
+    r->list[to] = one;
+    r->now[to] = now;
+    r->old[to] = NULL;
+    r->lost[to] = false;
+}
+
 static void
 remove_at(kerf_rollouts *r, size_t i)
 {
@@ -188,24 +209,22 @@ remove_at(kerf_rollouts *r, size_t i)
     set_served(&r->now[i], NULL);
     kerf_rollout_fini(r->list[i]);
     free(r->list[i]);
-    r->count--;
-    r->list[i] = r->list[r->count];
-    r->old[i] = r->old[r->count];
-    r->now[i] = r->now[r->count];
-    r->lost[i] = r->lost[r->count];
-    r->lost[r->count] = false;
-    r->old[r->count] = r->now[r->count] = NULL;
+    move(r, i, --r->count);
 }
 
-/* Of a model that is served no more: one that was not halted, if there is. */
+/* Of a model that is served no more, the longest: one that was not halted, if
+ * there is. */
 static void
 forget_one(kerf_rollouts *r)
 {
     size_t gone = r->count;
 
     for (size_t i = 0; i < r->count; i++) {
+        bool is_over = r->list[i]->state == KERF_ROLLOUT_OVER;
+
         if (r->now[i] == NULL &&
-            (gone == r->count || r->list[i]->state == KERF_ROLLOUT_OVER))
+            (gone == r->count ||
+             (is_over && r->list[gone]->state != KERF_ROLLOUT_OVER)))
             gone = i;
     }
     if (gone < r->count)
@@ -274,14 +293,16 @@ old_of(kerf_rollouts *r, size_t i, kerf_served *was_newest)
  * The same files, signed anew: what was decided of them stays. Where it goes
  * on, those that failed may try again: perhaps for want of this signature, as
  * do edges that want one where there was none. For that it may have halted by
- * itself, too.
+ * itself, too, unless they had one: to take it away and put it back says
+ * nothing.
  */
 static void
 sign_again(kerf_rollouts *r, size_t i, const kerf_served *s,
            const kerf_served *was)
 {
     kerf_rollout *one = r->list[i];
-    bool is_first = was->manifest.sig.len == 0 && s->manifest.sig.len > 0;
+    bool is_first = !one->was_signed && was->manifest.sig.len == 0 &&
+                    s->manifest.sig.len > 0;
     bool halted = one->state == KERF_ROLLOUT_HALTED;
     bool by_command = strcmp(one->why, KERF_ROLLOUTS_BY_COMMAND) == 0;
 
@@ -356,12 +377,17 @@ replace(kerf_rollouts *r, size_t i, kerf_served *s, kerf_served *was_newest)
 static void
 leave(kerf_rollouts *r, size_t i)
 {
+    size_t to = 0;
+
     if (r->opts.dir == NULL) {
         remove_at(r, i);
         return;
     }
     set_old(r, i, NULL);
     set_served(&r->now[i], NULL);
+    while (to < i && r->now[to] == NULL)
+        to++;
+    move(r, i, to);
 }
 
 void
@@ -375,11 +401,17 @@ kerf_rollouts_changed(kerf_rollouts *r, kerf_served *s, kerf_served *old)
         if (i < r->count)
             leave(r, i);
     } else if ((i = add(r, s)) < r->count) {
+        if (r->now[i] == NULL) {
+            move(r, i, r->count - 1);
+            i = r->count - 1;
+        }
         if (old != NULL)
             replace(r, i, s, old);
         else if (!same_id(s, r->list[i]->old_id))
             lose(r, i, s);
         set_served(&r->now[i], s);
+        r->list[i]->was_signed |=
+            s->manifest.sig.len > 0 && same_id(s, r->list[i]->new_id);
     }
     kerf_rollouts_want_write(r);
     kerf_rollouts_unlock(r);

@@ -280,6 +280,26 @@ def test_first_signature__ends_a_halt_for_want_of_it__not_one_by_command(
     sign()
     cloud.wait_event("rollout", state="running")
     assert {e.look() for e in edges} == {new}
+    # It is no first signature when it was taken away and comes back.
+    for edge in edges:
+        edge.ready(EENGINE, "crash")
+    cloud.wait_event("rollout", state="halted")
+    signature = models / "m.kerf.sig.json"
+    text = signature.read_bytes()
+    for restart in (False, True):
+        signature.unlink()
+        before = len(bundles(cloud))
+        if restart:
+            shut(edges)
+            assert cloud.term() == 0
+            cloud = cloud_of("--rollout", "100%", "--rollout-halt", "20%")
+            edges = many(cloud, 3)
+        else:
+            wait_until(lambda: len(bundles(cloud)) > before)
+        signature.write_bytes(text)
+        cloud.wait_event("signature", version=1)
+        assert rollout(run, cloud)["state"] == "halted"
+        assert new not in {e.look() for e in edges}
     newer = update(cloud, models, 3)
     cloud.wait_event("rollout", state="running", new_bundle=newer[:12])
     rollout(run, cloud, "halt")

@@ -467,12 +467,15 @@ text__there_and_back(void **state)
     assert_true(kerf_rollout_offer(&r, "b \"\xc3\xa4\""));
     assert_true(kerf_rollout_ready(&r, "a", false, "x"));
     assert_int_equal(kerf_rollout_halt(&r, "by hand", NULL), KERF_OK);
+    r.was_signed = true;
     assert_int_equal(kerf_rollout_format(list, 2, &text), KERF_OK);
     assert_int_equal(
         kerf_rollout_parse(back, 4, &count, text, strlen(text), NULL), KERF_OK);
     assert_int_equal(count, 2);
     assert_int_equal(back[0]->state, KERF_ROLLOUT_HALTED);
     assert_string_equal(back[0]->why, "by hand");
+    assert_true(back[0]->was_signed);
+    assert_false(back[1]->was_signed);
     assert_true(back[0]->percent == 12.5);
     assert_int_equal(kerf_rollout_trial(back[0], "a"), KERF_TRIAL_FAILED);
     assert_int_equal(kerf_rollout_trial(back[0], "b \"\xc3\xa4\""),

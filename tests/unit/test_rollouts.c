@@ -1,0 +1,112 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/text.h"
+#include "cloud/rollouts.h"
+
+static kerf_served served[KERF_MODELS_MAX + 4];
+
+static void
+stir(void *ctx)
+{
+    (void)ctx;
+}
+
+static kerf_rollouts *
+open_in(const char *dir)
+{
+    kerf_rollouts_opts opts = {
+        .percent = 10, .halt = 20, .dir = dir, .stirred = stir};
+    kerf_rollouts *r = NULL;
+
+    assert_int_equal(kerf_rollouts_new(&r, &opts, NULL), KERF_OK);
+    return r;
+}
+
+static void
+come(kerf_rollouts *r, size_t n)
+{
+    kerf_rollouts_changed(r, &served[n], NULL);
+}
+
+static void
+go(kerf_rollouts *r, size_t n)
+{
+    kerf_rollouts_changed(r, NULL, &served[n]);
+}
+
+static bool
+is_known(kerf_rollouts *r, size_t n)
+{
+    char dir[KERF_PATH_MAX];
+
+    return kerf_rollouts_before(r, served[n].manifest.name, NULL, dir);
+}
+
+static void
+removed_models__the_one_that_went_first_is_forgotten_first(void **state)
+{
+    char dir[] = "/tmp/kerf-rollouts-XXXXXX";
+    char file[KERF_PATH_MAX];
+    kerf_rollouts *r;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    r = open_in(dir);
+    for (size_t i = 0; i < KERF_MODELS_MAX; i++)
+        come(r, i);
+    go(r, 5);
+    go(r, 3);
+    go(r, 200);
+    go(r, 5); /* again: nothing */
+    go(r, 0);
+    come(r, 3);
+    go(r, 3); /* now it went last */
+    come(r, KERF_MODELS_MAX);
+    assert_false(is_known(r, 5));
+    assert_true(is_known(r, 200) && is_known(r, 0) && is_known(r, 3));
+    kerf_rollouts_free(r);
+    /* Also after a restart, where what is served is not known at first. */
+    r = open_in(dir);
+    come(r, KERF_MODELS_MAX + 1);
+    assert_false(is_known(r, 200));
+    come(r, KERF_MODELS_MAX + 2);
+    assert_false(is_known(r, 0));
+    come(r, KERF_MODELS_MAX + 3);
+    assert_false(is_known(r, 3));
+    for (size_t i = 0; i < KERF_MODELS_MAX + 4; i++)
+        assert_int_equal(is_known(r, i),
+                         i != 0 && i != 3 && i != 5 && i != 200);
+    kerf_rollouts_free(r);
+    assert_int_equal(kerf_path_join(file, dir, "state.json"), KERF_OK);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            removed_models__the_one_that_went_first_is_forgotten_first),
+    };
+
+    for (size_t i = 0; i < sizeof served / sizeof served[0]; i++) {
+        served[i].refs = 1; /* never freed */
+        (void)snprintf(served[i].manifest.name, sizeof served[i].manifest.name,
+                       "m%zu", i);
+        memcpy(served[i].manifest.id, &i, sizeof i);
+        kerf_hex(served[i].id, served[i].manifest.id,
+                 sizeof served[i].manifest.id);
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
