@@ -435,6 +435,22 @@ kerf_cloud_stop(kerf_cloud *cloud)
     kerf_loop_post(cloud->loop, &cloud->stop);
 }
 
+/* False: a disk hangs. What is written is whole or not there, whenever the
+ * process ends. */
+static bool
+stop_disk_threads(kerf_cloud *cloud)
+{
+    bool loads = !kerf_registry_stop(cloud->registry);
+    bool keeps = !kerf_rollouts_stop(cloud->rollouts);
+
+    if (loads || keeps)
+        kerf_log(KERF_LOG_WARN, "cloud.disk_hangs", "where=%s",
+                 keeps ? "--rollout-dir"
+                       : "the folder of models, or "
+                         "--rollout-dir");
+    return !loads && !keeps;
+}
+
 void
 kerf_cloud_close(kerf_cloud *cloud)
 {
@@ -445,6 +461,8 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_workers_stop(cloud);
     kerf_sessions_close(cloud);
     kerf_loop_flush(cloud->loop); /* chunks that were on their way */
+    if (!stop_disk_threads(cloud))
+        return; /* they use what is here; the process ends */
     kerf_registry_free(cloud->registry);
     kerf_rollouts_free(cloud->rollouts);
     kerf_listener_free(cloud->listener);

@@ -4,6 +4,7 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 
 #define QUIET_MS 200 /* after the last change in a folder */
 #define WATCHES KERF_CLOUD_MAKER_DIRS
-#define AGAIN_S 1 /* after memory ran out, or an old one was lost */
+#define LEAVE_MS 1000 /* a disk that hangs is waited for, at the end */
+#define AGAIN_S 1     /* after memory ran out, or an old one was lost */
 
 /* What the loader found about one name. */
 struct finding {
@@ -46,6 +48,7 @@ struct kerf_registry {
     struct known known[KERF_MODELS_MAX]; /* the loader's */
     size_t known_count;
     bool try_again; /* the loader's: memory ran out, or an old one is lost */
+    atomic_bool on_disk; /* the loader reads or writes files of pairs */
     pthread_t loader;
     bool loader_runs;
     pthread_mutex_t lock;
@@ -89,6 +92,28 @@ find_known(kerf_registry *r, const char *name)
     return NULL;
 }
 
+static kerf_err
+read_pair(kerf_registry *r, kerf_pair *pair, const char *dir, const char *name,
+          kerf_detail *why)
+{
+    kerf_err err;
+
+    atomic_store(&r->on_disk, true);
+    err = kerf_pair_read(pair, dir, name, why);
+    atomic_store(&r->on_disk, false);
+    return err;
+}
+
+static void
+keep(kerf_registry *r, const kerf_pair *pair, int64_t newest_ns)
+{
+    if (r->opts.keep == NULL)
+        return;
+    atomic_store(&r->on_disk, true);
+    r->opts.keep(r->opts.ctx, pair, newest_ns);
+    atomic_store(&r->on_disk, false);
+}
+
 /* A copy of a pair, in a folder that has its id as name. */
 static kerf_err
 load_copy(kerf_registry *r, const struct known *at, const char *dir,
@@ -98,7 +123,7 @@ load_copy(kerf_registry *r, const struct known *at, const char *dir,
     kerf_pair pair = {0};
     kerf_detail why = {{0}};
     int64_t newest_ns = 0;
-    kerf_err err = kerf_pair_read(&pair, dir, at->name, &why);
+    kerf_err err = read_pair(r, &pair, dir, at->name, &why);
 
     if (err == KERF_OK)
         err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
@@ -230,10 +255,10 @@ load_one(kerf_registry *r, struct known *at)
     kerf_detail why = {{0}};
     kerf_err err = maker != NULL
                        ? maker->make(maker->ctx, r->opts.engine, &pair, &why)
-                       : kerf_pair_read(&pair, r->opts.dir, at->name, &why);
+                       : read_pair(r, &pair, r->opts.dir, at->name, &why);
 
-    if (err == KERF_OK && r->opts.keep != NULL)
-        r->opts.keep(r->opts.ctx, &pair, at->newest_ns);
+    if (err == KERF_OK)
+        keep(r, &pair, at->newest_ns);
     if (err == KERF_OK)
         err = kerf_served_new(&served, r->opts.engine, &pair, &r->opts.served,
                               &why);
@@ -578,18 +603,28 @@ kerf_registry_start(kerf_registry *r)
     deliver(r);
 }
 
+bool
+kerf_registry_stop(kerf_registry *r)
+{
+    if (r == NULL || !r->loader_runs)
+        return true;
+    (void)pthread_mutex_lock(&r->lock);
+    r->stopping = true;
+    (void)pthread_mutex_unlock(&r->lock);
+    (void)pthread_cond_signal(&r->wanted);
+    while (!kerf_thread_join(r->loader, LEAVE_MS)) {
+        if (atomic_load(&r->on_disk)) /* else it compiles, which ends */
+            return false;
+    }
+    r->loader_runs = false;
+    return true;
+}
+
 void
 kerf_registry_free(kerf_registry *r)
 {
     if (r == NULL)
         return;
-    if (r->loader_runs) {
-        (void)pthread_mutex_lock(&r->lock);
-        r->stopping = true;
-        (void)pthread_mutex_unlock(&r->lock);
-        (void)pthread_cond_signal(&r->wanted);
-        (void)pthread_join(r->loader, NULL);
-    }
     for (size_t i = 0; i < WATCHES; i++)
         kerf_folder_watch_free(r->watch[i]);
     while (r->found != NULL) {

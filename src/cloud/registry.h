@@ -52,6 +52,9 @@ KERF_NODISCARD kerf_err kerf_registry_new(kerf_registry **out, kerf_loop *loop,
 void kerf_registry_start(kerf_registry *r);
 /* Looks at the folder, changed or not. Any thread. */
 void kerf_registry_look(kerf_registry *r);
+/* Its thread. False: the disk hangs, and it waits for that yet: then r must
+ * stay, with all that it uses. Before kerf_registry_free(); accepts NULL. */
+bool kerf_registry_stop(kerf_registry *r);
 void kerf_registry_free(kerf_registry *r); /* accepts NULL */
 
 size_t kerf_registry_count(const kerf_registry *r);

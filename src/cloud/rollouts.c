@@ -138,7 +138,6 @@ kerf_rollouts_free(kerf_rollouts *r)
 {
     if (r == NULL)
         return;
-    kerf_rollouts_stop_keeper(r);
     for (size_t i = 0; i < r->count; i++) {
         kerf_served_unref(r->old[i]);
         kerf_served_unref(r->now[i]);

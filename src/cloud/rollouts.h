@@ -38,6 +38,9 @@ typedef struct kerf_rollouts_opts {
 KERF_NODISCARD kerf_err kerf_rollouts_new(kerf_rollouts **out,
                                           const kerf_rollouts_opts *opts,
                                           kerf_detail *why);
+/* Writes what is not yet written. False: the disk hangs, and a thread waits for
+ * it yet: then r must stay. Before kerf_rollouts_free(); accepts NULL. */
+bool kerf_rollouts_stop(kerf_rollouts *r);
 void kerf_rollouts_free(kerf_rollouts *r); /* accepts NULL */
 
 /* The loader's thread. */

@@ -1,8 +1,12 @@
 /* Looking at rollouts, and telling them what to do: from any thread. */
 #include "cloud/rollouts_own.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define KEEP_S 2 /* a disk that hangs must not hold up who asks */
 
 kerf_err
 kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
@@ -86,14 +90,22 @@ execute(kerf_rollout *one, kerf_rollout_command what, double percent,
 static kerf_err
 wait_for_write(kerf_rollouts *r, uint64_t version, kerf_detail *why)
 {
-    while (r->keeper_runs && r->written < version)
-        (void)pthread_cond_wait(&r->changed, &r->lock);
-    if (r->write_err == KERF_OK)
+    struct timespec until;
+    bool hangs = false;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += KEEP_S;
+    while (r->keeper_runs && r->written < version && !hangs)
+        hangs = pthread_cond_timedwait(&r->changed, &r->lock, &until) ==
+                    ETIMEDOUT &&
+                r->written < version;
+    if (!hangs && r->write_err == KERF_OK)
         return KERF_OK;
-    return kerf_fail(why, r->write_err,
+    return kerf_fail(why, hangs ? KERF_EDEADLINE : r->write_err,
                      "done, but it cannot be kept, so that a restart of the "
                      "cloud would undo it; it is tried again each second: %s",
-                     r->write_why.text);
+                     hangs ? "the disk of --rollout-dir does not answer"
+                           : r->write_why.text);
 }
 
 kerf_err

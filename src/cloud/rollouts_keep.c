@@ -14,7 +14,8 @@
 #include <string.h>
 #include <time.h>
 
-#define NAP_NS INT64_C(200000000)    /* between writes that nobody waits for */
+#define NAP_NS INT64_C(200000000) /* between writes that nobody waits for */
+#define LEAVE_MS 5000 /* a disk that hangs is waited for, at the end */
 #define AGAIN_NS INT64_C(1000000000) /* after one that failed */
 
 /* Under the lock, which it drops while it writes. */
@@ -101,17 +102,17 @@ kerf_rollouts_start_keeper(kerf_rollouts *r, kerf_detail *why)
     return KERF_OK;
 }
 
-void
-kerf_rollouts_stop_keeper(kerf_rollouts *r)
+bool
+kerf_rollouts_stop(kerf_rollouts *r)
 {
-    if (!r->keeper_runs)
-        return;
+    if (r == NULL || !r->keeper_runs)
+        return true;
     (void)pthread_mutex_lock(&r->lock);
     r->stopping = true;
     (void)pthread_cond_broadcast(&r->changed);
     (void)pthread_mutex_unlock(&r->lock);
-    (void)pthread_join(r->keeper, NULL);
-    r->keeper_runs = false;
+    r->keeper_runs = !kerf_thread_join(r->keeper, LEAVE_MS);
+    return !r->keeper_runs;
 }
 
 /* The loader's thread. */

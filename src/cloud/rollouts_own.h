@@ -67,7 +67,5 @@ void kerf_rollouts_unlock(kerf_rollouts *r);
 /* rollouts_keep.c: reads what is kept, and starts the thread that writes. */
 KERF_NODISCARD kerf_err kerf_rollouts_start_keeper(kerf_rollouts *r,
                                                    kerf_detail *why);
-/* When all is written; does nothing where there is none. */
-void kerf_rollouts_stop_keeper(kerf_rollouts *r);
 
 #endif

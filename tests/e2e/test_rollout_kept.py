@@ -12,6 +12,7 @@ import pytest
 import test_rollout
 import test_sign
 import wire
+from slowdisk import Disk
 from test_rollout import EENGINE, Peer, bundles, many, rollout, shut, start_update, update
 
 place, cloud_of = test_rollout.place, test_rollout.cloud_of  # fixtures
@@ -417,3 +418,42 @@ def test_halted__the_old_one_is_signed_again__edges_get_more_time(
     edge.signal(signal.SIGTERM)
     assert edge.wait() == 0, edge.report()
     assert [e["bundle"] for e in edge.events() if e["event"] == "model"] == [old]
+
+
+@pytest.fixture
+def slow(start_cloud, models, tmp_path, place):
+    """(a cloud whose --rollout-dir may hang, the disk)"""
+    disk = Disk(tmp_path, tmp_path / "rollout")
+    exact.put(models, bias=1)
+    cloud = start_cloud(
+        "--engine", "fake", "--models", models, "--control", place / "c", *NOBODY,
+        "--rollout-dir", tmp_path / "rollout", env=disk.env,
+    )  # fmt: skip
+    cloud.control = place / "c"
+    yield cloud, disk
+    disk.gate.unlink(missing_ok=True)
+
+
+def test_disk_hangs__commands_are_answered__and_the_cloud_ends(run, slow, models, tmp_path):
+    cloud, disk = slow
+    update(cloud, models, 2)
+    wait_until(lambda: state_in(tmp_path / "rollout")["state"] == "running")
+    disk.hang("rename")
+    said = rollout(run, cloud, "halt", ok=False)
+    assert "done, but it cannot be kept" in said and "does not answer" in said
+    assert rollout(run, cloud)["state"] == "halted"
+    assert cloud.term() == 0
+    assert "cloud.disk_hangs" in cloud.err
+
+
+def test_disk_hangs__while_a_pair_is_kept__the_cloud_ends(slow, models):
+    cloud, disk = slow
+    (old,) = bundles(cloud)
+    disk.hang("rename")
+    exact.put(models, bias=2)
+    disk.wait_hanging()
+    edges = many(cloud, 3)
+    assert {e.look() for e in edges} == {old}
+    shut(edges)
+    assert cloud.term() == 0
+    assert "cloud.disk_hangs" in cloud.err

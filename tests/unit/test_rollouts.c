@@ -74,6 +74,7 @@ removed_models__the_one_that_went_first_is_forgotten_first(void **state)
     come(r, KERF_MODELS_MAX);
     assert_false(is_known(r, 5));
     assert_true(is_known(r, 200) && is_known(r, 0) && is_known(r, 3));
+    assert_true(kerf_rollouts_stop(r));
     kerf_rollouts_free(r);
     /* Also after a restart, where what is served is not known at first. */
     r = open_in(dir);
@@ -86,6 +87,7 @@ removed_models__the_one_that_went_first_is_forgotten_first(void **state)
     for (size_t i = 0; i < KERF_MODELS_MAX + 4; i++)
         assert_int_equal(is_known(r, i),
                          i != 0 && i != 3 && i != 5 && i != 200);
+    assert_true(kerf_rollouts_stop(r));
     kerf_rollouts_free(r);
     assert_int_equal(kerf_path_join(file, dir, "state.json"), KERF_OK);
     assert_int_equal(unlink(file), 0);
