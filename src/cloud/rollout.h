@@ -155,6 +155,9 @@ const char *kerf_rollout_state_name(kerf_rollout_state state);
 /* "10%", "12.5 %" or "10" into *out. False: no percentage from least to 100. */
 bool kerf_rollout_percent(const char *text, double least, double *out);
 
+/* A copy for kerf_rollout_format() alone, which takes long of many edges, for
+ * use without the lock. NULL: no memory. Free: free(). */
+kerf_rollout *kerf_rollout_copy(const kerf_rollout *r);
 /* The state of several, as a file keeps it. New JSON text -> free(). */
 KERF_NODISCARD kerf_err kerf_rollout_format(const kerf_rollout *const *list,
                                             size_t count, char **out);

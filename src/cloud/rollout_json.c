@@ -18,6 +18,29 @@
 
 static const char *const trial_names[] = {"none", "offered", "well", "failed"};
 
+kerf_rollout *
+kerf_rollout_copy(const kerf_rollout *r)
+{
+    kerf_rollout *copy = malloc(sizeof *copy + r->count * sizeof(kerf_trial));
+    kerf_trial *to = (kerf_trial *)(copy + 1);
+
+    if (copy == NULL)
+        return NULL;
+    *copy = *r;
+    copy->table = NULL;
+    for (size_t i = 0; i < KERF_TRIALS_LISTS; i++) {
+        kerf_trial **at = &copy->trials[i].first;
+
+        for (const kerf_trial *t = r->trials[i].first; t != NULL; t = t->next) {
+            *to = *t;
+            *at = to++;
+            at = &(*at)->next;
+        }
+        *at = NULL;
+    }
+    return copy;
+}
+
 static json_t *
 id_json(const uint8_t id[KERF_ROLLOUT_ID])
 {

@@ -30,7 +30,7 @@ kerf_rollouts_read(const char *dir, kerf_rollout **list, size_t most,
     if (err == KERF_OK)
         err = kerf_rollout_parse(list, most, count, json, len, why);
     free(json);
-    if (err == KERF_ECORRUPT || err == KERF_EVERSION) {
+    if (err == KERF_ECORRUPT || err == KERF_EVERSION || err == KERF_ETOOBIG) {
         return kerf_fail_in(why, err,
                             "%s, which says what may run, cannot be used: "
                             "remove it to give the newest bundles to all",

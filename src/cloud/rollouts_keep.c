@@ -16,6 +16,7 @@
 
 #define NAP_NS INT64_C(200000000) /* between writes that nobody waits for */
 #define LEAVE_MS 5000 /* a disk that hangs is waited for, at the end */
+#define NAP_SHARE 4   /* of the time that the text takes */
 #define AGAIN_NS INT64_C(1000000000) /* after one that failed */
 
 /* Under the lock, which it drops while it writes. */
@@ -23,16 +24,31 @@ static void
 write_state(kerf_rollouts *r)
 {
     uint64_t version = r->wanted;
+    uint64_t since_ns = kerf_now_ns();
     kerf_detail why = {{0}};
+    kerf_rollout *copy[KERF_MODELS_MAX];
     char *text = NULL;
-    kerf_err err = kerf_rollout_format((const kerf_rollout *const *)r->list,
-                                       r->count, &text);
+    size_t count = r->count;
+    int64_t took_ns;
+    kerf_err err = KERF_OK;
 
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = kerf_rollout_copy(r->list[i]);
+        if (copy[i] == NULL)
+            err = KERF_ENOMEM;
+    }
     (void)pthread_mutex_unlock(&r->lock);
+    if (err == KERF_OK)
+        err = kerf_rollout_format((const kerf_rollout *const *)copy, count,
+                                  &text);
+    took_ns = (int64_t)(kerf_now_ns() - since_ns); /* not the disk */
     if (err == KERF_OK)
         err = kerf_rollouts_write(r->opts.dir, text, &why);
     free(text);
+    for (size_t i = 0; i < count; i++)
+        free(copy[i]);
     (void)pthread_mutex_lock(&r->lock);
+    r->took_ns = took_ns;
     if (err != KERF_OK && r->write_err == KERF_OK)
         kerf_log(KERF_LOG_WARN, "cloud.rollout_not_kept", "why=%s",
                  KERF_Q(why.text));
@@ -52,6 +68,8 @@ nap(kerf_rollouts *r)
     int64_t ns = r->write_err == KERF_OK ? NAP_NS : AGAIN_NS;
     struct timespec until;
 
+    if (ns < NAP_SHARE * r->took_ns)
+        ns = NAP_SHARE * r->took_ns;
     (void)clock_gettime(CLOCK_REALTIME, &until);
     until.tv_nsec += ns;
     until.tv_sec += until.tv_nsec / 1000000000;

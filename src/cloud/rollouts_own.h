@@ -37,7 +37,8 @@ struct kerf_rollouts {
     uint64_t wanted, written; /* under lock: versions of the state */
     kerf_err write_err;       /* of the last write, which is tried again */
     kerf_detail write_why;
-    bool is_urgent; /* a command, or it halted */
+    int64_t took_ns; /* the keeper's: to make the last text */
+    bool is_urgent;  /* a command, or it halted */
     bool stopping;
     struct told *told; /* under lock, newest first */
 };

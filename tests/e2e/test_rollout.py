@@ -574,12 +574,15 @@ def test_edge__rejects_once__the_old_one_goes_on_over_restarts(
     assert "card" in three.err
 
 
-def test_state__hostile_file__one_line(cloud_of, spawn, kerf_asan, place, tmp_path):
+@pytest.mark.parametrize("how", ["hostile", "huge"])
+def test_state__bad_file__one_line(spawn, kerf_asan, place, tmp_path, how):
     models = tmp_path / "models"
     exact.put(models)
     state = models / ".kerf-rollout" / "state.json"
     state.parent.mkdir()
     state.write_text('{"kerf_rollouts": 1, "models": [{"model": "../x"}]}')
+    if how == "huge":
+        os.truncate(state, 65 << 20)  # sparse
     process = spawn(
         "cloud", "--engine", "fake", "--models", models, "--cloud_port", "0", "--rollout", "10%",
         "--control", place / "c", binary=kerf_asan,

@@ -458,6 +458,7 @@ text__there_and_back(void **state)
     kerf_rollout *back[4];
     char *text = NULL;
     char *again = NULL;
+    kerf_rollout *copy;
     size_t count = 0;
 
     (void)state;
@@ -469,6 +470,14 @@ text__there_and_back(void **state)
     assert_int_equal(kerf_rollout_halt(&r, "by hand", NULL), KERF_OK);
     r.was_signed = true;
     assert_int_equal(kerf_rollout_format(list, 2, &text), KERF_OK);
+    copy = kerf_rollout_copy(&r);
+    assert_non_null(copy);
+    kerf_rollout_fini(&r); /* the copy needs nothing of it */
+    list[0] = copy;
+    assert_int_equal(kerf_rollout_format(list, 2, &again), KERF_OK);
+    assert_string_equal(text, again);
+    free(again);
+    free(copy);
     assert_int_equal(
         kerf_rollout_parse(back, 4, &count, text, strlen(text), NULL), KERF_OK);
     assert_int_equal(count, 2);
