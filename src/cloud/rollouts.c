@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Finding. Under the lock, or on the loop's thread. */
 
@@ -121,6 +122,7 @@ kerf_rollouts_new(kerf_rollouts **out, const kerf_rollouts_opts *opts,
     if (r == NULL)
         return KERF_ENOMEM;
     r->opts = *opts;
+    r->lock_fd = -1;
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->changed, NULL);
     if (opts->dir != NULL)
@@ -144,6 +146,8 @@ kerf_rollouts_free(kerf_rollouts *r)
         kerf_rollout_fini(r->list[i]);
         free(r->list[i]);
     }
+    if (r->lock_fd >= 0)
+        (void)close(r->lock_fd);
     (void)pthread_cond_destroy(&r->changed);
     (void)pthread_mutex_destroy(&r->lock);
     free(r);

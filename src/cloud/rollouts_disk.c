@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,22 @@
 #define PAIRS "pairs"
 #define PAIRS_MOST 4096 /* entries that are looked at */
 #define STEP ((size_t)64 << 10)
+
+kerf_err
+kerf_rollouts_lock(const char *dir, int *fd, kerf_detail *why)
+{
+    *fd = -1;
+    if (kerf_fs_mkdirs(dir, NULL) == KERF_OK)
+        *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0 || flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return KERF_OK;
+    (void)close(*fd);
+    *fd = -1;
+    return kerf_fail(why, KERF_EBUSY,
+                     "%s: another cloud keeps its rollouts there: give each "
+                     "its own --rollout-dir",
+                     dir);
+}
 
 kerf_err
 kerf_rollouts_read(const char *dir, kerf_rollout **list, size_t most,

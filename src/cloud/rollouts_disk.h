@@ -8,6 +8,10 @@
 #include "cloud/rollout.h"
 #include "model/bundle.h"
 
+/* Makes the folder and locks it, until *fd is closed or the process ends; *fd
+ * is -1 where that cannot be. Errors: KERF_EBUSY (another cloud has it). */
+KERF_NODISCARD kerf_err kerf_rollouts_lock(const char *dir, int *fd,
+                                           kerf_detail *why);
 /* None, when there is nothing yet. Errors: kerf_rollout_parse()'s, the file's;
  * why says what to do. */
 KERF_NODISCARD kerf_err kerf_rollouts_read(const char *dir, kerf_rollout **list,

@@ -105,9 +105,11 @@ run_keeper(void *ctx)
 kerf_err
 kerf_rollouts_start_keeper(kerf_rollouts *r, kerf_detail *why)
 {
-    kerf_err err = kerf_rollouts_read(r->opts.dir, r->list, KERF_MODELS_MAX,
-                                      &r->count, why);
+    kerf_err err = kerf_rollouts_lock(r->opts.dir, &r->lock_fd, why);
 
+    if (err == KERF_OK)
+        err = kerf_rollouts_read(r->opts.dir, r->list, KERF_MODELS_MAX,
+                                 &r->count, why);
     for (size_t i = 0; i < r->count; i++) {
         r->list[i]->halt = r->opts.halt;
         kerf_rollout_all_away(r->list[i], kerf_now_ns());

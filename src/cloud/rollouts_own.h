@@ -31,6 +31,7 @@ struct kerf_rollouts {
     } kept[KERF_MODELS_MAX]; /* the loader's: of each model the latest */
     size_t kept_count, kept_next;
 
+    int lock_fd; /* of the folder; -1: none */
     pthread_t keeper;
     bool keeper_runs;
     pthread_cond_t changed;   /* there is something to write, or to know */

@@ -420,6 +420,19 @@ def test_halted__the_old_one_is_signed_again__edges_get_more_time(
     assert [e["bundle"] for e in edge.events() if e["event"] == "model"] == [old]
 
 
+def test_second_cloud_on_one_folder__one_line(cloud_of, spawn, kerf_asan, place, models, tmp_path):
+    exact.put(models)
+    cloud = cloud_of(*NOBODY)
+    words = ("cloud", "--json", "--engine", "fake", "--models", models, "--cloud_port", "0")
+    words += ("--control", place / "d", *NOBODY)
+    two = spawn(*words, binary=kerf_asan)
+    assert two.wait() == 1
+    assert "another cloud keeps its rollouts there" in two.err and "--rollout-dir" in two.err
+    two = spawn(*words, "--rollout-dir", tmp_path / "two", binary=kerf_asan)
+    two.wait_event("listening")
+    assert cloud.term() == 0 and two.term() == 0
+
+
 @pytest.fixture
 def slow(start_cloud, models, tmp_path, place):
     """(a cloud whose --rollout-dir may hang, the disk)"""
