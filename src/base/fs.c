@@ -219,6 +219,15 @@ kerf_fs_write_mode(const char *path, const void *data, size_t len,
 }
 
 int
+kerf_fs_sync_dir(int fd)
+{
+    int code = fsync(fd) != 0 ? errno : 0;
+
+    /* File systems that cannot sync a folder have nothing to sync there. */
+    return code == EINVAL || code == ENOTSUP || code == EROFS ? 0 : code;
+}
+
+int
 kerf_fs_sync_folder(const char *path)
 {
     char dir[KERF_PATH_MAX];
@@ -227,10 +236,9 @@ kerf_fs_sync_folder(const char *path)
 
     if (fd < 0)
         return errno == EACCES ? 0 : errno; /* it may be written, not read */
-    code = fsync(fd) != 0 ? errno : 0;
+    code = kerf_fs_sync_dir(fd);
     (void)close(fd);
-    /* File systems that cannot sync a folder have nothing to sync there. */
-    return code == EINVAL || code == ENOTSUP || code == EROFS ? 0 : code;
+    return code;
 }
 
 kerf_err

@@ -50,6 +50,8 @@ KERF_NODISCARD kerf_err kerf_fs_write_mode(const char *path, const void *data,
 /* Syncs the folder that path is in: what was renamed there stays. 0, or an
  * errno. */
 int kerf_fs_sync_folder(const char *path);
+/* Likewise, an open folder. */
+int kerf_fs_sync_dir(int fd);
 
 /* mkdir -p. */
 KERF_NODISCARD kerf_err kerf_fs_mkdirs(const char *path, kerf_detail *why);

@@ -267,9 +267,7 @@ kerf_store_publish(const kerf_store *store, int fd, kerf_store_dir from,
             renameat(store->dir[from], temp, store->dir[to], name) != 0)
             code = errno;
     }
-    if (code == 0 && fsync(store->dir[to]) != 0)
-        code = errno;
-    return code;
+    return code != 0 ? code : kerf_fs_sync_dir(store->dir[to]);
 }
 
 int

@@ -2,15 +2,18 @@
  * slowdisk.c - for LD_PRELOAD: a disk under $SLOWDISK_DIR that hangs as long as
  * there is a file $SLOWDISK_GATE: in the call that it names. Each call is a
  * line of $SLOWDISK_LOG: its name, and the file; "hangs" before one that does.
+ * With $SLOWDISK_NO_FOLDERS it cannot sync folders, as some cannot.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -77,11 +80,23 @@ pass(const char *call, int fd, const char *name)
     note(call, path);
 }
 
+static bool
+is_folder(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 int
 fsync(int fd)
 {
     REAL(fsync);
     pass("fsync", fd, NULL);
+    if (getenv("SLOWDISK_NO_FOLDERS") != NULL && is_folder(fd)) {
+        errno = EINVAL;
+        return -1;
+    }
     return real(fd);
 }
 

@@ -66,6 +66,17 @@ def test_store_hangs__the_edge_ends_when_told(call, edge, disk, models):
     exact.check_results(edge, None, biases=(1.0,))
 
 
+def test_folders_cannot_be_synced__models_are_kept(spawn, cloud, disk, tmp_path):
+    edge = spawn(
+        "edge", "--json", "--engine", "fake", "--cloud_port", cloud.port, "--once",
+        "--store", tmp_path / "store", "--input", *exact.inputs(tmp_path / "in", 2),
+        env={**disk.env, "SLOWDISK_NO_FOLDERS": "1"},
+    )  # fmt: skip
+    assert edge.wait() == 0
+    assert [call for call, path in disk.calls() if path.endswith("/store/parts")] == ["fsync"] * 2
+    exact.check_results(edge, 2, biases=(1.0,))
+
+
 def check_synced(disk):
     """What was renamed is so for good: its folder was synced behind it."""
     calls = disk.calls()
