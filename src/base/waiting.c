@@ -1,13 +1,11 @@
 #include "base/waiting.h"
 
-#include <linux/futex.h>
+#include <semaphore.h>
 #include <stdatomic.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* One that sleeps. The last to lie down is the first to be woken. */
 struct kerf_sleeper {
-    _Atomic int woken; /* a futex */
+    sem_t woken;
     struct kerf_sleeper *below;
 };
 
@@ -47,17 +45,6 @@ kerf_waiting_stir(kerf_waiting *w)
         call_one(w);
 }
 
-/* A sleeper may be gone as soon as it is marked. Then nobody waits at its
- * address, or somebody who looks again. */
-static void
-wake(struct kerf_sleeper *s)
-{
-    _Atomic int *woken = &s->woken;
-
-    atomic_store(woken, 1);
-    (void)syscall(SYS_futex, woken, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
 void
 kerf_waiting_unlock(kerf_waiting *w)
 {
@@ -68,7 +55,7 @@ kerf_waiting_unlock(kerf_waiting *w)
     while (s != NULL) {
         struct kerf_sleeper *next = s->below;
 
-        wake(s);
+        (void)sem_post(&s->woken); /* it may be gone as soon as it is posted */
         s = next;
     }
 }
@@ -79,11 +66,12 @@ lie_down(kerf_waiting *w)
 {
     struct kerf_sleeper s = {.below = w->top};
 
+    (void)sem_init(&s.woken, 0, 0);
     w->top = &s; /* cppcheck-suppress autoVariables; called means unlinked */
     kerf_waiting_unlock(w);
-    while (atomic_load(&s.woken) == 0)
-        (void)syscall(SYS_futex, &s.woken, FUTEX_WAIT_PRIVATE, 0, NULL, NULL,
-                      0);
+    while (sem_wait(&s.woken) != 0) /* a signal's handler ran */
+        ;
+    (void)sem_destroy(&s.woken);
     (void)pthread_mutex_lock(&w->lock);
 }
 
