@@ -57,6 +57,12 @@ kerf_again_take(kerf_edge *edge, kerf_err err)
 }
 
 void
+kerf_again_forget(kerf_edge *edge)
+{
+    edge->again.text = 0;
+}
+
+void
 kerf_again_drop(kerf_edge *edge)
 {
     kerf_again *a = &edge->again;

@@ -18,7 +18,7 @@ struct kerf_timer;
 typedef struct kerf_again {
     struct kerf_timer *timer;
     struct kerf_wanted *wanted; /* or NULL */
-    uint64_t text;              /* the last one's, and: */
+    uint64_t text;              /* the last one's; 0: none */
     uint64_t wait_ms;
 } kerf_again;
 
@@ -27,6 +27,8 @@ void kerf_again_fini(struct kerf_edge *edge);
 /* Takes the first of those wanted, if it is one to try again; its place is
  * left empty. */
 void kerf_again_take(struct kerf_edge *edge, kerf_err err);
+/* One has run: the next that cannot is tried again as soon as the first was. */
+void kerf_again_forget(struct kerf_edge *edge);
 void kerf_again_drop(struct kerf_edge *edge);
 
 #endif

@@ -249,6 +249,7 @@ take_program(kerf_edge *edge)
     (void)pthread_mutex_unlock(&edge->lock);
     kerf_program_free(replaced);
     f->program = NULL;
+    kerf_again_forget(edge);
     kerf_edge_free_flight(edge, NULL);
 }
 
