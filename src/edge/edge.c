@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #define QUEUE_LEN 4096 /* flights are 128 at most; the rest is for notes */
-#define WINDOW_MAX 64
 #define BLOCK_KI 128
 #define FLIGHTS_MOST 256 /* of a program and the next, and some notes */
 
@@ -288,9 +287,9 @@ fill_defaults(kerf_edge *edge, const kerf_edge_opts *opts)
     kerf_edge_opts *o = &edge->opts;
 
     *o = *opts;
-    o->window = o->window <= 0           ? 8
-                : o->window > WINDOW_MAX ? WINDOW_MAX
-                                         : o->window;
+    o->window = o->window <= 0                 ? 8
+                : o->window > KERF_FLIGHTS_MAX ? KERF_FLIGHTS_MAX
+                                               : o->window;
     if (o->block_ki >= 0) {
         size_t values =
             (size_t)(o->block_ki == 0 ? BLOCK_KI : o->block_ki) * 1024;

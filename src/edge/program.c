@@ -7,13 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Larger outputs are not of one memory for all flights. */
+#define SHARED_MOST ((size_t)8 << 20)
+_Static_assert(SHARED_MOST <= KERF_TENSOR_BYTES_MAX / KERF_FLIGHTS_MAX,
+               "the bound of a tensor is not one of all flights");
+
 static void
-fini_flight(kerf_flight *f, size_t in_count, size_t out_count)
+fini_flight(const kerf_program *p, kerf_flight *f)
 {
     kerf_request_free(f->request);
-    kerf_tensors_free(f->in, in_count);
-    for (size_t i = 0; i < out_count; i++)
+    kerf_tensors_free(f->in, kerf_net_in_count(p->net));
+    for (size_t i = 0; i < p->sent_count; i++) {
         free(f->coded[i]);
+        if (f->out != NULL && p->outs[i].data == NULL)
+            kerf_tensor_free(&f->out[i]);
+    }
     free(f->in);
     free(f->out);
     free(f->head);
@@ -28,7 +36,7 @@ kerf_program_free(kerf_program *p)
     if (p == NULL)
         return;
     for (size_t i = 0; i < p->flights; i++)
-        fini_flight(&p->flight[i], kerf_net_in_count(p->net), p->sent_count);
+        fini_flight(p, &p->flight[i]);
     free(p->flight);
     kerf_tensors_free(p->outs, p->sent_count);
     kerf_request_free(p->tail_request);
@@ -40,16 +48,18 @@ kerf_program_free(kerf_program *p)
     free(p);
 }
 
-static void
+static kerf_err
 place_out(const kerf_program *p, kerf_flight *f, size_t i)
 {
     const kerf_tensor *all = &p->outs[i];
-    size_t step = (size_t)all->shape.dims[1];
     kerf_tensor *t = &f->out[i];
 
+    if (all->data == NULL)
+        return kerf_tensor_alloc(t, p->sent[i].dtype, &p->sent[i].shape);
     *t = (kerf_tensor){.dtype = p->sent[i].dtype, .shape = p->sent[i].shape};
-    t->data = (uint8_t *)all->data + (size_t)(f - p->flight) * step;
-    (void)!kerf_shape_bytes(&t->shape, t->dtype, &t->bytes); /* was checked */
+    t->data = (uint8_t *)all->data +
+              (size_t)(f - p->flight) * (size_t)all->shape.dims[1];
+    return kerf_shape_bytes(&t->shape, t->dtype, &t->bytes);
 }
 
 static kerf_err
@@ -70,7 +80,7 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
         err = kerf_tensor_alloc(&f->in[i], port->dtype, &port->shape);
     }
     for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++)
-        place_out(p, f, i);
+        err = place_out(p, f, i);
     /* A request of its own: binding another pointer to a shared one costs some
      * 10 us each time. */
     if (err == KERF_OK)
@@ -82,7 +92,8 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
     return err;
 }
 
-/* One memory for all flights: it fills huge pages where one would not. */
+/* One memory for all flights: it fills huge pages where one would not. Those
+ * that do fill them get one each. */
 static kerf_err
 make_outs(kerf_program *p, size_t flights)
 {
@@ -95,7 +106,7 @@ make_outs(kerf_program *p, size_t flights)
         err = kerf_shape_bytes(&p->sent[i].shape, p->sent[i].dtype, &bytes);
         all.dims[1] =
             (int64_t)kerf_align_up(bytes == 0 ? 1 : bytes, KERF_TENSOR_ALIGN);
-        if (err == KERF_OK)
+        if (err == KERF_OK && bytes <= SHARED_MOST)
             err = kerf_tensor_alloc(&p->outs[i], KERF_U8, &all);
     }
     return err;

@@ -13,6 +13,8 @@
 
 #include <stdatomic.h>
 
+#define KERF_FLIGHTS_MAX 64 /* of a program: --window */
+
 typedef struct kerf_program kerf_program;
 
 /* An entry of the queue to the caller: one of the two. */
@@ -49,7 +51,7 @@ typedef struct kerf_flight {
     kerf_item item;
     kerf_request *request;          /* bound to in and out for good */
     kerf_tensor *in;                /* what the head takes, one per port */
-    kerf_tensor *out;               /* what the head gives; in outs */
+    kerf_tensor *out;               /* what the head gives */
     uint8_t *coded[KERF_PORTS_MAX]; /* blobs of out; NULL: never coded */
     kerf_flight_block *block;       /* that follow the TENSOR frame */
     size_t block_count, block_room;
@@ -99,7 +101,8 @@ struct kerf_program {
     size_t sent_count;
     size_t flights;
     kerf_flight *flight;
-    kerf_tensor outs[KERF_PORTS_MAX]; /* bytes: this output of all flights */
+    /* This output of all flights, as bytes; no data: each has its own. */
+    kerf_tensor outs[KERF_PORTS_MAX];
     /* Only where the cloud shares it: proved, warm; NULL: none, tail_why says
      * why not if there was one. The request is the offline thread's. */
     kerf_net *tail;

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 
+import exact
 import numpy as np
 import pytest
 from nets import (
@@ -198,6 +199,17 @@ def test_window_wider_than_granted__is_cut(spawn, start_cloud, tmp_path):
 
 
 # ---- deadline ---------------------------------------------------------------
+
+
+def test_outputs_over_8_MiB__are_each_on_its_own(each_kerf, spawn, start_cloud, tmp_path):
+    exact.put(tmp_path / "models", width=(9 << 20) // 4)
+    cloud = start_cloud("--models", tmp_path / "models", "--batch", "1", *FAKE)
+    edge = spawn(
+        "edge", "--json", "--cloud_port", cloud.port, "--once", "--window", "2", "--codec", "raw",
+        "--input", *exact.inputs(tmp_path / "in", 3), *FAKE, binary=each_kerf,
+    )  # fmt: skip
+    assert edge.wait() == 0
+    assert len(results(edge)) == 3
 
 
 def test_deadline__ends_in_an_error_that_says_so(spawn, start_cloud, tmp_path):
@@ -411,8 +423,11 @@ def test_signal__run_ends_with_a_summary(spawn, tmp_path, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_before_any_cloud__ends_at_once(spawn, free_port, tmp_path, number):
-    edge = spawn("edge", "--json", "--cloud_port", free_port(), "--store", tmp_path / "store")
+def test_signal_before_any_cloud__ends_at_once(every_kerf, spawn, free_port, tmp_path, number):
+    edge = spawn(
+        "edge", "--json", "--cloud_port", free_port(), "--store", tmp_path / "store", *FAKE,
+        binary=every_kerf,
+    )  # fmt: skip
     edge.wait_event("state", connected=False)
     edge.signal(number)
     assert edge.wait() == 0
