@@ -158,11 +158,12 @@ load_old(kerf_registry *r, struct known *at, const char *dir)
     at->lost_stamp = kerf_pair_stamp(dir, at->name, &newest_ns);
     at->lost = load_copy(r, at, dir, &served, &why);
     r->try_again |= at->lost != KERF_OK;
-    if (at->lost != KERF_OK && at->lost != was)
+    if (at->lost != KERF_OK && at->lost != was) {
         kerf_log(KERF_LOG_WARN, "cloud.old_lost", "model=%s why=%s do=%s",
                  at->name, KERF_Q(why.text),
                  KERF_Q("put the old pair back into its folder in pairs of "
                         "--rollout-dir, or kerf rollout 100%"));
+    }
     return served;
 }
 

@@ -50,14 +50,15 @@ kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
     kerf_hex(v->new_bundle, one->new_id, 6);
     (void)snprintf(v->state, sizeof v->state, "%s",
                    kerf_rollout_state_name(one->state));
-    if (lost)
+    if (lost) {
         (void)snprintf(v->why, sizeof v->why,
                        "the old pair is lost: put its files back into "
                        "pairs/%s... of --rollout-dir, or kerf rollout 100%%; "
                        "till then edges that would run it are given nothing",
                        v->old_bundle);
-    else
+    } else {
         (void)snprintf(v->why, sizeof v->why, "%s", one->why);
+    }
     (void)snprintf(v->blocked_why, sizeof v->blocked_why, "%s",
                    one->blocked > 0 ? one->blocked_why : "");
 }
