@@ -217,8 +217,8 @@ show_pick(const kerf_cut_list *list, const kerf_term *t, kerf_cut_pick pick)
 {
     static const char *const what[KERF_PICK_COUNT] = {
         "least work in the head, sending less than the input",
-        "least work in the head, sending less with 8 bits for each float (kerf "
-        "edge --codec q8)",
+        ("least work in the head, sending less with 8 bits for each float "
+         "(kerf edge --codec q8)"),
         "fewest bytes"};
     uint64_t whole = list->model->input_bytes;
     const kerf_cut *cut;

@@ -302,11 +302,12 @@ kerf_legacy_out_start(kerf_legacy_edge *edge, const char *host, int port,
 
     if (err == KERF_OK)
         err = kerf_timer_new(&edge->give_up, edge->loop, on_give_up, edge);
-    if (err == KERF_OK)
+    if (err == KERF_OK) {
         err = kerf_listen(&edge->listener, edge->loop, host, port,
                           edge->opts.insecure ? KERF_REACH_INSECURE
                                               : KERF_REACH_HERE,
                           on_cloud, edge, why);
+    }
     if (err == KERF_EADDRINUSE) {
         (void)kerf_fail(why, err,
                         "port %d on %s is in use: stop what listens there, or "
