@@ -219,7 +219,7 @@ queue__pushed_quietly_and_stirred__all_is_popped(void **state)
     int item = 0;
 
     (void)state;
-    assert_int_equal(kerf_queue_new(&q, 4 * ROUNDS), KERF_OK);
+    assert_int_equal(kerf_queue_new(&q, (size_t)4 * ROUNDS), KERF_OK);
     for (size_t i = 0; i < POPPERS; i++) {
         popped[i].queue = q;
         assert_int_equal(pthread_create(&thread[i], NULL, pop_all, &popped[i]),

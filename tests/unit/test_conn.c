@@ -413,9 +413,10 @@ steps__part_of_a_large_payload__waits_for_the_rest_of_it(void **state)
     put_until(&l, bytes, at, STEP);
     assert_false(l.taken);
     /* Then 88 KB are missing. */
-    put_until(&l, bytes + at, 2 * STEP, LARGE - PART - 2 * STEP);
+    put_until(&l, bytes + at, (size_t)2 * STEP,
+              LARGE - PART - (size_t)2 * STEP);
     assert_false(l.taken);
-    at += 2 * STEP;
+    at += (size_t)2 * STEP;
     put_until(&l, bytes + at, head + LARGE - at, 0);
     assert_true(l.taken);
     assert_memory_equal(l.sink, bytes + head, LARGE);
