@@ -425,11 +425,12 @@ greeting_add__however_it_is_cut__the_length_is_found(void **state)
             for (size_t at = 0; at < 4; at += step)
                 end = put_record(end, 22, head + at,
                                  4 - at < step ? 4 - at : step);
-            for (const uint8_t *at = data; at < end; at += step)
+            for (const uint8_t *at = data; at < end; at += step) {
                 fine = fine && kerf_greeting_add(&g, at,
                                                  (size_t)(end - at) < step
                                                      ? (size_t)(end - at)
                                                      : step);
+            }
             assert_int_equal(fine, lens[i] <= KERF_GREETING_MESSAGE);
         }
     }
