@@ -167,11 +167,11 @@ static void
 set_time(const kerf_manifest *m, time_t at)
 {
     const struct timespec time[2] = {{.tv_sec = at}, {.tv_sec = at}};
-    char name[KERF_PATH_MAX] = "bundles/";
+    char id[2 * sizeof m->id + 1], name[KERF_PATH_MAX];
     char path[KERF_PATH_MAX];
 
-    kerf_hex(name + strlen(name), m->id, sizeof m->id);
-    (void)strcat(name, ".json");
+    kerf_hex(id, m->id, sizeof m->id);
+    (void)snprintf(name, sizeof name, "bundles/%s.json", id);
     path_of(path, name);
     assert_int_equal(utimensat(AT_FDCWD, path, time, 0), 0);
 }
