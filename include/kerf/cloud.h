@@ -80,10 +80,13 @@ typedef enum kerf_rollout_command {
     KERF_ROLLOUT_FINISH,  /* at 100 %: wait for no edge any more */
 } kerf_rollout_command;
 
-/* Copies those that are not over. As kerf_cloud_look(). Free: free(). */
+/* Copies those that are not over; model NULL: of all. As kerf_cloud_look(), and
+ * KERF_ENOENT (no such model is served). Free: free(). */
 KERF_API KERF_NODISCARD kerf_err kerf_cloud_rollouts(kerf_cloud *cloud,
+                                                     const char *model,
                                                      kerf_rollout_view **out,
-                                                     size_t *count);
+                                                     size_t *count,
+                                                     kerf_detail *why);
 /* From any thread between open and close; returns when it is kept. model NULL:
  * the only one that is being rolled out. Errors: KERF_ENOENT (no such model, or
  * several), KERF_EINVAL (it makes no sense now); the disk's, such as

@@ -491,16 +491,18 @@ kerf_cloud_look(kerf_cloud *cloud, size_t most, kerf_cloud_view *out)
     out->drain_ms =
         (double)kerf_fair_cost_ns(cloud->jobs) / (double)cloud->workers / 1e6;
     out->draining = atomic_load(&cloud->draining);
-    err = kerf_rollouts_look(cloud->rollouts, &out->rollout, &out->rollouts);
+    err = kerf_rollouts_look(cloud->rollouts, NULL, &out->rollout,
+                             &out->rollouts, NULL);
     if (err != KERF_OK)
         kerf_cloud_view_free(out);
     return err;
 }
 
 kerf_err
-kerf_cloud_rollouts(kerf_cloud *cloud, kerf_rollout_view **out, size_t *count)
+kerf_cloud_rollouts(kerf_cloud *cloud, const char *model,
+                    kerf_rollout_view **out, size_t *count, kerf_detail *why)
 {
-    return kerf_rollouts_look(cloud->rollouts, out, count);
+    return kerf_rollouts_look(cloud->rollouts, model, out, count, why);
 }
 
 kerf_err

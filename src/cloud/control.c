@@ -150,14 +150,15 @@ error_json(const char *text)
 }
 
 static json_t *
-open_rollouts_json(kerf_control *c)
+open_rollouts_json(kerf_control *c, const char *model)
 {
     kerf_rollout_view *views = NULL;
+    kerf_detail why = {{0}};
     size_t count = 0;
     json_t *o;
 
-    if (kerf_cloud_rollouts(c->cloud, &views, &count) != KERF_OK)
-        return error_json("out of memory");
+    if (kerf_cloud_rollouts(c->cloud, model, &views, &count, &why) != KERF_OK)
+        return error_json(why.text);
     o = json_pack("{s:s, s:o}", "event", "rollouts", "rollout",
                   rollouts_json(views, count));
     free(views);
@@ -176,8 +177,10 @@ rollout_json(kerf_control *c, const json_t *asked, const char *what)
     kerf_detail why = {{0}};
     size_t i = 0;
 
+    if (model != NULL && !json_is_string(model))
+        return error_json("\"model\" is a name");
     if (strcmp(what, "status") == 0)
-        return open_rollouts_json(c);
+        return open_rollouts_json(c, json_string_value(model));
     while (i < sizeof names / sizeof *names && strcmp(what, names[i]) != 0)
         i++;
     if (i == sizeof names / sizeof *names)
@@ -186,12 +189,10 @@ rollout_json(kerf_control *c, const json_t *asked, const char *what)
     if (i == KERF_ROLLOUT_SET &&
         (!json_is_number(percent) || !(p >= 0 && p <= 100)))
         return error_json("\"percent\" is a number from 0 to 100");
-    if (model != NULL && !json_is_string(model))
-        return error_json("\"model\" is a name");
     if (kerf_cloud_rollout(c->cloud, json_string_value(model),
                            (kerf_rollout_command)i, p, &why) != KERF_OK)
         return error_json(why.text);
-    return open_rollouts_json(c);
+    return open_rollouts_json(c, NULL);
 }
 
 static json_t *

@@ -101,10 +101,10 @@ void kerf_rollouts_settle(kerf_rollouts *r);
 
 void kerf_rollouts_request(kerf_rollouts *r, const kerf_served *s,
                            const char *edge, bool failed);
-/* Those that are open. Free: free(). */
-KERF_NODISCARD kerf_err kerf_rollouts_look(kerf_rollouts *r,
+/* As kerf_cloud_rollouts(). */
+KERF_NODISCARD kerf_err kerf_rollouts_look(kerf_rollouts *r, const char *model,
                                            kerf_rollout_view **out,
-                                           size_t *count);
+                                           size_t *count, kerf_detail *why);
 /* As kerf_cloud_rollout(). */
 KERF_NODISCARD kerf_err kerf_rollouts_command(kerf_rollouts *r,
                                               const char *model,

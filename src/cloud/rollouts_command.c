@@ -9,20 +9,31 @@
 #define KEEP_S 2 /* a disk that hangs must not hold up who asks */
 
 kerf_err
-kerf_rollouts_look(kerf_rollouts *r, kerf_rollout_view **out, size_t *count)
+kerf_rollouts_look(kerf_rollouts *r, const char *model, kerf_rollout_view **out,
+                   size_t *count, kerf_detail *why)
 {
     kerf_rollout_view *views;
+    bool known = model == NULL;
     size_t n = 0;
 
     (void)pthread_mutex_lock(&r->lock);
     views = calloc(r->count + 1, sizeof *views);
     for (size_t i = 0; views != NULL && i < r->count; i++) {
-        if (kerf_rollouts_is_open(r, i))
+        bool open = kerf_rollouts_is_open(r, i);
+
+        if (model != NULL && strcmp(r->list[i]->name, model) != 0)
+            continue;
+        known |= open || r->now[i] != NULL;
+        if (open)
             kerf_rollouts_view_of(&views[n++], r, r->list[i]);
     }
     kerf_rollouts_unlock(r);
     if (views == NULL)
-        return KERF_ENOMEM;
+        return kerf_fail(why, KERF_ENOMEM, "out of memory");
+    if (!known) {
+        free(views);
+        return kerf_fail(why, KERF_ENOENT, "no model %s is served", model);
+    }
     *out = views;
     *count = n;
     return KERF_OK;

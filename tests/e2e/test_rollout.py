@@ -332,6 +332,21 @@ def test_commands__beside_edges_that_fail__do_not_race(cloud_of, kerf_tsan, tmp_
     assert cloud.term() == 0 and "ThreadSanitizer" not in cloud.err, cloud.err
 
 
+def test_status__of_one_model__or_of_none_that_is_served(run, cloud_of, tmp_path):
+    models = tmp_path / "models"
+    exact.put(models, bias=1)
+    exact.put(models, name="z", bias=3)
+    cloud = cloud_of("--rollout", "50%")
+    update(cloud, models, 2)
+    cloud.wait_event("rollout", state="running")
+    assert rollout(run, cloud, "status", "--model", "m")["model"] == "m"
+    assert rollout(run, cloud, "--model", "z") is None
+    assert "no model nope is served" in rollout(run, cloud, "--model", "nope", ok=False)
+    done = run("rollout", "0x10", "--control", cloud.control)
+    assert done.status == 2 and "expected status, a percentage" in done.err
+    assert rollout(run, cloud)["percent"] == 50
+
+
 def test_finish__waits_for_nobody(run, cloud_of, tmp_path):
     models = tmp_path / "models"
     cloud, edges, _, _, old, new = start_update(cloud_of, models, "--rollout", "60%", count=3)
