@@ -580,11 +580,12 @@ kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s, const char *edge,
     for (size_t i = 0; i < r->count; i++) {
         kerf_rollout *one = r->list[i];
 
-        if (kerf_rollouts_is_open(r, i))
+        if (kerf_rollouts_is_open(r, i)) {
             kerf_rollout_left(
                 one, edge,
                 s != NULL && same_id(s, one->new_id) ? how : KERF_LEFT_MIDWAY,
                 now_ns);
+        }
     }
     kerf_rollouts_unlock(r);
 }
