@@ -443,11 +443,11 @@ stop_disk_threads(kerf_cloud *cloud)
     bool loads = !kerf_registry_stop(cloud->registry);
     bool keeps = !kerf_rollouts_stop(cloud->rollouts);
 
-    if (loads || keeps)
+    if (loads || keeps) {
         kerf_log(KERF_LOG_WARN, "cloud.disk_hangs", "where=%s",
                  keeps ? "--rollout-dir"
-                       : "the folder of models, or "
-                         "--rollout-dir");
+                       : "the folder of models, or --rollout-dir");
+    }
     return !loads && !keeps;
 }
 

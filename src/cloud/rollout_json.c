@@ -22,10 +22,11 @@ kerf_rollout *
 kerf_rollout_copy(const kerf_rollout *r)
 {
     kerf_rollout *copy = malloc(sizeof *copy + r->count * sizeof(kerf_trial));
-    kerf_trial *to = (kerf_trial *)(copy + 1);
+    kerf_trial *to;
 
     if (copy == NULL)
         return NULL;
+    to = (kerf_trial *)(copy + 1);
     *copy = *r;
     copy->table = NULL;
     for (size_t i = 0; i < KERF_TRIALS_LISTS; i++) {

@@ -396,7 +396,9 @@ def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, 
     keeper.close()
 
 
-def test_edge_that_crashes__after_it_ran_it_from_its_store__gets_the_old_one(run, cloud_of, tmp_path):
+def test_edge_that_crashes__after_it_ran_it_from_its_store__gets_the_old_one(
+    run, cloud_of, tmp_path
+):
     models = tmp_path / "models"
     exact.put(models, bias=1)
     cloud = cloud_of("--dead-after", "60")

@@ -296,7 +296,7 @@ def test_first_signature__ends_a_halt_for_want_of_it__not_one_by_command(
             cloud = cloud_of("--rollout", "100%", "--rollout-halt", "20%")
             edges = many(cloud, 3)
         else:
-            wait_until(lambda: len(bundles(cloud)) > before)
+            wait_until(lambda of=cloud, least=before: len(bundles(of)) > least)
         signature.write_bytes(text)
         cloud.wait_event("signature", version=1)
         assert rollout(run, cloud)["state"] == "halted"

@@ -87,7 +87,8 @@ def text(value):
 
 
 def hello(name="wire", want="", engine="none", versions=(1, 1), bundles=(), parts=0, asks=0):
-    """parts: bit per codec of PART that is taken, asks: FIRST or AGAIN; 0: as edges without any say it."""
+    """parts: bit per codec of PART that is taken, asks: FIRST or AGAIN; 0: as edges
+    without any say it."""
     return (
         struct.pack("<HHIQ", *versions, 1, 1 << 31)
         + text(name)
@@ -388,7 +389,8 @@ class Cloud:
         return Peer(sock)
 
     def greet(self, **more):
-        """The control connection of the next edge, after WELCOME; .asks is what its HELLO ends with."""
+        """The control connection of the next edge, after WELCOME; .asks is what its
+        HELLO ends with."""
         control = self.accept()
         self.asks = struct.unpack("<I", control.recv_kind(HELLO).meta[-4:])[0]
         control.send(WELCOME, welcome(**more))
