@@ -189,6 +189,7 @@ came__started_anew_with_the_new_one__fails_in_the_end(void **state)
     assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_NEW));
     assert_false(come(&r, KERF_LEFT_SOON, KERF_CAME_NEW | KERF_CAME_AGAIN));
     assert_true(come(&r, KERF_LEFT_SOON, anew));
+    kerf_rollout_fini(&r);
     /* After BYE, or a minute, it begins again. */
     begin(&r, 100, -1);
     assert_true(kerf_rollout_offer(&r, "a"));
