@@ -145,74 +145,6 @@ kerf_store_measure(const kerf_store *store, uint64_t *bytes, kerf_detail *why)
     return KERF_OK;
 }
 
-typedef struct found_name {
-    kerf_store_dir dir;
-    char name[KERF_STORE_NAME];
-    uint64_t used;
-    int64_t ns;
-} found_name;
-
-static int
-by_use(const void *a, const void *b)
-{
-    const found_name *x = a, *y = b;
-
-    if (x->used != y->used)
-        return x->used < y->used ? -1 : 1;
-    return x->ns < y->ns ? -1 : x->ns > y->ns;
-}
-
-/* Manifests by their names alone, least lately used first. New -> free(). */
-static kerf_err
-list_manifests(const kerf_store *store, found_name **out, size_t *count)
-{
-    static const kerf_store_dir dirs[] = {KERF_STORE_BUNDLES,
-                                          KERF_STORE_PARTIAL};
-    found_name *list = NULL;
-    kerf_used used;
-    kerf_err err = kerf_used_read(&used, store);
-
-    *count = 0;
-    if (err != KERF_OK)
-        return err;
-    for (size_t d = 0; d < 2 && err == KERF_OK; d++) {
-        kerf_names names = {0};
-        found_name *grown;
-
-        err =
-            kerf_fs_list_at(store->dir[dirs[d]], KERF_STORE_FILES_MOST, &names);
-        grown = reallocarray(list, *count + names.count + 1, sizeof *list);
-        if (grown == NULL)
-            err = KERF_ENOMEM;
-        else
-            list = grown;
-        for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
-            found_name *at = &list[*count];
-            uint8_t id[KERF_BUNDLE_ID_LEN];
-            const kerf_used_one *one;
-
-            if (!kerf_store_bundle_id(id, names.name[i]))
-                continue;
-            one = kerf_used_find(&used, id);
-            *at = (found_name){
-                .dir = dirs[d],
-                .used = one == NULL ? 0 : one->count,
-                .ns = kerf_store_used_ns(store, dirs[d], names.name[i])};
-            (void)snprintf(at->name, sizeof at->name, "%s", names.name[i]);
-            ++*count;
-        }
-        kerf_names_free(&names);
-    }
-    kerf_used_free(&used);
-    if (err != KERF_OK) {
-        free(list);
-        return err;
-    }
-    qsort(list, *count, sizeof *list, by_use);
-    *out = list;
-    return KERF_OK;
-}
-
 /* Takes away one bundle that nobody holds; not what only it needs. */
 static bool
 evict(const kerf_store *store, kerf_store_dir dir, const char *name,
@@ -233,10 +165,10 @@ evict(const kerf_store *store, kerf_store_dir dir, const char *name,
 static kerf_err
 trim(const kerf_store *store, size_t most, const char *but, kerf_freed *freed)
 {
-    found_name *list = NULL;
+    kerf_listed *list = NULL;
     size_t count = 0;
     size_t left;
-    kerf_err err = list_manifests(store, &list, &count);
+    kerf_err err = kerf_survey_list(store, &list, &count);
 
     left = count;
     for (size_t i = 0; err == KERF_OK && i < count && left > most; i++)
@@ -249,10 +181,10 @@ trim(const kerf_store *store, size_t most, const char *but, kerf_freed *freed)
 static void
 evict_damaged(const kerf_store *store, const char *but, kerf_freed *freed)
 {
-    found_name *list = NULL;
+    kerf_listed *list = NULL;
     size_t count = 0;
 
-    if (list_manifests(store, &list, &count) != KERF_OK)
+    if (kerf_survey_list(store, &list, &count) != KERF_OK)
         return;
     for (size_t i = 0; i < count; i++) {
         kerf_manifest m = {0};

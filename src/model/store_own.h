@@ -144,10 +144,21 @@ void kerf_used_note(const kerf_store *store,
 
 /* store_survey.c: all that is there. */
 
-typedef struct kerf_found { /* one manifest */
+typedef struct kerf_listed { /* one manifest, by its name alone */
     kerf_store_dir dir;
     char name[KERF_STORE_NAME];
     uint64_t used; /* of the record: larger is later; 0: it has none */
+    int64_t used_ns;
+} kerf_listed;
+
+/* Least lately used first; also those that cannot be read. New -> free().
+ * Errors: KERF_ETOOBIG, KERF_ENOMEM, KERF_EIO. */
+KERF_NODISCARD kerf_err kerf_survey_list(const kerf_store *store,
+                                         kerf_listed **out, size_t *count);
+
+typedef struct kerf_found { /* one manifest */
+    kerf_store_dir dir;
+    char name[KERF_STORE_NAME];
     int64_t used_ns;
     kerf_manifest manifest; /* without units and probes */
 } kerf_found;

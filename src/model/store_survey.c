@@ -53,13 +53,80 @@ make_small(kerf_manifest *m)
     m->probe_count = 0;
 }
 
-static kerf_err
-add(kerf_survey *survey, const kerf_store *store, const kerf_used *used,
-    kerf_store_dir dir, const char *name)
+static int
+by_use(const void *a, const void *b)
 {
-    kerf_found found = {.dir = dir,
-                        .used_ns = kerf_store_used_ns(store, dir, name)};
-    const kerf_used_one *one;
+    const kerf_listed *x = a, *y = b;
+
+    if (x->used != y->used)
+        return x->used < y->used ? -1 : 1;
+    if (x->used_ns != y->used_ns)
+        return x->used_ns < y->used_ns ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static void
+add_names(kerf_listed *list, size_t *count, const kerf_store *store,
+          const kerf_used *used, kerf_store_dir dir, const kerf_names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        kerf_listed *at = &list[*count];
+        uint8_t id[KERF_BUNDLE_ID_LEN];
+        const kerf_used_one *one;
+
+        if (!kerf_store_bundle_id(id, names->name[i]))
+            continue;
+        one = kerf_used_find(used, id);
+        *at = (kerf_listed){.dir = dir,
+                            .used = one == NULL ? 0 : one->count,
+                            .used_ns =
+                                kerf_store_used_ns(store, dir, names->name[i])};
+        (void)snprintf(at->name, sizeof at->name, "%s", names->name[i]);
+        ++*count;
+    }
+}
+
+kerf_err
+kerf_survey_list(const kerf_store *store, kerf_listed **out, size_t *count)
+{
+    static const kerf_store_dir dirs[] = {KERF_STORE_BUNDLES,
+                                          KERF_STORE_PARTIAL};
+    kerf_listed *list = NULL;
+    kerf_used used;
+    kerf_err err = kerf_used_read(&used, store);
+
+    *count = 0;
+    if (err != KERF_OK)
+        return err;
+    for (size_t d = 0; d < 2 && err == KERF_OK; d++) {
+        kerf_names names = {0};
+        kerf_listed *grown;
+
+        err =
+            kerf_fs_list_at(store->dir[dirs[d]], KERF_STORE_FILES_MOST, &names);
+        grown = reallocarray(list, *count + names.count + 1, sizeof *list);
+        if (grown == NULL)
+            err = KERF_ENOMEM;
+        else
+            list = grown;
+        if (err == KERF_OK)
+            add_names(list, count, store, &used, dirs[d], &names);
+        kerf_names_free(&names);
+    }
+    kerf_used_free(&used);
+    if (err != KERF_OK) {
+        free(list);
+        return err;
+    }
+    qsort(list, *count, sizeof *list, by_use);
+    *out = list;
+    return KERF_OK;
+}
+
+static kerf_err
+add(kerf_survey *survey, const kerf_store *store, const kerf_listed *at)
+{
+    kerf_found found = {.dir = at->dir, .used_ns = at->used_ns};
     kerf_err err;
 
     if (survey->count == KERF_STORE_BUNDLES_MOST)
@@ -73,56 +140,25 @@ add(kerf_survey *survey, const kerf_store *store, const kerf_used *used,
         survey->found = grown;
         survey->room = room;
     }
-    err = kerf_store_manifest(store, dir, name, &found.manifest);
+    err = kerf_store_manifest(store, at->dir, at->name, &found.manifest);
     if (err != KERF_OK)
         return err == KERF_ENOMEM ? err : KERF_OK;
     make_small(&found.manifest);
-    one = kerf_used_find(used, found.manifest.id);
-    found.used = one == NULL ? 0 : one->count;
-    (void)snprintf(found.name, sizeof found.name, "%s", name);
+    memcpy(found.name, at->name, sizeof found.name);
     survey->found[survey->count++] = found;
     return KERF_OK;
-}
-
-static int
-by_use(const void *a, const void *b)
-{
-    const kerf_found *x = a, *y = b;
-
-    if (x->used != y->used)
-        return x->used < y->used ? -1 : 1;
-    if (x->used_ns != y->used_ns)
-        return x->used_ns < y->used_ns ? -1 : 1;
-    return strcmp(x->name, y->name);
 }
 
 kerf_err
 kerf_survey_make(kerf_survey *survey, const kerf_store *store)
 {
-    static const kerf_store_dir dirs[] = {KERF_STORE_BUNDLES,
-                                          KERF_STORE_PARTIAL};
-    kerf_used used;
-    kerf_err err = kerf_used_read(&used, store);
+    kerf_listed *list = NULL;
+    size_t count = 0;
+    kerf_err err = kerf_survey_list(store, &list, &count);
 
-    if (err != KERF_OK)
-        return err;
-    for (size_t d = 0; d < 2 && err == KERF_OK; d++) {
-        kerf_names names = {0};
-
-        err =
-            kerf_fs_list_at(store->dir[dirs[d]], KERF_STORE_FILES_MOST, &names);
-        for (size_t i = 0; err == KERF_OK && i < names.count; i++) {
-            const char *more;
-
-            if (kerf_store_is_hex(names.name[i], &more) &&
-                strcmp(more, KERF_MANIFEST_END) == 0)
-                err = add(survey, store, &used, dirs[d], names.name[i]);
-        }
-        kerf_names_free(&names);
-    }
-    kerf_used_free(&used);
-    if (err == KERF_OK && survey->count > 1)
-        qsort(survey->found, survey->count, sizeof *survey->found, by_use);
+    for (size_t i = 0; err == KERF_OK && i < count; i++)
+        err = add(survey, store, &list[i]);
+    free(list);
     if (err != KERF_OK)
         kerf_survey_free(survey);
     return err;
