@@ -448,7 +448,7 @@ kerf_rollouts_for(kerf_rollouts *r, kerf_served *s, const char *edge)
         return s;
     (void)pthread_mutex_lock(&r->lock);
     i = kerf_rollouts_find(r, s->manifest.name);
-    if (i < r->count && (r->old[i] != NULL || r->lost[i]) && r->now[i] == s &&
+    if (i < r->count && kerf_rollouts_is_open(r, i) && r->now[i] == s &&
         !kerf_rollout_gets_new(r->list[i], edge))
         got = r->old[i];
     kerf_rollouts_unlock(r);
