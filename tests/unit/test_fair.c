@@ -101,6 +101,16 @@ fair__one_floods__others_wait_for_one_of_its_jobs(void **state)
     kerf_fair_free(f);
 }
 
+/* Each has JOBS that wait. */
+static void
+push_all(kerf_fair *f, struct flow *flow, size_t count)
+{
+    for (size_t k = 0; k < count; k++) {
+        for (size_t i = 0; i < JOBS; i++)
+            push(f, &flow[k], i, &cheap_price);
+    }
+}
+
 static void
 fair__all_backlogged__equal_counts(void **state)
 {
@@ -110,10 +120,7 @@ fair__all_backlogged__equal_counts(void **state)
     (void)state;
     memset(flow, 0, sizeof flow);
     assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
-    for (size_t k = 0; k < 5; k++) {
-        for (size_t i = 0; i < JOBS; i++)
-            push(f, &flow[k], i, &cheap_price);
-    }
+    push_all(f, flow, 5);
     serve(f, (size_t)5 * 40);
     for (size_t k = 0; k < 5; k++)
         assert_int_equal(flow[k].served, 40);
@@ -247,10 +254,7 @@ fair__batches__equal_counts(void **state)
     (void)state;
     memset(flow, 0, sizeof flow);
     assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
-    for (size_t k = 0; k < 5; k++) {
-        for (size_t i = 0; i < JOBS; i++)
-            push(f, &flow[k], i, &cheap_price);
-    }
+    push_all(f, flow, 5);
     for (size_t round = 0; round < 25; round++) { /* of 8 */
         serve(f, 1);
         assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7),

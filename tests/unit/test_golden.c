@@ -263,9 +263,8 @@ make_tensor_q8(frame *f, uint8_t *out, size_t cap)
     return kerf_tensors_put(out, cap, &m);
 }
 
-/* An edge that asks whether the cloud is well. */
 static size_t
-make_hello_probe(frame *f, uint8_t *out, size_t cap)
+put_hello_asking(frame *f, uint8_t *out, size_t cap, uint32_t asks)
 {
     kerf_hello m = {.version_min = 1,
                     .version_max = 1,
@@ -273,26 +272,24 @@ make_hello_probe(frame *f, uint8_t *out, size_t cap)
                     .payload_max = 64u << 20,
                     .name = "edge-1",
                     .part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ,
-                    .asks = KERF_ASKS_PROBE};
+                    .asks = asks};
 
     f->h.sent_ns = SENT;
     return kerf_hello_put(out, cap, &m);
+}
+
+/* An edge that asks whether the cloud is well. */
+static size_t
+make_hello_probe(frame *f, uint8_t *out, size_t cap)
+{
+    return put_hello_asking(f, out, cap, KERF_ASKS_PROBE);
 }
 
 /* An edge whose session ended, and which went on. */
 static size_t
 make_hello_again(frame *f, uint8_t *out, size_t cap)
 {
-    kerf_hello m = {.version_min = 1,
-                    .version_max = 1,
-                    .codecs = 1,
-                    .payload_max = 64u << 20,
-                    .name = "edge-1",
-                    .part_codecs = 1u << KERF_PART_RAW | 1u << KERF_PART_KWZ,
-                    .asks = KERF_ASKS_AGAIN};
-
-    f->h.sent_ns = SENT;
-    return kerf_hello_put(out, cap, &m);
+    return put_hello_asking(f, out, cap, KERF_ASKS_AGAIN);
 }
 
 static size_t
