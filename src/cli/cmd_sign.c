@@ -265,7 +265,10 @@ choose_version(const sign_flags *f, const last_signed *last, kerf_statement *s,
     return KERF_OK;
 }
 
-/* A permission to go back counts when it is newer than what is in force. */
+/* A permission to go back counts when it is newer than what is in force, and
+ * statements have whole seconds: it may be dated a second ahead. Nothing else
+ * is, or a permission that is signed in another folder right after would not be
+ * newer. */
 static kerf_err
 choose_times(const sign_flags *f, const last_signed *last, kerf_statement *s,
              kerf_detail *why)
@@ -275,7 +278,8 @@ choose_times(const sign_flags *f, const last_signed *last, kerf_statement *s,
     char safe[64];
 
     s->issued_s = now_s;
-    if (after_s > now_s && after_s < now_s + KERF_STATEMENT_SKEW_S / 2)
+    if (s->rollback_from > 0 && after_s > now_s &&
+        after_s < now_s + KERF_STATEMENT_SKEW_S / 2)
         s->issued_s = after_s;
     if (!kerf_date_parse_end(&s->expires_s, f->expires, now_s)) {
         return kerf_fail(why, KERF_EINVAL,

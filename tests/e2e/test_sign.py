@@ -6,6 +6,8 @@ import re
 import shutil
 import signal
 import subprocess
+import time
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -111,6 +113,22 @@ def test_sign__versions__count_up_and_contradictions_are_told(sign, models):
     assert sign("--model-version", 1, "--rollback-from", 2)["rollback_from"] == 2
     assert "that is over" in sign("--expires", "2020-01-01", status=1)
     assert "--expires soon" in sign("--expires", "soon", status=1)
+
+
+def test_sign__only_a_permission_to_go_back_is_dated_ahead(sign, models):
+    def issued(*args):
+        return datetime.fromisoformat(sign(*args)["issued"]).timestamp()
+
+    exact.put(models, bias=1)
+    assert issued() <= time.time()
+    exact.put(models, bias=2)
+    last = issued()
+    assert last <= time.time()
+    exact.put(models, bias=1)
+    for _ in range(2):  # newer than the last, also within a second
+        back = issued("--model-version", 1, "--rollback-from", 2)
+        assert back > last
+        last = back
 
 
 def test_sign__the_last_version_that_json_can_hold(run, sign, models, key):
