@@ -32,10 +32,16 @@ kerf_awake_yield(kerf_awake *a)
 {
     if (kerf_now_ns() >= a->until_ns)
         return false;
+    kerf_awake_pause();
+    return true;
+}
+
+void
+kerf_awake_pause(void)
+{
     for (int i = 0; i < PAUSES; i++)
         pause_core();
     (void)sched_yield();
-    return true;
 }
 
 void

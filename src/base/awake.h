@@ -25,6 +25,8 @@ typedef struct kerf_awake {
 void kerf_awake_begin(kerf_awake *a);
 /* Gives others the core; false: it is time to sleep. */
 bool kerf_awake_yield(kerf_awake *a);
+/* One look later, for waits that have a bound of their own. */
+void kerf_awake_pause(void);
 /* What was waited for is there. */
 void kerf_awake_end(kerf_awake *a);
 

@@ -12,14 +12,14 @@
 
 /*
  * Loads the tail for several requests at once (bunch.h) and sets
- * slots.batch_least and _most: of sizes that cost at most 0.95 of one by one
- * per request, up to the one that costs least. Each size must answer bit for
- * bit what its requests get one by one: tried with inputs of very different
- * sizes, so that a tail whose samples touch each other is seen. most: the
- * largest; where it is given, costs do not count; 0: KERF_BATCH_MOST. m: the
- * tail's bytes. A tail that cannot be batched, or takes over 0.1 s (most 0), is
- * no error. Errors: the engine's, KERF_ENOMEM. Threads: before s is anybody
- * else's.
+ * slots.batch_most: of sizes that cost at most 0.95 of one by one per request,
+ * the largest that costs less than smaller ones; and what each costs
+ * (linger.h). Each size must answer bit for bit what its requests get one by
+ * one: tried with inputs of very different sizes, so that a tail whose samples
+ * touch each other is seen. most: the largest; where it is given, costs do not
+ * count; 0: KERF_BATCH_MOST. m: the tail's bytes. A tail that cannot be
+ * batched, or takes over 0.1 s (most 0), is no error. Errors: the engine's,
+ * KERF_ENOMEM. Threads: before s is anybody else's.
  */
 KERF_NODISCARD kerf_err kerf_batch_load(kerf_served *s, kerf_engine *engine,
                                         const kerf_model_bytes *m, size_t most,

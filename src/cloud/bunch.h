@@ -10,9 +10,8 @@
 #ifndef KERF_CLOUD_BUNCH_H
 #define KERF_CLOUD_BUNCH_H
 
+#include "cloud/linger.h"
 #include "kerf/engine.h"
-
-#define KERF_BATCH_MOST 8
 
 struct kerf_slot;
 
@@ -20,6 +19,7 @@ struct kerf_slot;
 typedef struct kerf_bunch {
     kerf_net *net;
     size_t most;
+    kerf_linger linger;                         /* how many at once */
     kerf_tensor in[KERF_PORTS_MAX];             /* of `most` requests */
     kerf_request *request[KERF_BATCH_MOST + 1]; /* by size; made at first use */
 } kerf_bunch;

@@ -10,6 +10,7 @@
 struct kerf_fair {
     kerf_waiting waiting; /* its lock is for all of this */
     size_t limit, count;
+    _Atomic unsigned news;
     kerf_price *prices;      /* of all that wait: one per model, few */
     kerf_line *first, *last; /* the ring; first: whose turn it is */
 };
@@ -209,6 +210,7 @@ kerf_fair_push(kerf_fair *f, kerf_job *job)
         err = KERF_EBUSY;
     } else {
         add_job(f, job);
+        (void)atomic_fetch_add(&f->news, 1);
         kerf_waiting_stir(&f->waiting);
     }
     kerf_waiting_unlock(&f->waiting);
@@ -280,8 +282,25 @@ kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t least,
 }
 
 void
+kerf_fair_look(kerf_fair *f, const kerf_price *kind, size_t *alike,
+               size_t *others)
+{
+    (void)pthread_mutex_lock(&f->waiting.lock);
+    *alike = kind->waiting;
+    *others = f->count - kind->waiting;
+    kerf_waiting_unlock(&f->waiting);
+}
+
+unsigned
+kerf_fair_news(const kerf_fair *f)
+{
+    return atomic_load(&f->news);
+}
+
+void
 kerf_fair_close(kerf_fair *f)
 {
+    (void)atomic_fetch_add(&f->news, 1);
     kerf_waiting_close(&f->waiting);
 }
 

@@ -65,6 +65,11 @@ void *kerf_fair_try_pop(kerf_fair *f); /* NULL when empty */
  */
 size_t kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t least,
                            size_t leave, void **out, size_t most);
+/* How many of this kind wait, and how many of others. */
+void kerf_fair_look(kerf_fair *f, const kerf_price *kind, size_t *alike,
+                    size_t *others);
+/* Another number after each push, and after close: tells whether to look. */
+unsigned kerf_fair_news(const kerf_fair *f);
 /* No more pushes; waiting poppers drain what is left, then get NULL. */
 void kerf_fair_close(kerf_fair *f);
 

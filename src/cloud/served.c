@@ -139,7 +139,7 @@ warm_bunch(kerf_slots *s, size_t w, kerf_slot *slot, kerf_detail *why)
 
     for (size_t k = 0; k < s->batch_most; k++)
         same[k] = slot;
-    for (size_t n = s->batch_least; err == KERF_OK && n <= s->batch_most; n++)
+    for (size_t n = 2; err == KERF_OK && n <= s->batch_most; n++)
         err = kerf_bunch_run(&s->bunch[w], same, n, why);
     return err;
 }

@@ -2,11 +2,12 @@
  * Workers. A job is a slot whose tensors have arrived. The worker runs the tail
  * on the slot's memory and sends the answer from it, on its own thread: giving
  * it back to the loop would cost another wake-up (docs/BENCHMARKS.md). Where
- * others of the same model wait as well, they run together (bunch.h); nobody
- * waits for others to come.
+ * others of the same model wait as well, or are about to come, they run
+ * together (bunch.h, linger.h).
  */
 #include "cloud/ahead.h"
 #include "cloud/cloud.h"
+#include "cloud/gather.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -91,13 +92,12 @@ keep_output(kerf_slot *slot, size_t i, const kerf_tensor *view)
     return KERF_OK;
 }
 
-/* Slots of one model whose turn it is: that run as one, or a single one. */
+/* Slots of one model whose turn it is. */
 struct batch {
-    kerf_slot *slot[KERF_BATCH_MOST];
-    size_t count;
+    kerf_group of;
     uint64_t start_ns, decode_ns, run_ns;
     kerf_err err[KERF_BATCH_MOST]; /* refused, when all is done */
-    kerf_detail why[KERF_BATCH_MOST], all_why;
+    kerf_detail why[KERF_BATCH_MOST];
 };
 
 /* A worker's own. */
@@ -251,39 +251,39 @@ make_ready(kerf_slot *slot, kerf_codec *codec, uint64_t now_ns,
     return decode(slot, codec, why);
 }
 
+static void
+run_apart(struct batch *b, struct me *me)
+{
+    for (size_t k = 0; k < b->of.count; k++) {
+        if (b->err[k] == KERF_OK)
+            b->err[k] = run_tail(b->of.slot[k], me->number, &b->why[k]);
+    }
+}
+
 /* A slot that is refused stays in the batch until it has run: its memory is
  * there, and nobody sees what comes out. */
 static void
 run_batch(struct batch *b, struct me *me)
 {
     size_t ready = 0;
-    kerf_err err;
     uint64_t ready_ns;
 
     b->start_ns = kerf_now_ns();
     b->run_ns = 0;
-    for (size_t k = 0; k < b->count; k++) {
+    for (size_t k = 0; k < b->of.count; k++) {
         b->why[k].text[0] = '\0';
-        b->err[k] = make_ready(b->slot[k], me->codec, b->start_ns, &b->why[k]);
+        b->err[k] =
+            make_ready(b->of.slot[k], me->codec, b->start_ns, &b->why[k]);
         ready += b->err[k] == KERF_OK ? 1 : 0;
     }
     ready_ns = kerf_now_ns();
     b->decode_ns = ready_ns - b->start_ns;
     if (ready == 0)
         return;
-    if (b->count == 1)
-        err = run_tail(b->slot[0], me->number, &b->all_why);
-    else
-        err = kerf_bunch_run(&b->slot[0]->served->slots.bunch[me->number],
-                             b->slot, b->count, &b->all_why);
-    for (size_t k = 0; err != KERF_OK && k < b->count; k++) {
-        if (b->err[k] != KERF_OK)
-            continue;
-        b->err[k] = err;
-        b->why[k] = b->all_why;
-        if (b->count > 1) /* one must not fail the others */
-            b->err[k] = run_tail(b->slot[k], me->number, &b->why[k]);
-    }
+    if (b->of.count == 1 || b->of.apart ||
+        kerf_bunch_run(&b->of.slot[0]->served->slots.bunch[me->number],
+                       b->of.slot, b->of.count, NULL) != KERF_OK)
+        run_apart(b, me); /* also so that one does not fail the others */
     b->run_ns = kerf_now_ns() - ready_ns;
 }
 
@@ -300,9 +300,10 @@ note_time(kerf_served *served, uint64_t tail_ns)
 static void
 answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
 {
-    kerf_slot *slot = b->slot[k];
-    const kerf_slot *next =
-        k + 1 < b->count && b->err[k + 1] == KERF_OK ? b->slot[k + 1] : NULL;
+    kerf_slot *slot = b->of.slot[k];
+    const kerf_slot *next = k + 1 < b->of.count && b->err[k + 1] == KERF_OK
+                                ? b->of.slot[k + 1]
+                                : NULL;
     kerf_tensors *m = me->m;
     uint64_t bytes;
 
@@ -322,7 +323,7 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
         let_go(&me->held);
     slot->send.more = hold(&me->held, cloud, slot, next);
     kerf_lane_note_answer(slot->lane, m->queue_ns + m->decode_ns + m->tail_ns,
-                          b->count, slot->bytes_in, bytes, m->late);
+                          b->of.count, slot->bytes_in, bytes, m->late);
     slot->holds = 2;
     kerf_slot_done(slot, true);
     kerf_conn_send(slot->conn, &slot->send);
@@ -338,40 +339,22 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
 static void
 do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
 {
+    kerf_served *served =
+        b->of.slot[0]->served; /* lives as long as a slot does */
+
     run_batch(b, me);
+    kerf_gather_ran(&b->of, cloud, b->run_ns);
     if (b->run_ns > 0)
-        note_time(b->slot[0]->served, b->run_ns / b->count);
-    for (size_t k = 0; k < b->count; k++) {
+        note_time(served, b->run_ns / b->of.count);
+    for (size_t k = 0; k < b->of.count; k++) {
         const char *text = b->why[k].text;
 
         if (b->err[k] == KERF_OK)
             answer(cloud, b, k, me);
         else
-            refuse(cloud, b->slot[k], b->err[k],
+            refuse(cloud, b->of.slot[k], b->err[k],
                    text[0] != '\0' ? text : kerf_err_text(b->err[k]));
     }
-}
-
-/* What may run with this slot, and would not be run by an idle worker right
- * now: all that waits, up to the size that pays best. */
-static void
-gather(kerf_cloud *cloud, kerf_slot *slot, struct batch *b)
-{
-    const kerf_slots *s = &slot->served->slots;
-    void *others[KERF_BATCH_MOST];
-    size_t count = 0;
-
-    b->slot[0] = slot;
-    b->count = 1;
-    if (s->batch_most == 1)
-        return;
-    count = kerf_fair_pop_alike(cloud->jobs, &slot->served->price,
-                                s->batch_least - 1, atomic_load(&cloud->idle),
-                                others, s->batch_most - 1);
-    for (size_t k = 0; k < count; k++)
-        b->slot[b->count++] = others[k];
-    if (count > 0)
-        kerf_log(KERF_LOG_DEBUG, "cloud.ran_batch", "size=%zu", b->count);
 }
 
 static kerf_slot *
@@ -409,8 +392,11 @@ run_worker(void *ctx)
             refuse(cloud, slot, KERF_ENOMEM, "the cloud is out of memory");
             continue;
         }
-        gather(cloud, slot, me.batch);
-        if (me.batch->count > 1)
+        if (kerf_gather(&me.batch->of, cloud, slot, me.number)) {
+            let_go(&me.held);
+            kerf_gather_wait(&me.batch->of, cloud);
+        }
+        if (me.batch->of.count > 1)
             let_go(&me.held); /* it was held for one tail */
         kerf_busy_begin(&cloud->busy[me.number]);
         do_batch(cloud, me.batch, &me);

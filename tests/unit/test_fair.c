@@ -274,6 +274,39 @@ struct item {
     _Atomic bool waits;
 };
 
+static void
+fair__look__counts_kinds_and_tells_of_pushes(void **state)
+{
+    static struct flow flow;
+    kerf_fair *f = NULL;
+    size_t alike;
+    size_t others;
+    unsigned news;
+
+    (void)state;
+    memset(&flow, 0, sizeof flow);
+    assert_int_equal(kerf_fair_new(&f, JOBS), KERF_OK);
+    kerf_fair_look(f, &cheap_price, &alike, &others);
+    assert_int_equal(alike + others, 0);
+    news = kerf_fair_news(f);
+    push(f, &flow, 0, &cheap_price);
+    assert_int_not_equal(kerf_fair_news(f), news);
+    push(f, &flow, 1, &dear_price);
+    push(f, &flow, 2, &dear_price);
+    kerf_fair_look(f, &cheap_price, &alike, &others);
+    assert_int_equal(alike, 1);
+    assert_int_equal(others, 2);
+    news = kerf_fair_news(f);
+    serve(f, 1);
+    assert_int_equal(kerf_fair_news(f), news);
+    kerf_fair_look(f, &cheap_price, &alike, &others);
+    assert_int_equal(alike, 0);
+    assert_int_equal(others, 2);
+    kerf_fair_close(f);
+    assert_int_not_equal(kerf_fair_news(f), news);
+    kerf_fair_free(f);
+}
+
 struct race {
     kerf_fair *queue;
     _Atomic int left;
@@ -347,6 +380,8 @@ main(void)
         cmocka_unit_test_setup(fair__pop_alike__least_and_leave__hold,
                                reset_prices),
         cmocka_unit_test_setup(fair__batches__equal_counts, reset_prices),
+        cmocka_unit_test_setup(fair__look__counts_kinds_and_tells_of_pushes,
+                               reset_prices),
         cmocka_unit_test(
             fair__many_poppers_awake_and_asleep__every_item_is_taken),
     };
