@@ -22,9 +22,10 @@ pause_core(void)
 void
 kerf_awake_begin(kerf_awake *a)
 {
+    uint64_t most_ns = a->is_busy ? KERF_AWAKE_BUSY_NS : KERF_AWAKE_MOST_NS;
+
     a->since_ns = kerf_now_ns();
-    a->until_ns =
-        a->mean_ns < KERF_AWAKE_MOST_NS ? a->since_ns + KERF_AWAKE_MOST_NS : 0;
+    a->until_ns = a->mean_ns < most_ns ? a->since_ns + most_ns : 0;
 }
 
 bool

@@ -107,6 +107,7 @@ struct me {
     kerf_tensors *m; /* too big for a stack, both */
     struct batch *batch;
     struct held held;
+    kerf_awake awake;
 };
 
 static kerf_err
@@ -324,6 +325,9 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     slot->send.more = hold(&me->held, cloud, slot, next);
     kerf_lane_note_answer(slot->lane, m->queue_ns + m->decode_ns + m->tail_ns,
                           b->of.count, slot->bytes_in, bytes, m->late);
+    me->awake.is_busy = slot->bytes_in >= KERF_AWAKE_LARGE ||
+                        kerf_conn_count(slot->conn, 0) > 1 ||
+                        atomic_load(&cloud->in_flight) > 1;
     slot->holds = 2;
     kerf_slot_done(slot, true);
     kerf_conn_send(slot->conn, &slot->send);
@@ -381,13 +385,12 @@ run_worker(void *ctx)
     struct me me = {.number = atomic_fetch_add(&cloud->next_worker, 1),
                     .m = malloc(sizeof *me.m),
                     .batch = malloc(sizeof *me.batch)};
-    kerf_awake awake = {0};
     kerf_slot *slot;
     bool ready = kerf_codec_new(&me.codec) == KERF_OK && me.m != NULL &&
                  me.batch != NULL;
 
     kerf_thread_begin("kerf-worker");
-    while ((slot = next_job(cloud, &me.held, &awake)) != NULL) {
+    while ((slot = next_job(cloud, &me.held, &me.awake)) != NULL) {
         if (!ready) {
             refuse(cloud, slot, KERF_ENOMEM, "the cloud is out of memory");
             continue;

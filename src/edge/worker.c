@@ -33,6 +33,23 @@ find_free(kerf_edge *edge)
     return NULL;
 }
 
+/* Under the lock: whether more than one answer, or that to a large tensor, is
+ * to come. */
+static bool
+is_busy(const kerf_program *p)
+{
+    size_t taken = 0;
+    bool large = false;
+
+    for (size_t i = 0; p != NULL && i < p->flights; i++) {
+        bool is_taken = p->flight[i].state != KERF_FLIGHT_FREE;
+
+        taken += is_taken;
+        large |= is_taken && p->flight[i].bytes_sent >= KERF_AWAKE_LARGE;
+    }
+    return taken > 1 || large;
+}
+
 /* Waits for a program and a free flight, which gets the state `as`. NULL:
  * stopping. */
 static kerf_flight *
@@ -40,8 +57,9 @@ take_flight(kerf_edge *edge, kerf_flight_state as)
 {
     kerf_flight *f = NULL;
 
-    kerf_awake_begin(&edge->awake);
     (void)pthread_mutex_lock(&edge->lock);
+    edge->awake.is_busy = is_busy(edge->current);
+    kerf_awake_begin(&edge->awake);
     while (!edge->stopping && (f = find_free(edge)) == NULL) {
         unsigned seen = atomic_load(&edge->changes);
         bool awake = true;
