@@ -33,21 +33,15 @@ find_free(kerf_edge *edge)
     return NULL;
 }
 
-/* Under the lock: whether more than one answer, or that to a large tensor, is
- * to come. */
+/* Under the lock: whether more than one answer is to come. */
 static bool
 is_busy(const kerf_program *p)
 {
     size_t taken = 0;
-    bool large = false;
 
-    for (size_t i = 0; p != NULL && i < p->flights; i++) {
-        bool is_taken = p->flight[i].state != KERF_FLIGHT_FREE;
-
-        taken += is_taken;
-        large |= is_taken && p->flight[i].bytes_sent >= KERF_AWAKE_LARGE;
-    }
-    return taken > 1 || large;
+    for (size_t i = 0; p != NULL && i < p->flights; i++)
+        taken += p->flight[i].state != KERF_FLIGHT_FREE;
+    return taken > 1;
 }
 
 /* Waits for a program and a free flight, which gets the state `as`. NULL:
