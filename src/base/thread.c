@@ -6,13 +6,37 @@
 #include <sched.h>
 #include <time.h>
 
-void
-kerf_thread_begin(const char *name)
+int
+kerf_thread_cores(void)
+{
+    cpu_set_t set;
+    int count =
+        sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+
+    return count > 0 ? count : 1;
+}
+
+static void
+set_class(int policy)
 {
     const struct sched_param none = {0};
 
+    (void)pthread_setschedparam(pthread_self(), policy, &none);
+}
+
+void
+kerf_thread_begin(const char *name)
+{
     (void)pthread_setname_np(pthread_self(), name);
-    (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    set_class(SCHED_BATCH);
+}
+
+void
+kerf_thread_interrupt(bool *now, bool want)
+{
+    if (*now != want)
+        set_class(want ? SCHED_OTHER : SCHED_BATCH);
+    *now = want;
 }
 
 /* Not pthread_clockjoin_np(): ThreadSanitizer does not know it, and takes what

@@ -15,6 +15,14 @@
  * at once, as ever. */
 void kerf_thread_begin(const char *name);
 
+/* From now on waking up does interrupt (or does not any more) what runs on the
+ * calling thread's core. *now: whether it does, the caller's to keep. */
+void kerf_thread_interrupt(bool *now, bool want);
+
+/* Those that the process may use, not those of the machine: a container or
+ * taskset may grant fewer. At least 1. */
+int kerf_thread_cores(void);
+
 /* pthread_join(), for so long at most: false: it runs yet. */
 bool kerf_thread_join(pthread_t thread, uint64_t within_ms);
 

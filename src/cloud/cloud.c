@@ -9,7 +9,6 @@
 #include "cloud/signed.h"
 #include "net/local.h"
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,26 +21,15 @@
 #define DEAD_MS 5000
 #define WORKERS_MOST 4 /* unless more are asked for */
 
-/* Not those of the machine: a container or taskset may grant fewer. */
-static int
-usable_cores(void)
-{
-    cpu_set_t set;
-
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    return CPU_COUNT(&set);
-}
-
 static void
-fill_defaults(kerf_cloud_opts *o)
+fill_defaults(kerf_cloud *cloud)
 {
-    int cores = usable_cores();
+    kerf_cloud_opts *o = &cloud->opts;
+    int cores = kerf_thread_cores();
 
+    cloud->has_cores = cores > 1;
     if (o->workers <= 0) /* each costs a network per model in memory */
-        o->workers = cores < 1              ? 1
-                     : cores > WORKERS_MOST ? WORKERS_MOST
-                                            : cores;
+        o->workers = cores > WORKERS_MOST ? WORKERS_MOST : cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
     if (o->dead_after_ms <= 0 && o->heartbeat_ms <= 0)
@@ -400,7 +388,7 @@ kerf_cloud_open(kerf_cloud **out, const kerf_cloud_opts *opts,
     cloud->opts = *opts;
     cloud->events = *events;
     cloud->since_ns = kerf_now_ns();
-    fill_defaults(&cloud->opts);
+    fill_defaults(cloud);
     raise_files(cloud);
     cloud->stop = (kerf_post){.fn = on_stop, .ctx = cloud};
     cloud->drained = (kerf_post){.fn = on_drained, .ctx = cloud};

@@ -79,7 +79,10 @@ struct kerf_cloud {
     /* When edges of an address last asked for something, by its hash. */
     uint64_t asked_ns[KERF_PLACES];
     uint64_t asked_last_ns; /* anyone */
-    kerf_tensors parsed; /* scratch of the loop thread: too big for a stack */
+    /* The loop's thread interrupts those that compute, while tails are long. */
+    bool has_cores, interrupts;
+    uint64_t long_last_ns; /* when one of those was asked for */
+    kerf_tensors parsed;   /* scratch of the loop thread: too big for a stack */
 };
 
 /* session.c */

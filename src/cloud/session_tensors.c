@@ -6,12 +6,15 @@
 #include "cloud/session_own.h"
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "kerf/codec.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
 #define BUSY_ROW_MOST 12 /* doubled often enough */
+#define LONG_TAIL_NS 200000
+#define LONG_SINCE_NS 100000000u
 
 static void
 turn_away(kerf_session *s, kerf_sink *sink, kerf_frame_type type, kerf_err err)
@@ -164,6 +167,21 @@ expect_blocks(struct kerf_coming *c, const kerf_tensors *m, uint64_t id)
     move_on(c);
 }
 
+/* What arrives waits for an inference on this core to end, which is quicker
+ * than to interrupt it where tails are short, and where this core is the only
+ * one. Of a long one others wait for what is not read: the next batch. */
+static void
+choose_class(kerf_cloud *cloud, const kerf_served *served)
+{
+    uint64_t now_ns = cloud->asked_last_ns;
+
+    if (cloud->has_cores && atomic_load(&served->price.ns) > LONG_TAIL_NS)
+        cloud->long_last_ns = now_ns;
+    kerf_thread_interrupt(&cloud->interrupts,
+                          cloud->long_last_ns != 0 &&
+                              now_ns < cloud->long_last_ns + LONG_SINCE_NS);
+}
+
 /* A slot for the request, or why it is turned away. */
 static void
 take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
@@ -173,6 +191,8 @@ take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
     kerf_served *served = kerf_session_held(s, m->bundle);
     kerf_slot *slot;
 
+    if (served != NULL)
+        choose_class(cloud, served);
     if (served != NULL)
         kerf_lanes_note_model(&cloud->lanes, s->lane, served,
                               served->manifest.name, served->id,
