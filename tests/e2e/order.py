@@ -2,6 +2,7 @@
 one when the others are done. The times are kept in build/kept."""
 
 import json
+import os
 
 import kept
 import pytest
@@ -36,6 +37,6 @@ def pytest_sessionfinish(session):
     if hasattr(session.config, "workerinput") or not times:
         return
     kept.ROOT.mkdir(parents=True, exist_ok=True)
-    part = TIMES.with_suffix(".tmp")
+    part = TIMES.with_suffix(f".{os.getpid()}.tmp")
     part.write_text(json.dumps(times_before() | times, indent=0))
     part.replace(TIMES)
