@@ -2,6 +2,7 @@
 `kerf bench link`; here is what must hold at any speed."""
 
 import json
+import signal
 import subprocess
 
 import exact
@@ -86,12 +87,14 @@ def test_link__bit_errors__are_found(start_cloud, start_link, spawn, tmp_path):
     exact.put(tmp_path / "models")
     cloud = start_cloud("--engine", "fake", "--models", tmp_path / "models")
     link = start_link("seed=2", cloud.port)
-    files = exact.inputs(tmp_path / "in", 100)
-    edge = spawn(*edge_args(link, tmp_path, files))
+    files = exact.inputs(tmp_path / "in", 200)
+    edge = spawn(*edge_args(link, tmp_path, files, "--rate", 100))
     edge.wait_event("model", ok=True)
+    edge.signal(signal.SIGSTOP)  # it must not be through before
     link.tell("flip=1e-4")
+    edge.signal(signal.SIGCONT)
     assert edge.wait() == 0, edge.report()
-    exact.check_results(edge, 100)
+    exact.check_results(edge, 200)
     assert summary(link)["flipped"] > 0
     assert cloud.term() == 0
 
