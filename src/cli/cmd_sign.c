@@ -265,22 +265,22 @@ choose_version(const sign_flags *f, const last_signed *last, kerf_statement *s,
     return KERF_OK;
 }
 
-/* A permission to go back counts when it is newer than what is in force, and
- * statements have whole seconds: it may be dated a second ahead. Nothing else
- * is, or a permission that is signed in another folder right after would not be
- * newer. */
+/* No statement is older than the one before it. A permission to go back counts
+ * when it is newer than what is in force, and statements have whole seconds: it
+ * may be dated a second ahead. Nothing else is, or a permission that is signed
+ * in another folder right after would not be newer. */
 static kerf_err
 choose_times(const sign_flags *f, const last_signed *last, kerf_statement *s,
              kerf_detail *why)
 {
     int64_t now_s = kerf_date_now();
-    int64_t after_s = last->says.version > 0 ? last->says.issued_s + 1 : 0;
+    int64_t least_s = last->says.version > 0 ? last->says.issued_s : 0;
     char safe[64];
 
     s->issued_s = now_s;
-    if (s->rollback_from > 0 && after_s > now_s &&
-        after_s < now_s + KERF_STATEMENT_SKEW_S / 2)
-        s->issued_s = after_s;
+    least_s += least_s > 0 && s->rollback_from > 0 ? 1 : 0;
+    if (least_s > now_s && least_s < now_s + KERF_STATEMENT_SKEW_S / 2)
+        s->issued_s = least_s;
     if (!kerf_date_parse_end(&s->expires_s, f->expires, now_s)) {
         return kerf_fail(why, KERF_EINVAL,
                          "--expires %s: expected 12h, 90d, 8w, 1y or "

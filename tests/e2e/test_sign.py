@@ -129,6 +129,10 @@ def test_sign__only_a_permission_to_go_back_is_dated_ahead(sign, models):
         back = issued("--model-version", 1, "--rollback-from", 2)
         assert back > last
         last = back
+    exact.put(models, bias=3)
+    assert issued() >= last
+    exact.put(models, bias=1)
+    assert issued("--model-version", 1, "--rollback-from", 3) > last
 
 
 def test_sign__the_last_version_that_json_can_hold(run, sign, models, key):
