@@ -30,6 +30,7 @@ fill_defaults(kerf_cloud *cloud)
     cloud->has_cores = cores > 1;
     if (o->workers <= 0) /* each costs a network per model in memory */
         o->workers = cores > WORKERS_MOST ? WORKERS_MOST : cores;
+    cloud->may_linger = cloud->has_cores && o->workers <= cores;
     o->window = o->window > 0 ? o->window : 16;
     o->queue = o->queue > 0 ? o->queue : 64;
     if (o->dead_after_ms <= 0 && o->heartbeat_ms <= 0)

@@ -59,6 +59,7 @@ struct kerf_cloud {
     size_t workers;
     _Atomic unsigned next_worker; /* which request is mine? */
     _Atomic size_t idle;          /* workers that wait for a job */
+    _Atomic size_t workers_on;    /* that gather or run */
     _Atomic size_t in_flight;     /* slots between arrival and answer sent */
     _Atomic bool draining;
     kerf_post stop;
@@ -81,6 +82,7 @@ struct kerf_cloud {
     uint64_t asked_last_ns; /* anyone */
     /* The loop's thread interrupts those that compute, while tails are long. */
     bool has_cores, interrupts;
+    bool may_linger;       /* each worker has a core to wait awake on */
     uint64_t long_last_ns; /* when one of those was asked for */
     kerf_tensors parsed;   /* scratch of the loop thread: too big for a stack */
 };

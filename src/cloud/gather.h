@@ -23,7 +23,8 @@ bool kerf_gather(kerf_group *g, kerf_cloud *cloud, kerf_slot *slot,
 /* Waits for those that are about to come; not while another tail's requests
  * wait, nor past a deadline, nor while the cloud drains. */
 void kerf_gather_wait(kerf_group *g, kerf_cloud *cloud);
-/* They have run, and none is answered yet. run_ns: all of it; 0: none ran. */
+/* They have run, or the first of them where they run apart, and none is
+ * answered yet. run_ns: that run; 0: none ran. */
 void kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns);
 
 #endif

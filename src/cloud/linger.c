@@ -91,9 +91,11 @@ kerf_linger_plan_for(kerf_linger *l, size_t seen, size_t workers)
 }
 
 void
-kerf_linger_waited(kerf_linger *l, bool filled)
+kerf_linger_waited(kerf_linger *l, bool filled, bool crowded)
 {
-    if (filled)
+    if (crowded)
+        l->misses = MISSES_MOST;
+    else if (filled)
         l->misses = 0;
     else if (l->misses < MISSES_MOST)
         l->misses++;
@@ -123,15 +125,14 @@ void
 kerf_linger_ran(kerf_linger *l, size_t size, uint64_t run_ns)
 {
     uint64_t most_ns = COST_JUMP * l->cost_ns[size];
+    double load = 1;
 
     l->last = size;
     approach(&l->cost_ns[size], run_ns < most_ns ? run_ns : most_ns,
              COST_SHIFT);
+    if (l->tried_ns[size] > 0)
+        load = (double)l->cost_ns[size] / (double)l->tried_ns[size];
     for (size_t n = 1; n <= l->most; n++) {
-        double load = l->tried_ns[size] > 0
-                          ? (double)l->cost_ns[size] / (double)l->tried_ns[size]
-                          : 1;
-
         if (n != size)
             approach(&l->cost_ns[n], (uint64_t)(load * (double)l->tried_ns[n]),
                      DRIFT_SHIFT);

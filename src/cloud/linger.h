@@ -8,7 +8,7 @@
  * size to another costs a run about as much as one more request does
  * (docs/BENCHMARKS.md, "Batches"). So a worker stays with a size, and waits for
  * it a little: no longer than it saves each request, and less and less often
- * where it waits in vain. A tail that nobody else asks for is not waited for.
+ * where it waits in vain. Who asks one by one, and alone, is not waited for.
  * Threads: one at a time. Times are the caller's.
  */
 #ifndef KERF_CLOUD_LINGER_H
@@ -29,7 +29,7 @@ typedef struct kerf_linger {
     /* Of a run, by size: as it was tried, and of late. */
     uint64_t tried_ns[KERF_BATCH_MOST + 1], cost_ns[KERF_BATCH_MOST + 1];
     size_t last;     /* the size of the last run */
-    uint64_t crowd;  /* requests at the cloud, << KERF_LINGER_SHIFT */
+    uint64_t crowd;  /* requests at the cloud, times 1024 */
     unsigned misses; /* waits in vain, one after the other */
     unsigned skip;   /* batches that do not wait */
 } kerf_linger;
@@ -48,12 +48,15 @@ void kerf_linger_init(kerf_linger *l, const uint64_t *run_ns, size_t most,
 bool kerf_linger_pays(const kerf_linger *l, size_t size);
 /*
  * A worker has taken a request. seen: how many of this tail are at the cloud,
- * waiting or being run, that one included. workers: those that share them.
+ * waiting or being run, that one included. workers: those that share them, not
+ * those that are busy with other tails.
  */
 kerf_linger_plan kerf_linger_plan_for(kerf_linger *l, size_t seen,
                                       size_t workers);
-/* It has waited, and got what it waited for, or not in all that time. */
-void kerf_linger_waited(kerf_linger *l, bool filled);
+/* It has waited, and got what it waited for, or not. crowded: it lost its core
+ * to others meanwhile, for longer than it wanted to wait: as seldom as can be.
+ */
+void kerf_linger_waited(kerf_linger *l, bool filled, bool crowded);
 /* The same number at the end of a run, with those of the batch: none of them is
  * on its way to an edge and back yet, so that this is how many there are. */
 void kerf_linger_saw(kerf_linger *l, size_t seen);

@@ -68,9 +68,10 @@ typedef struct kerf_slots {
     /* One per worker: runs of one network take turns in OpenVINO, and a network
      * of several streams is slower for a lone request. */
     kerf_net **nets;
-    kerf_bunch *bunch;      /* the same; zeroed where there are no batches */
-    size_t batch_most;      /* requests that run as one; 1: none */
-    _Atomic size_t running; /* requests that workers have taken */
+    kerf_bunch *bunch;         /* the same; zeroed where there are no batches */
+    size_t batch_most;         /* requests that run as one; 1: none */
+    _Atomic size_t running;    /* requests that workers have taken */
+    _Atomic size_t workers_on; /* that are at it */
     size_t workers;
     size_t most;  /* slots that are in use at a time */
     size_t spare; /* beyond these, for edges that hold none; 0: not known */

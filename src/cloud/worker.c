@@ -253,7 +253,7 @@ make_ready(kerf_slot *slot, kerf_codec *codec, uint64_t now_ns,
 }
 
 static void
-run_apart(struct batch *b, struct me *me)
+run_each(struct batch *b, struct me *me)
 {
     for (size_t k = 0; k < b->of.count; k++) {
         if (b->err[k] == KERF_OK)
@@ -281,10 +281,10 @@ run_batch(struct batch *b, struct me *me)
     b->decode_ns = ready_ns - b->start_ns;
     if (ready == 0)
         return;
-    if (b->of.count == 1 || b->of.apart ||
+    if (b->of.count == 1 ||
         kerf_bunch_run(&b->of.slot[0]->served->slots.bunch[me->number],
                        b->of.slot, b->of.count, NULL) != KERF_OK)
-        run_apart(b, me); /* also so that one does not fail the others */
+        run_each(b, me); /* also so that one does not fail the others */
     b->run_ns = kerf_now_ns() - ready_ns;
 }
 
@@ -340,14 +340,17 @@ answer(kerf_cloud *cloud, const struct batch *b, size_t k, struct me *me)
     job_over(cloud, slot);
 }
 
+/* all: what is run next to each other, for what is learned of it; NULL: that is
+ * known. */
 static void
-do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
+do_one_run(kerf_cloud *cloud, struct batch *b, kerf_group *all, struct me *me)
 {
     kerf_served *served =
         b->of.slot[0]->served; /* lives as long as a slot does */
 
     run_batch(b, me);
-    kerf_gather_ran(&b->of, cloud, b->run_ns);
+    if (all != NULL)
+        kerf_gather_ran(all, cloud, b->run_ns);
     if (b->run_ns > 0)
         note_time(served, b->run_ns / b->of.count);
     for (size_t k = 0; k < b->of.count; k++) {
@@ -358,6 +361,21 @@ do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
         else
             refuse(cloud, b->of.slot[k], b->err[k],
                    text[0] != '\0' ? text : kerf_err_text(b->err[k]));
+    }
+}
+
+static void
+do_batch(kerf_cloud *cloud, struct batch *b, struct me *me)
+{
+    kerf_group all = b->of;
+
+    if (!all.apart) {
+        do_one_run(cloud, b, &all, me);
+        return;
+    }
+    for (size_t k = 0; k < all.count; k++) {
+        b->of = (kerf_group){.slot = {all.slot[k]}, .count = 1};
+        do_one_run(cloud, b, k == 0 ? &all : NULL, me);
     }
 }
 

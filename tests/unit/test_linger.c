@@ -132,7 +132,7 @@ wait__in_vain__less_and_less_often(void **state)
         kerf_linger_plan p = kerf_linger_plan_for(&l, 8, 2);
 
         if (p.wait_ns > 0) {
-            kerf_linger_waited(&l, false);
+            kerf_linger_waited(&l, false, false);
             waits++;
         }
     }
@@ -147,9 +147,21 @@ wait__filled__waits_again_at_once(void **state)
 
     (void)state;
     for (int i = 0; i < 5; i++)
-        kerf_linger_waited(&l, false);
+        kerf_linger_waited(&l, false, false);
     assert_int_equal(kerf_linger_plan_for(&l, 8, 2).wait_ns, 0);
-    kerf_linger_waited(&l, true);
+    kerf_linger_waited(&l, true, false);
+    assert_true(kerf_linger_plan_for(&l, 8, 2).wait_ns > 0);
+}
+
+static void
+wait__core_lost_to_others__as_seldom_as_can_be(void **state)
+{
+    kerf_linger l = tried(pays_ns);
+
+    (void)state;
+    kerf_linger_waited(&l, true, true);
+    for (int i = 0; i < 63; i++)
+        assert_int_equal(kerf_linger_plan_for(&l, 8, 2).wait_ns, 0);
     assert_true(kerf_linger_plan_for(&l, 8, 2).wait_ns > 0);
 }
 
@@ -204,7 +216,6 @@ costs__dearer_at_work__given_up_and_tried_again(void **state)
         batches += goal == 1 ? 0 : 1;
     }
     assert_in_range(batches, 1, 300);
-    assert_false(kerf_linger_pays(&l, 4) && batches == 0);
 }
 
 static void
@@ -249,6 +260,7 @@ main(void)
         cmocka_unit_test(plan__edges_leave__waits_for_fewer_then_for_none),
         cmocka_unit_test(wait__in_vain__less_and_less_often),
         cmocka_unit_test(wait__filled__waits_again_at_once),
+        cmocka_unit_test(wait__core_lost_to_others__as_seldom_as_can_be),
         cmocka_unit_test(wait__slow_tail__is_bounded),
         cmocka_unit_test(costs__no_size_pays__one_by_one),
         cmocka_unit_test(costs__forced__do_not_count),
