@@ -57,7 +57,7 @@ gain_ns(const kerf_linger *l, size_t size)
 {
     uint64_t each_ns;
 
-    if (size < 2)
+    if (size < 2 || size > KERF_BATCH_MOST)
         return 0;
     each_ns = l->cost_ns[size] / size;
     return each_ns < l->cost_ns[1] ? l->cost_ns[1] - each_ns : 0;
