@@ -84,9 +84,8 @@ kerf_gather(kerf_group *g, kerf_cloud *cloud, kerf_slot *slot, size_t worker)
 static uint64_t
 earliest_ns(const kerf_group *g, uint64_t until_ns)
 {
-    uint64_t run_ns = g->linger->cost_ns[g->plan.goal];
-
-    run_ns += run_ns / 4; /* some take longer */
+    uint64_t mean_ns = g->linger->cost_ns[g->plan.goal];
+    uint64_t run_ns = mean_ns + mean_ns / 4; /* some take longer */
 
     for (size_t k = 0; k < g->count; k++) {
         uint64_t deadline_ns = g->slot[k]->deadline_ns;

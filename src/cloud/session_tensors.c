@@ -191,12 +191,12 @@ take_request(kerf_session *s, const kerf_frame_in *frame, kerf_sink *sink)
     kerf_served *served = kerf_session_held(s, m->bundle);
     kerf_slot *slot;
 
-    if (served != NULL)
+    if (served != NULL) {
         choose_class(cloud, served);
-    if (served != NULL)
         kerf_lanes_note_model(&cloud->lanes, s->lane, served,
                               served->manifest.name, served->id,
                               served->says.version);
+    }
     if (served == NULL) {
         (void)kerf_fail(&s->turn_why, KERF_ENOENT,
                         "the cloud does not serve this edge's bundle");
