@@ -629,6 +629,14 @@ kerf_rollouts_any_open(kerf_rollouts *r)
 }
 
 void
+kerf_rollouts_telling(kerf_rollouts *r)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    r->untold = false;
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+void
 kerf_rollouts_settle(kerf_rollouts *r)
 {
     uint64_t now_ns;
@@ -642,7 +650,7 @@ kerf_rollouts_settle(kerf_rollouts *r)
 
         if (kerf_rollout_forget(one, now_ns, r->opts.wait_ns))
             kerf_rollouts_want_write(r);
-        if ((r->old[i] != NULL || r->lost[i]) &&
+        if (!r->untold && (r->old[i] != NULL || r->lost[i]) &&
             (kerf_rollout_is_done(one, now_ns, r->opts.soak_ns) ||
              one->state == KERF_ROLLOUT_OVER)) {
             end(r, i, r->now[i]);

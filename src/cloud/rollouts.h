@@ -93,6 +93,9 @@ void kerf_rollouts_left(kerf_rollouts *r, const kerf_served *s,
 void kerf_rollouts_came(kerf_rollouts *r, const char *model, const char *edge,
                         const kerf_hello *hello);
 bool kerf_rollouts_any_open(kerf_rollouts *r);
+/* Every edge is offered what it gets now, from here on; kerf_rollouts_settle()
+ * ends nothing if a command comes meanwhile. */
+void kerf_rollouts_telling(kerf_rollouts *r);
 /* Waits no more for edges that are away for long, and lets go of the old ones
  * that nobody needs any more. */
 void kerf_rollouts_settle(kerf_rollouts *r);

@@ -134,7 +134,7 @@ kerf_rollouts_command(kerf_rollouts *r, const char *model,
         err = execute(one, what, percent, why);
     if (err == KERF_OK) {
         kerf_rollouts_tell(r, one);
-        r->is_urgent = true;
+        r->untold = r->is_urgent = true;
         kerf_rollouts_want_write(r);
         version = r->wanted;
     }

@@ -20,6 +20,10 @@ struct kerf_rollouts {
      * given nothing. old is NULL then. */
     bool lost[KERF_MODELS_MAX];
     _Atomic size_t open; /* so many have an old one, lost or not */
+    /* Under the lock: since a command, edges were not offered what they get
+     * now. Those that failed are forgotten then, so that nobody seems to need
+     * the old ones. */
+    bool untold;
 
     pthread_mutex_t lock;
     kerf_rollout *list[KERF_MODELS_MAX]; /* under lock; grown by the loop */

@@ -295,6 +295,7 @@ kerf_sessions_offer(kerf_cloud *cloud, kerf_served *s)
 {
     kerf_session *next;
 
+    kerf_rollouts_telling(cloud->rollouts);
     for (kerf_session *e = cloud->sessions; e != NULL; e = next) {
         next = e->next;
         if (e->state != KERF_SESSION_OPEN)

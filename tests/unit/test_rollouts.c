@@ -94,10 +94,51 @@ removed_models__the_one_that_went_first_is_forgotten_first(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void
+command(kerf_rollouts *r, kerf_rollout_command what)
+{
+    assert_int_equal(kerf_rollouts_command(r, NULL, what, 100, NULL), KERF_OK);
+}
+
+static void
+resume__before_edges_are_told__does_not_end_it(void **state)
+{
+    kerf_served *old = &served[0], newer = served[1];
+    kerf_rollouts *r;
+
+    (void)state;
+    (void)snprintf(newer.manifest.name, sizeof newer.manifest.name, "%s",
+                   old->manifest.name);
+    r = open_in(NULL);
+    kerf_rollouts_changed(r, old, NULL);
+    kerf_rollouts_changed(r, &newer, old);
+    command(r, KERF_ROLLOUT_SET);
+    kerf_rollouts_telling(r);
+    kerf_rollouts_offer(r, &newer, "a");
+    kerf_rollouts_ready(r, &newer, "a", KERF_EENGINE, "no good");
+    command(r, KERF_ROLLOUT_HALT);
+    kerf_rollouts_telling(r);
+    assert_ptr_equal(kerf_rollouts_for(r, &newer, "a"), old);
+    command(r, KERF_ROLLOUT_RESUME); /* as the loop has passed edge a */
+    kerf_rollouts_settle(r);
+    assert_ptr_equal(kerf_rollouts_old(r, &newer), old);
+    kerf_rollouts_telling(r);
+    assert_ptr_equal(kerf_rollouts_for(r, &newer, "a"), &newer);
+    kerf_rollouts_offer(r, &newer, "a");
+    kerf_rollouts_settle(r);
+    assert_ptr_equal(kerf_rollouts_old(r, &newer), old); /* it may fail yet */
+    kerf_rollouts_ready(r, &newer, "a", KERF_OK, "");
+    kerf_rollouts_settle(r);
+    assert_null(kerf_rollouts_old(r, &newer));
+    assert_true(kerf_rollouts_stop(r));
+    kerf_rollouts_free(r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resume__before_edges_are_told__does_not_end_it),
         cmocka_unit_test(
             removed_models__the_one_that_went_first_is_forgotten_first),
     };
