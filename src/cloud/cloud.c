@@ -58,7 +58,6 @@ on_changed(void *ctx, kerf_served *s, kerf_served *old)
     kerf_rollouts_changed(cloud->rollouts, s, old);
     if (s != NULL)
         kerf_signed_tell(cloud, s);
-    kerf_sessions_offer(cloud, s);
 }
 
 static void
@@ -86,7 +85,12 @@ on_signed_again(void *ctx, kerf_served *old)
 
     kerf_signed_tell(cloud, old);
     kerf_rollouts_signed_again(cloud->rollouts, old);
-    kerf_sessions_offer(cloud, NULL);
+}
+
+static void
+on_offer(void *ctx, kerf_served *s)
+{
+    kerf_sessions_offer(ctx, s);
 }
 
 static void
@@ -316,7 +320,8 @@ open_registry(kerf_cloud *cloud, kerf_detail *why)
         .keep = on_keep,
         .before = on_before,
         .kept = on_kept,
-        .signed_again = on_signed_again};
+        .signed_again = on_signed_again,
+        .offer = on_offer};
 
     return kerf_registry_new(&cloud->registry, cloud->loop, &opts, why);
 }

@@ -55,6 +55,7 @@ struct kerf_registry {
     pthread_cond_t wanted;
     bool scan_wanted, stopping; /* under lock */
     struct finding *found;      /* under lock, newest first */
+    bool telling;               /* under lock: the loop tells of some */
 };
 
 /* False: no memory for it. */
@@ -384,13 +385,22 @@ scan(kerf_registry *r, kerf_detail *why)
     return KERF_OK;
 }
 
+/* Under lock: the loop does not know yet what the last scan found. The next one
+ * waits: it asks which pair came before another one, and what may be removed.
+ */
+static bool
+is_untold(const kerf_registry *r)
+{
+    return r->found != NULL || r->telling;
+}
+
 /* Under lock: until there is something to look at. */
 static void
 wait_for_wish(kerf_registry *r)
 {
     struct timespec until;
 
-    if (!r->try_again) {
+    if (!r->try_again || is_untold(r)) {
         (void)pthread_cond_wait(&r->wanted, &r->lock);
         return;
     }
@@ -408,7 +418,7 @@ run_loader(void *ctx)
     kerf_thread_begin("kerf-loader");
     (void)pthread_mutex_lock(&r->lock);
     while (!r->stopping) {
-        if (!r->scan_wanted) {
+        if (!r->scan_wanted || is_untold(r)) {
             wait_for_wish(r);
             continue;
         }
@@ -486,7 +496,13 @@ tell(kerf_registry *r, struct finding *f)
         r->opts.signed_again(r->opts.ctx, f->old);
     else if (f->served != NULL || f->old != NULL)
         r->opts.changed(r->opts.ctx, f->served, f->old);
-    kerf_served_unref(f->old);
+}
+
+static void
+offer(kerf_registry *r, const struct finding *f)
+{
+    if (f->err == KERF_OK && (f->served != NULL || f->old != NULL))
+        r->opts.offer(r->opts.ctx, f->served);
 }
 
 static void
@@ -499,6 +515,7 @@ deliver(void *ctx)
     (void)pthread_mutex_lock(&r->lock);
     list = r->found;
     r->found = NULL;
+    r->telling = true;
     (void)pthread_mutex_unlock(&r->lock);
     while (list != NULL) {
         struct finding *next = list->next;
@@ -507,16 +524,24 @@ deliver(void *ctx)
         in_order = list;
         list = next;
     }
-    /* All first: which one to run depends on all that is there. */
+    /* All first: which one to run depends on all that is there, and on what is
+     * known of each. */
     for (struct finding *f = in_order; f != NULL; f = f->next)
         apply(r, f);
+    for (struct finding *f = in_order; f != NULL; f = f->next)
+        tell(r, f);
     while (in_order != NULL) {
         struct finding *next = in_order->next;
 
-        tell(r, in_order);
+        offer(r, in_order);
+        kerf_served_unref(in_order->old);
         free(in_order);
         in_order = next;
     }
+    (void)pthread_mutex_lock(&r->lock);
+    r->telling = false;
+    (void)pthread_mutex_unlock(&r->lock);
+    (void)pthread_cond_signal(&r->wanted);
 }
 
 static bool

@@ -41,6 +41,9 @@ typedef struct kerf_registry_opts {
     /* The loop's: that one again, with another signature; or the one that came
      * before, which could not be loaded when s was. */
     void (*signed_again)(void *ctx, kerf_served *old);
+    /* After all that was found at one time has been told: what edges are given
+     * may be another one now. s: what changed says; NULL: none is new. */
+    void (*offer)(void *ctx, kerf_served *s);
 } kerf_registry_opts;
 
 /* Errors: the folder's; with a maker those of its first pair, without which

@@ -455,6 +455,23 @@ def test_edges_that_are_given_another_model__are_not_waited_for(cloud_of, tmp_pa
         cloud.wait_event("rollout", state="over", model="m")
 
 
+def test_models_that_change_at_once__none_goes_past_its_rollout(cloud_of, tmp_path):
+    models = tmp_path / "models"
+    for name in "ab":
+        exact.put(models, name=name, bias=1)
+    cloud = cloud_of("--rollout", "0.0001%")
+    with Peer(cloud.port, "edge0", want="a") as a, Peer(cloud.port, "edge1", want="b") as b:
+        cloud.signal(signal.SIGSTOP)  # it finds both in one look at the folder
+        for name in "ab":
+            exact.put(models, name=name, bias=2)
+        cloud.signal(signal.SIGCONT)
+        for _ in "ab":
+            cloud.wait_event("rollout", state="running")
+        for edge in (a, b):
+            edge.control.send(wire.PING)
+            assert edge.control.recv().kind == wire.PONG  # and no OFFER before it
+
+
 def test_edge_that_is_restarted__has_not_failed(run, cloud_of, spawn, kerf_asan, tmp_path):
     """Stopped, cut off while it receives, cut off while it runs: each more often
     than crashes may be."""
