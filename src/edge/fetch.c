@@ -49,12 +49,27 @@ drop_given_up(kerf_edge *edge)
     kerf_fetch_drop_first(f);
 }
 
+/* Nothing runs, and no other one that is to run is known: nothing will. */
+static bool
+is_last_hope(kerf_edge *edge)
+{
+    const kerf_fetcher *f = &edge->fetch;
+    bool last = f->wanted[0].run;
+
+    for (size_t i = 1; i < f->count; i++)
+        last = last && !f->wanted[i].run;
+    (void)pthread_mutex_lock(&edge->lock);
+    last = last && edge->current == NULL && edge->next == NULL;
+    (void)pthread_mutex_unlock(&edge->lock);
+    return last;
+}
+
 void
 kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_manifest *m = &f->wanted[0].manifest;
-    bool fatal;
+    bool fatal = is_last_hope(edge);
 
     kerf_fetch_ready(edge, m->id, err, why);
     if (!is_told(edge, &f->wanted[0])) {
@@ -62,19 +77,13 @@ kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
         if (f->state == KERF_FETCH_LOAD)
             kerf_reject_note(&edge->rejects, f->wanted[0].text, err, why);
     }
-    (void)pthread_mutex_lock(&edge->lock);
-    fatal = f->wanted[0].run && edge->current == NULL && edge->next == NULL;
-    (void)pthread_mutex_unlock(&edge->lock);
     if (fatal) {
         kerf_detail line;
 
         (void)kerf_fail(&line, err, "model %s: %s", m->name, why);
-        if (f->wanted[0].stored)
-            kerf_edge_finish(edge, err, line.text);
-        else
-            kerf_reject_ask(edge, err, line.text);
+        kerf_reject_ask(edge, err, line.text);
     }
-    f->again = fatal ? KERF_OK : err;
+    f->again = fatal || f->left ? KERF_OK : err;
     if (f->state == KERF_FETCH_RECEIVE)
         kerf_fetch_end_early(edge, KERF_FETCH_END_DROP);
     else
@@ -217,6 +226,7 @@ kerf_fetch_work(kerf_edge *edge)
         const kerf_reject *bad =
             kerf_reject_find(&edge->rejects, f->wanted[0].text);
 
+        f->cut = f->left = false;
         if (kerf_trusted_is_news(edge, m)) {
             kerf_fetch_to_loader(edge, KERF_FETCH_RENEW);
             continue;
@@ -229,7 +239,6 @@ kerf_fetch_work(kerf_edge *edge)
             kerf_fetch_give_up(edge, bad->err, bad->why.text);
             continue;
         }
-        f->cut = f->left = false;
         f->tails = takes_tails(edge);
         f->missing = 0;
         memset(f->file, 0, sizeof f->file);
@@ -290,8 +299,10 @@ kerf_fetch_on_loader(void *ctx)
         on_opened(edge);
     } else if (f->state == KERF_FETCH_RENEW) {
         kerf_trusted_renew(edge, m, &f->says);
-        (void)is_running(edge, m->id); /* says READY */
-        kerf_fetch_drop_first(f);
+        if (is_running(edge, m->id) || f->left || f->cut || !f->wanted[0].run)
+            kerf_fetch_drop_first(f);
+        else
+            f->state = KERF_FETCH_IDLE; /* another one runs since: load it */
     } else {
         if (f->program != NULL)
             take_program(edge);

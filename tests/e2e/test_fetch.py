@@ -263,3 +263,30 @@ def test_given_up_in_the_midst_of_a_part__its_rest_goes_nowhere(play, kerf_asan)
     assert exact.part(p.store, second[1][2]).read_bytes() == second[1][2]
     assert p.edge.alive()
     p.edge.kill()
+
+
+def test_newer_one_comes_while_one_loads__which_fails__the_edge_goes_on(play, kerf, tmp_path):
+    disk = Disk(tmp_path, tmp_path / "store")
+    played = play(kerf, env=disk.env)
+    bad, good = Model(head={"fail": "load"}), Model(seed=2)
+    played.offer(bad)
+    asked = played.asked(), played.asked()
+    disk.hang("read")
+    try:
+        for got in asked:
+            bad.answer(played.control, got)
+        disk.wait_hanging()
+        played.offer(good)
+        assert not played.all_asked()  # and it knows of the good one
+    finally:
+        disk.gate.unlink()
+    got = played.control.recv_kind(wire.READY)
+    assert got.meta[:32] == bad.ident and got.meta[32:34] != b"\0\0"
+    # An edge that has nothing else asks so whether there is more, and ends.
+    while (got := played.control.recv_kind(wire.PING, wire.FETCH, wire.READY)).kind != wire.READY:
+        if got.kind == wire.PING:
+            played.control.send(wire.PONG, wire.pong(got.sent_ns, got.sent_ns))
+        else:
+            good.answer(played.control, (b"", *struct.unpack_from("<HQI", got.meta, 32)))
+    assert got.meta[:34] == good.ident + b"\0\0"
+    played.finish(good)
