@@ -34,35 +34,6 @@ kerf_rollouts_is_open(const kerf_rollouts *r, size_t i)
            r->list[i]->state != KERF_ROLLOUT_OVER;
 }
 
-void
-kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
-                      const kerf_rollout *one)
-{
-    bool lost = r->lost[kerf_rollouts_find(r, one->name)];
-
-    *v = (kerf_rollout_view){.percent = one->percent,
-                             .offered = one->offered,
-                             .well = one->well,
-                             .failed = one->failed,
-                             .blocked = one->blocked};
-    (void)snprintf(v->model, sizeof v->model, "%s", one->name);
-    kerf_hex(v->old_bundle, one->old_id, 6);
-    kerf_hex(v->new_bundle, one->new_id, 6);
-    (void)snprintf(v->state, sizeof v->state, "%s",
-                   kerf_rollout_state_name(one->state));
-    if (lost) {
-        (void)snprintf(v->why, sizeof v->why,
-                       "the old pair is lost: put its files back into "
-                       "pairs/%s... of --rollout-dir, or kerf rollout 100%%; "
-                       "till then edges that would run it are given nothing",
-                       v->old_bundle);
-    } else {
-        (void)snprintf(v->why, sizeof v->why, "%s", one->why);
-    }
-    (void)snprintf(v->blocked_why, sizeof v->blocked_why, "%s",
-                   one->blocked > 0 ? one->blocked_why : "");
-}
-
 /* Writing. */
 
 /* Under the lock. */
@@ -71,44 +42,6 @@ kerf_rollouts_want_write(kerf_rollouts *r)
 {
     r->wanted++;
     (void)pthread_cond_broadcast(&r->changed);
-}
-
-/* Under the lock. */
-void
-kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one)
-{
-    struct told *t = r->opts.event == NULL ? NULL : malloc(sizeof *t);
-
-    if (t == NULL)
-        return;
-    kerf_rollouts_view_of(&t->view, r, one);
-    t->next = r->told;
-    r->told = t;
-}
-
-/* Drops the lock; then what is due is told, in order. */
-void
-kerf_rollouts_unlock(kerf_rollouts *r)
-{
-    struct told *list = r->told;
-    struct told *in_order = NULL;
-
-    r->told = NULL;
-    (void)pthread_mutex_unlock(&r->lock);
-    while (list != NULL) {
-        struct told *next = list->next;
-
-        list->next = in_order;
-        in_order = list;
-        list = next;
-    }
-    while (in_order != NULL) {
-        struct told *next = in_order->next;
-
-        r->opts.event(r->opts.ctx, &in_order->view);
-        free(in_order);
-        in_order = next;
-    }
 }
 
 /* Life. */
@@ -126,6 +59,8 @@ kerf_rollouts_new(kerf_rollouts **out, const kerf_rollouts_opts *opts,
     r->lock_fd = -1;
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->changed, NULL);
+    (void)pthread_mutex_init(&r->turns, NULL);
+    (void)pthread_cond_init(&r->turned, NULL);
     if (opts->dir != NULL)
         err = kerf_rollouts_start_keeper(r, why);
     if (err != KERF_OK) {
@@ -149,6 +84,8 @@ kerf_rollouts_free(kerf_rollouts *r)
     }
     if (r->lock_fd >= 0)
         (void)close(r->lock_fd);
+    (void)pthread_cond_destroy(&r->turned);
+    (void)pthread_mutex_destroy(&r->turns);
     (void)pthread_cond_destroy(&r->changed);
     (void)pthread_mutex_destroy(&r->lock);
     free(r);
@@ -542,9 +479,8 @@ settle_change(kerf_rollouts *r, const kerf_rollout *one, bool changed,
         r->is_urgent = true;
         kerf_rollouts_tell(r, one);
     }
+    r->stirs |= changed;
     kerf_rollouts_unlock(r);
-    if (changed)
-        r->opts.stirred(r->opts.ctx);
 }
 
 void

@@ -135,13 +135,13 @@ kerf_rollouts_command(kerf_rollouts *r, const char *model,
     if (err == KERF_OK) {
         kerf_rollouts_tell(r, one);
         r->untold = r->is_urgent = true;
+        r->stirs = true; /* edges do not wait for the disk */
         kerf_rollouts_want_write(r);
         version = r->wanted;
     }
     kerf_rollouts_unlock(r);
     if (err != KERF_OK)
         return err;
-    r->opts.stirred(r->opts.ctx); /* edges do not wait for the disk */
     (void)pthread_mutex_lock(&r->lock);
     err = wait_for_write(r, version, why);
     (void)pthread_mutex_unlock(&r->lock);

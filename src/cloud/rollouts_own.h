@@ -1,6 +1,6 @@
 /*
- * rollouts_own.h - the inside of a cloud's rollouts, shared by rollouts.c,
- * rollouts_command.c and rollouts_keep.c only.
+ * rollouts_own.h - the inside of a cloud's rollouts, shared by rollouts*.c
+ * only.
  */
 #ifndef KERF_CLOUD_ROLLOUTS_OWN_H
 #define KERF_CLOUD_ROLLOUTS_OWN_H
@@ -45,7 +45,13 @@ struct kerf_rollouts {
     int64_t took_ns; /* the keeper's: to make the last text */
     bool is_urgent;  /* a command, or it halted */
     bool stopping;
-    struct told *told; /* under lock, newest first */
+    bool stirs; /* under lock: what edges get may be another one */
+
+    struct told *told;    /* under lock, newest first */
+    uint64_t turns_given; /* under lock: to threads that tell */
+    pthread_mutex_t turns;
+    pthread_cond_t turned;
+    uint64_t turn; /* under turns: whose it is */
 };
 
 /* An event that is due when the lock is free. */
@@ -67,7 +73,8 @@ void kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
 /* Under the lock. */
 void kerf_rollouts_want_write(kerf_rollouts *r);
 void kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one);
-/* Drops the lock; then what is due is told, in order. */
+/* Drops the lock; then has edges offered what they get now, and what is due is
+ * told, in order. */
 void kerf_rollouts_unlock(kerf_rollouts *r);
 
 /* rollouts_keep.c: reads what is kept, and starts the thread that writes. */

@@ -4,9 +4,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -134,10 +136,111 @@ resume__before_edges_are_told__does_not_end_it(void **state)
     kerf_rollouts_free(r);
 }
 
+/* Events: of a halt, and of the resumption that comes as that is told. */
+static struct {
+    kerf_rollouts *r;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    char text[64]; /* under lock: states, as told */
+    int stirs;     /* under lock: one for each command */
+    int events;    /* under lock: the first is no command's */
+    pthread_t other;
+} told = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+
+static void
+count_stir(void *ctx)
+{
+    (void)ctx;
+    (void)pthread_mutex_lock(&told.lock);
+    told.stirs++;
+    (void)pthread_mutex_unlock(&told.lock);
+}
+
+static void *
+resume_it(void *ctx)
+{
+    command(told.r, KERF_ROLLOUT_RESUME);
+    return ctx;
+}
+
+static bool
+is_in_state(const char *state)
+{
+    kerf_rollout_view *views = NULL;
+    size_t count = 0;
+    bool is;
+
+    assert_int_equal(kerf_rollouts_look(told.r, NULL, &views, &count, NULL),
+                     KERF_OK);
+    is = count == 1 && strcmp(views[0].state, state) == 0;
+    free(views);
+    return is;
+}
+
+/* Until something was told after the halt; false: nothing, for long enough. */
+static bool
+is_overtaken(void)
+{
+    size_t len = strlen(told.text);
+    struct timespec until;
+    int rc = 0;
+
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 1;
+    while (strlen(told.text) == len && rc == 0)
+        rc = pthread_cond_timedwait(&told.more, &told.lock, &until);
+    return rc == 0;
+}
+
+static void
+hear(void *ctx, const kerf_rollout_view *view)
+{
+    bool halts = strcmp(view->state, "halted") == 0;
+
+    (void)ctx;
+    if (halts) {
+        assert_int_equal(pthread_create(&told.other, NULL, resume_it, NULL), 0);
+        while (!is_in_state("running"))
+            (void)usleep(1000);
+    }
+    (void)pthread_mutex_lock(&told.lock);
+    if (halts)
+        assert_false(is_overtaken());
+    (void)snprintf(told.text + strlen(told.text),
+                   sizeof told.text - strlen(told.text), " %s", view->state);
+    assert_true(told.stirs >= told.events++);
+    (void)pthread_cond_signal(&told.more);
+    (void)pthread_mutex_unlock(&told.lock);
+}
+
+/* Who hears of it may look at once what edges are given; and what is told last
+ * is how it is. */
+static void
+events__of_several_threads__in_order__after_edges_are_stirred(void **state)
+{
+    kerf_rollouts_opts opts = {
+        .percent = 10, .halt = 20, .stirred = count_stir, .event = hear};
+    kerf_served newer = served[1];
+
+    (void)state;
+    (void)snprintf(newer.manifest.name, sizeof newer.manifest.name, "%s",
+                   served[0].manifest.name);
+    assert_int_equal(kerf_rollouts_new(&told.r, &opts, NULL), KERF_OK);
+    kerf_rollouts_changed(told.r, &served[0], NULL);
+    kerf_rollouts_changed(told.r, &newer, &served[0]);
+    command(told.r, KERF_ROLLOUT_HALT);
+    assert_int_equal(pthread_join(told.other, NULL), 0);
+    assert_string_equal(told.text, " running halted running");
+    assert_true(kerf_rollouts_stop(told.r));
+    kerf_rollouts_free(told.r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            events__of_several_threads__in_order__after_edges_are_stirred),
         cmocka_unit_test(resume__before_edges_are_told__does_not_end_it),
         cmocka_unit_test(
             removed_models__the_one_that_went_first_is_forgotten_first),

@@ -1,0 +1,105 @@
+/* Events of rollouts: as things were under the lock, and in that order, though
+ * several threads tell of them without it. */
+#include "cloud/rollouts_own.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void
+kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
+                      const kerf_rollout *one)
+{
+    bool lost = r->lost[kerf_rollouts_find(r, one->name)];
+
+    *v = (kerf_rollout_view){.percent = one->percent,
+                             .offered = one->offered,
+                             .well = one->well,
+                             .failed = one->failed,
+                             .blocked = one->blocked};
+    (void)snprintf(v->model, sizeof v->model, "%s", one->name);
+    kerf_hex(v->old_bundle, one->old_id, 6);
+    kerf_hex(v->new_bundle, one->new_id, 6);
+    (void)snprintf(v->state, sizeof v->state, "%s",
+                   kerf_rollout_state_name(one->state));
+    if (lost) {
+        (void)snprintf(v->why, sizeof v->why,
+                       "the old pair is lost: put its files back into "
+                       "pairs/%s... of --rollout-dir, or kerf rollout 100%%; "
+                       "till then edges that would run it are given nothing",
+                       v->old_bundle);
+    } else {
+        (void)snprintf(v->why, sizeof v->why, "%s", one->why);
+    }
+    (void)snprintf(v->blocked_why, sizeof v->blocked_why, "%s",
+                   one->blocked > 0 ? one->blocked_why : "");
+}
+
+void
+kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one)
+{
+    struct told *t = r->opts.event == NULL ? NULL : malloc(sizeof *t);
+
+    if (t == NULL)
+        return;
+    kerf_rollouts_view_of(&t->view, r, one);
+    t->next = r->told;
+    r->told = t;
+}
+
+static struct told *
+turn_round(struct told *list)
+{
+    struct told *in_order = NULL;
+
+    while (list != NULL) {
+        struct told *next = list->next;
+
+        list->next = in_order;
+        in_order = list;
+        list = next;
+    }
+    return in_order;
+}
+
+static void
+wait_for_turn(kerf_rollouts *r, uint64_t turn)
+{
+    (void)pthread_mutex_lock(&r->turns);
+    while (r->turn != turn)
+        (void)pthread_cond_wait(&r->turned, &r->turns);
+    (void)pthread_mutex_unlock(&r->turns);
+}
+
+static void
+end_turn(kerf_rollouts *r)
+{
+    (void)pthread_mutex_lock(&r->turns);
+    r->turn++;
+    (void)pthread_cond_broadcast(&r->turned);
+    (void)pthread_mutex_unlock(&r->turns);
+}
+
+void
+kerf_rollouts_unlock(kerf_rollouts *r)
+{
+    struct told *list = turn_round(r->told);
+    uint64_t turn = list != NULL ? r->turns_given++ : 0;
+    bool stirs = r->stirs;
+
+    r->told = NULL;
+    r->stirs = false;
+    (void)pthread_mutex_unlock(&r->lock);
+    if (stirs) /* first: who hears of it may look at once what edges get */
+        r->opts.stirred(r->opts.ctx);
+    if (list == NULL)
+        return;
+    wait_for_turn(r, turn);
+    while (list != NULL) {
+        struct told *next = list->next;
+
+        r->opts.event(r->opts.ctx, &list->view);
+        free(list);
+        list = next;
+    }
+    end_turn(r);
+}
