@@ -380,12 +380,17 @@ def run(spawn):
 
 @pytest.fixture
 def start_cloud(spawn):
-    """start_cloud("--models", dir, ...) -> Process that listens on .port"""
+    """start_cloud("--models", dir, ...) -> Process that listens on .port
+
+    Peers of wire.py send no heartbeats while a test does something else: only a
+    cloud that is told when drops who is silent."""
 
     def start(*args, port=0, **more):
+        told = {"--dead-after", "--heartbeat"} & set(args)
         process = spawn(
-            "cloud", "--json", "--cloud_host", "127.0.0.1", "--cloud_port", str(port), *args, **more
-        )
+            "cloud", "--json", "--cloud_host", "127.0.0.1", "--cloud_port", str(port),
+            *(() if told else ("--dead-after", 600, "--heartbeat", 1667)), *args, **more,
+        )  # fmt: skip
         process.port = process.wait_event("listening")["port"]
         return process
 

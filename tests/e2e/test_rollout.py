@@ -298,7 +298,7 @@ def test_commands__beside_edges_that_fail__do_not_race(cloud_of, kerf_tsan, tmp_
     """Commands forget trials, which the loop looks at as edges fail."""
     models = tmp_path / "models"
     exact.put(models, bias=1)
-    cloud = cloud_of("--dead-after", "60", binary=kerf_tsan)
+    cloud = cloud_of(binary=kerf_tsan)
     edges = many(cloud, 16)
     new = update(cloud, models, 2)
     cloud.wait_event("rollout", state="running")
@@ -374,7 +374,7 @@ def test_finish__waits_for_nobody(run, cloud_of, tmp_path):
 def test_edge_that_crashes_each_time__gets_the_old_one(run, cloud_of, tmp_path, says_ready):
     models = tmp_path / "models"
     exact.put(models, bias=1)
-    cloud = cloud_of("--dead-after", "60")
+    cloud = cloud_of()
     old = bundles(cloud)[0]
     keeper = Peer(cloud.port, "keeper")  # it never says that it runs anything else
     new = update(cloud, models, 2)
@@ -401,7 +401,7 @@ def test_edge_that_crashes__after_it_ran_it_from_its_store__gets_the_old_one(
 ):
     models = tmp_path / "models"
     exact.put(models, bias=1)
-    cloud = cloud_of("--dead-after", "60")
+    cloud = cloud_of()
     old = bundles(cloud)[0]
     keeper = Peer(cloud.port, "keeper")
     new = update(cloud, models, 2)
@@ -523,7 +523,7 @@ def test_edges_of_another_model__are_not_counted(run, cloud_of, tmp_path):
     models = tmp_path / "models"
     exact.put(models, bias=1)
     exact.put(models, name="b", bias=9)
-    cloud = cloud_of("--rollout", "100%", "--rollout-halt", "1%", "--dead-after", "60")
+    cloud = cloud_of("--rollout", "100%", "--rollout-halt", "1%")
     keeper = Peer(cloud.port, "keeper", want="m")  # it never says that it runs anything else
     new = update(cloud, models, 2)
     cloud.wait_event("rollout", state="running")
