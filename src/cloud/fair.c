@@ -9,7 +9,8 @@
 
 struct kerf_fair {
     kerf_waiting waiting; /* its lock is for all of this */
-    size_t limit, count;
+    size_t limit;
+    _Atomic size_t count; /* changed under the lock */
     _Atomic unsigned news;
     kerf_price *prices;      /* of all that wait: one per model, few */
     kerf_line *first, *last; /* the ring; first: whose turn it is */
@@ -265,30 +266,32 @@ take_alike(kerf_fair *f, const kerf_price *kind, void **out, size_t most)
 }
 
 size_t
-kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t least,
-                    size_t leave, void **out, size_t most)
+kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t leave,
+                    void **out, size_t most)
 {
     size_t count = 0;
     size_t may;
 
+    if (atomic_load(&kind->waiting) == 0)
+        return 0;
     (void)pthread_mutex_lock(&f->waiting.lock);
     may = f->count > leave ? f->count - leave : 0;
     may = may < kind->waiting ? may : kind->waiting;
     may = may < most ? may : most;
-    while (may >= least && count < may)
+    while (count < may)
         count += take_alike(f, kind, out + count, may - count);
     kerf_waiting_unlock(&f->waiting);
     return count;
 }
 
 void
-kerf_fair_look(kerf_fair *f, const kerf_price *kind, size_t *alike,
+kerf_fair_look(const kerf_fair *f, const kerf_price *kind, size_t *alike,
                size_t *others)
 {
-    (void)pthread_mutex_lock(&f->waiting.lock);
-    *alike = kind->waiting;
-    *others = f->count - kind->waiting;
-    kerf_waiting_unlock(&f->waiting);
+    size_t all = atomic_load(&f->count);
+
+    *alike = atomic_load(&kind->waiting);
+    *others = all > *alike ? all - *alike : 0;
 }
 
 unsigned

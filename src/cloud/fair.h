@@ -26,7 +26,8 @@ typedef struct kerf_line kerf_line;
  * of one kind cost the same however long they waited. Zeroed: costs 1. */
 typedef struct kerf_price {
     _Atomic uint64_t ns;
-    size_t waiting; /* private, as all that follows */
+    _Atomic size_t
+        waiting; /* private, as all that follows; changed under the lock */
     struct kerf_price *prev, *next;
 } kerf_price;
 
@@ -59,14 +60,15 @@ void *kerf_fair_pop(kerf_fair *f, kerf_awake *awake);
 void *kerf_fair_try_pop(kerf_fair *f); /* NULL when empty */
 /*
  * Pops more jobs of this kind, to be done together with one that was popped:
- * what their lines' turns would give next, if there were no other kinds.
- * `least` to `most`, and so many that `leave` jobs stay, or none. Returns how
- * many, what they are of in out[].
+ * what their lines' turns would give next, if there were no other kinds. Up to
+ * `most`, and so many that `leave` jobs stay, or none. Takes no lock where none
+ * waits. Returns how many, what they are of in out[].
  */
-size_t kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t least,
-                           size_t leave, void **out, size_t most);
-/* How many of this kind wait, and how many of others. */
-void kerf_fair_look(kerf_fair *f, const kerf_price *kind, size_t *alike,
+size_t kerf_fair_pop_alike(kerf_fair *f, const kerf_price *kind, size_t leave,
+                           void **out, size_t most);
+/* How many of this kind wait, and how many of others; about, while others push
+ * and pop: it takes no lock. */
+void kerf_fair_look(const kerf_fair *f, const kerf_price *kind, size_t *alike,
                     size_t *others);
 /* Another number after each push, and after close: tells whether to look. */
 unsigned kerf_fair_news(const kerf_fair *f);

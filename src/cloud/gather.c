@@ -19,7 +19,7 @@ take_along(kerf_group *g, kerf_cloud *cloud, size_t most)
     if (g->count >= most)
         return;
     count =
-        kerf_fair_pop_alike(cloud->jobs, &served->price, 1,
+        kerf_fair_pop_alike(cloud->jobs, &served->price,
                             atomic_load(&cloud->idle), others, most - g->count);
     (void)atomic_fetch_add(&served->slots.running, count);
     for (size_t k = 0; k < count; k++)

@@ -9,6 +9,7 @@
 #define COST_JUMP 4   /* a run of more than so many means was disturbed */
 #define MISSES_MOST 6 /* one wait in 64 runs */
 #define PAYS_PERCENT 95
+#define WAIT_LEAST_NS 50000 /* an edge does not ask again sooner */
 
 void
 kerf_linger_init(kerf_linger *l, const uint64_t *run_ns, size_t most,
@@ -83,7 +84,7 @@ kerf_linger_plan_for(kerf_linger *l, size_t seen, size_t workers)
     p.wait_ns = gain_ns(l, p.goal);
     p.wait_ns =
         p.wait_ns < KERF_LINGER_MOST_NS ? p.wait_ns : KERF_LINGER_MOST_NS;
-    if (l->skip > 0)
+    if (l->skip > 0 || p.wait_ns < WAIT_LEAST_NS)
         p.wait_ns = 0;
     if (p.goal > 1 && l->skip > 0)
         l->skip--;

@@ -7,8 +7,9 @@
  * there gets one of them or two, and another number each time: to go from one
  * size to another costs a run about as much as one more request does
  * (docs/BENCHMARKS.md, "Batches"). So a worker stays with a size, and waits for
- * it a little: no longer than it saves each request, and less and less often
- * where it waits in vain. Who asks one by one, and alone, is not waited for.
+ * it a little: no longer than it saves each request, not at all where that is
+ * less than it takes an edge to ask again, and less and less often where it
+ * waits in vain. Who asks one by one, and alone, is not waited for.
  * Threads: one at a time. Times are the caller's.
  */
 #ifndef KERF_CLOUD_LINGER_H

@@ -200,14 +200,14 @@ fair__pop_alike__what_turns_would_give_and_lines_pay(void **state)
         push(f, &other, i, &dear_price);
     for (size_t i = 0; i < 4; i++)
         push(f, &modest, i, &cheap_price);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 6), 6);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 0, some, 6), 6);
     assert_int_equal(count_of(some, 6, &greedy), 3);
     assert_int_equal(count_of(some, 6, &modest), 3);
     assert_int_equal(kerf_fair_count(f), 14);
     assert_int_equal(kerf_fair_line_count(f, &greedy.line), 9);
     assert_int_equal(kerf_fair_line_count(f, &other.line), 4);
     /* One of modest's is left: then greedy is alone of its kind. */
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 4), 4);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 0, some, 4), 4);
     assert_int_equal(count_of(some, 4, &modest), 1);
     serve(f, 10);
     assert_int_equal(other.served, 4);
@@ -216,9 +216,9 @@ fair__pop_alike__what_turns_would_give_and_lines_pay(void **state)
     kerf_fair_free(f);
 }
 
-/* Not too few, not what others shall run, not what is there of other kinds. */
+/* Not what others shall run, not what is there of other kinds. */
 static void
-fair__pop_alike__least_and_leave__hold(void **state)
+fair__pop_alike__what_shall_stay__stays(void **state)
 {
     static struct flow a, b;
     void *some[8];
@@ -228,17 +228,16 @@ fair__pop_alike__least_and_leave__hold(void **state)
     memset(&a, 0, sizeof a);
     memset(&b, 0, sizeof b);
     assert_int_equal(kerf_fair_new(&f, 1000), KERF_OK);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7), 0);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 0, some, 7), 0);
     for (size_t i = 0; i < 3; i++)
         push(f, &a, i, &cheap_price);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 4, 0, some, 7), 0);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 3, some, 7), 0);
-    assert_int_equal(kerf_fair_pop_alike(f, &dear_price, 1, 0, some, 7), 0);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 3, some, 7), 0);
+    assert_int_equal(kerf_fair_pop_alike(f, &dear_price, 0, some, 7), 0);
     assert_int_equal(kerf_fair_count(f), 3);
     push(f, &b, 0, &dear_price);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 2, some, 7), 2);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 1, some, 7), 1);
-    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7), 0);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 2, some, 7), 2);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, some, 7), 1);
+    assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 0, some, 7), 0);
     assert_ptr_equal(kerf_fair_try_pop(f), &b);
     kerf_fair_free(f);
 }
@@ -257,8 +256,7 @@ fair__batches__equal_counts(void **state)
     push_all(f, flow, 5);
     for (size_t round = 0; round < 25; round++) { /* of 8 */
         serve(f, 1);
-        assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 1, 0, some, 7),
-                         7);
+        assert_int_equal(kerf_fair_pop_alike(f, &cheap_price, 0, some, 7), 7);
         for (size_t i = 0; i < 7; i++)
             ((struct flow *)some[i])->served++;
     }
@@ -377,7 +375,7 @@ main(void)
         cmocka_unit_test_setup(fair__price_changes__equal_counts, reset_prices),
         cmocka_unit_test_setup(
             fair__pop_alike__what_turns_would_give_and_lines_pay, reset_prices),
-        cmocka_unit_test_setup(fair__pop_alike__least_and_leave__hold,
+        cmocka_unit_test_setup(fair__pop_alike__what_shall_stay__stays,
                                reset_prices),
         cmocka_unit_test_setup(fair__batches__equal_counts, reset_prices),
         cmocka_unit_test_setup(fair__look__counts_kinds_and_tells_of_pushes,

@@ -178,6 +178,18 @@ wait__slow_tail__is_bounded(void **state)
 }
 
 static void
+wait__short_tail__none(void **state)
+{
+    const uint64_t short_ns[KERF_BATCH_MOST + 1] = {
+        [1] = 20000, [2] = 25000, [4] = 35000, [8] = 55000};
+    kerf_linger l = tried(short_ns);
+
+    (void)state;
+    assert_int_equal(kerf_linger_plan_for(&l, 8, 1).goal, 8);
+    assert_int_equal(kerf_linger_plan_for(&l, 8, 1).wait_ns, 0);
+}
+
+static void
 costs__no_size_pays__one_by_one(void **state)
 {
     kerf_linger l = tried(never_pays_ns);
@@ -262,6 +274,7 @@ main(void)
         cmocka_unit_test(wait__filled__waits_again_at_once),
         cmocka_unit_test(wait__core_lost_to_others__as_seldom_as_can_be),
         cmocka_unit_test(wait__slow_tail__is_bounded),
+        cmocka_unit_test(wait__short_tail__none),
         cmocka_unit_test(costs__no_size_pays__one_by_one),
         cmocka_unit_test(costs__forced__do_not_count),
         cmocka_unit_test(costs__dearer_at_work__given_up_and_tried_again),
