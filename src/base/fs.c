@@ -1,6 +1,7 @@
 #include "base/fs.h"
 
 #include "base/hash.h"
+#include "base/large.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -131,7 +132,7 @@ kerf_fs_read(const char *path, size_t max_bytes, uint8_t **data, size_t *len,
 
     if (err != KERF_OK)
         return err;
-    bytes = malloc(size + 1);
+    bytes = kerf_large_alloc(size + 1);
     if (bytes == NULL) {
         err = kerf_fail(why, KERF_ENOMEM, "%s: no memory for %zu bytes", path,
                         size);

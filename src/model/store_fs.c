@@ -6,6 +6,8 @@
  */
 #include "model/store_own.h"
 
+#include "base/large.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -108,7 +110,7 @@ kerf_store_read(const kerf_store *store, kerf_store_dir dir, const char *name,
                       kerf_store_dir_name(dir), name, (unsigned long long)size);
         goto out;
     }
-    bytes = malloc((size_t)size + 1);
+    bytes = kerf_large_alloc((size_t)size + 1);
     if (bytes == NULL) {
         err = kerf_fail(why, KERF_ENOMEM, "%s/%s: no memory for %llu bytes",
                         store->path, name, (unsigned long long)size);

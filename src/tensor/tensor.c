@@ -1,16 +1,15 @@
 #include "kerf/tensor.h"
 
 #include "base/bytes.h"
+#include "base/large.h"
 #include "base/rng.h"
 #include "tensor/half.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define PAGE 4096
-#define HUGE_PAGE ((size_t)2 << 20) /* elsewhere larger: then it is a wish */
+_Static_assert(KERF_LARGE_ALIGN >= KERF_TENSOR_ALIGN, "as kerf/tensor.h says");
 
 static const struct {
     const char *name;
@@ -127,21 +126,6 @@ kerf_shape_text(char out[KERF_SHAPE_TEXT], const kerf_shape *s)
     return out;
 }
 
-/* In huge pages, as far as it fills them, where the system lets programs ask
- * for these. In small ones a virtual machine looks up two page tables, and the
- * kernel copies 4 MB at half the speed (docs/BENCHMARKS.md). */
-static void *
-alloc_huge(size_t room)
-{
-    /* A multiple, as aligned_alloc() wants it; what is never touched past the
-     * tensor costs no memory. */
-    void *data = aligned_alloc(HUGE_PAGE, kerf_align_up(room, HUGE_PAGE));
-
-    if (data != NULL)
-        (void)madvise(data, kerf_align_up(room, PAGE), MADV_HUGEPAGE);
-    return data;
-}
-
 kerf_err
 kerf_tensor_alloc(kerf_tensor *t, kerf_dtype dtype, const kerf_shape *shape)
 {
@@ -153,8 +137,7 @@ kerf_tensor_alloc(kerf_tensor *t, kerf_dtype dtype, const kerf_shape *shape)
     if (err != KERF_OK)
         return err;
     room = kerf_align_up(bytes == 0 ? 1 : bytes, KERF_TENSOR_ALIGN);
-    data = room < HUGE_PAGE ? aligned_alloc(KERF_TENSOR_ALIGN, room)
-                            : alloc_huge(room);
+    data = kerf_large_alloc(room);
     if (data == NULL)
         return KERF_ENOMEM;
     memset(data, 0, room);
