@@ -342,6 +342,7 @@ kerf_fetch_fini(kerf_edge *edge)
 
     kerf_fetch_drop_parts(f);
     kerf_fetch_drop_kept(f);
-    free(f->reading);
+    if (f->writer != NULL)
+        kerf_writer_recycle(f->writer, f->reading);
     kerf_writer_free(f->writer);
 }

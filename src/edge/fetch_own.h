@@ -2,7 +2,7 @@
  * fetch_own.h - how models come in: fetch_offers.c (which), fetch.c (step by
  * step),
  * fetch_parts.c (the bytes of its files), fetch_loader.c (what takes its time),
- * fetch_writer.c (a thread that writes what comes).
+ * fetch_writer.c (threads that write and hash what comes).
  * Threads: the loop's, but for kerf_loader_run().
  */
 #ifndef KERF_EDGE_FETCH_OWN_H

@@ -1,5 +1,7 @@
 #include "edge/fetch_writer.h"
 
+#include "base/clock.h"
+#include "base/large.h"
 #include "base/queue.h"
 #include "base/thread.h"
 #include "codec/block.h"
@@ -10,28 +12,41 @@
 #include <string.h>
 
 #define CHUNKS_MOST 1024 /* of bytes: small ones, where units are small */
-#define SPARE_MOST 8     /* kept to be filled again, of KERF_PART_CHUNK */
 #define SMALL ((size_t)64 << 10) /* malloc() is as fast */
+/* Of KERF_PART_CHUNK, in one memory, which is filled again and again: 8 MB, in
+ * huge pages where there are such. */
+#define POOL_CHUNKS 32
+#define POOL_STEP (sizeof(kerf_chunk) + KERF_PART_CHUNK)
+
+_Static_assert(POOL_STEP % _Alignof(kerf_chunk) == 0, "they lie in a row");
 
 struct kerf_writer {
-    kerf_queue *todo, *done;
+    kerf_queue *todo, *written, *done;
     kerf_loop *loop;
     kerf_post wrote;
-    pthread_t thread;
-    bool runs;
+    pthread_t thread, hash_thread;
+    bool runs, hash_runs;
     _Atomic bool skip;
     /* The loop's. */
     size_t count;
     uint64_t bytes;
-    kerf_chunk *spare[SPARE_MOST]; /* the last one was used last */
+    uint8_t *pool;                  /* or NULL */
+    kerf_chunk *spare[POOL_CHUNKS]; /* of it; the last one was used last */
     size_t spare_count;
-    /* The thread's. */
+    /* The writing thread's. */
     kerf_block_coder *unpacker;
     uint8_t *plain;
     size_t plain_room;
 };
 
-/* The thread. */
+/* Of the file. */
+static uint32_t
+bytes_of(const kerf_chunk *c)
+{
+    return c->commit ? 0 : c->m.codec == KERF_PART_RAW ? c->m.len : c->m.plain;
+}
+
+/* The writing thread. */
 
 /* Only what is missing: a cloud that knows no ranges sends other bytes, too. */
 static kerf_err
@@ -90,21 +105,23 @@ write_packed(kerf_writer *w, kerf_chunk *c)
     return write_missing(c->in, m->offset, w->plain, m->plain, &c->why);
 }
 
-static void
-work(kerf_writer *w, kerf_chunk *c)
+static kerf_err
+write_raw(kerf_chunk *c)
 {
-    c->err = KERF_OK;
-    if (c->commit) {
-        c->err = kerf_incoming_commit(c->in, &c->why);
-        c->in = NULL;
-        return;
-    }
-    if (!atomic_load(&w->skip)) {
+    uint64_t before = kerf_incoming_count(c->in).received;
+    kerf_err err =
+        write_missing(c->in, c->m.offset, c->data, c->m.len, &c->why);
+
+    c->written = kerf_incoming_count(c->in).received - before == c->m.len;
+    return err;
+}
+
+static void
+write_chunk(kerf_writer *w, kerf_chunk *c)
+{
+    if (!atomic_load(&w->skip))
         c->err =
-            c->m.codec == KERF_PART_RAW
-                ? write_missing(c->in, c->m.offset, c->data, c->m.len, &c->why)
-                : write_packed(w, c);
-    }
+            c->m.codec == KERF_PART_RAW ? write_raw(c) : write_packed(w, c);
     c->got = kerf_incoming_got(c->in);
 }
 
@@ -116,8 +133,33 @@ run(void *ctx)
 
     kerf_thread_begin("kerf-write");
     while ((c = kerf_queue_pop(w->todo)) != NULL) {
-        work(w, c);
-        (void)!kerf_queue_push(w->done, c); /* as long as the other one */
+        c->err = KERF_OK;
+        if (!c->commit)
+            write_chunk(w, c);
+        (void)!kerf_queue_push(w->written, c); /* as long as the first one */
+    }
+    kerf_queue_close(w->written);
+    return NULL;
+}
+
+/* The hashing thread. */
+
+static void *
+run_hash(void *ctx)
+{
+    kerf_writer *w = ctx;
+    kerf_chunk *c;
+
+    kerf_thread_begin("kerf-hash");
+    while ((c = kerf_queue_pop(w->written)) != NULL) {
+        if (c->commit) {
+            c->err = kerf_incoming_commit(c->in, &c->why);
+            c->in = NULL;
+        } else if (c->err == KERF_OK && !atomic_load(&w->skip)) {
+            kerf_incoming_hash(c->in, c->m.offset, c->written ? c->data : NULL,
+                               bytes_of(c));
+        }
+        (void)!kerf_queue_push(w->done, c); /* as long as the others */
         kerf_loop_post(w->loop, &w->wrote);
     }
     return NULL;
@@ -138,6 +180,8 @@ kerf_writer_new(kerf_writer **out, kerf_loop *loop, kerf_loop_fn *done,
     w->wrote = (kerf_post){.fn = done, .ctx = ctx};
     err = kerf_queue_new(&w->todo, CHUNKS_MOST + KERF_PARTS_MAX);
     if (err == KERF_OK)
+        err = kerf_queue_new(&w->written, CHUNKS_MOST + KERF_PARTS_MAX);
+    if (err == KERF_OK)
         err = kerf_queue_new(&w->done, CHUNKS_MOST + KERF_PARTS_MAX);
     if (err != KERF_OK) {
         kerf_writer_free(w);
@@ -150,27 +194,46 @@ kerf_writer_new(kerf_writer **out, kerf_loop *loop, kerf_loop_fn *done,
 bool
 kerf_writer_start(kerf_writer *w)
 {
-    w->runs = pthread_create(&w->thread, NULL, run, w) == 0;
+    w->hash_runs = pthread_create(&w->hash_thread, NULL, run_hash, w) == 0;
+    w->runs = w->hash_runs && pthread_create(&w->thread, NULL, run, w) == 0;
+    if (!w->runs)
+        kerf_queue_close(w->written); /* nobody else does */
     return w->runs;
+}
+
+static uint64_t
+left_ms(uint64_t end_ns)
+{
+    uint64_t now_ns = kerf_now_ns();
+
+    return now_ns < end_ns ? (end_ns - now_ns) / 1000000 : 0;
 }
 
 bool
 kerf_writer_stop(kerf_writer *w, uint64_t within_ms)
 {
+    uint64_t end_ns = kerf_now_ns() + within_ms * 1000000;
+
     if (w == NULL)
         return true;
     kerf_queue_close(w->todo);
-    if (w->runs && !kerf_thread_join(w->thread, within_ms))
+    if (w->runs && !kerf_thread_join(w->thread, left_ms(end_ns)))
         return false;
     w->runs = false;
+    if (w->hash_runs && !kerf_thread_join(w->hash_thread, left_ms(end_ns)))
+        return false;
+    w->hash_runs = false;
     return true;
 }
 
 void
 kerf_writer_trim(kerf_writer *w)
 {
-    while (w->spare_count > 0)
-        free(w->spare[--w->spare_count]);
+    if (w->spare_count < POOL_CHUNKS)
+        return; /* or there is none */
+    free(w->pool);
+    w->pool = NULL;
+    w->spare_count = 0;
 }
 
 void
@@ -181,37 +244,53 @@ kerf_writer_free(kerf_writer *w)
     if (w == NULL)
         return;
     while (w->done != NULL && (c = kerf_queue_try_pop(w->done)) != NULL)
-        free(c);
-    kerf_writer_trim(w);
+        kerf_writer_recycle(w, c);
+    free(w->pool);
     kerf_queue_free(w->todo);
+    kerf_queue_free(w->written);
     kerf_queue_free(w->done);
     kerf_block_coder_free(w->unpacker);
     free(w->plain);
     free(w);
 }
 
+/* No memory for it: then each is new. */
+static void
+make_pool(kerf_writer *w)
+{
+    w->pool = kerf_large_alloc(POOL_CHUNKS * POOL_STEP);
+    for (size_t i = POOL_CHUNKS; w->pool != NULL && i-- > 0;)
+        w->spare[w->spare_count++] =
+            (kerf_chunk *)(void *)(w->pool + i * POOL_STEP);
+}
+
+static bool
+is_of_pool(const kerf_writer *w, const kerf_chunk *chunk)
+{
+    uintptr_t at = (uintptr_t)chunk - (uintptr_t)w->pool;
+
+    return w->pool != NULL && at < POOL_CHUNKS * POOL_STEP;
+}
+
 kerf_chunk *
 kerf_writer_chunk(kerf_writer *w, size_t len)
 {
-    size_t room = len > SMALL && len < KERF_PART_CHUNK ? KERF_PART_CHUNK : len;
-    kerf_chunk *c = NULL;
+    bool fits = len > SMALL && len <= KERF_PART_CHUNK;
+    kerf_chunk *c;
 
-    if (room == KERF_PART_CHUNK && w->spare_count > 0)
-        c = w->spare[--w->spare_count];
-    if (c == NULL)
-        c = malloc(sizeof *c + room);
-    if (c == NULL)
-        return NULL;
-    memset(c, 0, sizeof *c);
-    c->room = room;
+    if (fits && w->pool == NULL)
+        make_pool(w);
+    c = fits && w->spare_count > 0 ? w->spare[--w->spare_count]
+                                   : malloc(sizeof *c + len);
+    if (c != NULL)
+        memset(c, 0, sizeof *c);
     return c;
 }
 
 void
 kerf_writer_recycle(kerf_writer *w, kerf_chunk *chunk)
 {
-    if (chunk != NULL && chunk->room == KERF_PART_CHUNK &&
-        w->spare_count < SPARE_MOST)
+    if (is_of_pool(w, chunk))
         w->spare[w->spare_count++] = chunk;
     else
         free(chunk);
@@ -221,12 +300,6 @@ bool
 kerf_writer_is_full(const kerf_writer *w)
 {
     return w->count >= CHUNKS_MOST;
-}
-
-static uint64_t
-bytes_of(const kerf_chunk *c)
-{
-    return c->commit ? 0 : c->m.codec == KERF_PART_RAW ? c->m.len : c->m.plain;
 }
 
 bool

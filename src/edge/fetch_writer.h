@@ -1,7 +1,8 @@
 /*
- * fetch_writer.h (internal) - a thread that unpacks what comes of a model,
- * writes it, and in the end checks and publishes each file. So the loop, which
- * has tensors to look after, only hands over what it has read.
+ * fetch_writer.h (internal) - a thread that unpacks what comes of a model and
+ * writes it, and one behind it that hashes what was written, where it lies in
+ * memory, and in the end checks and publishes each file. So the loop, which has
+ * tensors to look after, only hands over what it has read.
  *
  * What was given is done in order: a packed block may refer to any byte before
  * it. It is bounded by what the loop asks the cloud for, and by a number of
@@ -24,11 +25,11 @@ typedef struct kerf_chunk {
     bool commit;  /* not bytes: all have come; in is gone when it is done */
     kerf_range m; /* of the bytes */
     /* The answer. */
+    bool written; /* all of them just now, as they are in data */
     bool damaged; /* it did not unpack: zeros stand for it; why says so */
     uint64_t got; /* bytes of the file that are there */
     kerf_err err;
     kerf_detail why;
-    size_t room;
     uint8_t data[];
 } kerf_chunk;
 
@@ -36,8 +37,8 @@ typedef struct kerf_chunk {
 KERF_NODISCARD kerf_err kerf_writer_new(kerf_writer **out, kerf_loop *loop,
                                         kerf_loop_fn *done, void *ctx);
 bool kerf_writer_start(kerf_writer *w);
-/* Does what it was given; then its thread has ended. False: it has not within
- * this time, and is to be left as it is. Accepts NULL. */
+/* Does what it was given; then its threads have ended. False: they have not
+ * within this time, and are to be left as they are. Accepts NULL. */
 bool kerf_writer_stop(kerf_writer *w, uint64_t within_ms);
 void kerf_writer_free(kerf_writer *w); /* stopped; accepts NULL */
 

@@ -252,7 +252,8 @@ read_payload(kerf_legacy_edge *edge, kerf_detail *why)
 {
     kerf_legacy_files *f = &edge->files;
     uint8_t step[STEP];
-    uint64_t left = f->message.len - kerf_incoming_got(f->incoming);
+    uint64_t at = kerf_incoming_got(f->incoming);
+    uint64_t left = f->message.len - at;
     size_t got = 0;
     kerf_err err;
 
@@ -267,8 +268,9 @@ read_payload(kerf_legacy_edge *edge, kerf_detail *why)
                            (unsigned long long)f->message.len);
     }
     if (err == KERF_OK)
-        err = kerf_incoming_write_at(
-            f->incoming, kerf_incoming_got(f->incoming), step, got, why);
+        err = kerf_incoming_write_at(f->incoming, at, step, got, why);
+    if (err == KERF_OK)
+        kerf_incoming_hash(f->incoming, at, step, got);
     if (err == KERF_OK && edge->events.progress != NULL)
         edge->events.progress(edge->events.ctx, f->message.name,
                               kerf_incoming_got(f->incoming), f->message.len,

@@ -72,6 +72,12 @@ KERF_NODISCARD kerf_err kerf_incoming_write_at(kerf_incoming *in,
                                                uint64_t offset,
                                                const void *data, size_t len,
                                                kerf_detail *why);
+/* Hashes what was written from offset on, so that commit has less to read. data:
+ * those bytes, all of them written just now; NULL: they are read again, as are
+ * bytes before them that were not hashed. Maybe on another thread than the one
+ * that writes: on the one that commits. */
+void kerf_incoming_hash(kerf_incoming *in, uint64_t offset, const void *data,
+                        size_t len);
 /* Bytes before the first missing one; false: they are not there, or cannot be
  * read. incoming: kerf_incoming *, as kerf_recall of codec/block.h wants it. */
 bool kerf_incoming_recall(void *incoming, uint64_t offset, uint8_t *to,
@@ -86,7 +92,7 @@ typedef struct kerf_incoming_counts { /* bytes */
 
 kerf_incoming_counts kerf_incoming_count(const kerf_incoming *in);
 
-/* Checks size and hash (reads what did not come just now: not for a loop),
+/* Checks size and hash (reads what was not hashed yet: not for a loop),
  * syncs and renames. KERF_ECORRUPT when they differ: units that are right stay
  * for the next time. The handle is gone in every case. */
 KERF_NODISCARD kerf_err kerf_incoming_commit(kerf_incoming *in,
@@ -183,8 +189,8 @@ KERF_NODISCARD kerf_err kerf_store_collect(kerf_store *store, uint64_t bound,
 /*
  * For peers that say neither hash nor unit (src/legacy): a plain file under its
  * name, whole or not at all. Nothing is known of it at the next start.
- * file->sha256 is not looked at. kerf_incoming_write_at() from 0 on, then
- * accept, which renames it, and gives its hash; abort leaves nothing.
+ * file->sha256 is not looked at. kerf_incoming_write_at() and _hash() from 0 on,
+ * then accept, which renames it, and gives its hash; abort leaves nothing.
  */
 KERF_NODISCARD kerf_err kerf_incoming_open_plain(kerf_incoming **out,
                                                  kerf_store *store,

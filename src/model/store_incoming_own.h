@@ -5,7 +5,6 @@
 #ifndef KERF_MODEL_STORE_INCOMING_OWN_H
 #define KERF_MODEL_STORE_INCOMING_OWN_H
 
-#include "model/store_behind.h"
 #include "model/store_own.h"
 
 struct kerf_incoming {
@@ -15,8 +14,8 @@ struct kerf_incoming {
     bool *had;           /* of each unit: it was there from the first */
     _Atomic uint64_t at; /* the first byte that is missing */
     kerf_sha256 *hash;   /* of the bytes before hashed */
-    uint64_t hashed;
-    kerf_behind *behind; /* or NULL: has hash and hashed while it runs */
+    uint64_t hashed;     /* of whoever hashes, like hash and step */
+    uint8_t *step;       /* KERF_STORE_STEP bytes, or NULL */
     kerf_incoming_counts count;
     int fd;
     kerf_store_dir dir; /* of name; the root: a plain file */

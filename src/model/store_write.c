@@ -1,6 +1,6 @@
 /*
  * One file coming in, from its first byte to its place in the store. What comes
- * is hashed beside, and is believed when all of it has the right hash.
+ * is hashed on its way, and is believed when all of it has the right hash.
  */
 #include "model/store_incoming_own.h"
 
@@ -10,23 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Smaller ones are hashed at once, which takes less than a thread does. */
-#define BEHIND_LEAST ((uint64_t)4 << 20)
-
-/* As written: after an error both still agree. What was there already is
- * hashed too, where it runs behind; else at the end. */
-static void
-hash_written(kerf_incoming *in, uint64_t offset, const void *data, size_t len)
-{
-    if (in->behind == NULL && in->file.size - in->hashed >= BEHIND_LEAST)
-        in->behind = kerf_behind_start(in->hash, in->fd, in->hashed);
-    if (in->behind != NULL) {
-        kerf_behind_tell(in->behind, in->at);
-    } else if (in->hashed == offset) {
-        kerf_sha256_add(in->hash, data, len);
-        in->hashed += len;
-    }
-}
+/* Of what was there before: at once no more, so that nobody waits for it long
+ * who wants to stop. */
+#define CATCH_UP ((uint64_t)16 << 20)
 
 kerf_err
 kerf_incoming_write_at(kerf_incoming *in, uint64_t offset, const void *data,
@@ -50,9 +36,43 @@ kerf_incoming_write_at(kerf_incoming *in, uint64_t offset, const void *data,
     in->count.received += done;
     in->at += done;
     kerf_incoming_skip(in);
-    hash_written(in, offset, data, done);
     return code == 0 ? KERF_OK
                      : kerf_store_fail(in->store, in->file.name, code, why);
+}
+
+/* Reads them from the file, which has them. False: it cannot, see errno. */
+static bool
+hash_up_to(kerf_incoming *in, uint64_t at)
+{
+    while (in->hashed < at) {
+        uint64_t left = at - in->hashed;
+        uint64_t some = left < KERF_STORE_STEP ? left : KERF_STORE_STEP;
+
+        if (in->step == NULL)
+            in->step = malloc(KERF_STORE_STEP);
+        if (in->step == NULL || !kerf_store_hash(in->hash, in->fd, in->hashed,
+                                                 some, -1, 0, in->step))
+            return false;
+        in->hashed += some;
+    }
+    return true;
+}
+
+/* What cannot be read is left to the commit, which says why. */
+void
+kerf_incoming_hash(kerf_incoming *in, uint64_t offset, const void *data,
+                   size_t len)
+{
+    uint64_t soon = in->hashed + CATCH_UP;
+    uint64_t to = data != NULL ? offset : offset + len;
+
+    if (in->at < offset + len)
+        return;
+    (void)hash_up_to(in, to < soon ? to : soon);
+    if (data == NULL || in->hashed != offset)
+        return;
+    kerf_sha256_add(in->hash, data, len);
+    in->hashed += len;
 }
 
 bool
@@ -77,20 +97,11 @@ kerf_incoming_got(const kerf_incoming *in)
     return in->count.reused + in->count.resumed + in->count.received;
 }
 
-static void
-stop_behind(kerf_incoming *in, bool all)
-{
-    if (in->behind != NULL)
-        in->hashed = kerf_behind_stop(in->behind, all);
-    in->behind = NULL;
-}
-
 void
 kerf_incoming_abort(kerf_incoming *in)
 {
     if (in == NULL)
         return;
-    stop_behind(in, false);
     if (in->fd >= 0 && in->name[0] != '\0' &&
         (in->is_bad || in->dir == KERF_STORE_ROOT ||
          kerf_incoming_got(in) == 0))
@@ -98,6 +109,7 @@ kerf_incoming_abort(kerf_incoming *in)
     if (in->fd >= 0)
         (void)close(in->fd); /* last: the lock keeps others away till then */
     kerf_sha256_free(in->hash);
+    free(in->step);
     free(in->file.unit);
     free(in->end);
     free(in->had);
@@ -116,20 +128,23 @@ check_size(const kerf_incoming *in, kerf_detail *why)
 }
 
 static kerf_err
-hash_rest(kerf_incoming *in, uint8_t *step, kerf_detail *why)
+hash_rest(kerf_incoming *in, kerf_detail *why)
 {
-    return kerf_store_hash(in->hash, in->fd, in->hashed,
-                           in->file.size - in->hashed, -1, 0, step)
+    return hash_up_to(in, in->file.size)
                ? KERF_OK
                : kerf_store_fail(in->store, in->file.name, errno, why);
 }
 
 /* Whether some unit is not what it should be: then the others stay. */
 static bool
-has_bad_unit(kerf_incoming *in, uint8_t *step)
+has_bad_unit(kerf_incoming *in)
 {
+    if (in->step == NULL)
+        in->step = malloc(KERF_STORE_STEP);
+    if (in->step == NULL)
+        return true; /* maybe: they are looked at when it comes in again */
     for (size_t i = 0; i < in->file.unit_count; i++) {
-        if (!kerf_incoming_is_unit(in, i, in->fd, step))
+        if (!kerf_incoming_is_unit(in, i, in->fd, in->step))
             return in->file.unit_count > 1;
     }
     return false;
@@ -139,23 +154,18 @@ static kerf_err
 check_whole(kerf_incoming *in, kerf_detail *why)
 {
     uint8_t sum[KERF_SHA256_LEN];
-    uint8_t *step = malloc(KERF_STORE_STEP);
     kerf_err err = check_size(in, why);
 
-    stop_behind(in, err == KERF_OK);
-    if (step == NULL)
-        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", in->file.name);
     if (err == KERF_OK)
-        err = hash_rest(in, step, why);
+        err = hash_rest(in, why);
     kerf_sha256_end(in->hash, sum);
     if (err == KERF_OK && memcmp(sum, in->file.sha256, sizeof sum) != 0) {
-        in->is_bad = !has_bad_unit(in, step);
+        in->is_bad = !has_bad_unit(in);
         err = kerf_fail(why, KERF_ECORRUPT,
                         "%s: its bytes are not those of the manifest "
                         "(SHA-256 differs)",
                         in->file.name);
     }
-    free(step);
     return err;
 }
 
@@ -191,16 +201,11 @@ kerf_err
 kerf_incoming_accept(kerf_incoming *in, uint8_t sha256[KERF_SHA256_LEN],
                      kerf_detail *why)
 {
-    uint8_t *step = malloc(KERF_STORE_STEP);
     kerf_err err = check_size(in, why);
 
     assert(in->dir == KERF_STORE_ROOT);
-    stop_behind(in, err == KERF_OK);
-    if (step == NULL)
-        err = kerf_fail(why, KERF_ENOMEM, "%s: no memory", in->file.name);
     if (err == KERF_OK)
-        err = hash_rest(in, step, why);
-    free(step);
+        err = hash_rest(in, why);
     if (err == KERF_OK) {
         kerf_sha256_end(in->hash, sha256);
         err = publish(in, KERF_STORE_ROOT, in->file.name, why);

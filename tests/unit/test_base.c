@@ -15,6 +15,7 @@
 #include "base/few.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "base/large.h"
 #include "base/map.h"
 #include "base/queue.h"
 #include "base/rng.h"
@@ -102,6 +103,49 @@ sha256__known_vector__matches(void **state)
     assert_memory_equal(back, digest, sizeof back);
     assert_false(kerf_unhex(back, sizeof back, "xy"));
     kerf_sha256_free(h);
+}
+
+static void
+sha256__a_million_bytes__matches(void **state)
+{
+    const size_t len = 1000000; /* FIPS 180-2, B.3 */
+    char *data = kerf_large_alloc(len);
+    uint8_t digest[KERF_SHA256_LEN];
+    char hex[KERF_SHA256_HEX];
+    kerf_sha256 *h = NULL;
+
+    (void)state;
+    assert_non_null(data);
+    memset(data, 'a', len);
+    assert_int_equal(kerf_sha256_new(&h), KERF_OK);
+    for (size_t first = 0; first < 3 * 4096; first += 4095) {
+        kerf_sha256_add(h, data, first);
+        kerf_sha256_add(h, data + first, len - first);
+        kerf_sha256_end(h, digest);
+        kerf_hex(hex, digest, sizeof digest);
+        assert_string_equal(hex, "cdc76e5c9914fb9281a1c7e284d73e67"
+                                 "f1809a48a497200e046d39ccc7112cd0");
+    }
+    kerf_sha256_free(h);
+    free(data);
+}
+
+static void
+large_alloc__any_size__is_aligned_and_writable(void **state)
+{
+    const size_t huge = (size_t)2 << 20;
+    const size_t sizes[] = {0, 1, 63, huge - 1, huge, huge + 1, 3 * huge - 1};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t *data = kerf_large_alloc(sizes[i]);
+
+        assert_non_null(data);
+        assert_int_equal((uintptr_t)data % KERF_LARGE_ALIGN, 0);
+        memset(data, 1, sizes[i]);
+        free(data);
+    }
+    assert_null(kerf_large_alloc(SIZE_MAX));
 }
 
 static void
@@ -361,6 +405,8 @@ main(void)
         cmocka_unit_test(fail_in__long_text__is_cut_and_terminated),
         cmocka_unit_test(bytes__written__read_back_and_short_is_sticky),
         cmocka_unit_test(sha256__known_vector__matches),
+        cmocka_unit_test(sha256__a_million_bytes__matches),
+        cmocka_unit_test(large_alloc__any_size__is_aligned_and_writable),
         cmocka_unit_test(text_safe__hostile_bytes__are_escaped),
         cmocka_unit_test(text_is_utf8__malformed__is_not),
         cmocka_unit_test(text_is_name__paths__are_refused),

@@ -357,8 +357,28 @@ incoming__killed_while_writing__goes_on_at_the_next_start(void **state)
     free(f.unit);
 }
 
-/* So long that it is hashed behind; written in pieces, with a pause for a crash
- * in the middle. */
+static void
+incoming__hashed_from_memory__is_not_read_again(void **state)
+{
+    kerf_file f = file_of(KERF_ROLE_HEAD_GRAPH, "x.onnx", "abcdef", 6);
+    kerf_incoming *in = open_in(*state, &f);
+
+    kerf_incoming_hash(in, 0, "Xbcdef", 6); /* not written yet: not counted */
+    write_at(in, 0, "abcdef", 6);
+    kerf_incoming_hash(in, 2, "cdef", 4); /* reads the first two */
+    kerf_incoming_hash(in, 2, "XXXX", 4); /* they have been */
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_OK);
+    assert_true(kerf_store_has(*state, &f));
+
+    f = file_of(KERF_ROLE_HEAD_GRAPH, "y.onnx", "ABCDEF", 6);
+    in = open_in(*state, &f);
+    write_at(in, 0, "ABCDEF", 6);
+    kerf_incoming_hash(in, 0, "ABCDEX", 6);
+    assert_int_equal(kerf_incoming_commit(in, NULL), KERF_ECORRUPT);
+}
+
+/* Written in pieces and hashed on its way, some of it from memory, with a pause
+ * for a crash when so much has come that it is not read again at once. */
 static void
 write_large(kerf_store *store, const kerf_file *f, const char *data,
             kerf_err err)
@@ -369,21 +389,22 @@ write_large(kerf_store *store, const kerf_file *f, const char *data,
     for (size_t at = 0; at < f->size; at += step) {
         size_t len = f->size - at < step ? (size_t)f->size - at : step;
 
-        if (at / step == 10) {
+        if (at / step == 60) {
             kerf_incoming_abort(in);
             in = open_in(store, f);
             for (size_t i = 0; i < at; i += step) /* no units: all again */
                 write_at(in, i, data + i, step);
         }
         write_at(in, at, data + at, len);
+        kerf_incoming_hash(in, at, at / step % 3 == 0 ? NULL : data + at, len);
     }
     assert_int_equal(kerf_incoming_commit(in, NULL), err);
 }
 
 static void
-incoming__large__is_hashed_behind(void **state)
+incoming__large__is_hashed_on_its_way(void **state)
 {
-    const size_t len = (9 << 20) + 17;
+    const size_t len = (20 << 20) + 17;
     char *data = malloc(len);
     kerf_file f;
 
@@ -471,7 +492,8 @@ main(void)
         IN_DIR(plain__accepted__is_a_file_of_its_name),
         IN_DIR(incoming__no_file_in_a_files_place__is_put_aside),
         IN_DIR(incoming__killed_while_writing__goes_on_at_the_next_start),
-        IN_DIR(incoming__large__is_hashed_behind),
+        IN_DIR(incoming__hashed_from_memory__is_not_read_again),
+        IN_DIR(incoming__large__is_hashed_on_its_way),
         IN_DIR(incoming__disk_full__is_one_clear_error_and_leaves_nothing),
     };
 
