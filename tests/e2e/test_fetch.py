@@ -4,6 +4,7 @@ plays: nothing waits for a round trip, for the disk, or for what nobody wants.""
 import json
 import os
 import struct
+import time
 from pathlib import Path
 
 import exact
@@ -15,15 +16,15 @@ from slowdisk import Disk, until
 class Played:
     """A cloud, and an edge with no model yet."""
 
-    def __init__(self, spawn, tmp_path, binary, **more):
+    def __init__(self, spawn, tmp_path, binary, count=1, window=16, **more):
         self.cloud = wire.Cloud()
         self.store = tmp_path / "store"
         self.edge = spawn(
             "edge", "--json", "--engine", "fake", "--cloud_port", self.cloud.port, "--once",
-            "--store", self.store, "--input", exact.inputs(tmp_path / "in", 1)[0],
+            "--store", self.store, "--input", *exact.inputs(tmp_path / "in", count),
             binary=binary, **more,
         )  # fmt: skip
-        self.control = self.cloud.greet(features=wire.RANGES, heartbeat_ms=60_000)
+        self.control = self.cloud.greet(features=wire.RANGES, heartbeat_ms=60_000, window=window)
         self.tensors = self.cloud.attach()
 
     def offer(self, model, run=1):
@@ -42,10 +43,12 @@ class Played:
             asked.append((got.meta[:32], *struct.unpack_from("<HQI", got.meta, 32)))
         return asked
 
-    def finish(self, model, y=None):
-        asked = self.tensors.recv_kind(wire.TENSOR)
+    def answer(self, asked, model, y=None):
         meta = wire.tensors(model.ident, [(wire.F32, 0, (1, exact.Y), 40)])
         self.tensors.send(wire.RESULT, meta, [wire.floats(y or exact.y_of(0))], id=asked.id)
+
+    def finish(self, model, y=None):
+        self.answer(self.tensors.recv_kind(wire.TENSOR), model, y)
         assert self.edge.wait() == 0, self.edge.report()
         exact.check_store(self.store)
         for _, name, data in model.files[:2]:
@@ -290,3 +293,38 @@ def test_newer_one_comes_while_one_loads__which_fails__the_edge_goes_on(play, ke
             good.answer(played.control, (b"", *struct.unpack_from("<HQI", got.meta, 32)))
     assert got.meta[:34] == good.ident + b"\0\0"
     played.finish(good)
+
+
+def test_signed_anew_as_the_edge_goes_on_to_another_one__it_is_loaded_again(play, kerf, tmp_path):
+    disk = Disk(tmp_path, tmp_path / "store")
+    played = play(kerf, count=1000, window=1, env=disk.env)
+    old, new = Model(), Model(seed=2)
+    played.offer(old)
+    for _ in range(2):
+        old.answer(played.control, played.asked())
+    assert played.control.recv_kind(wire.READY).meta[:34] == old.ident + b"\0\0"
+    first = played.tensors.recv_kind(wire.TENSOR)
+    played.offer(new)
+    new.answer(played.control, played.asked())
+    # To load it has these ends, and it is to be run when the request is answered.
+    gone = ("unlink", str(played.store / "partial" / f"{new.ident.hex()}.json"))
+    kept = ("fsync", str(played.store / "bundles"))
+    until(lambda: gone in (calls := disk.calls()) and kept in calls[calls.index(gone) :])
+    sig = {"statement": "anew", "signature": "00" * 64, "key": "00" * 8}
+    disk.hang("rename")
+    try:
+        wire.send_offer(played.control, *wire.manifest("m", old.files, signed=sig))
+        disk.wait_hanging()
+        played.answer(first, old)
+        assert played.control.recv_kind(wire.READY).meta[:34] == new.ident + b"\0\0"
+    finally:
+        disk.gate.unlink()
+    ready = None
+    while ready is None:
+        played.answer(played.tensors.recv_kind(wire.TENSOR), new)
+        time.sleep(0.05)
+        played.control.send(wire.PING)
+        got = played.control.recv_kind(wire.READY, wire.PONG)
+        ready = got.meta[:34] if got.kind == wire.READY else None
+    assert ready == old.ident + b"\0\0"
+    played.edge.kill()
