@@ -247,12 +247,18 @@ kerf_tls_folder_open(kerf_tls_folder **out, kerf_loop *loop, const char *dir,
             kerf_fail(why, KERF_ETOOBIG, "--tls %.60s...: path too long", dir);
     (void)snprintf(f->dir, sizeof f->dir, "%s", dir);
     if (err == KERF_OK)
-        err = load(f, why);
-    if (err == KERF_OK)
         err = kerf_timer_new(&f->timer, loop, on_timer, f);
-    if (err == KERF_OK)
-        err = kerf_folder_watch_new(&f->watch, loop, dir, QUIET_MS, LATEST_MS,
-                                    counts, on_change, f, why);
+    if (err == KERF_OK) {
+        /* Watch first: a change while it is read must not be missed. */
+        kerf_detail unwatched = {{0}};
+        kerf_err watched =
+            kerf_folder_watch_new(&f->watch, loop, dir, QUIET_MS, LATEST_MS,
+                                  counts, on_change, f, &unwatched);
+
+        err = load(f, why);
+        if (err == KERF_OK && watched != KERF_OK)
+            err = kerf_fail(why, watched, "%s", unwatched.text);
+    }
     if (err != KERF_OK) {
         kerf_tls_folder_close(f);
         return err;
