@@ -7,7 +7,7 @@
     spawn(args...)               starts a process; it is gone when the test ends
     run(args...)                 runs a process to its end
     start_cloud(args...)         `kerf cloud` on a free loopback port, listening
-    free_port()                  a port that was free just now
+    free_port()                  a port that is free, and stays so
     digits                       the demo model's folder
     shared                       the folder with real models and photos, or skip
 
@@ -15,6 +15,7 @@ A process that a sanitizer or valgrind complains about fails the test that
 started it, whatever the test looks at.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -274,16 +275,21 @@ def shared():
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def free_port():
-    """free_port() -> a TCP port of loopback that nobody listens on now."""
+    """free_port() -> a TCP port of loopback that nobody listens on. Until the test
+    ends the kernel gives it to nobody: else a test beside it may come to listen
+    there, before a cloud is or while it is gone."""
+    with contextlib.ExitStack() as held:
 
-    def pick():
-        with socket.socket() as probe:
+        def pick():
+            probe = held.enter_context(socket.socket())
+            # Then who asks for it by its number may have it, too.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", 0))
             return probe.getsockname()[1]
 
-    return pick
+        yield pick
 
 
 def checker_env():
@@ -379,13 +385,14 @@ def run(spawn):
 
 
 @pytest.fixture
-def start_cloud(spawn):
+def start_cloud(spawn, free_port):
     """start_cloud("--models", dir, ...) -> Process that listens on .port
 
     Peers of wire.py send no heartbeats while a test does something else: only a
     cloud that is told when drops who is silent."""
 
     def start(*args, port=0, **more):
+        port = port or free_port()
         told = {"--dead-after", "--heartbeat"} & set(args)
         process = spawn(
             "cloud", "--json", "--cloud_host", "127.0.0.1", "--cloud_port", str(port),

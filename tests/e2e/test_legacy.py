@@ -297,9 +297,11 @@ def test_both__waiting_for_a_peer__do_not_spin(
     assert max(used) <= 30, "a busy loop would use 300 ticks"
 
 
-def test_cloud__killed_with_connections__same_port_at_once(legacy_cloud, edge_peer, tmp_path):
+def test_cloud__killed_with_connections__same_port_at_once(
+    legacy_cloud, edge_peer, free_port, tmp_path
+):
     nets.small_pair(tmp_path / "models")
-    port = 0
+    port = free_port()
     for _ in range(3):
         cloud = legacy_cloud(edge_peer.port, port=port)
         port = cloud.port
