@@ -83,8 +83,8 @@ on_signed_again(void *ctx, kerf_served *old)
 {
     kerf_cloud *cloud = ctx;
 
-    kerf_signed_tell(cloud, old);
     kerf_rollouts_signed_again(cloud->rollouts, old);
+    kerf_signed_tell(cloud, old);
 }
 
 static void

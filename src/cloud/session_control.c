@@ -359,12 +359,6 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     if (served == NULL)
         return KERF_OK;
     (void)kerf_text_safe(reason, sizeof reason, m.reason);
-    if (cloud->events.shipped != NULL) {
-        cloud->events.shipped(cloud->events.ctx, s->shown,
-                              served->manifest.name, s->shipped_bytes,
-                              s->shipped_wire, (kerf_err)m.err, reason);
-    }
-    s->shipped_bytes = s->shipped_wire = 0;
     for (size_t i = 0; m.err == 0 && i < s->held_count;) {
         if (s->held[i] == served || is_current(cloud, s->held[i]))
             i++;
@@ -379,6 +373,12 @@ on_ready(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     note_ready(s, served, (kerf_err)m.err);
     kerf_rollouts_ready(cloud->rollouts, served, s->shown, (kerf_err)m.err,
                         reason);
+    if (cloud->events.shipped != NULL) { /* who hears of it finds it counted */
+        cloud->events.shipped(cloud->events.ctx, s->shown,
+                              served->manifest.name, s->shipped_bytes,
+                              s->shipped_wire, (kerf_err)m.err, reason);
+    }
+    s->shipped_bytes = s->shipped_wire = 0;
     tell_again(s);
     return KERF_OK;
 }
