@@ -84,7 +84,9 @@ fill_answer(kerf_edge *edge, kerf_flight *f, kerf_err err, const char *why)
 {
     f->state = KERF_FLIGHT_ANSWERED;
     f->err = err;
-    if (why != f->why.text)
+    if (why[0] == '\0')
+        f->why.text[0] = '\0'; /* each answer: not by way of printf() */
+    else if (why != f->why.text)
         (void)kerf_fail(&f->why, err, "%s", why);
     if (err == KERF_OK)
         edge->total.answered++;

@@ -471,6 +471,7 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     return kerf_link_on_common(edge, conn, frame, why);
 }
 
-const kerf_conn_ops kerf_link_tensor_ops = {.on_head = on_tensor_head,
+const kerf_conn_ops kerf_link_tensor_ops = {.small = true,
+                                            .on_head = on_tensor_head,
                                             .on_frame = on_tensor_frame,
                                             .on_close = kerf_link_on_close};

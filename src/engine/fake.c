@@ -433,7 +433,7 @@ place(struct fake_request *r, const struct fake_graph *g, size_t k)
 {
     const kerf_request *request = &r->base;
 
-    memcpy(r->value, r->own, sizeof r->value);
+    memcpy(r->value, r->own, g->value_count * sizeof *r->value);
     for (size_t i = 0; request->batch > 0 && i < g->value_count; i++) {
         kerf_tensor *t = &r->value[i];
 

@@ -62,11 +62,14 @@ kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop, int fd,
         return KERF_ENOMEM;
     }
     conn->head = malloc(KERF_HEAD_STEP);
-    if (conn->head == NULL ||
+    conn->ahead_room = ops->small ? KERF_CONN_AHEAD : KERF_HEAD_STEP;
+    conn->ahead = malloc(conn->ahead_room);
+    if (conn->head == NULL || conn->ahead == NULL ||
         (tls != NULL &&
          kerf_tls_link_new(&conn->tls, tls, fd, host) != KERF_OK) ||
         kerf_timer_new(&conn->linger, loop, on_linger_over, conn) != KERF_OK) {
         kerf_tls_link_free(conn->tls);
+        free(conn->ahead);
         free(conn->head);
         free(conn);
         (void)close(fd);
@@ -109,6 +112,7 @@ kerf_conn_unref(kerf_conn *conn)
     (void)pthread_mutex_destroy(&conn->lock);
     kerf_body_fini(&conn->hash_in);
     kerf_tls_link_free(conn->tls);
+    free(conn->ahead);
     free(conn->head);
     free(conn);
 }

@@ -4,7 +4,7 @@
  * Reading: the head goes into the connection's own small buffer; the owner then
  * says where each piece of the payload belongs, and it is read straight into
  * there. Sending: the pieces are sent straight from where they are. No payload
- * byte is copied in user space.
+ * byte is copied in user space, but where frames are small (below).
  *
  * Threads: kerf_conn_send(), _ref() and _unref() from any thread: a send that
  * finds nothing queued goes to the kernel at once, on the caller's thread,
@@ -39,6 +39,10 @@ typedef struct kerf_conn_ops {
     /* Large payloads come in steps of 256 KB, for each of which the loop wakes
      * up once: kerf_conn_last_in_ns() may be late by one. */
     bool in_steps;
+    /* Small frames may come in rows: behind one whose payload is of 1 KB at
+     * most, up to 4 KB are taken with one read, and what of payloads is among
+     * them is copied. */
+    bool small;
     /* A head is complete and the payload is not read yet. *sink is zeroed.
      * KERF_EAGAIN: not now; reading stops until kerf_conn_resume(), then this
      * is called again. Any other error ends the connection, after an ERROR

@@ -13,8 +13,9 @@
 #include <pthread.h>
 #include <sys/uio.h>
 
-#define KERF_CONN_IOV 32   /* pieces and pads per system call */
-#define KERF_CONN_OUTS 256 /* frames queued; past that we stop reading */
+#define KERF_CONN_IOV 32     /* pieces and pads per system call */
+#define KERF_CONN_AHEAD 4096 /* of small frames: a dozen answers */
+#define KERF_CONN_OUTS 256   /* frames queued; past that we stop reading */
 
 typedef enum kerf_read_state {
     KERF_READ_SHAKE, /* hands, of TLS */
@@ -43,9 +44,12 @@ struct kerf_conn {
     int events; /* asked of the poll */
     uint8_t *head;
     size_t head_cap, head_got, head_need;
-    /* The start of the next frame's head, read together with a payload. */
-    uint8_t ahead[KERF_HEAD_STEP];
-    size_t ahead_got;
+    /* What follows a payload and was read together with it: of ahead_room
+     * bytes those from ahead_at on, ahead_got of them. */
+    uint8_t *ahead;
+    size_t ahead_room, ahead_at, ahead_got;
+    bool in_row;     /* the last frame was small: the next may be, too */
+    bool drained;    /* the last read got less than it had room for */
     bool head_known; /* frame.header is that of the bytes in head */
     kerf_frame_in frame;
     kerf_sink sink;

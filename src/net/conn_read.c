@@ -22,7 +22,8 @@
 #define TURN_FRAMES 8
 #define TURN_LEN ((uint64_t)4 << 20)   /* then other connections have theirs */
 #define LOW_LEAST ((uint64_t)32 << 10) /* more than a record of TLS */
-#define TURN_READS 512                 /* a record of TLS may be one byte */
+#define SMALL_MOST 1024 /* payload: the next one may be read with others */
+#define TURN_READS 512  /* a record of TLS may be one byte */
 #define SCRAP_LEN ((size_t)64 << 10)
 
 /* Reading. Each step returns KERF_OK to go on, KERF_EAGAIN to wait for the
@@ -79,16 +80,53 @@ grow_head(kerf_conn *conn)
     return KERF_OK;
 }
 
+/* Moves up to len bytes of what was read ahead. Returns how many. */
+static size_t
+take_ahead(kerf_conn *conn, void *to, size_t len)
+{
+    size_t n = len < conn->ahead_got ? len : conn->ahead_got;
+
+    memcpy(to, conn->ahead + conn->ahead_at, n);
+    conn->ahead_at += n;
+    conn->ahead_got -= n;
+    return n;
+}
+
+static void
+take_head_ahead(kerf_conn *conn)
+{
+    conn->head_got += take_ahead(conn, conn->head + conn->head_got,
+                                 conn->head_need - conn->head_got);
+}
+
 /* The next frame begins with what was read ahead. */
 static void
 start_head(kerf_conn *conn)
 {
-    memcpy(conn->head, conn->ahead, conn->ahead_got);
-    conn->head_got = conn->ahead_got;
-    conn->ahead_got = 0;
+    conn->head_got = 0;
     conn->head_known = false;
     conn->head_need = KERF_HEAD_STEP;
+    take_head_ahead(conn);
     conn->since_ns = conn->head_got > 0 ? conn->last_in_ns : 0;
+}
+
+/* Where the last frame was small what follows is read with it. */
+static kerf_err
+receive_head_plain(kerf_conn *conn, void *to, size_t room, size_t *got,
+                   kerf_detail *why)
+{
+    size_t beyond = conn->in_row ? conn->ahead_room : 0;
+    struct iovec iov[2] = {{to, room}, {conn->ahead, beyond}};
+    ssize_t n = readv(conn->fd, iov, beyond > 0 ? 2 : 1);
+    kerf_err err = take_received(conn, n, why);
+
+    if (err != KERF_OK)
+        return err;
+    conn->drained = (size_t)n < room + beyond;
+    *got = (size_t)n < room ? (size_t)n : room;
+    conn->ahead_at = 0;
+    conn->ahead_got = (size_t)n - *got;
+    return KERF_OK;
 }
 
 static kerf_err
@@ -102,10 +140,7 @@ receive_head(kerf_conn *conn, kerf_detail *why)
     if (conn->tls != NULL) {
         err = receive(conn, to, room, &got, why);
     } else {
-        ssize_t n = recv(conn->fd, to, room, 0);
-
-        err = take_received(conn, n, why);
-        got = n > 0 ? (size_t)n : 0;
+        err = receive_head_plain(conn, to, room, &got, why);
     }
     conn->head_got += got;
     return err;
@@ -141,6 +176,7 @@ read_head(kerf_conn *conn, kerf_detail *why)
         err = grow_head(conn);
         if (err != KERF_OK)
             return err;
+        take_head_ahead(conn);
     }
     if (conn->head_got < conn->head_need)
         return KERF_EAGAIN;
@@ -239,43 +275,68 @@ trace_received(const kerf_conn *conn, const struct iovec *iov, size_t len)
                  conn->number, iov[0].iov_base, len);
 }
 
-/* One read of payload, and of the next head when all that is left fits in. */
-static kerf_err
-receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
+/* A small payload that came with what was before it. Returns its bytes. */
+static size_t
+fill_from_ahead(kerf_conn *conn, const struct iovec *iov, size_t count)
 {
-    uint64_t from = conn->payload_got;
-    uint64_t left = conn->frame.header.payload_len - from;
-    struct iovec iov[KERF_CONN_IOV + 1];
-    struct msghdr message = {.msg_iov = iov};
+    size_t got = 0;
+
+    for (size_t i = 0; i < count; i++)
+        got += take_ahead(conn, iov[i].iov_base, iov[i].iov_len);
+    return got;
+}
+
+/* One read of payload, and of what is behind it when all that is left fits. */
+static kerf_err
+receive_plain(kerf_conn *conn, struct iovec iov[KERF_CONN_IOV + 1],
+              size_t count, bool ahead, size_t *got, kerf_detail *why)
+{
+    uint64_t left = conn->frame.header.payload_len - conn->payload_got;
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
     uint64_t room = 0;
     kerf_err err;
     ssize_t n;
 
-    message.msg_iovlen = (size_t)sink_iov(conn, iov);
-    if (conn->tls != NULL) {
-        err = receive(conn, iov[0].iov_base, iov[0].iov_len, got, why);
-        if (err != KERF_OK)
-            return err;
-        trace_received(conn, iov, *got);
-        conn->payload_got += *got;
-        return hash_received(conn, from)
-                   ? KERF_OK
-                   : kerf_fail(why, KERF_ENOMEM, "out of memory");
-    }
-    for (size_t i = 0; i < message.msg_iovlen; i++)
+    for (size_t i = 0; i < count; i++)
         room += iov[i].iov_len;
-    if (ahead && room == left)
-        iov[message.msg_iovlen++] =
-            (struct iovec){conn->ahead, sizeof conn->ahead};
+    if (ahead && room == left) {
+        size_t beyond = conn->in_row ? conn->ahead_room : KERF_HEAD_STEP;
+
+        iov[message.msg_iovlen++] = (struct iovec){conn->ahead, beyond};
+        room += beyond;
+    }
     n = recvmsg(conn->fd, &message, 0);
     err = take_received(conn, n, why);
     if (err != KERF_OK)
         return err;
     *got = (size_t)n;
+    conn->drained = *got < room;
+    conn->ahead_at = 0;
+    conn->ahead_got = *got > left ? *got - (size_t)left : 0;
+    return KERF_OK;
+}
+
+static kerf_err
+receive_payload(kerf_conn *conn, bool ahead, size_t *got, kerf_detail *why)
+{
+    uint64_t from = conn->payload_got;
+    struct iovec iov[KERF_CONN_IOV + 1];
+    size_t count = (size_t)sink_iov(conn, iov);
+    size_t beyond = 0;
+    kerf_err err = KERF_OK;
+
+    if (conn->tls != NULL) {
+        err = receive(conn, iov[0].iov_base, iov[0].iov_len, got, why);
+    } else if (conn->ahead_got > 0) {
+        *got = fill_from_ahead(conn, iov, count);
+    } else {
+        err = receive_plain(conn, iov, count, ahead, got, why);
+        beyond = conn->ahead_got;
+    }
+    if (err != KERF_OK)
+        return err;
     trace_received(conn, iov, *got);
-    if (*got > left)
-        conn->ahead_got = *got - (size_t)left;
-    conn->payload_got += *got - conn->ahead_got;
+    conn->payload_got += *got - beyond;
     return hash_received(conn, from)
                ? KERF_OK
                : kerf_fail(why, KERF_ENOMEM, "out of memory");
@@ -310,7 +371,6 @@ static kerf_err
 read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
 {
     uint64_t len = conn->frame.header.payload_len;
-    bool drained = false;
     size_t reads = 0;
     kerf_err err;
 
@@ -322,8 +382,6 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
             wait_for_step(conn);
         if (err != KERF_OK)
             return err;
-        drained =
-            ahead && conn->tls == NULL && conn->ahead_got < sizeof conn->ahead;
         turn += got;
         reads++;
         if ((turn >= TURN_LEN || reads >= TURN_READS) &&
@@ -337,13 +395,16 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
     if (err != KERF_OK)
         return err;
     conn->frame.received_ns = kerf_now_ns();
+    if (len > 0)
+        conn->in_row = conn->ops->small && len <= SMALL_MOST;
     conn->state = KERF_READ_HEAD;
     conn->since_ns = 0;
     err = conn->ops->on_frame(conn->ctx, conn, &conn->frame, why);
     if (err != KERF_OK || conn->state != KERF_READ_HEAD)
         return err;
     start_head(conn);
-    return drained ? KERF_EAGAIN : KERF_OK;
+    return conn->drained && conn->head_got < conn->head_need ? KERF_EAGAIN
+                                                             : KERF_OK;
 }
 
 static void
@@ -383,16 +444,25 @@ read_frame(kerf_conn *conn, bool ahead, kerf_detail *why)
     return err;
 }
 
-/* TLS may hold more than was taken this time. */
+/* What is here and needs no more of the socket: TLS may hold more than was
+ * taken this time, and the next head may have been read ahead. */
+static bool
+has_more(const kerf_conn *conn)
+{
+    return conn->tls != NULL ? !kerf_tls_is_dry(conn->tls)
+                             : conn->state == KERF_READ_HEAD &&
+                                   conn->head_got == conn->head_need;
+}
+
 static void
 read_again(kerf_conn *conn)
 {
-    if (conn->tls == NULL || conn->ops == NULL || conn->choked ||
+    if (conn->ops == NULL || conn->choked ||
         (conn->state != KERF_READ_HEAD && conn->state != KERF_READ_PAYLOAD))
         return;
-    if (kerf_tls_wants_out(conn->tls)) {
+    if (conn->tls != NULL && kerf_tls_wants_out(conn->tls)) {
         kerf_conn_ask(conn, conn->events | UV_WRITABLE);
-    } else if (!kerf_tls_is_dry(conn->tls) && !conn->again_asked) {
+    } else if (has_more(conn) && !conn->again_asked) {
         conn->again_asked = true;
         kerf_conn_ref(conn); /* the post's */
         kerf_loop_post(conn->loop, &conn->again);
@@ -489,6 +559,7 @@ kerf_conn_on_readable(kerf_conn *conn)
     }
     if (conn->ops == NULL) /* finishing: what comes in no longer counts */
         return;
+    conn->drained = false;
     if (conn->tls != NULL)
         kerf_tls_turn(conn->tls);
     if (conn->state == KERF_READ_SHAKE)
