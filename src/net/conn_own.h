@@ -1,6 +1,6 @@
 /*
  * conn_own.h - the inside of a connection, shared by conn.c (life),
- * conn_read.c and conn_send.c only.
+ * conn_shake.c, conn_read.c and conn_send.c only.
  */
 #ifndef KERF_NET_CONN_OWN_H
 #define KERF_NET_CONN_OWN_H
