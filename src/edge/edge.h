@@ -144,6 +144,7 @@ typedef struct kerf_fetcher {
     kerf_writer *writer;
     kerf_chunk *reading; /* the PART that is being read goes into it */
     uint64_t came_bytes, came_since_ns; /* of this bundle, and file bytes */
+    uint64_t reply_ns;   /* from the first FETCH to what it asked for; or 0 */
     bool full;           /* reading stopped until the writer has done some */
     uint64_t told_ns;    /* when progress was */
     char *manifest_json; /* being received */

@@ -29,6 +29,9 @@ void kerf_fetch_on_whole(kerf_edge *edge); /* all that was open was tried */
 
 /* fetch_parts.c. Asks for what is missing of the files that are open. */
 void kerf_fetch_receive(kerf_edge *edge);
+/* How much may be under way where so many bytes of files came in so long, and
+ * the first of them reply_ns after it was asked for (0: none came yet). */
+uint64_t kerf_fetch_under_way(uint64_t came, uint64_t ns, uint64_t reply_ns);
 /* Not to the end. When the writer has done what it was given, fetch.c goes on
  * with kerf_fetch_on_ended(). */
 void kerf_fetch_end_early(kerf_edge *edge, kerf_fetch_end end);

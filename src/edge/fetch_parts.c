@@ -19,10 +19,17 @@
 #include <string.h>
 
 /* Of all ranges that are under way, to here or to the disk: as much as comes in
- * about two seconds, since what is given up comes in vain; and a slow disk must
- * not fill the memory. One range has half of it: no less than a unit. */
-#define UNDER_WAY_S 2
-#define UNDER_WAY_LEAST (2 * (uint64_t)KERF_BLOCK_MOST)
+ * four round trips and 20 ms, so that the link is full also while what is known
+ * of its rate is rising; but in no more than two seconds. What is given up
+ * comes in vain, what a busy edge has not read yet comes again after a break,
+ * and a slow disk must not fill the memory. One range has half of it, or one
+ * unit. */
+#define UNDER_WAY_TRIPS 4
+#define UNDER_WAY_AND_NS 2e7
+#define UNDER_WAY_NS 2e9
+#define UNDER_WAY_FIRST ((uint64_t)8 << 20) /* until a reply came */
+#define UNDER_WAY_LEAST 2097152
+#define UNDER_WAY_LEAST_RATE 0.005 /* and 40 Mbit/s, until more is known */
 #define UNDER_WAY_MOST ((uint64_t)32 << 20)
 #define TELL_NS 20000000u /* progress, no more often */
 #define TRIES_MOST 3      /* of a file that comes damaged */
@@ -59,30 +66,44 @@ is_asked(const kerf_fetcher *f, size_t part)
     return false;
 }
 
-/* Where a range that begins at `at` is to end, at the latest: with a unit, as a
- * rule, since packed blocks end there, too. */
+/* Where a range that begins at `at` is to end, at the latest: with a unit,
+ * since packed blocks end there, too. */
 static uint64_t
 last_end(const kerf_file *file, uint64_t at, uint64_t most)
 {
     uint64_t end = 0;
-    uint64_t best = at + most;
+    uint64_t best = 0;
 
-    for (size_t i = 0; i < file->unit_count && end <= at + most; i++) {
-        best = end > at ? end : best;
+    for (size_t i = 0; i < file->unit_count; i++) {
         end += file->unit[i].len;
+        if (end > at + most && best > at)
+            break;
+        best = end;
     }
-    return best;
+    return best > at ? best : at + most;
+}
+
+uint64_t
+kerf_fetch_under_way(uint64_t came, uint64_t ns, uint64_t reply_ns)
+{
+    double for_ns = (double)reply_ns * UNDER_WAY_TRIPS + UNDER_WAY_AND_NS;
+    double bytes;
+
+    if (reply_ns == 0)
+        return UNDER_WAY_FIRST;
+    if (for_ns > UNDER_WAY_NS)
+        for_ns = UNDER_WAY_NS;
+    bytes = (double)came / ((double)ns + 1) * for_ns;
+    if (bytes < UNDER_WAY_LEAST + for_ns * UNDER_WAY_LEAST_RATE)
+        bytes = UNDER_WAY_LEAST + for_ns * UNDER_WAY_LEAST_RATE;
+    return bytes < UNDER_WAY_MOST ? (uint64_t)bytes : UNDER_WAY_MOST;
 }
 
 static uint64_t
 may_be_under_way(const kerf_fetcher *f)
 {
-    uint64_t ns = kerf_now_ns() - f->came_since_ns + 1;
-    double bytes = (double)f->came_bytes / (double)ns * 1e9 * UNDER_WAY_S;
-
-    return bytes < (double)UNDER_WAY_LEAST  ? UNDER_WAY_LEAST
-           : bytes > (double)UNDER_WAY_MOST ? UNDER_WAY_MOST
-                                            : (uint64_t)bytes;
+    return kerf_fetch_under_way(f->came_bytes, kerf_now_ns() - f->came_since_ns,
+                                f->reply_ns);
 }
 
 static uint64_t
@@ -200,7 +221,7 @@ kerf_fetch_receive(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
 
     f->state = KERF_FETCH_RECEIVE;
-    f->came_bytes = 0;
+    f->came_bytes = f->reply_ns = 0;
     f->came_since_ns = kerf_now_ns();
     for (size_t i = 0; i < KERF_PARTS_MAX; i++) {
         kerf_arrival *a = &f->file[i];
@@ -340,6 +361,8 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
     f->reading = kerf_writer_chunk(f->writer, m.len);
     if (f->reading == NULL)
         return KERF_ENOMEM;
+    if (f->reply_ns == 0)
+        f->reply_ns = kerf_now_ns() - f->came_since_ns;
     f->reading->m = m;
     sink->count = 1;
     sink->piece[0] = f->reading->data;
