@@ -121,8 +121,11 @@ typedef struct kerf_rollout_view {
 } kerf_rollout_view;
 
 /* Any may be NULL. Text is safe to print. On the loop's thread, but answered,
- * refused and rollout: on any, several at a time, the first two right after the
- * answer was sent: that worker takes no other request until it returns. */
+ * refused and rollout: on any. The first two come several at a time, right
+ * after the answer was sent: that worker takes no other request until they
+ * return. rollout comes in the order of what happened, one at a time; so
+ * perhaps when the command that it tells of has returned. It may give commands
+ * itself. */
 typedef struct kerf_cloud_events {
     void *ctx;
     void (*listening)(void *ctx, const char *host, int port);

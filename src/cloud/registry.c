@@ -428,8 +428,9 @@ run_loader(void *ctx)
         if (scan(r, &why) != KERF_OK)
             kerf_log(KERF_LOG_WARN, "cloud.scan_failed", "why=%s",
                      KERF_Q(why.text));
-        kerf_loop_post(r->loop, &r->deliver);
         (void)pthread_mutex_lock(&r->lock);
+        if (r->found != NULL) /* else it would be in the midst of the next */
+            kerf_loop_post(r->loop, &r->deliver);
     }
     (void)pthread_mutex_unlock(&r->lock);
     return NULL;

@@ -276,6 +276,19 @@ check_open(const kerf_rollout *r, kerf_detail *why)
                      r->name);
 }
 
+/* One that failed: those that are here are offered it again at once, the others
+ * need the old one until they have been. */
+static void
+try_again(kerf_rollout *r, kerf_trial *t)
+{
+    if (t->away && kerf_rollout_place(r->new_id, t->edge) < r->percent) {
+        t->bad = t->good = 0;
+        kerf_trial_set(r, t, KERF_TRIAL_OFFERED);
+    } else {
+        kerf_trial_forget(r, t);
+    }
+}
+
 /* Those that failed may try again. What was told to go back has to say again
  * that it runs it. */
 static void
@@ -288,7 +301,7 @@ run_list_again(kerf_rollout *r, const kerf_trials *list)
         t->returns = 0;
         t->crashed = false;
         if (t->state == KERF_TRIAL_FAILED)
-            kerf_trial_forget(r, t);
+            try_again(r, t);
         else if (r->state == KERF_ROLLOUT_BACK && t->state == KERF_TRIAL_WELL)
             kerf_trial_set(r, t, KERF_TRIAL_OFFERED);
     }
@@ -311,8 +324,8 @@ kerf_rollout_set(kerf_rollout *r, double percent, kerf_detail *why)
 
     if (err != KERF_OK)
         return err;
-    run_again(r);
     r->percent = percent;
+    run_again(r);
     return KERF_OK;
 }
 

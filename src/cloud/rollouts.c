@@ -59,8 +59,6 @@ kerf_rollouts_new(kerf_rollouts **out, const kerf_rollouts_opts *opts,
     r->lock_fd = -1;
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->changed, NULL);
-    (void)pthread_mutex_init(&r->turns, NULL);
-    (void)pthread_cond_init(&r->turned, NULL);
     if (opts->dir != NULL)
         err = kerf_rollouts_start_keeper(r, why);
     if (err != KERF_OK) {
@@ -84,8 +82,6 @@ kerf_rollouts_free(kerf_rollouts *r)
     }
     if (r->lock_fd >= 0)
         (void)close(r->lock_fd);
-    (void)pthread_cond_destroy(&r->turned);
-    (void)pthread_mutex_destroy(&r->turns);
     (void)pthread_cond_destroy(&r->changed);
     (void)pthread_mutex_destroy(&r->lock);
     free(r);

@@ -47,11 +47,8 @@ struct kerf_rollouts {
     bool stopping;
     bool stirs; /* under lock: what edges get may be another one */
 
-    struct told *told;    /* under lock, newest first */
-    uint64_t turns_given; /* under lock: to threads that tell */
-    pthread_mutex_t turns;
-    pthread_cond_t turned;
-    uint64_t turn; /* under turns: whose it is */
+    struct told *told, *told_last; /* under lock, in order */
+    bool tells;                    /* under lock: a thread is at it */
 };
 
 /* An event that is due when the lock is free. */
@@ -74,7 +71,7 @@ void kerf_rollouts_view_of(kerf_rollout_view *v, const kerf_rollouts *r,
 void kerf_rollouts_want_write(kerf_rollouts *r);
 void kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one);
 /* Drops the lock; then has edges offered what they get now, and what is due is
- * told, in order. */
+ * told, in order, by this thread or by one that tells already. */
 void kerf_rollouts_unlock(kerf_rollouts *r);
 
 /* rollouts_keep.c: reads what is kept, and starts the thread that writes. */

@@ -42,58 +42,14 @@ kerf_rollouts_tell(kerf_rollouts *r, const kerf_rollout *one)
     if (t == NULL)
         return;
     kerf_rollouts_view_of(&t->view, r, one);
-    t->next = r->told;
-    r->told = t;
-}
-
-static struct told *
-turn_round(struct told *list)
-{
-    struct told *in_order = NULL;
-
-    while (list != NULL) {
-        struct told *next = list->next;
-
-        list->next = in_order;
-        in_order = list;
-        list = next;
-    }
-    return in_order;
+    t->next = NULL;
+    *(r->told == NULL ? &r->told : &r->told_last->next) = t;
+    r->told_last = t;
 }
 
 static void
-wait_for_turn(kerf_rollouts *r, uint64_t turn)
+tell_all(kerf_rollouts *r, struct told *list)
 {
-    (void)pthread_mutex_lock(&r->turns);
-    while (r->turn != turn)
-        (void)pthread_cond_wait(&r->turned, &r->turns);
-    (void)pthread_mutex_unlock(&r->turns);
-}
-
-static void
-end_turn(kerf_rollouts *r)
-{
-    (void)pthread_mutex_lock(&r->turns);
-    r->turn++;
-    (void)pthread_cond_broadcast(&r->turned);
-    (void)pthread_mutex_unlock(&r->turns);
-}
-
-void
-kerf_rollouts_unlock(kerf_rollouts *r)
-{
-    struct told *list = turn_round(r->told);
-    uint64_t turn = list != NULL ? r->turns_given++ : 0;
-    bool stirs = r->stirs;
-
-    r->told = NULL;
-    r->stirs = false;
-    (void)pthread_mutex_unlock(&r->lock);
-    if (stirs) /* first: who hears of it may look at once what edges get */
-        r->opts.stirred(r->opts.ctx);
-    if (list == NULL)
-        return;
-    wait_for_turn(r, turn);
     while (list != NULL) {
         struct told *next = list->next;
 
@@ -101,5 +57,33 @@ kerf_rollouts_unlock(kerf_rollouts *r)
         free(list);
         list = next;
     }
-    end_turn(r);
+}
+
+/* One thread tells at a time, of what others leave it, too: nobody waits for a
+ * callback, which may itself have come here. Who hears of something may look at
+ * once what edges get: these are stirred first. */
+void
+kerf_rollouts_unlock(kerf_rollouts *r)
+{
+    bool tells = !r->tells;
+    bool stirs = r->stirs;
+
+    r->tells = true;
+    while (tells && (r->told != NULL || r->stirs)) {
+        struct told *list = r->told;
+
+        stirs = r->stirs;
+        r->told = NULL;
+        r->stirs = false;
+        (void)pthread_mutex_unlock(&r->lock);
+        if (stirs)
+            r->opts.stirred(r->opts.ctx);
+        tell_all(r, list);
+        (void)pthread_mutex_lock(&r->lock);
+    }
+    if (tells)
+        r->tells = false;
+    (void)pthread_mutex_unlock(&r->lock);
+    if (!tells && stirs) /* at once; who tells will have to, too */
+        r->opts.stirred(r->opts.ctx);
 }

@@ -314,6 +314,43 @@ done__after_it_was_well_for_a_while(void **state)
 }
 
 static void
+resume__who_failed_and_is_away__needs_the_old_one(void **state)
+{
+    kerf_rollout r;
+
+    (void)state;
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_ready(&r, "a", false, "no good"));
+    kerf_rollout_left(&r, "a", KERF_LEFT_WELL, 100);
+    assert_int_equal(kerf_rollout_halt(&r, "", NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_resume(&r, NULL), KERF_OK);
+    assert_false(kerf_rollout_is_done(&r, 200, 0));
+    assert_false(kerf_rollout_forget(&r, 149, 50));
+    assert_false(kerf_rollout_came(&r, "a", KERF_CAME_OLD));
+    assert_true(kerf_rollout_gets_new(&r, "a"));
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_ready(&r, "a", false, "no good"));
+    assert_false(kerf_rollout_gets_new(&r, "a"));
+    /* For good: as one that was offered it. */
+    kerf_rollout_left(&r, "a", KERF_LEFT_WELL, 300);
+    assert_int_equal(kerf_rollout_halt(&r, "", NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_set(&r, 100, NULL), KERF_OK);
+    assert_true(kerf_rollout_forget(&r, 350, 50));
+    assert_true(kerf_rollout_is_done(&r, 350, 0));
+    kerf_rollout_fini(&r);
+    /* Not one that would not get it. */
+    begin(&r, 100, -1);
+    assert_true(kerf_rollout_offer(&r, "a"));
+    assert_true(kerf_rollout_ready(&r, "a", false, "no good"));
+    kerf_rollout_left(&r, "a", KERF_LEFT_WELL, 100);
+    assert_int_equal(kerf_rollout_halt(&r, "", NULL), KERF_OK);
+    assert_int_equal(kerf_rollout_set(&r, 0, NULL), KERF_OK);
+    assert_int_equal(r.count, 0);
+    kerf_rollout_fini(&r);
+}
+
+static void
 forget__who_went_for_good__ends_it(void **state)
 {
     kerf_rollout r;
@@ -521,6 +558,7 @@ main(void)
         cmocka_unit_test(left__for_another_model__then_offered_again),
         cmocka_unit_test(came__with_the_old_one__is_no_failure),
         cmocka_unit_test(done__after_it_was_well_for_a_while),
+        cmocka_unit_test(resume__who_failed_and_is_away__needs_the_old_one),
         cmocka_unit_test(forget__who_went_for_good__ends_it),
         cmocka_unit_test(offer__no_room__who_went_longest_ago_goes),
         cmocka_unit_test(blocked__is_no_failure__until_it_says_otherwise),

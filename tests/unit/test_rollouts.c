@@ -223,6 +223,7 @@ events__of_several_threads__in_order__after_edges_are_stirred(void **state)
     kerf_served newer = served[1];
 
     (void)state;
+    told.text[0] = '\0';
     (void)snprintf(newer.manifest.name, sizeof newer.manifest.name, "%s",
                    served[0].manifest.name);
     assert_int_equal(kerf_rollouts_new(&told.r, &opts, NULL), KERF_OK);
@@ -235,10 +236,42 @@ events__of_several_threads__in_order__after_edges_are_stirred(void **state)
     kerf_rollouts_free(told.r);
 }
 
+/* A halt that is told resumes it, on the thread that tells. */
+static void
+answer_halt(void *ctx, const kerf_rollout_view *view)
+{
+    (void)ctx;
+    (void)snprintf(told.text + strlen(told.text),
+                   sizeof told.text - strlen(told.text), " %s", view->state);
+    if (strcmp(view->state, "halted") == 0)
+        command(told.r, KERF_ROLLOUT_RESUME);
+}
+
+static void
+events__one_that_commands__does_not_wait_for_itself(void **state)
+{
+    kerf_rollouts_opts opts = {
+        .percent = 10, .halt = 20, .stirred = stir, .event = answer_halt};
+    kerf_served newer = served[1];
+
+    (void)state;
+    told.text[0] = '\0';
+    (void)snprintf(newer.manifest.name, sizeof newer.manifest.name, "%s",
+                   served[0].manifest.name);
+    assert_int_equal(kerf_rollouts_new(&told.r, &opts, NULL), KERF_OK);
+    kerf_rollouts_changed(told.r, &served[0], NULL);
+    kerf_rollouts_changed(told.r, &newer, &served[0]);
+    command(told.r, KERF_ROLLOUT_HALT);
+    assert_string_equal(told.text, " running halted running");
+    assert_true(kerf_rollouts_stop(told.r));
+    kerf_rollouts_free(told.r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(events__one_that_commands__does_not_wait_for_itself),
         cmocka_unit_test(
             events__of_several_threads__in_order__after_edges_are_stirred),
         cmocka_unit_test(resume__before_edges_are_told__does_not_end_it),
