@@ -6,8 +6,9 @@
  *
  * The read of a payload goes on into the next frame's head: where frames follow
  * each other each costs one system call, and a short read says that no more is
- * there. The last frame of a turn does not, since the poll knows nothing of
- * what is here already.
+ * there. The last payload of a turn is read without, since the poll knows
+ * nothing of what is here already; where small frames are in a row more may be,
+ * and then read_again() comes back to it.
  */
 #include "net/conn_own.h"
 

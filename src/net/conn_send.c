@@ -219,6 +219,18 @@ wants_out(const kerf_conn *conn)
     return conn->tls != NULL && kerf_tls_wants_out(conn->tls);
 }
 
+/* The poll does not know of what was read ahead. Who waited and was choked when
+ * it was resumed goes on, too. */
+static bool
+may_read_on(const kerf_conn *conn, bool eased)
+{
+    if (conn->state == KERF_READ_WAIT)
+        return eased;
+    return (eased || wants_out(conn)) &&
+           (conn->state == KERF_READ_HEAD ||
+            (conn->tls != NULL && conn->state == KERF_READ_PAYLOAD));
+}
+
 void
 kerf_conn_on_writable(kerf_conn *conn)
 {
@@ -260,10 +272,7 @@ kerf_conn_on_writable(kerf_conn *conn)
         kerf_conn_end_broken(conn, "the connection broke while sending");
     else if (empty && conn->state != KERF_READ_OVER)
         kerf_conn_ask(conn, conn->events & ~UV_WRITABLE);
-    /* The poll does not know of what was read ahead. */
-    if (code >= 0 && (eased || wants_out(conn)) &&
-        (conn->state == KERF_READ_HEAD ||
-         (conn->tls != NULL && conn->state == KERF_READ_PAYLOAD)))
+    if (code >= 0 && may_read_on(conn, eased))
         kerf_conn_on_readable(conn);
 }
 
