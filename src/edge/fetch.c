@@ -8,7 +8,8 @@
  *
  * But for RECEIVE and DRAIN all of these read files, or compile, so they are
  * done by the loader thread, one at a time, while the loop does other things;
- * in RECEIVE it is the writer thread that unpacks, writes and syncs.
+ * in RECEIVE it is the threads of fetch_writer.c that unpack and write, and
+ * hash, sync and publish.
  */
 #include "edge/fetch_own.h"
 #include "edge/trusted.h"
@@ -64,12 +65,21 @@ is_last_hope(kerf_edge *edge)
     return last;
 }
 
+/* Another one took its place, and then the link broke: when it is back that one
+ * is offered again, and dropped till then. */
+static bool
+is_offered_again(const kerf_edge *edge)
+{
+    return edge->fetch.left &&
+           (edge->control == NULL || edge->link < KERF_LINK_DIAL2);
+}
+
 void
 kerf_fetch_give_up(kerf_edge *edge, kerf_err err, const char *why)
 {
     kerf_fetcher *f = &edge->fetch;
     kerf_manifest *m = &f->wanted[0].manifest;
-    bool fatal = is_last_hope(edge);
+    bool fatal = is_last_hope(edge) && !is_offered_again(edge);
 
     kerf_fetch_ready(edge, m->id, err, why);
     if (!is_told(edge, &f->wanted[0])) {
@@ -319,6 +329,8 @@ kerf_fetch_cut(kerf_edge *edge)
     f->asked_count = 0;
     f->full = false;
     f->cut = true;
+    if (f->writer != NULL)
+        kerf_fetch_drop_reading(f); /* the connections are gone */
     kerf_again_drop(edge);
     kerf_fetch_drop_offered(f);
     free(f->manifest_json);
@@ -343,6 +355,6 @@ kerf_fetch_fini(kerf_edge *edge)
     kerf_fetch_drop_parts(f);
     kerf_fetch_drop_kept(f);
     if (f->writer != NULL)
-        kerf_writer_recycle(f->writer, f->reading);
+        kerf_fetch_drop_reading(f);
     kerf_writer_free(f->writer);
 }

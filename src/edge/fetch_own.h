@@ -35,6 +35,8 @@ uint64_t kerf_fetch_under_way(uint64_t came, uint64_t ns, uint64_t reply_ns);
 /* Not to the end. When the writer has done what it was given, fetch.c goes on
  * with kerf_fetch_on_ended(). */
 void kerf_fetch_end_early(kerf_edge *edge, kerf_fetch_end end);
+/* What a PART is read into; nobody reads into it any more. */
+void kerf_fetch_drop_reading(kerf_fetcher *f);
 /* Closes them; what was asked of them may come yet, and is read over. */
 void kerf_fetch_drop_parts(kerf_fetcher *f);
 /* Leaves them open for the next bundle that has those files. */

@@ -248,6 +248,7 @@ end_now(kerf_edge *edge)
     kerf_fetcher *f = &edge->fetch;
 
     kerf_writer_skip(f->writer, false);
+    kerf_writer_no_hash(f->writer, false);
     kerf_writer_trim(f->writer);
     kerf_fetch_on_ended(edge);
 }
@@ -264,8 +265,16 @@ kerf_fetch_end_early(kerf_edge *edge, kerf_fetch_end end)
     for (size_t i = 0; i < f->asked_count; i++)
         f->asked[i].dropped = true;
     kerf_writer_skip(f->writer, end == KERF_FETCH_END_DROP);
+    kerf_writer_no_hash(f->writer, end == KERF_FETCH_END_LEAVE);
     if (kerf_writer_count(f->writer) == 0)
         end_now(edge);
+}
+
+void
+kerf_fetch_drop_reading(kerf_fetcher *f)
+{
+    kerf_writer_recycle(f->writer, f->reading);
+    f->reading = NULL;
 }
 
 void
@@ -357,7 +366,7 @@ kerf_fetch_part_head(kerf_edge *edge, const kerf_frame_in *frame,
     if (!is_next(&f->asked[0], &m))
         return kerf_fail(why, KERF_EPROTO, "PART %u at %llu was not asked for",
                          m.part, (unsigned long long)m.offset);
-    kerf_writer_recycle(f->writer, f->reading); /* of a link that broke */
+    kerf_fetch_drop_reading(f);
     f->reading = kerf_writer_chunk(f->writer, m.len);
     if (f->reading == NULL)
         return KERF_ENOMEM;
@@ -398,7 +407,7 @@ kerf_err
 kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
 {
     kerf_fetcher *f = &edge->fetch;
-    kerf_chunk *c = f->reading;
+    kerf_chunk *c;
     kerf_range m;
     kerf_err err = kerf_range_get(&m, frame->meta, frame->header.meta_len, why);
 
@@ -409,9 +418,12 @@ kerf_fetch_part(kerf_edge *edge, const kerf_frame_in *frame, kerf_detail *why)
         if (f->asked[0].at == f->asked[0].end)
             drop_asked(f);
     }
+    if (f->state != KERF_FETCH_RECEIVE || f->dropping)
+        kerf_fetch_drop_reading(f);
     if (f->state != KERF_FETCH_RECEIVE)
         return KERF_OK;
     if (!f->dropping) {
+        c = f->reading;
         f->reading = NULL;
         f->came_bytes += plain_of(&m);
         c->part = m.part;

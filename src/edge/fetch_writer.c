@@ -26,13 +26,14 @@ struct kerf_writer {
     kerf_post wrote;
     pthread_t thread, hash_thread;
     bool runs, hash_runs;
-    _Atomic bool skip;
+    _Atomic bool skip, no_hash;
     /* The loop's. */
     size_t count;
     uint64_t bytes;
     uint8_t *pool;                  /* or NULL */
     kerf_chunk *spare[POOL_CHUNKS]; /* of it; the last one was used last */
     size_t spare_count;
+    bool trim_wanted; /* when the last one is back */
     /* The writing thread's. */
     kerf_block_coder *unpacker;
     uint8_t *plain;
@@ -155,7 +156,8 @@ run_hash(void *ctx)
         if (c->commit) {
             c->err = kerf_incoming_commit(c->in, &c->why);
             c->in = NULL;
-        } else if (c->err == KERF_OK && !atomic_load(&w->skip)) {
+        } else if (c->err == KERF_OK && !atomic_load(&w->skip) &&
+                   !atomic_load(&w->no_hash)) {
             kerf_incoming_hash(c->in, c->m.offset, c->written ? c->data : NULL,
                                bytes_of(c));
         }
@@ -216,6 +218,7 @@ kerf_writer_stop(kerf_writer *w, uint64_t within_ms)
 
     if (w == NULL)
         return true;
+    kerf_writer_no_hash(w, true);
     kerf_queue_close(w->todo);
     if (w->runs && !kerf_thread_join(w->thread, left_ms(end_ns)))
         return false;
@@ -229,7 +232,8 @@ kerf_writer_stop(kerf_writer *w, uint64_t within_ms)
 void
 kerf_writer_trim(kerf_writer *w)
 {
-    if (w->spare_count < POOL_CHUNKS)
+    w->trim_wanted = w->spare_count < POOL_CHUNKS;
+    if (w->trim_wanted)
         return; /* or there is none */
     free(w->pool);
     w->pool = NULL;
@@ -278,6 +282,8 @@ kerf_writer_chunk(kerf_writer *w, size_t len)
     bool fits = len > SMALL && len <= KERF_PART_CHUNK;
     kerf_chunk *c;
 
+    if (fits)
+        w->trim_wanted = false;
     if (fits && w->pool == NULL)
         make_pool(w);
     c = fits && w->spare_count > 0 ? w->spare[--w->spare_count]
@@ -290,10 +296,13 @@ kerf_writer_chunk(kerf_writer *w, size_t len)
 void
 kerf_writer_recycle(kerf_writer *w, kerf_chunk *chunk)
 {
-    if (is_of_pool(w, chunk))
-        w->spare[w->spare_count++] = chunk;
-    else
+    if (!is_of_pool(w, chunk)) {
         free(chunk);
+        return;
+    }
+    w->spare[w->spare_count++] = chunk;
+    if (w->trim_wanted)
+        kerf_writer_trim(w);
 }
 
 bool
@@ -342,4 +351,10 @@ void
 kerf_writer_skip(kerf_writer *w, bool on)
 {
     atomic_store(&w->skip, on);
+}
+
+void
+kerf_writer_no_hash(kerf_writer *w, bool on)
+{
+    atomic_store(&w->no_hash, on);
 }

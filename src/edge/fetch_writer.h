@@ -37,8 +37,9 @@ typedef struct kerf_chunk {
 KERF_NODISCARD kerf_err kerf_writer_new(kerf_writer **out, kerf_loop *loop,
                                         kerf_loop_fn *done, void *ctx);
 bool kerf_writer_start(kerf_writer *w);
-/* Does what it was given; then its threads have ended. False: they have not
- * within this time, and are to be left as they are. Accepts NULL. */
+/* Does what it was given, but hashes nothing that no commit asks for; then its
+ * threads have ended. False: they have not within this time, and are to be left
+ * as they are. Accepts NULL. */
 bool kerf_writer_stop(kerf_writer *w, uint64_t within_ms);
 void kerf_writer_free(kerf_writer *w); /* stopped; accepts NULL */
 
@@ -57,7 +58,11 @@ size_t kerf_writer_count(const kerf_writer *w);
 uint64_t kerf_writer_bytes(const kerf_writer *w); /* likewise; as in the file */
 /* What waits is of no use: it is not written, until it is turned off again. */
 void kerf_writer_skip(kerf_writer *w, bool on);
-/* Frees memory that is kept for what comes next. */
+/* Somebody waits for it to be done: what is written is not hashed, until it is
+ * turned off again. A commit hashes all that is left. */
+void kerf_writer_no_hash(kerf_writer *w, bool on);
+/* Frees memory that is kept for what comes next, as soon as all of it is back.
+ */
 void kerf_writer_trim(kerf_writer *w);
 
 #endif

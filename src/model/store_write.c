@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* Of what was there before: at once no more, so that nobody waits for it long
- * who wants to stop. */
+ * who wants to stop. Who hashes looks in between: edge/fetch_writer.c. */
 #define CATCH_UP ((uint64_t)16 << 20)
 
 kerf_err

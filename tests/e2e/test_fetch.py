@@ -295,6 +295,37 @@ def test_newer_one_comes_while_one_loads__which_fails__the_edge_goes_on(play, ke
     played.finish(good)
 
 
+def test_link_breaks_as_one_loads_that_was_replaced__which_fails__the_edge_comes_back(
+    play, kerf, tmp_path
+):
+    disk = Disk(tmp_path, tmp_path / "store")
+    played = play(kerf, env=disk.env)
+    bad, good = Model(head={"fail": "load"}), Model(seed=2)
+    played.offer(bad)
+    asked = played.asked(), played.asked()
+    disk.hang("read")
+    try:
+        for got in asked:
+            bad.answer(played.control, got)
+        disk.wait_hanging()
+        played.offer(good)
+        assert not played.all_asked()  # and it knows of the good one
+        played.control.sock.close()
+        played.tensors.sock.close()
+        control = played.cloud.accept()
+    finally:
+        disk.gate.unlink()
+    played.edge.wait_event("model", ok=False)
+    control.recv_kind(wire.HELLO)
+    control.send(wire.WELCOME, wire.welcome(features=wire.RANGES, heartbeat_ms=60_000))
+    played.control, played.tensors = control, played.cloud.attach()
+    played.offer(good)
+    for _ in range(2):
+        good.answer(control, played.asked())
+    assert control.recv_kind(wire.READY).meta[:34] == good.ident + b"\0\0"
+    played.finish(good)
+
+
 def test_signed_anew_as_the_edge_goes_on_to_another_one__it_is_loaded_again(play, kerf, tmp_path):
     disk = Disk(tmp_path, tmp_path / "store")
     played = play(kerf, count=1000, window=1, env=disk.env)

@@ -12,7 +12,7 @@
 #define MIB (UINT64_C(1) << 20)
 
 static void
-under_way__nothing_came_yet__is_the_least(void **state)
+under_way__nothing_came_yet__is_what_is_asked_for_first(void **state)
 {
     (void)state;
     assert_int_equal(kerf_fetch_under_way(0, 0, 0), 8 * MIB);
@@ -63,7 +63,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(under_way__nothing_came_yet__is_the_least),
+        cmocka_unit_test(
+            under_way__nothing_came_yet__is_what_is_asked_for_first),
         cmocka_unit_test(under_way__short_way__is_little_however_fast),
         cmocka_unit_test(
             under_way__long_way__is_more_than_the_link_holds_twice),
