@@ -34,7 +34,8 @@ def switches(pid):
 @pytest.fixture
 def cloud(start_cloud, tmp_path):
     exact.put(tmp_path / "models", head_bytes=1 << 20)
-    return start_cloud("--engine", "fake", "--models", tmp_path / "models")
+    default = ("--dead-after", 5)  # what start_cloud() sets is for other tests
+    return start_cloud("--engine", "fake", "--models", tmp_path / "models", *default)
 
 
 @pytest.mark.alone  # what runs beside it makes caches cold, and work longer
