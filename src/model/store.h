@@ -72,10 +72,10 @@ KERF_NODISCARD kerf_err kerf_incoming_write_at(kerf_incoming *in,
                                                uint64_t offset,
                                                const void *data, size_t len,
                                                kerf_detail *why);
-/* Hashes what was written from offset on, so that commit has less to read. data:
- * those bytes, all of them written just now; NULL: they are read again, as are
- * bytes before them that were not hashed. Maybe on another thread than the one
- * that writes: on the one that commits. */
+/* Hashes what was written from offset on, so that commit has less to read.
+ * data: those bytes, all of them written just now; NULL: they are read again,
+ * as are bytes before them that were not hashed. Maybe on another thread than
+ * the one that writes: on the one that commits. */
 void kerf_incoming_hash(kerf_incoming *in, uint64_t offset, const void *data,
                         size_t len);
 /* Bytes before the first missing one; false: they are not there, or cannot be
@@ -189,8 +189,8 @@ KERF_NODISCARD kerf_err kerf_store_collect(kerf_store *store, uint64_t bound,
 /*
  * For peers that say neither hash nor unit (src/legacy): a plain file under its
  * name, whole or not at all. Nothing is known of it at the next start.
- * file->sha256 is not looked at. kerf_incoming_write_at() and _hash() from 0 on,
- * then accept, which renames it, and gives its hash; abort leaves nothing.
+ * file->sha256 is not looked at. kerf_incoming_write_at() and _hash() from 0
+ * on, then accept, which renames it, and gives its hash; abort leaves nothing.
  */
 KERF_NODISCARD kerf_err kerf_incoming_open_plain(kerf_incoming **out,
                                                  kerf_store *store,
