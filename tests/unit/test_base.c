@@ -118,7 +118,7 @@ sha256__a_million_bytes__matches(void **state)
     assert_non_null(data);
     memset(data, 'a', len);
     assert_int_equal(kerf_sha256_new(&h), KERF_OK);
-    for (size_t first = 0; first < 3 * 4096; first += 4095) {
+    for (size_t first = 0; first < (size_t)3 * 4096; first += 4095) {
         kerf_sha256_add(h, data, first);
         kerf_sha256_add(h, data + first, len - first);
         kerf_sha256_end(h, digest);

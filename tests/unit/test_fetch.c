@@ -52,11 +52,12 @@ under_way__any_numbers__are_within_bounds(void **state)
     const size_t count = sizeof some / sizeof *some;
 
     (void)state;
-    for (size_t i = 0; i < count * count * count; i++)
+    for (size_t i = 0; i < count * count * count; i++) {
         assert_in_range(kerf_fetch_under_way(some[i % count],
                                              some[i / count % count],
                                              some[i / count / count]),
                         2 * MIB, 32 * MIB);
+    }
 }
 
 int
