@@ -213,6 +213,19 @@ hear(void *ctx, const kerf_rollout_view *view)
     (void)pthread_mutex_unlock(&told.lock);
 }
 
+/* newer follows served[0], whose name it is given. */
+static void
+begin_and_halt(const kerf_rollouts_opts *opts, kerf_served *newer)
+{
+    told.text[0] = '\0';
+    (void)snprintf(newer->manifest.name, sizeof newer->manifest.name, "%s",
+                   served[0].manifest.name);
+    assert_int_equal(kerf_rollouts_new(&told.r, opts, NULL), KERF_OK);
+    kerf_rollouts_changed(told.r, &served[0], NULL);
+    kerf_rollouts_changed(told.r, newer, &served[0]);
+    command(told.r, KERF_ROLLOUT_HALT);
+}
+
 /* Who hears of it may look at once what edges are given; and what is told last
  * is how it is. */
 static void
@@ -223,13 +236,7 @@ events__of_several_threads__in_order__after_edges_are_stirred(void **state)
     kerf_served newer = served[1];
 
     (void)state;
-    told.text[0] = '\0';
-    (void)snprintf(newer.manifest.name, sizeof newer.manifest.name, "%s",
-                   served[0].manifest.name);
-    assert_int_equal(kerf_rollouts_new(&told.r, &opts, NULL), KERF_OK);
-    kerf_rollouts_changed(told.r, &served[0], NULL);
-    kerf_rollouts_changed(told.r, &newer, &served[0]);
-    command(told.r, KERF_ROLLOUT_HALT);
+    begin_and_halt(&opts, &newer);
     assert_int_equal(pthread_join(told.other, NULL), 0);
     assert_string_equal(told.text, " running halted running");
     assert_true(kerf_rollouts_stop(told.r));
@@ -255,13 +262,7 @@ events__one_that_commands__does_not_wait_for_itself(void **state)
     kerf_served newer = served[1];
 
     (void)state;
-    told.text[0] = '\0';
-    (void)snprintf(newer.manifest.name, sizeof newer.manifest.name, "%s",
-                   served[0].manifest.name);
-    assert_int_equal(kerf_rollouts_new(&told.r, &opts, NULL), KERF_OK);
-    kerf_rollouts_changed(told.r, &served[0], NULL);
-    kerf_rollouts_changed(told.r, &newer, &served[0]);
-    command(told.r, KERF_ROLLOUT_HALT);
+    begin_and_halt(&opts, &newer);
     assert_string_equal(told.text, " running halted running");
     assert_true(kerf_rollouts_stop(told.r));
     kerf_rollouts_free(told.r);
