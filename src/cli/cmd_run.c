@@ -103,11 +103,12 @@ on_signal(int number)
     kerf_source_stop(running); /* one write(2); the next signal kills */
 }
 
+/* Who reads what is printed may be slow: a write that waits for it goes on. */
 static void
 handle_signals(kerf_source *source)
 {
     struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = (int)SA_RESETHAND};
+                               .sa_flags = (int)SA_RESETHAND | SA_RESTART};
 
     running = source;
     (void)sigaction(SIGINT, &action, NULL);

@@ -2,13 +2,19 @@
 that they cannot take. The answers of the fake engine show what went in."""
 
 import contextlib
+import fcntl
+import json
 import os
 import signal
 import subprocess
+import termios
+import time
+from pathlib import Path
 
 import exact
 import numpy as np
 import pytest
+import wire
 from nets import (
     X_SHAPE,
     error_lines,
@@ -420,6 +426,37 @@ def test_signal__run_ends_with_a_summary(spawn, tmp_path, number):
     process.signal(number)
     assert process.wait() == 0
     assert only(process, "summary")["answered"] == len(results(process))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_nobody_reads_the_output__loses_nothing(kerf, tmp_path, number):
+    graph = small_whole(tmp_path)
+    folder = save_tensors(tmp_path / "in", some_tensors(17, 2))
+    command = [kerf, "run", graph, "--json", "--repeat", "0", *FAKE, "--input", folder]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def waiting():
+        return fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4))
+
+    def pending():
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return any(
+            line.startswith(("SigPnd", "ShdPnd")) and int(line.split()[1], 16)
+            for line in status.splitlines()
+        )
+
+    before = bytes(4)
+    while waiting() != before or before == bytes(4):  # until it has filled the pipe
+        before = waiting()
+        time.sleep(0.1)
+    process.send_signal(number)
+    while pending():
+        time.sleep(0.01)
+    out, err = process.communicate(timeout=wire.PATIENCE)
+    assert (process.returncode, err) == (0, b"")
+    *lines, last = [json.loads(line) for line in out.splitlines()]
+    assert last["event"] == "summary"
+    assert last["answered"] == sum(line["event"] == "result" for line in lines)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
