@@ -79,14 +79,16 @@ class Process:
             reader.start()
 
     def _read_out(self):
-        for line in self.popen.stdout:
-            self._out.append(line)
-            self._lines.put(line.rstrip("\n"))
+        with self.popen.stdout as lines:
+            for line in lines:
+                self._out.append(line)
+                self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 
     def _read_err(self):
-        for line in self.popen.stderr:
-            self._err.append(line)
+        with self.popen.stderr as lines:
+            for line in lines:
+                self._err.append(line)
 
     @property
     def pid(self):
