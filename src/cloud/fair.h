@@ -26,8 +26,7 @@ typedef struct kerf_line kerf_line;
  * of one kind cost the same however long they waited. Zeroed: costs 1. */
 typedef struct kerf_price {
     _Atomic uint64_t ns;
-    _Atomic size_t
-        waiting; /* private, as all that follows; changed under the lock */
+    _Atomic size_t waiting; /* private, as what follows; set under the lock */
     struct kerf_price *prev, *next;
 } kerf_price;
 

@@ -1,6 +1,7 @@
 """How an edge asks for what is missing of a model, seen by a cloud that the test
 plays: nothing waits for a round trip, for the disk, or for what nobody wants."""
 
+import contextlib
 import json
 import os
 import struct
@@ -268,10 +269,9 @@ def test_given_up_in_the_midst_of_a_part__its_rest_goes_nowhere(play, kerf_asan)
     p.edge.kill()
 
 
-def test_newer_one_comes_while_one_loads__which_fails__the_edge_goes_on(play, kerf, tmp_path):
-    disk = Disk(tmp_path, tmp_path / "store")
-    played = play(kerf, env=disk.env)
-    bad, good = Model(head={"fail": "load"}), Model(seed=2)
+@contextlib.contextmanager
+def offered_as_one_loads(played, disk, bad, good):
+    """The edge has all of bad, whose load hangs till the end, and knows of good."""
     played.offer(bad)
     asked = played.asked(), played.asked()
     disk.hang("read")
@@ -281,8 +281,17 @@ def test_newer_one_comes_while_one_loads__which_fails__the_edge_goes_on(play, ke
         disk.wait_hanging()
         played.offer(good)
         assert not played.all_asked()  # and it knows of the good one
+        yield
     finally:
         disk.gate.unlink()
+
+
+def test_newer_one_comes_while_one_loads__which_fails__the_edge_goes_on(play, kerf, tmp_path):
+    disk = Disk(tmp_path, tmp_path / "store")
+    played = play(kerf, env=disk.env)
+    bad, good = Model(head={"fail": "load"}), Model(seed=2)
+    with offered_as_one_loads(played, disk, bad, good):
+        pass
     got = played.control.recv_kind(wire.READY)
     assert got.meta[:32] == bad.ident and got.meta[32:34] != b"\0\0"
     # An edge that has nothing else asks so whether there is more, and ends.
@@ -301,20 +310,10 @@ def test_link_breaks_as_one_loads_that_was_replaced__which_fails__the_edge_comes
     disk = Disk(tmp_path, tmp_path / "store")
     played = play(kerf, env=disk.env)
     bad, good = Model(head={"fail": "load"}), Model(seed=2)
-    played.offer(bad)
-    asked = played.asked(), played.asked()
-    disk.hang("read")
-    try:
-        for got in asked:
-            bad.answer(played.control, got)
-        disk.wait_hanging()
-        played.offer(good)
-        assert not played.all_asked()  # and it knows of the good one
+    with offered_as_one_loads(played, disk, bad, good):
         played.control.sock.close()
         played.tensors.sock.close()
         control = played.cloud.accept()
-    finally:
-        disk.gate.unlink()
     played.edge.wait_event("model", ok=False)
     control.recv_kind(wire.HELLO)
     control.send(wire.WELCOME, wire.welcome(features=wire.RANGES, heartbeat_ms=60_000))
