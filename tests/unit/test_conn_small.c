@@ -80,23 +80,30 @@ on_head(void *ctx, kerf_conn *conn, const kerf_frame_in *frame, kerf_sink *sink,
     return KERF_OK;
 }
 
+static void
+expect_whole(const struct reader *r, const kerf_frame_in *frame)
+{
+    uint64_t i = frame->header.id;
+    struct parts p = parts_of(i, r->tiny);
+
+    assert_int_equal(frame->header.meta_len, p.meta);
+    assert_memory_equal(frame->meta, bytes + i, p.meta);
+    for (size_t k = 0; k < PIECES; k++)
+        assert_memory_equal(r->sink[k], bytes + i + k, p.len[k]);
+}
+
 static kerf_err
 on_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
          kerf_detail *why)
 {
     struct reader *r = ctx;
-    uint64_t i = frame->header.id;
-    struct parts p = parts_of(i, r->tiny);
 
     (void)conn;
     (void)why;
     if (r->taken == 1)
         assert_int_equal(ioctl(r->own_fd, FIONREAD, &r->left), 0);
-    assert_int_equal(i, r->taken++);
-    assert_int_equal(frame->header.meta_len, p.meta);
-    assert_memory_equal(frame->meta, bytes + i, p.meta);
-    for (size_t k = 0; k < PIECES; k++)
-        assert_memory_equal(r->sink[k], bytes + i + k, p.len[k]);
+    assert_int_equal(frame->header.id, r->taken++);
+    expect_whole(r, frame);
     if (r->taken == r->stop_at)
         kerf_loop_stop(r->loop);
     return KERF_OK;
@@ -295,17 +302,12 @@ on_bad_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
              kerf_detail *why)
 {
     struct reader *r = ctx;
-    uint64_t i = frame->header.id;
-    struct parts p = parts_of(i, r->tiny);
 
     (void)conn;
     (void)why;
     r->taken++;
-    if (i % 2 == 1 && frame->header.payload_len > 0) {
-        assert_int_equal(frame->header.meta_len, p.meta);
-        assert_memory_equal(frame->meta, bytes + i, p.meta);
-        for (size_t k = 0; k < PIECES; k++)
-            assert_memory_equal(r->sink[k], bytes + i + k, p.len[k]);
+    if (frame->header.id % 2 == 1 && frame->header.payload_len > 0) {
+        expect_whole(r, frame);
     }
     return KERF_OK;
 }
