@@ -38,6 +38,11 @@ typedef enum kerf_say {
     KERF_SAYS,
 } kerf_say;
 
+typedef struct kerf_worker {
+    pthread_t thread;
+    struct kerf_runner *runner;
+} kerf_worker;
+
 struct kerf_cloud {
     kerf_cloud_opts opts; /* defaults filled */
     kerf_cloud_events events;
@@ -54,13 +59,12 @@ struct kerf_cloud {
     kerf_lanes lanes;
     uint64_t since_ns;
     struct kerf_ahead *ahead;
-    pthread_t *worker;
+    kerf_worker *worker;
     kerf_busy *busy; /* one per worker */
     size_t workers;
-    _Atomic unsigned next_worker; /* which request is mine? */
-    _Atomic size_t idle;          /* workers that wait for a job */
-    _Atomic size_t workers_on;    /* that gather or run */
-    _Atomic size_t in_flight;     /* slots between arrival and answer sent */
+    _Atomic size_t idle;       /* workers that wait for a job */
+    _Atomic size_t workers_on; /* that gather or run */
+    _Atomic size_t in_flight;  /* slots between arrival and answer sent */
     _Atomic bool draining;
     kerf_post stop;
     kerf_post drained; /* posted by the worker that sent the last answer */
