@@ -110,6 +110,9 @@ kerf_edge_answer_in_turn(kerf_edge *edge, kerf_flight *f)
     if (kerf_queue_push_quietly(edge->queue, &f->event) != KERF_OK)
         f->state = KERF_FLIGHT_FREE;
     edge->to_stir = true;
+    /* Not where much is sent: the kernel has work on both cores then. */
+    if (f->header.payload_len < KERF_AWAKE_LARGE)
+        kerf_loop_expect(edge->loop, true);
 }
 
 static void
@@ -405,7 +408,7 @@ kerf_edge_open(kerf_edge **out, const kerf_edge_opts *opts,
     if (err == KERF_OK)
         err = kerf_loop_new(&edge->loop);
     if (err == KERF_OK)
-        err = kerf_loop_on_turn(edge->loop, on_turn, edge);
+        kerf_loop_on_turn(edge->loop, on_turn, edge);
     if (err == KERF_OK && edge->opts.tls != NULL)
         err = open_tls(edge, why);
     if (err == KERF_OK)

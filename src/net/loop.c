@@ -6,10 +6,12 @@
  */
 #include "net/loop.h"
 
+#include "base/awake.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "net/loop_uv.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,8 +23,10 @@ struct kerf_loop {
     uv_async_t wake;
     uv_signal_t signals[2], hangup;
     uv_prepare_t turn;
-    kerf_loop_fn *on_turn;
+    kerf_loop_fn *on_turn; /* or NULL */
     void *turn_ctx;
+    kerf_awake awake;
+    bool expects; /* something to come: kerf_loop_expect() */
     kerf_signal_fn *on_signal;
     void *signal_ctx;
     kerf_loop_fn *on_hangup;
@@ -83,6 +87,30 @@ on_wake(uv_async_t *async)
         uv_stop(&loop->uv);
 }
 
+/* Sleeps not, but for what libuv would wake up for. */
+static void
+stay_awake(kerf_loop *loop)
+{
+    struct pollfd set = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+
+    kerf_awake_begin(&loop->awake);
+    while (poll(&set, 1, 0) == 0 && kerf_awake_yield(&loop->awake))
+        continue;
+    kerf_awake_end(&loop->awake);
+}
+
+static void
+on_prepare(uv_prepare_t *uv)
+{
+    kerf_loop *loop = uv->data;
+
+    if (loop->on_turn != NULL)
+        loop->on_turn(loop->turn_ctx);
+    if (loop->expects)
+        stay_awake(loop);
+    loop->expects = false;
+}
+
 kerf_err
 kerf_loop_new(kerf_loop **out)
 {
@@ -99,8 +127,10 @@ kerf_loop_new(kerf_loop **out)
         free(loop);
         return KERF_ENOMEM;
     }
+    (void)uv_prepare_init(&loop->uv, &loop->turn);
+    (void)uv_prepare_start(&loop->turn, on_prepare);
     (void)pthread_mutex_init(&loop->lock, NULL);
-    loop->wake.data = loop;
+    loop->wake.data = loop->turn.data = loop;
     *out = loop;
     return KERF_OK;
 }
@@ -200,23 +230,18 @@ kerf_loop_post(kerf_loop *loop, kerf_post *post)
         (void)uv_async_send(&loop->wake);
 }
 
-static void
-on_prepare(uv_prepare_t *uv)
+void
+kerf_loop_expect(kerf_loop *loop, bool is_busy)
 {
-    kerf_loop *loop = uv->data;
-
-    loop->on_turn(loop->turn_ctx);
+    loop->awake.is_busy = is_busy || (loop->expects && loop->awake.is_busy);
+    loop->expects = true;
 }
 
-kerf_err
+void
 kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn, void *ctx)
 {
     loop->on_turn = fn;
     loop->turn_ctx = ctx;
-    (void)uv_prepare_init(&loop->uv, &loop->turn);
-    loop->turn.data = loop;
-    return uv_prepare_start(&loop->turn, on_prepare) == 0 ? KERF_OK
-                                                          : KERF_ENOMEM;
 }
 
 struct kerf_timer {

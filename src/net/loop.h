@@ -44,8 +44,12 @@ void kerf_loop_post(kerf_loop *loop, kerf_post *post);
 
 /* fn each time before the loop waits for something to do: the place to wake
  * others once for all that was done since. */
-KERF_NODISCARD kerf_err kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn,
-                                          void *ctx);
+void kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn, void *ctx);
+
+/* Something is expected soon: after this turn the loop's thread stays awake
+ * until anything is there to do, as far as such waits were short. is_busy: of
+ * base/awake.h; of several calls in a turn any counts. */
+void kerf_loop_expect(kerf_loop *loop, bool is_busy);
 
 /* What nobody owns any more and ends by itself: kerf_loop_free() calls fn for
  * those that are left, which then close what they hold. */

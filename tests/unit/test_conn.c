@@ -170,6 +170,63 @@ close_pair(struct pair *p)
     kerf_loop_free(p->loop);
 }
 
+struct expecting {
+    kerf_loop *loop;
+    kerf_timer *timer;
+    kerf_post post;
+    unsigned turns, posts, ticks;
+};
+
+static void
+on_expecting_turn(void *ctx)
+{
+    struct expecting *e = ctx;
+
+    e->turns++;
+    kerf_loop_expect(e->loop, e->turns % 2 == 0);
+}
+
+static void
+on_expecting_post(void *ctx)
+{
+    struct expecting *e = ctx;
+
+    e->posts++;
+}
+
+static void
+on_expecting_tick(void *ctx)
+{
+    struct expecting *e = ctx;
+
+    if (++e->ticks == 3)
+        kerf_loop_stop(e->loop);
+    kerf_loop_post(e->loop, &e->post);
+}
+
+/* It is awake for what it waits for, and for all else. */
+static void
+loop__expects_something__does_the_rest_meanwhile(void **state)
+{
+    struct expecting e = {0};
+
+    (void)state;
+    assert_int_equal(kerf_loop_new(&e.loop), KERF_OK);
+    assert_int_equal(kerf_timer_new(&e.timer, e.loop, on_expecting_tick, &e),
+                     KERF_OK);
+    e.post = (kerf_post){.fn = on_expecting_post, .ctx = &e};
+    kerf_loop_on_turn(e.loop, on_expecting_turn, &e);
+    kerf_timer_start(e.timer, 1, 2);
+    kerf_loop_run(e.loop);
+    assert_int_equal(e.ticks, 3);
+    assert_in_range(e.posts, 2, 3);
+    assert_true(e.turns >= 3);
+    kerf_loop_on_turn(e.loop, NULL, NULL);
+    kerf_timer_free(e.timer);
+    kerf_loop_flush(e.loop);
+    kerf_loop_free(e.loop);
+}
+
 static void
 row__others_send_too__nothing_comes_between(void **state)
 {
@@ -178,7 +235,7 @@ row__others_send_too__nothing_comes_between(void **state)
 
     (void)state;
     open_pair(&p);
-    assert_int_equal(kerf_loop_on_turn(p.loop, on_turn, &p), KERF_OK);
+    kerf_loop_on_turn(p.loop, on_turn, &p);
     assert_int_equal(pthread_create(&thread[0], NULL, send_rows, &p), 0);
     assert_int_equal(pthread_create(&thread[1], NULL, send_others, &p), 0);
     kerf_loop_run(p.loop);
@@ -480,6 +537,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(loop__expects_something__does_the_rest_meanwhile),
         cmocka_unit_test(row__others_send_too__nothing_comes_between),
         cmocka_unit_test(taken__only_when_the_kernel_has_all_of_it),
         cmocka_unit_test(
