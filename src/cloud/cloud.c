@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "cloud/ahead.h"
 #include "cloud/control.h"
+#include "cloud/here.h"
 #include "cloud/signed.h"
 #include "net/local.h"
 
@@ -375,6 +376,8 @@ open_parts(kerf_cloud *cloud, kerf_detail *why)
         err = kerf_workers_start(cloud, why);
     if (err == KERF_OK)
         err = kerf_ahead_start(cloud, why);
+    if (err == KERF_OK)
+        err = kerf_here_start(cloud);
     if (err == KERF_OK && cloud->opts.control != NULL)
         err = start_control(cloud, why);
     if (err == KERF_OK)
@@ -453,6 +456,7 @@ kerf_cloud_close(kerf_cloud *cloud)
     kerf_control_stop(cloud->control);
     kerf_ahead_stop(cloud);
     kerf_workers_stop(cloud);
+    kerf_here_stop(cloud);
     kerf_sessions_close(cloud);
     kerf_loop_flush(cloud->loop); /* chunks that were on their way */
     if (!stop_disk_threads(cloud))

@@ -59,6 +59,8 @@ struct kerf_cloud {
     kerf_lanes lanes;
     uint64_t since_ns;
     struct kerf_ahead *ahead;
+    struct kerf_runner *here; /* here.h */
+    uint64_t here_ns;         /* what it ran in this turn of the loop */
     kerf_worker *worker;
     kerf_busy *busy; /* one per worker */
     size_t workers;

@@ -310,12 +310,7 @@ kerf_fair_close(kerf_fair *f)
 size_t
 kerf_fair_count(kerf_fair *f)
 {
-    size_t n;
-
-    (void)pthread_mutex_lock(&f->waiting.lock);
-    n = f->count;
-    kerf_waiting_unlock(&f->waiting);
-    return n;
+    return atomic_load(&f->count);
 }
 
 bool

@@ -74,6 +74,7 @@ unsigned kerf_fair_news(const kerf_fair *f);
 /* No more pushes; waiting poppers drain what is left, then get NULL. */
 void kerf_fair_close(kerf_fair *f);
 
+/* About, while others push and pop: it takes no lock. */
 size_t kerf_fair_count(kerf_fair *f);
 /* Whether it is this line's turn now. */
 bool kerf_fair_is_next(kerf_fair *f, const kerf_line *line);

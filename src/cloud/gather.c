@@ -63,7 +63,7 @@ kerf_gather(kerf_group *g, kerf_cloud *cloud, kerf_slot *slot, size_t worker)
     kerf_slots *s = &slot->served->slots;
     size_t others;
 
-    *g = (kerf_group){.count = 1};
+    *g = (kerf_group){.count = 1, .gathered = true};
     g->slot[0] = slot;
     (void)atomic_fetch_add(&s->running, 1);
     (void)atomic_fetch_add(&s->workers_on, 1);
@@ -143,6 +143,8 @@ kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns)
     size_t as_one = g->apart ? 1 : g->count;
     size_t others;
 
+    if (!g->gathered)
+        return;
     if (g->linger != NULL) {
         kerf_linger_saw(g->linger, look_around(g, cloud, &others));
         if (run_ns > 0)

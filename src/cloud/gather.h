@@ -12,6 +12,7 @@
 typedef struct kerf_group {
     kerf_slot *slot[KERF_BATCH_MOST];
     size_t count;
+    bool gathered;       /* by kerf_gather(), not by hand */
     bool apart;          /* run one by one: so many at once do not pay */
     kerf_linger *linger; /* NULL: this tail has no batches */
     kerf_linger_plan plan;
@@ -24,7 +25,8 @@ bool kerf_gather(kerf_group *g, kerf_cloud *cloud, kerf_slot *slot,
  * wait, nor past a deadline, nor while the cloud drains. */
 void kerf_gather_wait(kerf_group *g, kerf_cloud *cloud);
 /* They have run, or the first of them where they run apart, and none is
- * answered yet. run_ns: that run; 0: none ran. */
+ * answered yet. run_ns: that run; 0: none ran. Of what was not gathered nothing
+ * is learned. */
 void kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns);
 
 #endif

@@ -189,8 +189,9 @@ kerf_runner_let_go(kerf_runner *r)
 }
 
 /* Whether the answer that is about to be sent may wait for the next one: for
- * `next`, which is sent at once, or for what is in the queue, when it is this
- * edge's turn again and its tail is short. What is held is of the same edge. */
+ * `next`, which is sent at once, or for what is in the queue or follows it on
+ * its connection, when it is this edge's turn again and its tail is short. What
+ * is held is of the same edge. */
 static bool
 hold(kerf_runner *r, const kerf_slot *slot, const kerf_slot *next)
 {
@@ -198,11 +199,14 @@ hold(kerf_runner *r, const kerf_slot *slot, const kerf_slot *next)
     uint64_t tail_ns = atomic_load(&slot->served->price.ns);
     uint64_t now_ns = kerf_now_ns();
     uint64_t held_ns = held->conn != NULL ? now_ns - held->since_ns : 0;
-    bool may = next != NULL
-                   ? next->conn == slot->conn
-                   : kerf_fair_is_next(r->cloud->jobs, &slot->lane->line) &&
-                         held_ns + tail_ns <= HOLD_NS;
+    bool may;
 
+    if (next != NULL)
+        may = next->conn == slot->conn;
+    else
+        may = held_ns + tail_ns <= HOLD_NS &&
+              (r->more_follow ||
+               kerf_fair_is_next(r->cloud->jobs, &slot->lane->line));
     if (!may) {
         forget(held); /* this one takes it along */
         return false;
@@ -371,6 +375,7 @@ kerf_runner_free(kerf_runner *r)
 {
     if (r == NULL)
         return;
+    kerf_runner_let_go(r);
     kerf_codec_free(r->codec);
     free(r);
 }

@@ -23,6 +23,7 @@ typedef struct kerf_runner {
     kerf_cloud *cloud;
     size_t number;    /* of the networks and requests that it runs */
     kerf_group group; /* the owner's: what to run */
+    bool more_follow; /* the owner's: of the same edge, about to be run */
     kerf_held held;
     bool is_busy; /* there is more than what was answered last: awake.h */
     /* Private: of the requests that run. */

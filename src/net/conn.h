@@ -141,6 +141,9 @@ void kerf_out_begin(kerf_out *out);
 /* Whether the kernel has all of a frame that was sent on this connection, also
  * when done() was not called yet. */
 bool kerf_conn_has_taken(kerf_conn *conn, const kerf_out *out);
+/* Another frame has begun to arrive behind the one that is being told; false
+ * also where that is not known yet. Loop's thread. */
+bool kerf_conn_has_next(const kerf_conn *conn);
 /* Lets go what was sent with `more`, when nothing follows after all: without it
  * the kernel keeps it for up to 200 ms. Any thread. */
 void kerf_conn_flush(kerf_conn *conn);

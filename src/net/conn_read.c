@@ -408,6 +408,12 @@ read_payload(kerf_conn *conn, bool ahead, kerf_detail *why)
                                                              : KERF_OK;
 }
 
+bool
+kerf_conn_has_next(const kerf_conn *conn)
+{
+    return conn->ahead_got > 0;
+}
+
 static void
 read_linger(kerf_conn *conn)
 {
