@@ -57,7 +57,7 @@ kerf_here_may(kerf_cloud *cloud, const kerf_slot *slot)
 }
 
 void
-kerf_here_run(kerf_cloud *cloud, kerf_slot *slot)
+kerf_here_run(kerf_cloud *cloud, kerf_slot *slot, bool soon)
 {
     kerf_runner *r = cloud->here;
 
@@ -70,5 +70,6 @@ kerf_here_run(kerf_cloud *cloud, kerf_slot *slot)
         slot->bytes_in < KERF_AWAKE_LARGE && kerf_conn_has_next(slot->conn);
     kerf_runner_run(r);
     cloud->here_ns += r->run_ns;
-    kerf_loop_expect(cloud->loop, r->is_busy);
+    if (soon)
+        kerf_loop_expect(cloud->loop, r->is_busy);
 }

@@ -22,7 +22,8 @@ KERF_NODISCARD kerf_err kerf_here_start(kerf_cloud *cloud);
 void kerf_here_stop(kerf_cloud *cloud); /* also if it did not start */
 /* Whether the request in this slot is one to be run here, now. */
 bool kerf_here_may(kerf_cloud *cloud, const kerf_slot *slot);
-/* Runs and answers it; the slot is given back. */
-void kerf_here_run(kerf_cloud *cloud, kerf_slot *slot);
+/* Runs and answers it; the slot is given back. soon: its edge is expected to
+ * ask again at once. */
+void kerf_here_run(kerf_cloud *cloud, kerf_slot *slot, bool soon);
 
 #endif

@@ -54,15 +54,16 @@ struct kerf_session {
     kerf_lane *lane; /* once OPEN; counted */
     uint64_t answer_max;
     uint64_t *place;      /* cloud->asked_ns of its address; once OPEN */
+    uint64_t ran_here_ns; /* when a request came that here.h ran */
     kerf_slot *slot;      /* being received into */
     kerf_frame_type turn; /* what to answer instead: BUSY or FAILED, or 0 */
     kerf_err turn_err;
     uint32_t turn_retry_ms;
     unsigned busy_row;      /* BUSYs since a request was taken, told anew */
     uint64_t busy_until_ns; /* when the last of these lets it come back */
+    const kerf_served *may_last; /* was looked at; not to be followed */
     size_t held_count;
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
-    const kerf_served *may_last;      /* was looked at; not to be followed */
     uint64_t told;    /* the number of what it was given to run; 0: nothing */
     uint64_t runs_ns; /* when it said READY to that; 0: not yet */
     bool refused;     /* ... that it cannot */
