@@ -354,18 +354,22 @@ set_low(kerf_conn *conn, int low)
     conn->low = low;
 }
 
-/* The poll comes back when a step of the payload is here, or all of it: not
- * with each segment. TLS may have read some of a record already. */
+/* The poll comes back when a step of the payload is here: not with each
+ * segment. The last step is a small one: while it is on its way, the rest is
+ * read and hashed. TLS may have read some of a record already. */
 static void
 wait_for_step(kerf_conn *conn)
 {
     uint64_t left = conn->frame.header.payload_len - conn->payload_got;
     uint64_t ours = conn->tls != NULL ? LOW_LEAST : 0;
+    uint64_t low = left > ours ? left - ours : 0;
 
+    if (low > 2 * LOW_LEAST)
+        low -= LOW_LEAST;
+    if (low > KERF_HASH_STEP)
+        low = KERF_HASH_STEP;
     if (conn->ops->in_steps)
-        set_low(conn, left >= KERF_HASH_STEP + ours ? (int)KERF_HASH_STEP
-                      : left >= LOW_LEAST + ours    ? (int)(left - ours)
-                                                    : 0);
+        set_low(conn, low >= LOW_LEAST ? (int)low : 0);
 }
 
 static kerf_err

@@ -4,6 +4,7 @@
  */
 #include "net/link_emu.h"
 
+#include "base/awake.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "net/link_emu_own.h"
@@ -23,6 +24,9 @@
 #define SOCKET_LEAST (32 << 10)
 #define SOCKET_MOST (4 << 20)
 #define ROUNDS_MOST 16 /* of moving bytes, then others have a turn */
+#define EARLY_NS                                                \
+    80000 /* what it takes to wake up a core that sleeps, or so \
+           */
 
 static void step(kerf_link_emu *emu);
 
@@ -165,8 +169,7 @@ arm(kerf_link_emu *emu, uint64_t now_ns)
         return;
     emu->timer_ns = next_ns;
     if (next_ns != UINT64_MAX) {
-        if (next_ns == 0)
-            next_ns = 1; /* 0 would disarm */
+        next_ns = next_ns > EARLY_NS ? next_ns - EARLY_NS : 1; /* 0 disarms */
         at.it_value.tv_sec = (time_t)(next_ns / 1000000000);
         at.it_value.tv_nsec = (long)(next_ns % 1000000000);
     }
@@ -221,7 +224,9 @@ on_timer(void *ctx, bool readable, bool writable)
     (void)readable;
     (void)writable;
     if (read(emu->timer_fd, &times, sizeof times) < 0)
-        return; /* it was set anew meanwhile */
+        return;                           /* it was set anew meanwhile */
+    while (kerf_now_ns() < emu->timer_ns) /* it is EARLY_NS too early */
+        kerf_awake_pause();
     emu->timer_ns = UINT64_MAX;
     step(emu);
 }

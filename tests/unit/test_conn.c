@@ -284,6 +284,7 @@ taken__only_when_the_kernel_has_all_of_it(void **state)
 
 /* One that reads in steps, and a plain socket that sends to it by hand. */
 #define LARGE ((size_t)700 << 10)
+#define LAST (32 << 10) /* comes apart */
 
 struct large {
     kerf_loop *loop;
@@ -469,11 +470,14 @@ steps__part_of_a_large_payload__waits_for_the_rest_of_it(void **state)
     open_large(&l);
     put_until(&l, bytes, at, STEP);
     assert_false(l.taken);
-    /* Then 88 KB are missing. */
+    /* Then 88 KB are missing, then a little. */
     put_until(&l, bytes + at, (size_t)2 * STEP,
-              LARGE - PART - (size_t)2 * STEP);
+              LARGE - PART - (size_t)2 * STEP - LAST);
     assert_false(l.taken);
     at += (size_t)2 * STEP;
+    put_until(&l, bytes + at, head + LARGE - LAST - at, LAST);
+    assert_false(l.taken);
+    at = head + LARGE - LAST;
     put_until(&l, bytes + at, head + LARGE - at, 0);
     assert_true(l.taken);
     assert_memory_equal(l.sink, bytes + head, LARGE);
@@ -515,7 +519,7 @@ broken__what_the_peer_said_before__is_read(void **state)
 
     (void)state;
     open_large(&l);
-    put_until(&l, bytes, at, REST);
+    put_until(&l, bytes, at, REST - LAST);
     rest.fd = l.fd;
     (void)put(&rest); /* nobody reads: the kernel keeps it */
     while (waiting < REST)
