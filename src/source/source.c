@@ -445,13 +445,25 @@ find_next(kerf_source *s, kerf_tensor *dest, kerf_item *item, kerf_detail *why)
     }
 }
 
+/* Not all of it: its texts are some KB. */
+static void
+begin_item(kerf_item *item, uint64_t index)
+{
+    item->index = index;
+    item->err = KERF_OK;
+    item->why.text[0] = item->name[0] = item->path[0] = '\0';
+    item->is_image = false;
+    item->width = item->height = 0;
+    item->capture_ns = item->preprocess_ns = 0;
+}
+
 kerf_err
 kerf_source_next(kerf_source *s, kerf_tensor *dest, kerf_item *item,
                  kerf_detail *why)
 {
     kerf_err err;
 
-    *item = (kerf_item){.index = s->index};
+    begin_item(item, s->index);
     err = wait_until(s, 0, false, why); /* stopped? */
     if (err == KERF_OK)
         err = find_next(s, dest, item, why);
