@@ -145,13 +145,15 @@ copy_tensor(const kerf_load_ctx *ctx, const kerf_tensor *t, size_t port,
 }
 
 static kerf_err
-load_npy(const kerf_load_ctx *ctx, const uint8_t *data, size_t len, size_t port,
-         kerf_tensor *dest, kerf_item *item)
+load_kept(kerf_load_ctx *ctx, size_t port, kerf_tensor *dest, kerf_item *item)
 {
-    kerf_tensor t = {0};
-    kerf_err err = kerf_npy_view(&t, data, len, &item->why);
+    kerf_kept *kept = &ctx->kept;
+    kerf_err err = KERF_OK;
 
-    return err == KERF_OK ? copy_tensor(ctx, &t, port, dest, item) : err;
+    if (kept->tensor.data == NULL)
+        err = kerf_npy_view(&kept->tensor, kept->data, kept->len, &item->why);
+    return err == KERF_OK ? copy_tensor(ctx, &kept->tensor, port, dest, item)
+                          : err;
 }
 
 /* The bytes of a .npy file into ctx->kept. */
@@ -172,6 +174,7 @@ keep_file(kerf_load_ctx *ctx, const char *path, kerf_detail *why)
         return KERF_OK;
     free(kept->data);
     kept->data = NULL;
+    kept->tensor.data = NULL;
     kept->stamp = 0;
     err = kerf_fs_read(path, KERF_TENSOR_BYTES_MAX + 65536, &kept->data,
                        &kept->len, why);
@@ -200,7 +203,7 @@ load_one(kerf_load_ctx *ctx, const char *path, size_t port, kerf_tensor *dest,
     if (err != KERF_OK)
         return err; /* names the file already */
     if (npy)
-        err = load_npy(ctx, ctx->kept.data, ctx->kept.len, port, dest, item);
+        err = load_kept(ctx, port, dest, item);
     else if (ctx->card == NULL) {
         err = kerf_fail(&item->why, KERF_EINVAL,
                         "the model takes .npy tensors: no card says how an "

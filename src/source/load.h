@@ -15,6 +15,7 @@ typedef struct kerf_kept {
     uint64_t looked_ns; /* when the file had that stamp */
     uint8_t *data;      /* owned */
     size_t len;
+    kerf_tensor tensor; /* in data; its data is NULL: not looked at yet */
 } kerf_kept;
 
 typedef struct kerf_load_ctx {

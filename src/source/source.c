@@ -326,6 +326,16 @@ give_random(kerf_source *s, const char *spec, kerf_tensor *dest,
     return KERF_OK;
 }
 
+/* Each request: not by way of printf(). */
+static void
+copy_text(char *out, size_t cap, const char *text)
+{
+    size_t len = strnlen(text, cap - 1);
+
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 static kerf_err
 give_file(kerf_source *s, const char *path, kerf_tensor *dest, kerf_item *item,
           kerf_detail *why)
@@ -335,8 +345,8 @@ give_file(kerf_source *s, const char *path, kerf_tensor *dest, kerf_item *item,
 
     if (err != KERF_OK)
         return err;
-    (void)snprintf(item->path, sizeof item->path, "%s", path);
-    (void)snprintf(item->name, sizeof item->name, "%s", kerf_path_base(path));
+    copy_text(item->path, sizeof item->path, path);
+    copy_text(item->name, sizeof item->name, kerf_path_base(path));
     if (!s->warm && s->opts.card != NULL && !kerf_path_ends(path, ".npy")) {
         kerf_item trial = {0}; /* starts the decoder, outside the times */
 
