@@ -45,18 +45,22 @@ is_busy(const kerf_program *p)
 }
 
 /* Waits for a program and a free flight, which gets the state `as`. NULL:
- * stopping. */
+ * stopping. Of several answers to come the loop's thread may be awake: one is
+ * enough. */
 static kerf_flight *
 take_flight(kerf_edge *edge, kerf_flight_state as)
 {
     kerf_flight *f = NULL;
+    bool may_stay;
 
     (void)pthread_mutex_lock(&edge->lock);
     edge->awake.is_busy = is_busy(edge->current);
-    kerf_awake_begin(&edge->awake);
+    may_stay = !edge->awake.is_busy || !edge->loop_awake;
+    if (may_stay)
+        kerf_awake_begin(&edge->awake);
     while (!edge->stopping && (f = find_free(edge)) == NULL) {
         unsigned seen = atomic_load(&edge->changes);
-        bool awake = true;
+        bool awake = may_stay;
 
         (void)pthread_mutex_unlock(&edge->lock);
         while (awake && atomic_load(&edge->changes) == seen)
@@ -68,7 +72,8 @@ take_flight(kerf_edge *edge, kerf_flight_state as)
     if (f != NULL)
         f->state = as;
     (void)pthread_mutex_unlock(&edge->lock);
-    kerf_awake_end(&edge->awake);
+    if (may_stay)
+        kerf_awake_end(&edge->awake);
     return f;
 }
 
