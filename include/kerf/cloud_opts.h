@@ -123,9 +123,10 @@ typedef struct kerf_rollout_view {
 /* Any may be NULL. Text is safe to print. On the loop's thread, but answered,
  * refused and rollout: on any. The first two come several at a time, right
  * after the answer was sent: that worker takes no other request until they
- * return. rollout comes in the order of what happened, one at a time; so
- * perhaps when the command that it tells of has returned. It may give commands
- * itself. */
+ * return. Where answered is set, all requests are the workers'; refused may
+ * hold up the loop. rollout comes in the order of what happened, one at a time;
+ * so perhaps when the command that it tells of has returned. It may give
+ * commands itself. */
 typedef struct kerf_cloud_events {
     void *ctx;
     void (*listening)(void *ctx, const char *host, int port);

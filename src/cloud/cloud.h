@@ -69,7 +69,7 @@ struct kerf_cloud {
     _Atomic size_t in_flight;  /* slots between arrival and answer sent */
     _Atomic bool draining;
     kerf_post stop;
-    kerf_post drained; /* posted by the worker that sent the last answer */
+    kerf_post drained; /* posted by who sent the last answer */
     kerf_timer *drain_timeout;
     kerf_timer *signed_ends; /* signed.h */
     kerf_timer *alive;       /* for who watches over us */

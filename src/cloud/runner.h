@@ -21,9 +21,10 @@ typedef struct kerf_held {
 
 typedef struct kerf_runner {
     kerf_cloud *cloud;
-    size_t number;    /* of the networks and requests that it runs */
+    size_t number;    /* of the worker whose networks and requests it runs */
     kerf_group group; /* the owner's: what to run */
-    bool more_follow; /* the owner's: of the same edge, about to be run */
+    bool more_follow; /* the owner's: the edge's next request has begun to come;
+                       * what is held is let go when it does not */
     kerf_held held;
     bool is_busy; /* there is more than what was answered last: awake.h */
     /* Private: of the requests that run. */

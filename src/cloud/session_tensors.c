@@ -406,6 +406,14 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
     return err != KERF_OK || c->open ? err : on_request(s, frame);
 }
 
+static void
+on_pause(void *ctx)
+{
+    kerf_session *s = ctx;
+
+    kerf_here_pause(s->cloud);
+}
+
 bool
 kerf_session_waits(const kerf_session *s, uint64_t now_ns)
 {
@@ -418,5 +426,6 @@ kerf_session_waits(const kerf_session *s, uint64_t now_ns)
 const kerf_conn_ops kerf_session_tensor_ops = {.in_steps = true,
                                                .on_head = on_tensor_head,
                                                .on_frame = on_tensor_frame,
+                                               .on_pause = on_pause,
                                                .on_close =
                                                    kerf_session_on_close};

@@ -2,7 +2,7 @@
  * slots.h - where requests arrive and answers leave: memory for the tensors of
  * a tail's inputs and outputs.
  * Threads: taking, giving and the pool from any; a slot from one at a time; its
- * requests from the worker that they are of.
+ * requests from the worker that they are of, or here.h while none is at it.
  */
 #ifndef KERF_CLOUD_SLOTS_H
 #define KERF_CLOUD_SLOTS_H

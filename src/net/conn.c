@@ -408,6 +408,7 @@ on_poll(uv_poll_t *poll, int status, int events)
     kerf_conn *conn = poll->data;
 
     kerf_conn_ref(conn);
+    kerf_loop_came(conn->loop);
     if (status < 0) {
         kerf_conn_end_broken(conn, socket_trouble(conn->fd, status));
     } else {

@@ -36,8 +36,9 @@ typedef struct kerf_sink {
 } kerf_sink;
 
 typedef struct kerf_conn_ops {
-    /* Large payloads come in steps of 256 KB, for each of which the loop wakes
-     * up once: kerf_conn_last_in_ns() may be late by one. */
+    /* Large payloads come in steps of 256 KB, the last 32 KB apart, for each of
+     * which the loop wakes up once: kerf_conn_last_in_ns() may be late by one.
+     */
     bool in_steps;
     /* Small frames may come in rows: behind one whose payload is of 1 KB at
      * most, up to 4 KB are taken with one read, and what of payloads is among
@@ -53,6 +54,8 @@ typedef struct kerf_conn_ops {
      * connection, after an ERROR frame with *why. */
     kerf_err (*on_frame)(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
                          kerf_detail *why);
+    /* What is here has been read, or others have their turn; or NULL. */
+    void (*on_pause)(void *ctx);
     /* Once, when the connection is over for any reason but kerf_conn_close();
      * call kerf_conn_close() from it or later. */
     void (*on_close)(void *ctx, kerf_conn *conn, kerf_err err, const char *why);

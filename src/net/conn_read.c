@@ -513,6 +513,8 @@ kerf_conn_on_readable(kerf_conn *conn)
         return;
     for (int i = 0; i < TURN_FRAMES && err == KERF_OK && conn->ops != NULL; i++)
         err = read_frame(conn, i + 1 < TURN_FRAMES, &why);
+    if (conn->ops != NULL && conn->ops->on_pause != NULL)
+        conn->ops->on_pause(conn->ctx);
     if (err == KERF_OK || err == KERF_EAGAIN || conn->ops == NULL) {
         read_again(conn);
         return;

@@ -24,9 +24,8 @@
 #define SOCKET_LEAST (32 << 10)
 #define SOCKET_MOST (4 << 20)
 #define ROUNDS_MOST 16 /* of moving bytes, then others have a turn */
-#define EARLY_NS                                                \
-    80000 /* what it takes to wake up a core that sleeps, or so \
-           */
+/* What it takes to wake up a core that sleeps, or so. */
+#define EARLY_NS 80000
 
 static void step(kerf_link_emu *emu);
 

@@ -11,7 +11,6 @@
 #include "base/fs.h"
 #include "net/loop_uv.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,8 +24,10 @@ struct kerf_loop {
     uv_prepare_t turn;
     kerf_loop_fn *on_turn; /* or NULL */
     void *turn_ctx;
+    uv_idle_t polls; /* runs while it waits awake */
     kerf_awake awake;
-    bool expects; /* something to come: kerf_loop_expect() */
+    bool expects; /* something to come, after this turn */
+    bool waits;   /* for it */
     kerf_signal_fn *on_signal;
     void *signal_ctx;
     kerf_loop_fn *on_hangup;
@@ -87,16 +88,14 @@ on_wake(uv_async_t *async)
         uv_stop(&loop->uv);
 }
 
-/* Sleeps not, but for what libuv would wake up for. */
+/* Each turn of the loop, as long as it does not sleep. */
 static void
-stay_awake(kerf_loop *loop)
+on_poll(uv_idle_t *uv)
 {
-    struct pollfd set = {.fd = uv_backend_fd(&loop->uv), .events = POLLIN};
+    kerf_loop *loop = uv->data;
 
-    kerf_awake_begin(&loop->awake);
-    while (poll(&set, 1, 0) == 0 && kerf_awake_yield(&loop->awake))
-        continue;
-    kerf_awake_end(&loop->awake);
+    if (!kerf_awake_yield(&loop->awake))
+        (void)uv_idle_stop(uv);
 }
 
 static void
@@ -106,9 +105,12 @@ on_prepare(uv_prepare_t *uv)
 
     if (loop->on_turn != NULL)
         loop->on_turn(loop->turn_ctx);
-    if (loop->expects)
-        stay_awake(loop);
+    if (!loop->expects)
+        return;
     loop->expects = false;
+    loop->waits = true;
+    kerf_awake_begin(&loop->awake);
+    (void)uv_idle_start(&loop->polls, on_poll);
 }
 
 kerf_err
@@ -129,8 +131,9 @@ kerf_loop_new(kerf_loop **out)
     }
     (void)uv_prepare_init(&loop->uv, &loop->turn);
     (void)uv_prepare_start(&loop->turn, on_prepare);
+    (void)uv_idle_init(&loop->uv, &loop->polls);
     (void)pthread_mutex_init(&loop->lock, NULL);
-    loop->wake.data = loop->turn.data = loop;
+    loop->wake.data = loop->turn.data = loop->polls.data = loop;
     *out = loop;
     return KERF_OK;
 }
@@ -235,6 +238,16 @@ kerf_loop_expect(kerf_loop *loop, bool is_busy)
 {
     loop->awake.is_busy = is_busy || (loop->expects && loop->awake.is_busy);
     loop->expects = true;
+}
+
+void
+kerf_loop_came(kerf_loop *loop)
+{
+    if (!loop->waits)
+        return;
+    loop->waits = false;
+    kerf_awake_end(&loop->awake);
+    (void)uv_idle_stop(&loop->polls);
 }
 
 void

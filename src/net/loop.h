@@ -46,10 +46,13 @@ void kerf_loop_post(kerf_loop *loop, kerf_post *post);
  * others once for all that was done since. */
 void kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn, void *ctx);
 
-/* Something is expected soon: after this turn the loop's thread stays awake
- * until anything is there to do, as far as such waits were short. is_busy: of
- * base/awake.h; of several calls in a turn any counts. */
+/* Something is expected soon: after this turn the loop polls and yields instead
+ * of sleeping, until kerf_loop_came(), as far as such waits were short
+ * (base/awake.h). is_busy: of that header; of several calls in a turn any
+ * counts. */
 void kerf_loop_expect(kerf_loop *loop, bool is_busy);
+/* Something has come: what was expected, or its beginning. */
+void kerf_loop_came(kerf_loop *loop);
 
 /* What nobody owns any more and ends by itself: kerf_loop_free() calls fn for
  * those that are left, which then close what they hold. */

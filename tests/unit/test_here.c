@@ -20,6 +20,8 @@ struct place {
     kerf_cloud cloud;
     kerf_served served, other; /* tails */
     kerf_coded coded[1];
+    kerf_tensor out[1];
+    kerf_request *request[2]; /* of workers */
     kerf_slot slot, waiting;
     kerf_lane lane;
 };
@@ -42,6 +44,12 @@ setup(void **state)
     atomic_store(&p->served.price.ns, KERF_HERE_TAIL_NS);
     p->slot.served = &p->served;
     p->slot.coded = p->coded;
+    p->slot.out = p->out;
+    p->out[0].bytes = KERF_HERE_ANSWER;
+    p->slot.request = p->request;
+    assert_int_equal(kerf_request_new(&p->request[1], p->served.tail, NULL),
+                     KERF_OK);
+    p->served.slots.workers = 2;
     assert_true(kerf_here_may(&p->cloud, &p->slot));
     *state = p;
     return 0;
@@ -55,6 +63,7 @@ teardown(void **state)
     while (kerf_fair_try_pop(p->cloud.jobs) != NULL)
         continue;
     kerf_fair_free(p->cloud.jobs);
+    kerf_request_free(p->request[1]);
     kerf_net_free(p->served.tail);
     kerf_engine_close(p->engine);
     free(p);
@@ -84,7 +93,7 @@ turn__used_up__is_for_workers(void **state)
 {
     struct place *p = *state;
 
-    p->cloud.here_ns = KERF_HERE_TURN_NS - KERF_HERE_TAIL_NS;
+    p->cloud.here_ns = KERF_HERE_TURN_NS - 1;
     assert_true(kerf_here_may(&p->cloud, &p->slot));
     p->cloud.here_ns++;
     assert_false(kerf_here_may(&p->cloud, &p->slot));
@@ -101,6 +110,35 @@ another__waits_for_a_worker__is_not_overtaken(void **state)
     assert_false(kerf_here_may(&p->cloud, &p->slot));
     assert_ptr_equal(kerf_fair_try_pop(p->cloud.jobs), &p->waiting);
     assert_true(kerf_here_may(&p->cloud, &p->slot));
+}
+
+static void
+same_tail__a_worker_is_at_it__is_for_workers(void **state)
+{
+    struct place *p = *state;
+
+    atomic_store(&p->served.slots.workers_on, 1);
+    assert_false(kerf_here_may(&p->cloud, &p->slot));
+}
+
+static void
+slot__no_network_has_run_it__is_for_workers(void **state)
+{
+    struct place *p = *state;
+    kerf_request *request = p->request[1];
+
+    p->request[1] = NULL;
+    assert_false(kerf_here_may(&p->cloud, &p->slot));
+    p->request[1] = request;
+}
+
+static void
+answer__large__is_for_workers(void **state)
+{
+    struct place *p = *state;
+
+    p->out[0].bytes++;
+    assert_false(kerf_here_may(&p->cloud, &p->slot));
 }
 
 static void
@@ -142,6 +180,9 @@ main(void)
         CASE(tail__never_run__is_for_workers),
         CASE(turn__used_up__is_for_workers),
         CASE(another__waits_for_a_worker__is_not_overtaken),
+        CASE(same_tail__a_worker_is_at_it__is_for_workers),
+        CASE(slot__no_network_has_run_it__is_for_workers),
+        CASE(answer__large__is_for_workers),
         CASE(tensors__coded__are_for_workers),
         CASE(somebody__is_told_of_answers__is_for_workers),
     };
