@@ -139,17 +139,23 @@ kerf_gather_wait(kerf_group *g, kerf_cloud *cloud)
 void
 kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns)
 {
-    kerf_slots *s = &g->slot[0]->served->slots;
-    size_t as_one = g->apart ? 1 : g->count;
     size_t others;
+
+    if (!g->gathered || g->linger == NULL)
+        return;
+    kerf_linger_saw(g->linger, look_around(g, cloud, &others));
+    if (run_ns > 0)
+        kerf_linger_ran(g->linger, g->apart ? 1 : g->count, run_ns);
+}
+
+void
+kerf_gather_over(kerf_group *g, kerf_cloud *cloud)
+{
+    /* Run one by one, the others are answered and given back. */
+    kerf_slots *s = &g->slot[g->count - 1]->served->slots;
 
     if (!g->gathered)
         return;
-    if (g->linger != NULL) {
-        kerf_linger_saw(g->linger, look_around(g, cloud, &others));
-        if (run_ns > 0)
-            kerf_linger_ran(g->linger, as_one, run_ns);
-    }
     (void)atomic_fetch_sub(&s->running, g->count);
     (void)atomic_fetch_sub(&s->workers_on, 1);
     (void)atomic_fetch_sub(&cloud->workers_on, 1);

@@ -28,5 +28,7 @@ void kerf_gather_wait(kerf_group *g, kerf_cloud *cloud);
  * answered yet. run_ns: that run; 0: none ran. Of what was not gathered nothing
  * is learned. */
 void kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns);
+/* All of them have run; the last is not answered yet. */
+void kerf_gather_over(kerf_group *g, kerf_cloud *cloud);
 
 #endif

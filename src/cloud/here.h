@@ -8,7 +8,8 @@
  * KERF_HERE_ANSWER for what it answers, and by KERF_HERE_TURN_NS for all of a
  * turn, beyond which it pays to use other cores. Requests that wait for a
  * worker are not overtaken, nor those of the same tail that one has taken: so a
- * network is free when it is used here. A tail that was quick and hangs holds
+ * network is free when it is used here, but for one that a worker is just about
+ * to use, and then runs take turns. A tail that was quick and hangs holds
  * up the loop, which whoever watches over it notices (the alive event).
  * Threads: the loop's.
  */

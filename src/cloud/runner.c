@@ -316,10 +316,10 @@ answer(kerf_runner *r, size_t k)
     kerf_job_over(slot);
 }
 
-/* all: what is run next to each other, for what is learned of it; NULL: that is
- * known. */
+/* Of a group that is run at once or one by one: all, with the first run of it,
+ * for what is learned; over, with the last; else NULL. */
 static void
-run_one(kerf_runner *r, kerf_group *all)
+run_one(kerf_runner *r, kerf_group *all, kerf_group *over)
 {
     kerf_served *served =
         r->group.slot[0]->served; /* lives as long as a slot does */
@@ -327,6 +327,8 @@ run_one(kerf_runner *r, kerf_group *all)
     run_batch(r);
     if (all != NULL)
         kerf_gather_ran(all, r->cloud, r->run_ns);
+    if (over != NULL)
+        kerf_gather_over(over, r->cloud);
     if (r->run_ns > 0)
         note_time(served, r->run_ns / r->group.count);
     for (size_t k = 0; k < r->group.count; k++) {
@@ -346,12 +348,12 @@ kerf_runner_run(kerf_runner *r)
     kerf_group all = r->group;
 
     if (!all.apart) {
-        run_one(r, &all);
+        run_one(r, &all, &all);
         return;
     }
     for (size_t k = 0; k < all.count; k++) {
         r->group = (kerf_group){.slot = {all.slot[k]}, .count = 1};
-        run_one(r, k == 0 ? &all : NULL);
+        run_one(r, k == 0 ? &all : NULL, k + 1 == all.count ? &all : NULL);
     }
 }
 

@@ -359,6 +359,7 @@ on_request(kerf_session *s, const kerf_frame_in *frame)
             run_here(s, slot);
             return KERF_OK;
         }
+        kerf_here_pause(cloud); /* this one's answer comes later */
         if (kerf_ahead_done(cloud, slot) == KERF_OK)
             return KERF_OK;
         s->turn = KERF_FRAME_BUSY;

@@ -111,7 +111,7 @@ kerf_edge_answer_in_turn(kerf_edge *edge, kerf_flight *f)
         f->state = KERF_FLIGHT_FREE;
     edge->to_stir = true;
     /* Not where much is sent: then there is work for all cores. */
-    edge->loop_awake = f->header.payload_len < KERF_AWAKE_LARGE;
+    edge->loop_awake = f->coded_bytes < KERF_AWAKE_LARGE;
     if (edge->loop_awake)
         kerf_loop_expect(edge->loop, true);
 }

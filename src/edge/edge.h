@@ -201,7 +201,7 @@ struct kerf_edge {
     bool gave_up;         /* stopping, and the cloud will not be waited for */
     bool stale; /* the cloud does not know `current`: nothing new for it, until
                  * it offers something, requests fail for it, or it is gone */
-    bool loop_awake; /* the loop's thread stays awake for the next answer */
+    bool loop_awake; /* the loop was told to stay so after the last answer */
     kerf_edge_total total;
     kerf_offline_state offline;
     size_t borrows; /* of current: its card is being shown */

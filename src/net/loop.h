@@ -51,7 +51,8 @@ void kerf_loop_on_turn(kerf_loop *loop, kerf_loop_fn *fn, void *ctx);
  * (base/awake.h). is_busy: of that header; of several calls in a turn any
  * counts. */
 void kerf_loop_expect(kerf_loop *loop, bool is_busy);
-/* Something has come: what was expected, or its beginning. */
+/* Something has come on a connection: what was expected, or its beginning, or
+ * of another one. */
 void kerf_loop_came(kerf_loop *loop);
 
 /* What nobody owns any more and ends by itself: kerf_loop_free() calls fn for

@@ -183,7 +183,10 @@ on_expecting_turn(void *ctx)
     struct expecting *e = ctx;
 
     e->turns++;
-    kerf_loop_expect(e->loop, e->turns % 2 == 0);
+    if (e->turns % 4 == 0)
+        kerf_loop_came(e->loop);
+    if (e->turns % 4 < 2)
+        kerf_loop_expect(e->loop, e->turns % 2 == 0);
 }
 
 static void
@@ -292,6 +295,7 @@ struct large {
     kerf_timer *timer;
     int fd, own_fd;
     bool taken, ended;
+    unsigned pauses;
     int low; /* that is waited for */
     uint8_t *sink;
 };
@@ -347,9 +351,18 @@ on_large_end(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
     kerf_loop_stop(l->loop);
 }
 
+static void
+on_large_pause(void *ctx)
+{
+    struct large *l = ctx;
+
+    l->pauses++;
+}
+
 static const kerf_conn_ops large_ops = {.in_steps = true,
                                         .on_head = on_large_head,
                                         .on_frame = on_large,
+                                        .on_pause = on_large_pause,
                                         .on_close = on_large_end};
 
 static void
@@ -470,6 +483,7 @@ steps__part_of_a_large_payload__waits_for_the_rest_of_it(void **state)
     open_large(&l);
     put_until(&l, bytes, at, STEP);
     assert_false(l.taken);
+    assert_true(l.pauses > 0); /* also in the midst of a frame */
     /* Then 88 KB are missing, then a little. */
     put_until(&l, bytes + at, (size_t)2 * STEP,
               LARGE - PART - (size_t)2 * STEP - LAST);

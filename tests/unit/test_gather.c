@@ -83,6 +83,8 @@ static void
 ran(struct place *p)
 {
     kerf_gather_ran(&p->group, &p->cloud, run_ns[1]);
+    assert_int_equal(atomic_load(&p->served.slots.workers_on), 1);
+    kerf_gather_over(&p->group, &p->cloud);
     assert_int_equal(atomic_load(&p->served.slots.running), 0);
     assert_int_equal(atomic_load(&p->served.slots.workers_on), 0);
     assert_int_equal(atomic_load(&p->cloud.workers_on), 0);
@@ -97,6 +99,7 @@ begin_wait(struct place *p)
     assert_false(gather(p));
     assert_int_equal(p->group.count, 4);
     kerf_gather_ran(&p->group, &p->cloud, run_ns[4]);
+    kerf_gather_over(&p->group, &p->cloud);
     push(p, 0);
     assert_true(gather(p));
     assert_int_equal(p->group.count, 1);
