@@ -63,7 +63,7 @@ kerf_gather(kerf_group *g, kerf_cloud *cloud, kerf_slot *slot, size_t worker)
     kerf_slots *s = &slot->served->slots;
     size_t others;
 
-    *g = (kerf_group){.count = 1, .gathered = true};
+    *g = (kerf_group){.count = 1};
     g->slot[0] = slot;
     (void)atomic_fetch_add(&s->running, 1);
     (void)atomic_fetch_add(&s->workers_on, 1);
@@ -141,7 +141,7 @@ kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns)
 {
     size_t others;
 
-    if (!g->gathered || g->linger == NULL)
+    if (g->linger == NULL)
         return;
     kerf_linger_saw(g->linger, look_around(g, cloud, &others));
     if (run_ns > 0)
@@ -154,8 +154,6 @@ kerf_gather_over(kerf_group *g, kerf_cloud *cloud)
     /* Run one by one, the others are answered and given back. */
     kerf_slots *s = &g->slot[g->count - 1]->served->slots;
 
-    if (!g->gathered)
-        return;
     (void)atomic_fetch_sub(&s->running, g->count);
     (void)atomic_fetch_sub(&s->workers_on, 1);
     (void)atomic_fetch_sub(&cloud->workers_on, 1);

@@ -12,7 +12,6 @@
 typedef struct kerf_group {
     kerf_slot *slot[KERF_BATCH_MOST];
     size_t count;
-    bool gathered;       /* by kerf_gather(), not by hand */
     bool apart;          /* run one by one: so many at once do not pay */
     kerf_linger *linger; /* NULL: this tail has no batches */
     kerf_linger_plan plan;
@@ -25,8 +24,7 @@ bool kerf_gather(kerf_group *g, kerf_cloud *cloud, kerf_slot *slot,
  * wait, nor past a deadline, nor while the cloud drains. */
 void kerf_gather_wait(kerf_group *g, kerf_cloud *cloud);
 /* They have run, or the first of them where they run apart, and none is
- * answered yet. run_ns: that run; 0: none ran. Of what was not gathered nothing
- * is learned. */
+ * answered yet. run_ns: that run; 0: none ran. */
 void kerf_gather_ran(kerf_group *g, kerf_cloud *cloud, uint64_t run_ns);
 /* All of them have run; the last is not answered yet. */
 void kerf_gather_over(kerf_group *g, kerf_cloud *cloud);

@@ -97,11 +97,10 @@ kerf_here_run(kerf_cloud *cloud, kerf_slot *slot, bool soon)
                  (unsigned long long)slot->id);
     kerf_job_begin(cloud, slot);
     r->number = network_of(slot);
-    r->group = (kerf_group){.slot = {slot}, .count = 1};
     r->more_follow =
         slot->bytes_in < KERF_AWAKE_LARGE && kerf_conn_has_next(slot->conn);
     r->is_busy = false;
-    kerf_runner_run(r);
+    kerf_runner_run_alone(r, slot);
     cloud->here_ns += kerf_now_ns() - since_ns;
     if (soon)
         kerf_loop_expect(cloud->loop, r->is_busy);

@@ -343,6 +343,13 @@ run_one(kerf_runner *r, kerf_group *all, kerf_group *over)
 }
 
 void
+kerf_runner_run_alone(kerf_runner *r, kerf_slot *slot)
+{
+    r->group = (kerf_group){.slot = {slot}, .count = 1};
+    run_one(r, NULL, NULL);
+}
+
+void
 kerf_runner_run(kerf_runner *r)
 {
     kerf_group all = r->group;

@@ -22,7 +22,7 @@ typedef struct kerf_held {
 typedef struct kerf_runner {
     kerf_cloud *cloud;
     size_t number;    /* of the worker whose networks and requests it runs */
-    kerf_group group; /* the owner's: what to run */
+    kerf_group group; /* the owner's: what kerf_runner_run() runs */
     bool more_follow; /* the owner's: the edge's next request has begun to come;
                        * what is held is let go when it does not */
     kerf_held held;
@@ -39,8 +39,11 @@ typedef struct kerf_runner {
 KERF_NODISCARD kerf_err kerf_runner_new(kerf_runner **out, kerf_cloud *cloud,
                                         size_t number);
 void kerf_runner_free(kerf_runner *r); /* accepts NULL */
-/* Runs and answers the group, or refuses what cannot be run. */
+/* Runs and answers the group that kerf_gather() made, or refuses what cannot be
+ * run. */
 void kerf_runner_run(kerf_runner *r);
+/* The same of one slot, which was not gathered. */
+void kerf_runner_run_alone(kerf_runner *r, kerf_slot *slot);
 /* Sends what is held, if anything is. */
 void kerf_runner_let_go(kerf_runner *r);
 
