@@ -96,11 +96,11 @@ serve(const kerf_peer *peer)
     SSL *ssl;
     int fd;
 
+    kerf_plain_tune(listener);
     must(listener >= 0 && kerf_plain_listen(listener, &at), "listen");
     kerf_peer_ready(ntohs(at.sin_port));
     fd = accept(listener, NULL, NULL);
     must(fd >= 0, "accept");
-    kerf_plain_tune(fd);
     ssl = open_tls(fd, true);
     while (receive(ssl, memory, peer->bytes)) {
         kerf_peer_answer(answer, memory, peer->bytes);
@@ -139,9 +139,9 @@ ask(kerf_peer *peer)
     struct pipe p = {.bytes = peer->bytes};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+    kerf_plain_tune(fd);
     must(fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0,
          "connect");
-    kerf_plain_tune(fd);
     p.ssl = open_tls(fd, false);
     for (unsigned i = 0; i < KERF_PEER_WINDOW; i++)
         p.memory[i] = kerf_peer_memory(peer->bytes, i);

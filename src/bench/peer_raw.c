@@ -31,6 +31,7 @@ serve(const kerf_peer *peer)
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int fd = -1;
 
+    kerf_plain_tune(listener);
     if (listener >= 0 && kerf_plain_listen(listener, &at)) {
         kerf_peer_ready(ntohs(at.sin_port));
         fd = accept(listener, NULL, NULL);
@@ -40,7 +41,6 @@ serve(const kerf_peer *peer)
         free(memory);
         return 1;
     }
-    kerf_plain_tune(fd);
     while (kerf_plain_recv(fd, memory, peer->bytes)) {
         kerf_peer_answer(answer, memory, peer->bytes);
         if (!kerf_plain_send(fd, answer, sizeof answer))
@@ -80,11 +80,11 @@ ask(kerf_peer *peer)
                       .bytes = peer->bytes};
     int status = 1;
 
+    kerf_plain_tune(raw.fd);
     if (raw.fd < 0 || connect(raw.fd, (struct sockaddr *)&at, sizeof at) != 0) {
         (void)fprintf(stderr, "raw sockets: %s\n", strerror(errno));
         return 1;
     }
-    kerf_plain_tune(raw.fd);
     for (unsigned i = 0; i < KERF_PEER_WINDOW; i++)
         raw.memory[i] = kerf_peer_memory(peer->bytes, i);
     status = kerf_peer_drive(peer, &ops, &raw);

@@ -16,7 +16,7 @@ bool kerf_plain_recv(int fd, uint8_t *data, size_t len);
 /* On a port of loopback that is free, told in *at; false: errno. */
 bool kerf_plain_listen(int listener, struct sockaddr_in *at);
 /* No delay, and CUBIC, as net/socket.c has within a machine: a floor has what
- * helps. */
+ * helps. Before it listens or connects; those that it accepts have the same. */
 void kerf_plain_tune(int fd);
 
 #endif

@@ -104,7 +104,7 @@ on_connect(uv_poll_t *poll, int status, int events)
     if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0)
         code = errno;
     if (code == 0) {
-        kerf_socket_tune(dial->fd);
+        kerf_socket_tune(dial->fd, NULL);
         finish(dial, dial->fd);
         return;
     }
@@ -119,6 +119,8 @@ start_attempt(kerf_dial *dial)
     int fd = socket(dial->at->ai_family,
                     SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+    if (fd >= 0 && kerf_address_is_loopback(dial->at->ai_addr))
+        kerf_socket_unpace(fd);
     if (fd >= 0 && (connect(fd, dial->at->ai_addr, dial->at->ai_addrlen) == 0 ||
                     errno == EINPROGRESS)) {
         dial->poll = calloc(1, sizeof *dial->poll);

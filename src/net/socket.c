@@ -23,6 +23,7 @@
 
 #define UNACKED_MS 30000
 #define ACCEPT_PAUSE_MS 100 /* when out of file descriptors */
+#define CONGESTION_MAX 16   /* the kernel's TCP_CA_NAME_MAX */
 
 union address {
     struct sockaddr any;
@@ -36,6 +37,7 @@ struct kerf_listener {
     kerf_accept_fn *fn;
     void *ctx;
     int fd;
+    char congestion[CONGESTION_MAX]; /* the system's choice */
 };
 
 bool
@@ -57,21 +59,16 @@ kerf_socket_is_local(int fd)
            own.v4.sin_addr.s_addr == peer.v4.sin_addr.s_addr;
 }
 
-/* Where the system's choice is one that paces (BBR), it does so within a
- * machine too, for nothing: 4 MB then take twice as long, at half as much CPU
- * again (docs/BENCHMARKS.md). Over networks the choice is the system's. */
-static void
-unpace(int fd)
+void
+kerf_socket_unpace(int fd)
 {
     static const char cubic[] = "cubic";
 
-    if (kerf_socket_is_local(fd))
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic,
-                         sizeof cubic - 1);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic, sizeof cubic - 1);
 }
 
 void
-kerf_socket_tune(int fd)
+kerf_socket_tune(int fd, const char *congestion)
 {
     unsigned unacked_ms = UNACKED_MS;
     int on = 1;
@@ -83,7 +80,11 @@ kerf_socket_tune(int fd)
      * ends connections to a peer, or a proxy, that takes bytes slowly. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms,
                      sizeof unacked_ms);
-    unpace(fd);
+    if (kerf_socket_is_local(fd))
+        kerf_socket_unpace(fd);
+    else if (congestion != NULL)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion,
+                         (socklen_t)strlen(congestion));
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
@@ -108,7 +109,7 @@ on_acceptable(uv_poll_t *poll, int status, int events)
             accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
-            kerf_socket_tune(fd);
+            kerf_socket_tune(fd, listener->congestion);
             listener->fn(listener->ctx, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
                    errno == ENOBUFS) {
@@ -121,8 +122,8 @@ on_acceptable(uv_poll_t *poll, int status, int events)
     }
 }
 
-static bool
-stays_here(const struct sockaddr *any)
+bool
+kerf_address_is_loopback(const struct sockaddr *any)
 {
     union address at = {.any.sa_family = AF_UNSPEC};
 
@@ -157,7 +158,7 @@ kerf_check_here(const char *host, kerf_detail *why)
 
     if (getaddrinfo(host, "0", &hints, &list) != 0)
         return KERF_OK; /* a name, or nothing: who listens finds out */
-    here = stays_here(list->ai_addr);
+    here = kerf_address_is_loopback(list->ai_addr);
     freeaddrinfo(list);
     return here ? KERF_OK : say_open(host, why);
 }
@@ -189,7 +190,7 @@ open_first(const struct addrinfo *at, kerf_reach reach, int *code, bool *here)
     int fd = -1;
 
     for (; at != NULL && fd < 0; at = at->ai_next) {
-        *here = stays_here(at->ai_addr);
+        *here = kerf_address_is_loopback(at->ai_addr);
         if (*here || reach != KERF_REACH_HERE)
             fd = open_listening(at, code);
     }
@@ -252,6 +253,10 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
         return KERF_ENOMEM;
     }
     listener->fd = fd;
+    /* For whom it accepts: it is too late once a connection is there. */
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, listener->congestion,
+                   &(socklen_t){sizeof listener->congestion - 1}) == 0)
+        kerf_socket_unpace(fd);
     listener->fn = fn;
     listener->ctx = ctx;
     (void)uv_poll_init(kerf_loop_uv(loop), &listener->poll, fd);

@@ -5,10 +5,21 @@
 #define KERF_NET_SOCKET_OWN_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <uv.h>
 
-/* Options of every connection. */
-void kerf_socket_tune(int fd);
+/* Options of every connection. congestion: the control that it has if it leaves
+ * this machine, where it was begun with kerf_socket_unpace(); or NULL. */
+void kerf_socket_tune(int fd, const char *congestion);
+/*
+ * Where the system's congestion control is one that paces (BBR), it does so
+ * within a machine too, for nothing: 4 MB then take twice as long, at half as
+ * much CPU again (docs/BENCHMARKS.md). CUBIC instead, for a socket that is not
+ * connected yet: one that has begun to pace goes on with it. Over networks the
+ * choice is the system's.
+ */
+void kerf_socket_unpace(int fd);
+bool kerf_address_is_loopback(const struct sockaddr *any);
 /* Both ends have the same address: what is sent never leaves this machine. */
 bool kerf_socket_is_local(int fd);
 /* For uv_close(): handle->data is its memory. */
