@@ -12,7 +12,7 @@
  * scheduling class in which waking up does not interrupt what runs on the
  * core: on a core that is busy, sockets are served between inferences, not in
  * the midst of each, which saves most context switches. An idle core is taken
- * at once, as ever. */
+ * at once, as ever. SIGPIPE is blocked. */
 void kerf_thread_begin(const char *name);
 
 /* From now on waking up does interrupt (or does not any more) what runs on the

@@ -14,10 +14,34 @@
 #define BUSY_MAX_MS 60000
 #define BUSY_DOUBLED 10 /* times: to a second */
 
+static bool
+is_alone(const kerf_edge *edge, const kerf_flight *f)
+{
+    const kerf_program *p = edge->current;
+    bool alone = true;
+
+    for (size_t i = 0; p != NULL && i < p->flights; i++)
+        alone &= &p->flight[i] == f || p->flight[i].state != KERF_FLIGHT_SENT;
+    return alone;
+}
+
+/* Its memory stays as it is until the answer, or the end of the connection: but
+ * at its deadline it is given up, and filled anew. Within a machine one that is
+ * alone is copied all the same: then the cloud's core reads what is there while
+ * this one copies the rest (docs/BENCHMARKS.md). */
+static bool
+may_lend(const kerf_edge *edge, const kerf_flight *f)
+{
+    return f->deadline_ns == 0 &&
+           (!kerf_conn_is_local(edge->tensors) || !is_alone(edge, f));
+}
+
+/* There is a connection. */
 static void
-seal_request(kerf_flight *f)
+seal_request(kerf_edge *edge, kerf_flight *f)
 {
     f->header.sent_ns = kerf_now_ns();
+    f->send.lend = may_lend(edge, f);
     f->send.head = f->head;
     f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
     f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
@@ -71,11 +95,11 @@ make_sent(kerf_edge *edge, kerf_flight *f)
 
 /* Its frames in a row: they all go before another's. */
 static void
-make_row(kerf_flight *f)
+make_row(kerf_edge *edge, kerf_flight *f)
 {
     kerf_out **end = &f->send.next;
 
-    seal_request(f);
+    seal_request(edge, f);
     for (size_t i = 0; i < f->block_count; i++) {
         seal_block(f, &f->block[i]);
         *end = &f->block[i].out;
@@ -89,7 +113,7 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {
     if (!make_sent(edge, f))
         return;
-    make_row(f);
+    make_row(edge, f);
     f->sent_on = kerf_conn_number(edge->tensors);
     kerf_conn_send_row(edge->tensors, &f->send);
 }
@@ -101,7 +125,7 @@ kerf_link_send_apart(kerf_edge *edge, kerf_flight *f)
 
     if (!make_sent(edge, f))
         return;
-    make_row(f);
+    make_row(edge, f);
     f->sent_on = kerf_conn_number(conn);
     if (f->block_count > 0) {
         kerf_conn_send_row(conn, &f->send);
@@ -129,7 +153,7 @@ kerf_link_begin(kerf_edge *edge, kerf_flight *f)
     (void)pthread_mutex_lock(&edge->lock);
     if (edge->tensors != NULL && edge->blocks && !edge->parting) {
         edge->streaming = f;
-        seal_request(f);
+        seal_request(edge, f);
         kerf_conn_send(edge->tensors, &f->send);
     }
     (void)pthread_mutex_unlock(&edge->lock);

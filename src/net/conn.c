@@ -88,6 +88,7 @@ kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop, int fd,
     conn->want_out = (kerf_post){.fn = kerf_conn_on_want_out, .ctx = conn};
     conn->again = (kerf_post){.fn = kerf_conn_on_again, .ctx = conn};
     conn->last_in_ns = kerf_now_ns();
+    conn->local = kerf_socket_is_local(fd);
     (void)kerf_peer_text(conn->peer, fd);
     (void)pthread_mutex_init(&conn->lock, NULL);
     (void)uv_poll_init(kerf_loop_uv(loop), &conn->poll, fd);
@@ -112,6 +113,7 @@ kerf_conn_unref(kerf_conn *conn)
     (void)pthread_mutex_destroy(&conn->lock);
     kerf_body_fini(&conn->hash_in);
     kerf_tls_link_free(conn->tls);
+    kerf_lend_free(conn->lend);
     free(conn->ahead);
     free(conn->head);
     free(conn);
@@ -153,6 +155,8 @@ kerf_conn_shut(kerf_conn *conn)
     uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
     (void)close(conn->fd);
     conn->fd = -1;
+    kerf_lend_free(conn->lend);
+    conn->lend = NULL;
     (void)pthread_mutex_unlock(&conn->lock);
     if (conn->orphan.fn != NULL)
         kerf_loop_release(conn->loop, &conn->orphan);
@@ -332,7 +336,7 @@ kerf_conn_delivered(const kerf_conn *conn)
 bool
 kerf_conn_is_local(const kerf_conn *conn)
 {
-    return kerf_socket_is_local(conn->fd);
+    return conn->local;
 }
 
 void

@@ -107,7 +107,8 @@ unsigned kerf_conn_count(kerf_conn *conn, int change);
 uint64_t kerf_conn_rate(const kerf_conn *conn);
 /* Bytes that the peer's system has taken of this connection, ever. */
 uint64_t kerf_conn_delivered(const kerf_conn *conn);
-/* The peer is on this machine, as far as addresses tell: nothing is shared. */
+/* The peer is on this machine, as far as addresses tell: nothing is shared. Any
+ * thread. */
 bool kerf_conn_is_local(const kerf_conn *conn);
 /* From now on no more than so many bytes per second go out, evenly, in bursts
  * of a few packets, and little waits in the kernel. 0: as TCP likes. Only where
@@ -118,9 +119,10 @@ uint64_t kerf_conn_last_in_ns(const kerf_conn *conn); /* any byte */
  * peer has taken nothing of what is queued for 30 s. */
 bool kerf_conn_is_stalled(kerf_conn *conn, uint64_t now_ns);
 
-/* A frame to send. Belongs to the sender, together with all that it points to,
- * until done() is called: exactly once, on any thread, with no lock held, when
- * the kernel has taken the last byte (KERF_OK) or never will (KERF_ECLOSED). */
+/* A frame to send. Belongs to the sender, together with all that it points to
+ * (but see lend), until done() is called: exactly once, on any thread, with no
+ * lock held, when the kernel has taken the last byte (KERF_OK) or never will
+ * (KERF_ECLOSED). */
 typedef struct kerf_out {
     const uint8_t *head; /* kerf_head_seal() */
     size_t head_len;
@@ -129,7 +131,10 @@ typedef struct kerf_out {
     size_t len[KERF_PORTS_MAX]; /* without the pads */
     void (*done)(void *ctx, kerf_err err);
     void *ctx;
-    bool more;             /* another follows at once: may wait for it */
+    bool more; /* another follows at once: may wait for it */
+    /* What piece points to stays as it is until the peer has answered, or the
+     * connection is over: large ones are not copied (net/lend.h). */
+    bool lend;
     struct kerf_out *next; /* of kerf_conn_send_row(); else private */
     uint64_t at, total;    /* private */
 } kerf_out;

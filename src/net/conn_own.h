@@ -7,6 +7,7 @@
 
 #include "net/body_hash.h"
 #include "net/conn.h"
+#include "net/lend.h"
 #include "net/loop_uv.h"
 #include "net/tls.h"
 
@@ -34,6 +35,7 @@ struct kerf_conn {
     int fd;
     unsigned number;
     char peer[64];
+    bool local;         /* kerf_conn_is_local() */
     kerf_tls_link *tls; /* NULL: plain */
     bool again_asked;
     kerf_post again; /* what TLS has read already: the poll knows nothing */
@@ -64,6 +66,8 @@ struct kerf_conn {
     uint64_t out_since_ns;    /* under lock: when it last moved */
     size_t burst;             /* under lock: of a send; 0: any */
     size_t record;            /* under lock: half sent, its bytes; 0: none */
+    kerf_lend *lend;          /* under lock; NULL: not used yet */
+    bool cannot_lend;         /* under lock */
     uint64_t pace;            /* loop: bytes per second; 0: any */
     bool choked;              /* not reading: the peer does not, either */
     bool open, finishing;     /* under lock */

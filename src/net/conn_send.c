@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define LEND_LEAST ((uint64_t)64 << 10) /* less is copied sooner */
+
 static const uint8_t zeros[KERF_PIECE_ALIGN];
 
 /* The memory of out that is still to be sent. */
@@ -81,6 +83,50 @@ push_records(kerf_conn *conn, kerf_out *out)
     return 1;
 }
 
+static void
+trace_sent(const kerf_conn *conn, const kerf_out *out, size_t len)
+{
+    if (kerf_log_on(KERF_LOG_TRACE) && out->count > 0)
+        kerf_log(KERF_LOG_TRACE, "net.send", "conn=%u from=%p len=%zu",
+                 conn->number, out->piece[0], len);
+}
+
+/* Whether what is behind the head goes without a copy. */
+static bool
+may_lend(kerf_conn *conn, const kerf_out *out)
+{
+    if (!out->lend || conn->cannot_lend || conn->burst != 0 ||
+        out->total - out->head_len < LEND_LEAST)
+        return false;
+    if (conn->lend == NULL)
+        conn->lend = kerf_lend_new();
+    conn->cannot_lend = conn->lend == NULL;
+    return !conn->cannot_lend;
+}
+
+/* The same as push_out() for what is behind the head, until it cannot lend. */
+static int
+push_lent(kerf_conn *conn, kerf_out *out, bool more)
+{
+    kerf_err err = KERF_OK;
+
+    while (err == KERF_OK && out->at < out->total) {
+        struct iovec iov[KERF_CONN_IOV];
+        size_t count = (size_t)out_iov(out, iov);
+        uint64_t end = out->at;
+        size_t put = 0;
+
+        for (size_t i = 0; i < count; i++)
+            end += iov[i].iov_len;
+        err = kerf_lend_send(conn->lend, conn->fd, iov, count,
+                             more || end < out->total, &put);
+        trace_sent(conn, out, put);
+        out->at += put;
+    }
+    conn->cannot_lend = err == KERF_ENOTSUP;
+    return err == KERF_ECLOSED ? -1 : err == KERF_OK ? 1 : 0;
+}
+
 /* One frame to the kernel, as far as it takes it. Under the lock. Returns 1
  * when all of it is gone, 0 when the kernel is full, -1 on error. */
 static int
@@ -91,22 +137,31 @@ push_out(kerf_conn *conn, kerf_out *out, int flags)
     if (conn->burst != 0) /* else the kernel makes longer ones of them */
         flags |= MSG_EOR;
     while (out->at < out->total) {
+        bool lend = may_lend(conn, out);
         struct iovec iov[KERF_CONN_IOV];
         struct msghdr message = {.msg_iov = iov};
         ssize_t n;
 
+        if (lend && out->at >= out->head_len) {
+            int code = push_lent(conn, out, (flags & MSG_MORE) != 0);
+
+            if (!conn->cannot_lend)
+                return code;
+            continue;
+        }
         message.msg_iovlen = (size_t)out_iov(out, iov);
+        if (lend) /* the head: it is written again when it is sent again */
+            message.msg_iovlen = 1;
         if (conn->burst != 0)
             message.msg_iovlen = (size_t)kerf_conn_clip(
                 iov, (int)message.msg_iovlen, conn->burst);
-        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL | flags);
+        n = sendmsg(conn->fd, &message,
+                    MSG_NOSIGNAL | flags | (lend ? MSG_MORE : 0));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN ? 0 : -1;
-        if (kerf_log_on(KERF_LOG_TRACE) && out->count > 0)
-            kerf_log(KERF_LOG_TRACE, "net.send", "conn=%u from=%p len=%zd",
-                     conn->number, out->piece[0], n);
+        trace_sent(conn, out, (size_t)n);
         out->at += (uint64_t)n;
     }
     return 1;

@@ -1,13 +1,15 @@
 /*
  * copycount.c - for LD_PRELOAD: counts the bytes that a program copies in user
- * space (memcpy and its kin) and those that it moves through sockets and files.
- * At the end it writes one line "name bytes" for each to $COPYCOUNT_FILE.
+ * space (memcpy and its kin) and those that it moves through sockets and files;
+ * "lent" are those of "sent" that the kernel does not copy, either. At the end
+ * it writes one line "name bytes" for each to $COPYCOUNT_FILE.
  *
  * Only copies of at least COPYCOUNT_FROM bytes count: a payload in pieces is
  * caught all the same, what a program copies around it is not.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -20,7 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static _Atomic uint64_t copied, sent, received, file_read, file_written;
+static _Atomic uint64_t copied, sent, lent, received, file_read, file_written;
 
 #ifndef COPYCOUNT_FROM
 #define COPYCOUNT_FROM 1024
@@ -126,6 +128,16 @@ sendmsg(int fd, const struct msghdr *message, int flags)
 }
 
 ssize_t
+splice(int from, off64_t *from_at, int to, off64_t *to_at, size_t len,
+       unsigned flags)
+{
+    NEXT(splice);
+    ssize_t n = real(from, from_at, to, to_at, len, flags);
+
+    return count(&sent, count(&lent, n));
+}
+
+ssize_t
 recv(int fd, void *data, size_t len, int flags)
 {
     NEXT(recv);
@@ -176,10 +188,11 @@ report(void)
     if (out == NULL)
         return;
     (void)fprintf(out,
-                  "copied %llu\nsent %llu\nreceived %llu\nread %llu\n"
-                  "written %llu\n",
+                  "copied %llu\nsent %llu\nlent %llu\nreceived %llu\n"
+                  "read %llu\nwritten %llu\n",
                   (unsigned long long)copied, (unsigned long long)sent,
-                  (unsigned long long)received, (unsigned long long)file_read,
+                  (unsigned long long)lent, (unsigned long long)received,
+                  (unsigned long long)file_read,
                   (unsigned long long)file_written);
     (void)fclose(out);
 }

@@ -105,10 +105,11 @@ TAIL_BIG = ([value("h", (1, 64))], [value("y", (1, BIG))])
 def exchange(run, start_cloud, counted, tmp_path):
     """exchange(outputs of the head, of the tail, args) -> (edge, cloud), ended."""
 
-    def go(head, tail, *args, env=True, **more):
+    def go(head, tail, *args, edge_args=(), cost=None, env=True):
         x = value("x", (1, 64))
         inputs = [value(v["name"], v["shape"]) for v in head]
-        put_pair(tmp_path / "models", "big", model([x], head), model(inputs, tail))
+        slow = {} if cost is None else {"cost_us": cost, "cost": "sleep"}
+        put_pair(tmp_path / "models", "big", model([x], head), model(inputs, tail, **slow))
         tensor = np.arange(64, dtype=np.float32).reshape(1, 64)
         np.save(tmp_path / "x.npy", tensor)
         cloud = start_cloud(
@@ -118,6 +119,7 @@ def exchange(run, start_cloud, counted, tmp_path):
         edge = run(
             "edge", "--json", "--once", "--cloud_port", cloud.port, "--store", tmp_path / "store",
             "--repeat", N, "--window", "4", *FAKE, *args, "--input", tmp_path / "x.npy",
+            *edge_args,
             env=counted("edge") if env else None, timeout=120,
         )  # fmt: skip
         assert edge.status == 0, edge.report()
@@ -140,6 +142,20 @@ def test_large_tensors_to_the_cloud__are_not_copied(exchange, counted):
     assert payloads <= theirs["received"] < payloads * 1.01
     assert ours["copied"] < payloads / 10
     assert theirs["copied"] < payloads / 10
+
+
+def test_several_in_flight__nor_does_the_kernel_copy_them(exchange, counted):
+    """All but the first of a window, which is alone. The tail is slow enough."""
+    exchange(*HEAD_BIG, cost=50_000)
+    ours = counted.of("edge")
+    assert N * BIG * FLOAT / 2 < ours["lent"] < ours["sent"]
+
+
+def test_several_in_flight_with_a_deadline__the_kernel_copies_them(exchange, counted):
+    """At its deadline a request is given up, and its memory is filled anew."""
+    exchange(*HEAD_BIG, cost=50_000, edge_args=["--deadline", "60000"])
+    ours = counted.of("edge")
+    assert ours["lent"] == 0 and ours["sent"] >= N * BIG * FLOAT
 
 
 def test_large_answers_to_the_edge__are_not_copied(exchange, counted):

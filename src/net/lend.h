@@ -1,0 +1,37 @@
+/*
+ * lend.h - sends memory to a socket without copying it: the kernel is given the
+ * pages (vmsplice(2)), which go through a pipe to the socket (splice(2)) and
+ * are read where they are by the network card, or by the receiver within a
+ * machine. Linux 2.6.17; where the system does not let us, the caller copies.
+ *
+ * Who lends may not change the memory before the peer has read it, which
+ * nothing tells but an answer. Freeing it is fine: the pages stay.
+ *
+ * Threads: one at a time.
+ */
+#ifndef KERF_NET_LEND_H
+#define KERF_NET_LEND_H
+
+#include "kerf/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/uio.h>
+
+typedef struct kerf_lend kerf_lend;
+
+/* NULL: it cannot be done here. */
+kerf_lend *kerf_lend_new(void);
+void kerf_lend_free(kerf_lend *lend); /* accepts NULL */
+/*
+ * Sends what iov has, fd a socket that does not block. *put: bytes that the
+ * socket took; go on behind these. What it has not taken may be on its way in
+ * the pipe: nothing else may be sent before it. more: the frame goes on behind
+ * iov. Errors: KERF_EAGAIN the socket is full, KERF_ECLOSED, KERF_ENOTSUP from
+ * now on: copy.
+ */
+KERF_NODISCARD kerf_err kerf_lend_send(kerf_lend *lend, int fd,
+                                       const struct iovec *iov, size_t count,
+                                       bool more, size_t *put);
+
+#endif
