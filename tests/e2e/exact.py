@@ -13,6 +13,7 @@ from hashlib import sha256
 from random import Random
 
 X, Y = 48, 10
+INPUTS = 1000  # that differ
 
 
 def value(name, size, **more):
@@ -64,7 +65,7 @@ def fold(values, size):
 
 
 def x_of(index):
-    return [(index % 1000) * 0.25 + k * 0.125 for k in range(X)]
+    return [(index % INPUTS) * 0.25 + k * 0.125 for k in range(X)]
 
 
 def h_of(index, width=16, bias=0.0):
