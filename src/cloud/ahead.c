@@ -129,8 +129,10 @@ kerf_ahead_block(kerf_cloud *cloud, kerf_slot *slot)
 {
     int state = IDLE;
 
+    bool coded = slot->block[slot->block_count - 1].codec != KERF_CODEC_RAW;
+
     (void)atomic_fetch_add(&slot->arrived, 1);
-    if (atomic_compare_exchange_strong(&slot->ahead, &state, QUEUED) &&
+    if (coded && atomic_compare_exchange_strong(&slot->ahead, &state, QUEUED) &&
         kerf_queue_push(cloud->ahead->queue, slot) != KERF_OK)
         atomic_store(&slot->ahead, IDLE);
 }

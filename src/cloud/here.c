@@ -37,8 +37,10 @@ kerf_here_stop(kerf_cloud *cloud)
 static bool
 is_raw(const kerf_slot *slot)
 {
-    bool raw = slot->block_count == 0;
+    bool raw = true;
 
+    for (size_t i = 0; i < slot->block_count; i++)
+        raw &= slot->block[i].codec == KERF_CODEC_RAW;
     for (size_t i = 0; i < kerf_net_in_count(slot->served->tail); i++)
         raw &= slot->coded[i].codec == KERF_CODEC_RAW;
     return raw;

@@ -212,6 +212,7 @@ struct kerf_edge {
     uint8_t source_for[KERF_BUNDLE_ID_LEN];
     kerf_card source_card;
     kerf_tensors encoded;
+    kerf_codec_id picked[KERF_PORTS_MAX]; /* what its tensors really are */
     kerf_awake awake;
     kerf_codec *codec;
     kerf_tune tune;
@@ -279,6 +280,8 @@ KERF_NODISCARD kerf_err kerf_link_init(kerf_edge *edge);
 void kerf_link_start(kerf_edge *edge);
 void kerf_link_on_trust(void *edge); /* another cloud may be trusted now */
 void kerf_link_close(kerf_edge *edge);
+/* Under the lock: no other request waits for its answer. */
+bool kerf_link_is_alone(const kerf_edge *edge, const kerf_flight *f);
 /* Under the lock: sends the flight if there is a connection. */
 void kerf_link_send(kerf_edge *edge, kerf_flight *f);
 /* The same for the worker: drops the lock while the kernel copies, so that

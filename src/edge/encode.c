@@ -8,21 +8,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLAIN_LEAST ((size_t)2 << 20) /* docs/BENCHMARKS.md */
+
 /* What may be used now. */
 struct way {
     uint32_t codecs;
     uint64_t rate; /* of the link, when that counts */
     bool blocks;
+    bool plain; /* blocks also of what is not coded */
 };
 
 static struct way
-look_at_link(kerf_edge *edge)
+look_at_link(kerf_edge *edge, const kerf_flight *f)
 {
     struct way way = {0};
 
     (void)pthread_mutex_lock(&edge->lock);
     way.codecs = edge->codecs;
     way.blocks = edge->blocks && edge->block_values > 0;
+    way.plain = way.blocks && edge->tls == NULL &&
+                (edge->codecs >> KERF_CODEC_EXACT & 1) != 0 &&
+                kerf_link_is_alone(edge, f);
     if (edge->opts.codec_auto && edge->tensors != NULL)
         way.rate = kerf_conn_rate(edge->tensors);
     (void)pthread_mutex_unlock(&edge->lock);
@@ -77,12 +83,13 @@ encode_whole(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id,
 
 /* The piece of output i, coded or as it is, and its desc. */
 static void
-put_piece(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id)
+put_piece(kerf_edge *edge, kerf_flight *f, size_t i)
 {
     const kerf_tensor *t = &f->out[i];
     size_t len = 0;
+    kerf_codec_id id = encode_whole(edge, f, i, edge->picked[i], &len);
 
-    id = encode_whole(edge, f, i, id, &len);
+    edge->picked[i] = id;
     if (id == KERF_CODEC_RAW)
         len = t->bytes;
     edge->encoded.tensor[i] = (kerf_tensor_desc){
@@ -92,14 +99,25 @@ put_piece(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id)
     f->coded_bytes += len;
 }
 
+/* Of a tensor in blocks. On the wire it is coded, and any of its blocks may be
+ * as it is: all are, if it is not. */
+static kerf_codec_id
+codec_in_blocks(const kerf_edge *edge, size_t i)
+{
+    return edge->picked[i] == KERF_CODEC_RAW ? KERF_CODEC_EXACT
+                                             : edge->picked[i];
+}
+
 /* Output i will follow in blocks. */
 static void
-put_off(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id)
+put_off(kerf_edge *edge, kerf_flight *f, size_t i)
 {
     const kerf_tensor *t = &f->out[i];
 
-    edge->encoded.tensor[i] = (kerf_tensor_desc){
-        .dtype = t->dtype, .codec = (uint8_t)id, .shape = t->shape};
+    edge->encoded.tensor[i] =
+        (kerf_tensor_desc){.dtype = t->dtype,
+                           .codec = (uint8_t)codec_in_blocks(edge, i),
+                           .shape = t->shape};
     f->send.piece[i] = NULL;
     f->send.len[i] = 0;
 }
@@ -108,8 +126,7 @@ put_off(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id)
 static size_t
 block_values(const kerf_edge *edge, const kerf_flight *f, size_t i)
 {
-    size_t grain = kerf_codec_grain(
-        (kerf_codec_id)edge->encoded.tensor[i].codec, &f->out[i].shape);
+    size_t grain = kerf_codec_grain(codec_in_blocks(edge, i), &f->out[i].shape);
 
     return (edge->block_values + grain - 1) / grain * grain;
 }
@@ -122,18 +139,31 @@ is_in_blocks(const kerf_edge *edge, size_t i)
     return d->codec != KERF_CODEC_RAW && d->len == 0;
 }
 
+/* Whether output i goes in blocks where there are any. What is not coded does
+ * if it is large and alone: its hash goes before it, and to make that of all of
+ * it takes longer than to send a block. */
+static bool
+may_be_in_blocks(const kerf_edge *edge, const kerf_flight *f,
+                 const struct way *way, size_t i)
+{
+    const kerf_tensor *t = &f->out[i];
+
+    return edge->picked[i] != KERF_CODEC_RAW ||
+           (way->plain && t->dtype == KERF_F32 && t->bytes >= PLAIN_LEAST);
+}
+
 /* Room for the frames of all blocks. */
 static bool
-make_blocks(kerf_edge *edge, kerf_flight *f)
+make_blocks(kerf_edge *edge, kerf_flight *f, const struct way *way)
 {
     f->block_goal = 0;
     for (size_t i = 0; i < f->send.count; i++) {
         size_t count = f->out[i].bytes / sizeof(float);
         size_t each;
 
-        if (!is_in_blocks(edge, i))
+        if (!may_be_in_blocks(edge, f, way, i))
             continue;
-        if (!make_room(f, i))
+        if (edge->picked[i] != KERF_CODEC_RAW && !make_room(f, i))
             return false;
         each = block_values(edge, f, i);
         f->block_goal += (count + each - 1) / each;
@@ -149,14 +179,13 @@ make_blocks(kerf_edge *edge, kerf_flight *f)
 /* Which codec each output takes, and whether blocks pay: a request of no more
  * values than one block has nothing to overlap. */
 static bool
-pick_codecs(const kerf_edge *edge, const kerf_flight *f, const struct way *way,
-            kerf_codec_id id[KERF_PORTS_MAX])
+pick_codecs(kerf_edge *edge, const kerf_flight *f, const struct way *way)
 {
     size_t values = 0;
 
     for (size_t i = 0; i < f->send.count; i++) {
-        id[i] = pick_codec(edge, &f->out[i], way);
-        if (id[i] != KERF_CODEC_RAW)
+        edge->picked[i] = pick_codec(edge, &f->out[i], way);
+        if (may_be_in_blocks(edge, f, way, i))
             values += f->out[i].bytes / sizeof(float);
     }
     return way->blocks && values > edge->block_values;
@@ -166,8 +195,7 @@ bool
 kerf_encode(kerf_edge *edge, kerf_flight *f)
 {
     kerf_tensors *m = &edge->encoded;
-    struct way way = look_at_link(edge);
-    kerf_codec_id id[KERF_PORTS_MAX];
+    struct way way = look_at_link(edge, f);
     bool blocks;
 
     memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
@@ -177,17 +205,16 @@ kerf_encode(kerf_edge *edge, kerf_flight *f)
     m->count = (uint16_t)f->program->sent_count;
     f->send.count = f->program->sent_count;
     f->block_count = 0;
-    blocks = pick_codecs(edge, f, &way, id);
-    for (size_t i = 0; blocks && i < f->send.count; i++)
-        put_off(edge, f, i, id[i]);
-    blocks = blocks && make_blocks(edge, f);
+    blocks = pick_codecs(edge, f, &way) && make_blocks(edge, f, &way);
     for (size_t i = 0; i < f->send.count; i++) {
-        if (!blocks || id[i] == KERF_CODEC_RAW)
-            put_piece(edge, f, i, id[i]);
+        if (blocks && may_be_in_blocks(edge, f, &way, i))
+            put_off(edge, f, i);
+        else
+            put_piece(edge, f, i);
         f->tensor_bytes += f->out[i].bytes;
         f->codecs |= UINT32_C(1) << m->tensor[i].codec;
     }
-    f->codec = (kerf_codec_id)m->tensor[0].codec;
+    f->codec = edge->picked[0];
     f->meta_len = kerf_tensors_put(f->head + KERF_HEADER_LEN,
                                    KERF_TENSORS_ROOM(f->send.count), m);
     f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
@@ -243,7 +270,7 @@ kerf_encode_blocks(kerf_edge *edge, kerf_flight *f)
 {
     for (size_t i = 0; i < f->send.count; i++) {
         const kerf_tensor *t = &f->out[i];
-        kerf_codec_id id = (kerf_codec_id)edge->encoded.tensor[i].codec;
+        kerf_codec_id id = edge->picked[i];
         size_t count = t->bytes / sizeof(float);
         size_t start_bytes = f->coded_bytes;
         uint64_t start_ns = kerf_now_ns();
@@ -254,7 +281,8 @@ kerf_encode_blocks(kerf_edge *edge, kerf_flight *f)
         if (!is_in_blocks(edge, i))
             continue;
         each = block_values(edge, f, i);
-        codes = kerf_codec_begin(edge->codec, id, t) == KERF_OK;
+        codes = id != KERF_CODEC_RAW &&
+                kerf_codec_begin(edge->codec, id, t) == KERF_OK;
         for (size_t at = 0; at < count; at += each) {
             kerf_tensor_block m = {
                 .tensor = (uint16_t)i,
@@ -264,7 +292,7 @@ kerf_encode_blocks(kerf_edge *edge, kerf_flight *f)
 
             blob += put_block(edge, f, i, blob, &m);
         }
-        if (edge->opts.codec_auto)
+        if (edge->opts.codec_auto && id != KERF_CODEC_RAW)
             kerf_tune_learn(&edge->tune, id, t->bytes,
                             f->coded_bytes - start_bytes,
                             kerf_now_ns() - start_ns);

@@ -14,8 +14,8 @@
 #define BUSY_MAX_MS 60000
 #define BUSY_DOUBLED 10 /* times: to a second */
 
-static bool
-is_alone(const kerf_edge *edge, const kerf_flight *f)
+bool
+kerf_link_is_alone(const kerf_edge *edge, const kerf_flight *f)
 {
     const kerf_program *p = edge->current;
     bool alone = true;
@@ -25,15 +25,12 @@ is_alone(const kerf_edge *edge, const kerf_flight *f)
     return alone;
 }
 
-/* Its memory stays as it is until the answer, or the end of the connection: but
- * at its deadline it is given up, and filled anew. Within a machine one that is
- * alone is copied all the same: then the cloud's core reads what is there while
- * this one copies the rest (docs/BENCHMARKS.md). */
+/* Memory of a flight stays as it is until the answer, or the end of the
+ * connection: but at its deadline it is given up, and filled anew. */
 static bool
-may_lend(const kerf_edge *edge, const kerf_flight *f)
+may_lend(const kerf_edge *edge)
 {
-    return f->deadline_ns == 0 &&
-           (!kerf_conn_is_local(edge->tensors) || !is_alone(edge, f));
+    return edge->opts.deadline_ms <= 0;
 }
 
 /* There is a connection. */
@@ -41,7 +38,10 @@ static void
 seal_request(kerf_edge *edge, kerf_flight *f)
 {
     f->header.sent_ns = kerf_now_ns();
-    f->send.lend = may_lend(edge, f);
+    /* Within a machine one that is alone is copied all the same: the cloud's
+     * core reads what is there while this one copies the rest. */
+    f->send.lend = may_lend(edge) && (!kerf_conn_is_local(edge->tensors) ||
+                                      !kerf_link_is_alone(edge, f));
     f->send.head = f->head;
     f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
     f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
@@ -49,9 +49,10 @@ seal_request(kerf_edge *edge, kerf_flight *f)
 }
 
 static void
-seal_block(kerf_flight *f, kerf_flight_block *b)
+seal_block(const kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 {
     b->header.sent_ns = kerf_now_ns();
+    b->out.lend = may_lend(edge); /* the next one is made meanwhile */
     b->out.head_len = kerf_head_seal(b->head, &b->header, b->header.meta_len);
     f->bytes_sent += b->out.head_len + (size_t)b->header.payload_len;
     (void)atomic_fetch_add(&f->sending, 1);
@@ -60,7 +61,7 @@ seal_block(kerf_flight *f, kerf_flight_block *b)
 static void
 send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 {
-    seal_block(f, b);
+    seal_block(edge, f, b);
     kerf_conn_send(edge->tensors, &b->out);
 }
 
@@ -68,15 +69,16 @@ send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 static bool
 make_sent(kerf_edge *edge, kerf_flight *f)
 {
+    uint32_t unknown = f->codecs & ~edge->codecs;
     char why[KERF_TEXT_MAX];
 
     if (edge->tensors == NULL || edge->parting || f->stranded_ns != 0 ||
         atomic_load(&f->sending) > 0)
         return false;
-    if ((f->codecs & ~edge->codecs) != 0) { /* the cloud before did */
+    if (unknown != 0) { /* the cloud before did */
         (void)snprintf(why, sizeof why,
                        "the cloud does not know tensor codec %s",
-                       kerf_codec_name((uint8_t)f->codec));
+                       kerf_codec_name((uint8_t)__builtin_ctz(unknown)));
         kerf_edge_answer(edge, f, KERF_ENOTSUP, why);
         return false;
     }
@@ -101,7 +103,7 @@ make_row(kerf_edge *edge, kerf_flight *f)
 
     seal_request(edge, f);
     for (size_t i = 0; i < f->block_count; i++) {
-        seal_block(f, &f->block[i]);
+        seal_block(edge, f, &f->block[i]);
         *end = &f->block[i].out;
         end = &f->block[i].out.next;
     }

@@ -124,6 +124,22 @@ def test_blocks__tensors_of_one_request__go_one_by_one(exchange):
     assert said[start + 4 : start + 7] == ["edge.block", "edge.encoded", "net.send"]
 
 
+def test_blocks__a_large_tensor_that_is_alone__goes_as_it_is_in_blocks(exchange, every_kerf):
+    """Each is on its way while the next is hashed; what is told is what it is: raw."""
+    head = [value("h", (1, 1 << 20), a=0.37), value("i", (1, 1 << 20), dtype="i32", a=9)]
+    whole, want = exchange(head, "raw", "--block", 0, binary=every_kerf, count=2)
+    edge, got = exchange(head, "raw", "--rate", 1, binary=every_kerf, count=2)
+    assert all(np.array_equal(a, b) for a, b in zip(want, got, strict=True))
+    assert "edge.block" not in whole.err
+    # Alone is who has had all answers: so is the second one, in its second.
+    assert len(re.findall(r"edge\.block ", edge.err)) == 2 * 8
+    for a, b in zip(results(whole).values(), results(edge).values(), strict=True):
+        assert a["codec"] == b["codec"] == "raw"
+        assert a["tensor_bytes"] == b["tensor_bytes"] == b["coded_bytes"] == 8 << 20
+    said = re.findall(r"(edge\.block|net\.send)", edge.err)
+    assert said.index("net.send") < said.index("edge.block") < len(said) - 3
+
+
 # ---- a cloud of this file ----------------------------------------------------
 
 
