@@ -214,6 +214,7 @@ struct kerf_edge {
     kerf_tensors encoded;
     kerf_codec_id picked[KERF_PORTS_MAX]; /* what its tensors really are */
     kerf_awake awake;
+    bool holds; /* the kernel may wait for another request to be sent */
     kerf_codec *codec;
     kerf_tune tune;
     size_t block_values; /* of a block, about; 0: none are made */
@@ -285,8 +286,10 @@ bool kerf_link_is_alone(const kerf_edge *edge, const kerf_flight *f);
 /* Under the lock: sends the flight if there is a connection. */
 void kerf_link_send(kerf_edge *edge, kerf_flight *f);
 /* The same for the worker: drops the lock while the kernel copies, so that
- * answers come in and are shown meanwhile, and takes it again. */
-void kerf_link_send_apart(kerf_edge *edge, kerf_flight *f);
+ * answers come in and are shown meanwhile, and takes it again. more: another
+ * one follows at once, and the kernel may wait for it; if it does not, then
+ * kerf_conn_flush(). */
+void kerf_link_send_apart(kerf_edge *edge, kerf_flight *f, bool more);
 /* Under the lock: the cloud knows the current program after all. */
 void kerf_link_unstrand(kerf_edge *edge);
 /* The worker's, not under the lock: sends the TENSOR frame of a flight whose

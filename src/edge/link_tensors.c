@@ -97,10 +97,11 @@ make_sent(kerf_edge *edge, kerf_flight *f)
 
 /* Its frames in a row: they all go before another's. */
 static void
-make_row(kerf_edge *edge, kerf_flight *f)
+make_row(kerf_edge *edge, kerf_flight *f, bool more)
 {
     kerf_out **end = &f->send.next;
 
+    f->send.more = more && f->block_count == 0;
     seal_request(edge, f);
     for (size_t i = 0; i < f->block_count; i++) {
         seal_block(edge, f, &f->block[i]);
@@ -115,19 +116,19 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
 {
     if (!make_sent(edge, f))
         return;
-    make_row(edge, f);
+    make_row(edge, f, false);
     f->sent_on = kerf_conn_number(edge->tensors);
     kerf_conn_send_row(edge->tensors, &f->send);
 }
 
 void
-kerf_link_send_apart(kerf_edge *edge, kerf_flight *f)
+kerf_link_send_apart(kerf_edge *edge, kerf_flight *f, bool more)
 {
     kerf_conn *conn = edge->tensors;
 
     if (!make_sent(edge, f))
         return;
-    make_row(edge, f);
+    make_row(edge, f, more);
     f->sent_on = kerf_conn_number(conn);
     if (f->block_count > 0) {
         kerf_conn_send_row(conn, &f->send);

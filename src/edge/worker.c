@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define QUICK_NS 10000               /* to make a request */
+#define HELD_MOST ((size_t)32 << 10) /* bytes of one that waits for others */
 #define OTHER_INPUTS "the model was replaced by one with other inputs"
 
 /* A flight to fill, or NULL. Under the lock. */
@@ -31,6 +33,35 @@ find_free(kerf_edge *edge)
             return &p->flight[i];
     }
     return NULL;
+}
+
+/* Under the lock: what was sent need not wait for another one any more. */
+static void
+let_go(kerf_edge *edge)
+{
+    if (edge->holds && edge->tensors != NULL)
+        kerf_conn_flush(edge->tensors);
+    edge->holds = false;
+}
+
+/* Another input is waited for. */
+static void
+on_source_waits(void *ctx)
+{
+    kerf_edge *edge = ctx;
+
+    (void)pthread_mutex_lock(&edge->lock);
+    let_go(edge);
+    (void)pthread_mutex_unlock(&edge->lock);
+}
+
+/* Under the lock: whether the next request may be expected to follow sooner
+ * than it would take to send this one by itself. */
+static bool
+has_next(kerf_edge *edge, const kerf_flight *f)
+{
+    return f->encoded_ns - f->start_ns < QUICK_NS &&
+           f->coded_bytes <= HELD_MOST && find_free(edge) != NULL;
 }
 
 /* Under the lock: whether more than one answer is to come. */
@@ -62,6 +93,7 @@ take_flight(kerf_edge *edge, kerf_flight_state as)
         unsigned seen = atomic_load(&edge->changes);
         bool awake = may_stay;
 
+        let_go(edge);
         (void)pthread_mutex_unlock(&edge->lock);
         while (awake && atomic_load(&edge->changes) == seen)
             awake = kerf_awake_yield(&edge->awake);
@@ -92,7 +124,9 @@ fit_source(kerf_edge *edge, const kerf_program *p, kerf_detail *why)
                           .repeat = edge->opts.repeat,
                           .rate_hz = edge->opts.rate_hz,
                           .random_period_ms = KERF_RANDOM_PERIOD_MS,
-                          .watch = edge->opts.watch};
+                          .watch = edge->opts.watch,
+                          .waits = on_source_waits,
+                          .ctx = edge};
     kerf_source *source = NULL;
     kerf_err err;
 
@@ -136,6 +170,17 @@ tell_skipped(kerf_edge *edge, const kerf_item *item)
     kerf_edge_tell(edge, note);
 }
 
+/* Under the lock. Several small ones that are made one after the other go to
+ * the kernel as such, but on their way together. */
+static void
+send_in_row(kerf_edge *edge, kerf_flight *f)
+{
+    bool more = has_next(edge, f);
+
+    edge->holds = more;
+    kerf_link_send_apart(edge, f, more);
+}
+
 /* blocks: they went out while they were made. */
 static void
 submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
@@ -157,7 +202,7 @@ submit(kerf_edge *edge, kerf_flight *f, bool again, bool blocks, kerf_err err,
         else if (edge->offline.offline)
             kerf_offline_take(edge, f);
         else
-            kerf_link_send_apart(edge, f);
+            send_in_row(edge, f);
     }
     next = edge->next != NULL;
     (void)pthread_mutex_unlock(&edge->lock);
@@ -382,6 +427,7 @@ wait_for_answers(kerf_edge *edge)
 {
     bool leaving = true;
 
+    on_source_waits(edge);
     while (leaving) {
         (void)pthread_mutex_lock(&edge->lock);
         while (edge->leaving == NULL && !is_idle(edge->current))

@@ -44,7 +44,8 @@ typedef struct kerf_conn_ops {
      * most, up to 4 KB are taken with one read, and what of payloads is among
      * them is copied. */
     bool small;
-    /* A head is complete and the payload is not read yet. *sink is zeroed.
+    /* A head is complete and the payload is not read yet. *sink takes nothing:
+     * what counts is to be set.
      * KERF_EAGAIN: not now; reading stops until kerf_conn_resume(), then this
      * is called again. Any other error ends the connection, after an ERROR
      * frame with *why. Not called for frames without payload. */

@@ -118,7 +118,9 @@ receive_head_plain(kerf_conn *conn, void *to, size_t room, size_t *got,
 {
     size_t beyond = conn->in_row ? conn->ahead_room : 0;
     struct iovec iov[2] = {{to, room}, {conn->ahead, beyond}};
-    ssize_t n = readv(conn->fd, iov, beyond > 0 ? 2 : 1);
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = 2};
+    ssize_t n = beyond > 0 ? recvmsg(conn->fd, &message, 0)
+                           : recv(conn->fd, to, room, 0);
     kerf_err err = take_received(conn, n, why);
 
     if (err != KERF_OK)
@@ -200,7 +202,8 @@ ask_sink(kerf_conn *conn, kerf_detail *why)
     kerf_err err;
 
     conn->payload_got = 0;
-    conn->sink = (kerf_sink){0};
+    conn->sink.discard = false; /* not all of it: that is 1 KB */
+    conn->sink.count = 0;
     if (len > 0) {
         err =
             conn->ops->on_head(conn->ctx, conn, &conn->frame, &conn->sink, why);

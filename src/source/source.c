@@ -270,6 +270,8 @@ wait_until(kerf_source *s, uint64_t due_ns, bool arrivals, kerf_detail *why)
         return KERF_ECLOSED;
     if (due_ns == 0 && !arrivals)
         return KERF_OK;
+    if (s->opts.waits != NULL)
+        s->opts.waits(s->opts.ctx);
     for (;;) {
         uint64_t now = kerf_now_ns();
         uint64_t left = due_ns > now ? due_ns - now : 0;

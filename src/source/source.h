@@ -35,6 +35,10 @@ typedef struct kerf_source_opts {
     double rate_hz;       /* 0: as fast as taken */
     int random_period_ms; /* between random inputs when rate_hz is 0 */
     bool watch; /* after that, go on with files that arrive in the folders */
+    /* On the thread of kerf_source_next(), before it waits for time or files;
+     * or NULL. */
+    void (*waits)(void *ctx);
+    void *ctx;
 } kerf_source_opts;
 
 typedef struct kerf_item {
