@@ -2,9 +2,12 @@
 for answers of up to 1 KB that the edge reads several at a time: counted by a library that
 stands in for memcpy, and read off the trace."""
 
+import contextlib
+import json
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +200,95 @@ def test_trace__shows_the_same_memory_again_and_again(exchange):
     assert len(sent) >= N and 1 <= len(buffers_of(sent)) <= 4
     received = pointers(cloud, "net.recv", "at", 1)
     assert 1 <= len(buffers_of(received)) <= 16
+
+
+# ---- another machine, as far as addresses tell ------------------------------
+
+WIDE = 1 << 18  # elements: 1 MB
+LOST = 40  # requests of which packets are
+HERE_IP, THERE_IP = "10.77.0.1", "10.77.0.2"
+
+
+def must(*words):
+    subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True)
+
+
+@pytest.fixture
+def namespaces():
+    """Two network namespaces, a link between them: prefixes of commands in each."""
+    tools = ("unshare", "nsenter", "ip", "tc")
+    if not all(map(shutil.which, tools)):
+        pytest.skip("no unshare, nsenter, ip or tc")
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode != 0:
+        pytest.skip("cannot make a network namespace: it needs root")
+    with contextlib.ExitStack() as stack:
+        inside = []
+        for _ in range(2):
+            holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+            stack.callback(holder.wait)
+            stack.callback(holder.kill)
+            inside.append(["nsenter", "--net", "--target", str(holder.pid)])
+        own = subprocess.run(["readlink", "/proc/self/ns/net"], capture_output=True).stdout
+        for prefix in inside:  # until unshare has done its work, it is our own
+            while subprocess.run([*prefix, "readlink", "/proc/self/ns/net"],
+                                 capture_output=True).stdout == own:  # fmt: skip
+                time.sleep(0.01)
+        edge, cloud = inside
+        must(*edge, *"ip link add va type veth peer name vb netns".split(), cloud[-1])
+        for prefix, device, address in ((edge, "va", HERE_IP), (cloud, "vb", THERE_IP)):
+            must(*prefix, "ip", "address", "add", f"{address}/24", "dev", device)
+            must(*prefix, "ip", "link", "set", device, "up")
+            must(*prefix, "ip", "link", "set", "lo", "up")
+        yield edge, cloud
+
+
+def retransmitted(prefix):
+    text = subprocess.run([*prefix, "cat", "/proc/net/snmp"], capture_output=True, text=True).stdout
+    names, numbers = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
+    return int(numbers[names.index("RetransSegs")])
+
+
+def test_lent__packets_are_lost__all_answers_are_right(
+    namespaces, counted, kerf, base_env, tmp_path
+):
+    """They are sent again from the edge's memory, which must still be what it was."""
+    at_edge, at_cloud = namespaces
+    x = value("x", (1, 64))
+    h = value("h", (1, WIDE))
+    y = value("y", (1, 10), a=2.0**-20)
+    put_pair(tmp_path / "models", "m", model([x], [h]), model([h], [y]))
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    tensors = [np.arange(64, dtype=np.float32).reshape(1, 64) * (i + 1) for i in range(LOST)]
+    for i, tensor in enumerate(tensors):
+        np.save(inputs / f"{i:03}.npy", tensor)
+    # A queue of a dozen packets: what comes in bursts is cut short.
+    must(*at_edge, *"tc qdisc add dev va root tbf rate 400mbit burst 16kb limit 20kb".split())
+    cloud = subprocess.Popen(
+        [*at_cloud, kerf, "cloud", "--models", tmp_path / "models", *FAKE, "--json",
+         "--cloud_host", THERE_IP, "--cloud_port", "0", "--insecure"],
+        env=base_env, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        port = next(
+            e["port"] for e in map(json.loads, cloud.stdout) if e["event"] == "listening"
+        )
+        edge = subprocess.run(
+            [*at_edge, kerf, "edge", *FAKE, "--json", "--once",
+             "--cloud_host", THERE_IP, "--cloud_port", str(port), "--store", tmp_path / "store",
+             "--input", inputs, "--window", "4"],
+            env=base_env | {k: str(v) for k, v in counted("edge").items()},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+    finally:
+        cloud.terminate()
+        cloud.wait()
+        cloud.stdout.close()
+    assert edge.returncode == 0, edge.stderr[-3000:]
+    found = [e for e in map(json.loads, edge.stdout.splitlines()) if e["event"] == "result"]
+    assert len(found) == LOST
+    for result in found:
+        want = fold(fold(tensors[result["index"]], (1, WIDE)), (1, 10), a=2.0**-20)
+        assert near(values_of(result), want)
+    assert retransmitted(at_edge) > 10
+    assert counted.of("edge")["lent"] > 0.9 * LOST * WIDE * FLOAT

@@ -352,6 +352,46 @@ stop__while_watching_or_pacing__wakes_next(void **state)
 }
 
 static void
+count_wait(void *ctx)
+{
+    unsigned *waits = ctx;
+
+    ++*waits;
+}
+
+/* Who holds something back for the next item lets it go by then. */
+static void
+next__has_to_wait__says_so_before(void **state)
+{
+    const char *spec = "random";
+    unsigned waits = 0;
+    kerf_port port = {.dtype = KERF_F32, .shape = {.rank = 2, .dims = {1, 8}}};
+    kerf_source_opts opts = {.spec = &spec,
+                             .spec_count = 1,
+                             .port = &port,
+                             .port_count = 1,
+                             .repeat = 3,
+                             .rate_hz = 500,
+                             .waits = count_wait,
+                             .ctx = &waits};
+    kerf_tensor in = {0};
+    kerf_source *source = NULL;
+    kerf_item item;
+
+    (void)state;
+    assert_int_equal(kerf_tensor_alloc(&in, KERF_F32, &port.shape), KERF_OK);
+    assert_int_equal(kerf_source_new(&source, &opts, NULL), KERF_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(kerf_source_next(source, &in, &item, NULL), KERF_OK);
+        assert_int_equal(waits, i); /* the first is due at once */
+    }
+    assert_int_equal(kerf_source_next(source, &in, &item, NULL), KERF_ECLOSED);
+    assert_int_equal(waits, 2);
+    kerf_source_free(source);
+    kerf_tensor_free(&in);
+}
+
+static void
 next__watched_folder__gives_arrivals_once_and_complete(void **state)
 {
     const char *spec = dir;
@@ -544,6 +584,7 @@ main(void)
         CASE(new__wrong_specs__are_named),
         CASE(next__random__is_seeded_and_new_for_each_item),
         CASE(stop__while_watching_or_pacing__wakes_next),
+        CASE(next__has_to_wait__says_so_before),
         CASE(next__watched_folder__gives_arrivals_once_and_complete),
         CASE(next__linked_folders__are_not_entered),
         CASE(next__folder_made_while_watching__gives_its_files_once),
