@@ -1,8 +1,11 @@
 /*
  * copycount.c - for LD_PRELOAD: counts the bytes that a program copies in user
  * space (memcpy and its kin) and those that it moves through sockets and files;
- * "lent" are those of "sent" that the kernel does not copy, either. At the end
- * it writes one line "name bytes" for each to $COPYCOUNT_FILE.
+ * "lent" are those of "sent" that the kernel does not copy, either. "held" are
+ * sends that may wait for the next one (MSG_MORE); "left" are sockets whose
+ * last one was, and nothing has let it go since (TCP_NODELAY), when the program
+ * waits in ppoll() or ends. At the end it writes one line "name bytes" for each
+ * to $COPYCOUNT_FILE.
  *
  * Only copies of at least COPYCOUNT_FROM bytes count: a payload in pieces is
  * caught all the same, what a program copies around it is not.
@@ -10,6 +13,10 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -23,6 +30,9 @@
 #include <unistd.h>
 
 static _Atomic uint64_t copied, sent, lent, received, file_read, file_written;
+static _Atomic uint64_t held, left;
+#define FDS 1024
+static _Atomic int holds[FDS];
 
 #ifndef COPYCOUNT_FROM
 #define COPYCOUNT_FROM 1024
@@ -124,7 +134,38 @@ ssize_t
 sendmsg(int fd, const struct msghdr *message, int flags)
 {
     NEXT(sendmsg);
-    return count(&sent, real(fd, message, flags));
+    ssize_t n = real(fd, message, flags);
+
+    if (n > 0 && fd < FDS) {
+        atomic_fetch_add(&held, (flags & MSG_MORE) != 0);
+        atomic_store(&holds[fd], (flags & MSG_MORE) != 0);
+    }
+    return count(&sent, n);
+}
+
+int
+setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+    NEXT(setsockopt);
+    if (level == IPPROTO_TCP && name == TCP_NODELAY && fd < FDS)
+        atomic_store(&holds[fd], 0);
+    return real(fd, level, name, value, len);
+}
+
+static void
+count_left(void)
+{
+    for (int fd = 0; fd < FDS; fd++)
+        atomic_fetch_add(&left, (uint64_t)atomic_load(&holds[fd]));
+}
+
+int
+ppoll(struct pollfd *fds, nfds_t count, const struct timespec *wait,
+      const sigset_t *mask)
+{
+    NEXT(ppoll);
+    count_left();
+    return real(fds, count, wait, mask);
 }
 
 ssize_t
@@ -185,13 +226,15 @@ report(void)
     const char *path = getenv("COPYCOUNT_FILE");
     FILE *out = path == NULL ? NULL : fopen(path, "w");
 
+    count_left();
     if (out == NULL)
         return;
     (void)fprintf(out,
-                  "copied %llu\nsent %llu\nlent %llu\nreceived %llu\n"
-                  "read %llu\nwritten %llu\n",
+                  "copied %llu\nsent %llu\nlent %llu\nheld %llu\nleft %llu\n"
+                  "received %llu\nread %llu\nwritten %llu\n",
                   (unsigned long long)copied, (unsigned long long)sent,
-                  (unsigned long long)lent, (unsigned long long)received,
+                  (unsigned long long)lent, (unsigned long long)held,
+                  (unsigned long long)left, (unsigned long long)received,
                   (unsigned long long)file_read,
                   (unsigned long long)file_written);
     (void)fclose(out);

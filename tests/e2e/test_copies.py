@@ -176,6 +176,27 @@ def test_large_answers_to_the_edge__are_not_copied(exchange, counted):
     assert theirs["copied"] < payloads / 10
 
 
+@pytest.mark.parametrize("rate", [0, 2000])
+def test_small_requests__go_together_and_none_waits_for_another(rate, run, start_cloud, counted, tmp_path):  # fmt: skip
+    """Those that are made at once do; by the time that the next input is waited for, or
+    there is none, all have gone."""
+    many = 2000
+    x, h, y = value("x", (1, 64)), value("h", (1, 4096), once=True), value("y", (1, 10))
+    put_pair(tmp_path / "models", "s", model([x], [h]), model([h], [y]))
+    np.save(tmp_path / "x.npy", np.ones((1, 64), np.float32))
+    cloud = start_cloud("--models", tmp_path / "models", *FAKE)
+    edge = run(
+        "edge", "--json", "--once", "--cloud_port", cloud.port, "--store", tmp_path / "store",
+        "--repeat", many, "--rate", rate, *FAKE, "--input", tmp_path / "x.npy",
+        env=counted("edge"), timeout=120,
+    )  # fmt: skip
+    assert edge.status == 0, edge.report()
+    assert only(edge, "summary")["answered"] == many
+    ours = counted.of("edge")
+    assert ours["left"] == 0
+    assert 100 < ours["held"] < many
+
+
 def pointers(process, event, word, least):
     """Addresses that large pieces were sent from or received at."""
     lines = re.findall(rf"{event} conn=\d+ {word}=(0x[0-9a-f]+) len=(\d+)", process.err)
