@@ -5,9 +5,17 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-#define PAGE 4096
 #define HUGE_PAGE ((size_t)2 << 20) /* elsewhere larger: then it is a wish */
+
+size_t
+kerf_page_size(void)
+{
+    long size = sysconf(_SC_PAGESIZE);
+
+    return size > 0 ? (size_t)size : 4096;
+}
 
 /* In small pages a virtual machine looks up two page tables: to hash or to copy
  * what the caches do not have takes two to three times as long
@@ -15,7 +23,10 @@
 void *
 kerf_large_alloc(size_t bytes)
 {
-    size_t align = bytes < HUGE_PAGE ? KERF_LARGE_ALIGN : HUGE_PAGE;
+    size_t page = kerf_page_size();
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE
+                   : bytes >= page    ? page
+                                      : KERF_LARGE_ALIGN;
     void *data;
 
     if (bytes > SIZE_MAX - HUGE_PAGE)
@@ -24,6 +35,6 @@ kerf_large_alloc(size_t bytes)
     /* A multiple, as aligned_alloc() wants it. */
     data = aligned_alloc(align, kerf_align_up(bytes, align));
     if (data != NULL && align == HUGE_PAGE)
-        (void)madvise(data, kerf_align_up(bytes, PAGE), MADV_HUGEPAGE);
+        (void)madvise(data, kerf_align_up(bytes, page), MADV_HUGEPAGE);
     return data;
 }

@@ -28,15 +28,18 @@ set_class(int policy)
 void
 kerf_thread_begin(const char *name)
 {
+    (void)pthread_setname_np(pthread_self(), name);
+    set_class(SCHED_BATCH);
+}
+
+void
+kerf_thread_block_pipe(void)
+{
     sigset_t broken;
 
-    /* splice(2) to a socket that is closed has no flag against it; the program
-     * that we are a part of may not ignore it. */
     (void)sigemptyset(&broken);
     (void)sigaddset(&broken, SIGPIPE);
     (void)pthread_sigmask(SIG_BLOCK, &broken, NULL);
-    (void)pthread_setname_np(pthread_self(), name);
-    set_class(SCHED_BATCH);
 }
 
 void

@@ -12,8 +12,12 @@
  * scheduling class in which waking up does not interrupt what runs on the
  * core: on a core that is busy, sockets are served between inferences, not in
  * the midst of each, which saves most context switches. An idle core is taken
- * at once, as ever. SIGPIPE is blocked. */
+ * at once, as ever. */
 void kerf_thread_begin(const char *name);
+
+/* A thread of ours that sends: splice(2) to a socket that is closed has no flag
+ * against SIGPIPE, and the program that we are a part of may not ignore it. */
+void kerf_thread_block_pipe(void);
 
 /* From now on waking up does interrupt (or does not any more) what runs on the
  * calling thread's core. *now: whether it does, the caller's to keep. */

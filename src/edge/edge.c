@@ -279,6 +279,7 @@ run_loop(void *ctx)
     kerf_edge *edge = ctx;
 
     kerf_thread_begin("kerf-loop");
+    kerf_thread_block_pipe();
     kerf_link_start(edge);
     if (edge->alive != NULL)
         kerf_timer_start(edge->alive, 0, (uint64_t)edge->opts.alive_ms);

@@ -212,7 +212,6 @@ struct kerf_edge {
     uint8_t source_for[KERF_BUNDLE_ID_LEN];
     kerf_card source_card;
     kerf_tensors encoded;
-    kerf_codec_id picked[KERF_PORTS_MAX]; /* what its tensors really are */
     kerf_awake awake;
     bool holds; /* the kernel may wait for another request to be sent */
     kerf_codec *codec;
@@ -288,8 +287,8 @@ void kerf_link_send(kerf_edge *edge, kerf_flight *f);
 /* The same for the worker: drops the lock while the kernel copies, so that
  * answers come in and are shown meanwhile, and takes it again. more: another
  * one follows at once, and the kernel may wait for it; if it does not, then
- * kerf_conn_flush(). */
-void kerf_link_send_apart(kerf_edge *edge, kerf_flight *f, bool more);
+ * kerf_conn_flush(). False: it was not sent. */
+bool kerf_link_send_apart(kerf_edge *edge, kerf_flight *f, bool more);
 /* Under the lock: the cloud knows the current program after all. */
 void kerf_link_unstrand(kerf_edge *edge);
 /* The worker's, not under the lock: sends the TENSOR frame of a flight whose

@@ -26,7 +26,7 @@ look_at_link(kerf_edge *edge, const kerf_flight *f)
     (void)pthread_mutex_lock(&edge->lock);
     way.codecs = edge->codecs;
     way.blocks = edge->blocks && edge->block_values > 0;
-    way.plain = way.blocks && edge->tls == NULL &&
+    way.plain = way.blocks && edge->tensors != NULL && edge->tls == NULL &&
                 (edge->codecs >> KERF_CODEC_EXACT & 1) != 0 &&
                 kerf_link_is_alone(edge, f);
     if (edge->opts.codec_auto && edge->tensors != NULL)
@@ -54,14 +54,6 @@ pick_codec(const kerf_edge *edge, const kerf_tensor *t, const struct way *way)
                : id;
 }
 
-static bool
-make_room(kerf_flight *f, size_t i)
-{
-    if (f->coded[i] == NULL)
-        f->coded[i] = malloc(f->out[i].bytes);
-    return f->coded[i] != NULL;
-}
-
 /* Makes output i of the flight a blob in its memory. RAW: it is better off as
  * it is. */
 static kerf_codec_id
@@ -71,7 +63,7 @@ encode_whole(kerf_edge *edge, kerf_flight *f, size_t i, kerf_codec_id id,
     const kerf_tensor *t = &f->out[i];
     uint64_t start_ns = kerf_now_ns();
 
-    if (id == KERF_CODEC_RAW || !make_room(f, i) ||
+    if (id == KERF_CODEC_RAW || !kerf_flight_make_room(f, i) ||
         kerf_codec_encode(edge->codec, id, t, f->coded[i], t->bytes - 1, len) !=
             KERF_OK)
         return KERF_CODEC_RAW;
@@ -87,9 +79,9 @@ put_piece(kerf_edge *edge, kerf_flight *f, size_t i)
 {
     const kerf_tensor *t = &f->out[i];
     size_t len = 0;
-    kerf_codec_id id = encode_whole(edge, f, i, edge->picked[i], &len);
+    kerf_codec_id id = encode_whole(edge, f, i, f->packed[i], &len);
 
-    edge->picked[i] = id;
+    f->packed[i] = id;
     if (id == KERF_CODEC_RAW)
         len = t->bytes;
     edge->encoded.tensor[i] = (kerf_tensor_desc){
@@ -102,10 +94,9 @@ put_piece(kerf_edge *edge, kerf_flight *f, size_t i)
 /* Of a tensor in blocks. On the wire it is coded, and any of its blocks may be
  * as it is: all are, if it is not. */
 static kerf_codec_id
-codec_in_blocks(const kerf_edge *edge, size_t i)
+codec_in_blocks(const kerf_flight *f, size_t i)
 {
-    return edge->picked[i] == KERF_CODEC_RAW ? KERF_CODEC_EXACT
-                                             : edge->picked[i];
+    return f->packed[i] == KERF_CODEC_RAW ? KERF_CODEC_EXACT : f->packed[i];
 }
 
 /* Output i will follow in blocks. */
@@ -116,54 +107,63 @@ put_off(kerf_edge *edge, kerf_flight *f, size_t i)
 
     edge->encoded.tensor[i] =
         (kerf_tensor_desc){.dtype = t->dtype,
-                           .codec = (uint8_t)codec_in_blocks(edge, i),
+                           .codec = (uint8_t)codec_in_blocks(f, i),
                            .shape = t->shape};
     f->send.piece[i] = NULL;
     f->send.len[i] = 0;
+}
+
+static bool
+is_in_blocks(const kerf_flight *f, size_t i)
+{
+    return (f->in_blocks >> i & 1) != 0;
 }
 
 /* Values of a block of output i. */
 static size_t
 block_values(const kerf_edge *edge, const kerf_flight *f, size_t i)
 {
-    size_t grain = kerf_codec_grain(codec_in_blocks(edge, i), &f->out[i].shape);
+    size_t grain = kerf_codec_grain(codec_in_blocks(f, i), &f->out[i].shape);
 
     return (edge->block_values + grain - 1) / grain * grain;
 }
 
-static bool
-is_in_blocks(const kerf_edge *edge, size_t i)
+/* Which codec each output takes, and which go in blocks, if these pay: a
+ * request of no more values than one block has nothing to overlap. What is not
+ * coded does if it is large and alone: its hash goes before it, and to make
+ * that of all of it takes longer than to send a block. */
+static void
+pick_codecs(kerf_edge *edge, kerf_flight *f, const struct way *way)
 {
-    const kerf_tensor_desc *d = &edge->encoded.tensor[i];
+    size_t values = 0;
 
-    return d->codec != KERF_CODEC_RAW && d->len == 0;
-}
+    f->in_blocks = 0;
+    for (size_t i = 0; i < f->send.count; i++) {
+        const kerf_tensor *t = &f->out[i];
 
-/* Whether output i goes in blocks where there are any. What is not coded does
- * if it is large and alone: its hash goes before it, and to make that of all of
- * it takes longer than to send a block. */
-static bool
-may_be_in_blocks(const kerf_edge *edge, const kerf_flight *f,
-                 const struct way *way, size_t i)
-{
-    const kerf_tensor *t = &f->out[i];
-
-    return edge->picked[i] != KERF_CODEC_RAW ||
-           (way->plain && t->dtype == KERF_F32 && t->bytes >= PLAIN_LEAST);
+        f->packed[i] = pick_codec(edge, t, way);
+        if (f->packed[i] == KERF_CODEC_RAW &&
+            (!way->plain || t->dtype != KERF_F32 || t->bytes < PLAIN_LEAST))
+            continue;
+        f->in_blocks |= UINT64_C(1) << i;
+        values += t->bytes / sizeof(float);
+    }
+    if (!way->blocks || values <= edge->block_values)
+        f->in_blocks = 0;
 }
 
 /* Room for the frames of all blocks. */
 static bool
-make_blocks(kerf_edge *edge, kerf_flight *f, const struct way *way)
+make_blocks(const kerf_edge *edge, kerf_flight *f)
 {
     f->block_goal = 0;
     for (size_t i = 0; i < f->send.count; i++) {
         size_t count = f->out[i].bytes / sizeof(float);
         size_t each;
 
-        if (!may_be_in_blocks(edge, f, way, i))
+        if (!is_in_blocks(f, i))
             continue;
-        if (edge->picked[i] != KERF_CODEC_RAW && !make_room(f, i))
+        if (f->packed[i] != KERF_CODEC_RAW && !kerf_flight_make_room(f, i))
             return false;
         each = block_values(edge, f, i);
         f->block_goal += (count + each - 1) / each;
@@ -176,19 +176,18 @@ make_blocks(kerf_edge *edge, kerf_flight *f, const struct way *way)
     return f->block != NULL;
 }
 
-/* Which codec each output takes, and whether blocks pay: a request of no more
- * values than one block has nothing to overlap. */
-static bool
-pick_codecs(kerf_edge *edge, const kerf_flight *f, const struct way *way)
+/* Seals the TENSOR frame with these descs; pieces are set. */
+static void
+seal_tensors(const kerf_edge *edge, kerf_flight *f, const kerf_tensors *m)
 {
-    size_t values = 0;
-
-    for (size_t i = 0; i < f->send.count; i++) {
-        edge->picked[i] = pick_codec(edge, &f->out[i], way);
-        if (may_be_in_blocks(edge, f, way, i))
-            values += f->out[i].bytes / sizeof(float);
-    }
-    return way->blocks && values > edge->block_values;
+    f->codecs = 0;
+    for (size_t i = 0; i < m->count; i++)
+        f->codecs |= UINT32_C(1) << m->tensor[i].codec;
+    f->meta_len = kerf_tensors_put(f->head + KERF_HEADER_LEN,
+                                   KERF_TENSORS_ROOM(f->send.count), m);
+    f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
+    kerf_out_seal_over(&f->send, f->head, &f->header, f->meta_len,
+                       edge->tls != NULL);
 }
 
 bool
@@ -196,7 +195,6 @@ kerf_encode(kerf_edge *edge, kerf_flight *f)
 {
     kerf_tensors *m = &edge->encoded;
     struct way way = look_at_link(edge, f);
-    bool blocks;
 
     memcpy(m->bundle, f->program->manifest.id, sizeof m->bundle);
     m->deadline_ms = (uint32_t)edge->opts.deadline_ms;
@@ -205,27 +203,48 @@ kerf_encode(kerf_edge *edge, kerf_flight *f)
     m->count = (uint16_t)f->program->sent_count;
     f->send.count = f->program->sent_count;
     f->block_count = 0;
-    blocks = pick_codecs(edge, f, &way) && make_blocks(edge, f, &way);
+    pick_codecs(edge, f, &way);
+    if (f->in_blocks != 0 && !make_blocks(edge, f))
+        f->in_blocks = 0;
     for (size_t i = 0; i < f->send.count; i++) {
-        if (blocks && may_be_in_blocks(edge, f, &way, i))
+        if (is_in_blocks(f, i))
             put_off(edge, f, i);
         else
             put_piece(edge, f, i);
         f->tensor_bytes += f->out[i].bytes;
-        f->codecs |= UINT32_C(1) << m->tensor[i].codec;
     }
-    f->codec = edge->picked[0];
-    f->meta_len = kerf_tensors_put(f->head + KERF_HEADER_LEN,
-                                   KERF_TENSORS_ROOM(f->send.count), m);
-    f->header = (kerf_header){.type = KERF_FRAME_TENSOR, .id = f->id};
-    kerf_out_seal_over(&f->send, f->head, &f->header, f->meta_len,
-                       edge->tls != NULL);
+    f->codec = f->packed[0];
+    seal_tensors(edge, f, m);
     f->send.done = kerf_flight_sent;
     f->send.ctx = f;
-    if (kerf_log_on(KERF_LOG_TRACE) && !blocks)
+    if (kerf_log_on(KERF_LOG_TRACE) && f->in_blocks == 0)
         kerf_log(KERF_LOG_TRACE, "edge.encoded", "id=%llu bytes=%llu",
                  (unsigned long long)f->id, (unsigned long long)f->coded_bytes);
-    return blocks;
+    return f->in_blocks != 0;
+}
+
+void
+kerf_encode_join(kerf_edge *edge, kerf_flight *f)
+{
+    kerf_tensors m;
+    bool plain = f->in_blocks != 0 && f->record == NULL;
+
+    for (size_t i = 0; plain && i < f->send.count; i++)
+        plain = !is_in_blocks(f, i) || f->packed[i] == KERF_CODEC_RAW;
+    if (!plain || kerf_tensors_get(&m, f->head + KERF_HEADER_LEN, f->meta_len,
+                                   f->header.payload_len, NULL) != KERF_OK)
+        return;
+    for (size_t i = 0; i < f->send.count; i++) {
+        if (!is_in_blocks(f, i))
+            continue;
+        m.tensor[i].codec = KERF_CODEC_RAW;
+        m.tensor[i].len = f->out[i].bytes;
+        f->send.piece[i] = f->out[i].data;
+        f->send.len[i] = f->out[i].bytes;
+    }
+    f->in_blocks = 0;
+    f->block_count = 0;
+    seal_tensors(edge, f, &m);
 }
 
 /* One BLOCK frame, whose blob goes to coded[i] + at, or which is sent as it is.
@@ -270,7 +289,7 @@ kerf_encode_blocks(kerf_edge *edge, kerf_flight *f)
 {
     for (size_t i = 0; i < f->send.count; i++) {
         const kerf_tensor *t = &f->out[i];
-        kerf_codec_id id = edge->picked[i];
+        kerf_codec_id id = f->packed[i];
         size_t count = t->bytes / sizeof(float);
         size_t start_bytes = f->coded_bytes;
         uint64_t start_ns = kerf_now_ns();
@@ -278,7 +297,7 @@ kerf_encode_blocks(kerf_edge *edge, kerf_flight *f)
         size_t each;
         bool codes;
 
-        if (!is_in_blocks(edge, i))
+        if (!is_in_blocks(f, i))
             continue;
         each = block_values(edge, f, i);
         codes = id != KERF_CODEC_RAW &&

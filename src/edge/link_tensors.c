@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "edge/encode.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,23 +15,41 @@
 #define BUSY_MAX_MS 60000
 #define BUSY_DOUBLED 10 /* times: to a second */
 
+static bool
+is_any_sent(const kerf_flight *flight, size_t count, const kerf_flight *but)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++)
+        any |= &flight[i] != but && flight[i].state == KERF_FLIGHT_SENT;
+    return any;
+}
+
 bool
 kerf_link_is_alone(const kerf_edge *edge, const kerf_flight *f)
 {
     const kerf_program *p = edge->current;
-    bool alone = true;
 
-    for (size_t i = 0; p != NULL && i < p->flights; i++)
-        alone &= &p->flight[i] == f || p->flight[i].state != KERF_FLIGHT_SENT;
-    return alone;
+    return (p == NULL || !is_any_sent(p->flight, p->flights, f)) &&
+           !is_any_sent(edge->offline.drain, KERF_DRAIN_FLIGHTS, f);
 }
 
-/* Memory of a flight stays as it is until the answer, or the end of the
- * connection: but at its deadline it is given up, and filled anew. */
-static bool
-may_lend(const kerf_edge *edge)
+/* The kernel may have its memory until the answer to it is there. */
+static void
+note_lent(kerf_edge *edge, kerf_flight *f)
 {
-    return edge->opts.deadline_ms <= 0;
+    unsigned on = kerf_conn_number(edge->tensors);
+
+    f->strays |= f->lent_on != 0 && f->lent_on != on;
+    f->lent_on = on;
+}
+
+/* Its answer came on this connection: all of it has been read. */
+static void
+note_returned(kerf_flight *f, const kerf_conn *conn)
+{
+    if (f->lent_on == kerf_conn_number(conn))
+        f->lent_on = 0;
 }
 
 /* There is a connection. */
@@ -38,10 +57,13 @@ static void
 seal_request(kerf_edge *edge, kerf_flight *f)
 {
     f->header.sent_ns = kerf_now_ns();
-    /* Within a machine one that is alone is copied all the same: the cloud's
-     * core reads what is there while this one copies the rest. */
-    f->send.lend = may_lend(edge) && (!kerf_conn_is_local(edge->tensors) ||
-                                      !kerf_link_is_alone(edge, f));
+    /* Not what is from disk, in memory of any kind. Nor, within a machine, what
+     * is alone: the cloud's core reads what is there while this one copies the
+     * rest. */
+    f->send.lend = f->record == NULL && (!kerf_conn_is_local(edge->tensors) ||
+                                         !kerf_link_is_alone(edge, f));
+    if (f->send.lend)
+        note_lent(edge, f);
     f->send.head = f->head;
     f->send.head_len = kerf_head_seal(f->head, &f->header, f->meta_len);
     f->bytes_sent += f->send.head_len + (size_t)f->header.payload_len;
@@ -49,10 +71,12 @@ seal_request(kerf_edge *edge, kerf_flight *f)
 }
 
 static void
-seal_block(const kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
+seal_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 {
     b->header.sent_ns = kerf_now_ns();
-    b->out.lend = may_lend(edge); /* the next one is made meanwhile */
+    b->out.lend = f->record == NULL; /* the next one is made meanwhile */
+    if (b->out.lend)
+        note_lent(edge, f);
     b->out.head_len = kerf_head_seal(b->head, &b->header, b->header.meta_len);
     f->bytes_sent += b->out.head_len + (size_t)b->header.payload_len;
     (void)atomic_fetch_add(&f->sending, 1);
@@ -69,12 +93,15 @@ send_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 static bool
 make_sent(kerf_edge *edge, kerf_flight *f)
 {
-    uint32_t unknown = f->codecs & ~edge->codecs;
+    uint32_t unknown;
     char why[KERF_TEXT_MAX];
 
     if (edge->tensors == NULL || edge->parting || f->stranded_ns != 0 ||
         atomic_load(&f->sending) > 0)
         return false;
+    if (!edge->blocks || (f->codecs & ~edge->codecs) != 0)
+        kerf_encode_join(edge, f);
+    unknown = f->codecs & ~edge->codecs;
     if (unknown != 0) { /* the cloud before did */
         (void)snprintf(why, sizeof why,
                        "the cloud does not know tensor codec %s",
@@ -121,18 +148,18 @@ kerf_link_send(kerf_edge *edge, kerf_flight *f)
     kerf_conn_send_row(edge->tensors, &f->send);
 }
 
-void
+bool
 kerf_link_send_apart(kerf_edge *edge, kerf_flight *f, bool more)
 {
     kerf_conn *conn = edge->tensors;
 
     if (!make_sent(edge, f))
-        return;
+        return false;
     make_row(edge, f, more);
     f->sent_on = kerf_conn_number(conn);
     if (f->block_count > 0) {
         kerf_conn_send_row(conn, &f->send);
-        return;
+        return true;
     }
     kerf_out_begin(&f->send);
     edge->apart = f;
@@ -147,6 +174,7 @@ kerf_link_send_apart(kerf_edge *edge, kerf_flight *f, bool more)
         f->sent_on != kerf_conn_number(edge->tensors))
         kerf_link_send(edge, f);
     kerf_conn_unref(conn);
+    return true;
 }
 
 void
@@ -401,7 +429,7 @@ take_times(kerf_edge *edge, kerf_flight *f, const kerf_frame_in *frame)
 }
 
 static kerf_err
-on_result(kerf_edge *edge, const kerf_frame_in *frame)
+on_result(kerf_edge *edge, const kerf_conn *conn, const kerf_frame_in *frame)
 {
     kerf_flight *f = edge->receiving;
 
@@ -416,6 +444,7 @@ on_result(kerf_edge *edge, const kerf_frame_in *frame)
                         (size_t)frame->header.payload_len;
     (void)pthread_mutex_lock(&edge->lock);
     f->receiving = false;
+    note_returned(f, conn);
     kerf_edge_answer_in_turn(edge, f);
     (void)pthread_mutex_unlock(&edge->lock);
     if (edge->parting)
@@ -440,6 +469,8 @@ on_turned_away(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
     early = f != NULL && !is_sent(edge, conn, f);
+    if (f != NULL && !early)
+        note_returned(f, conn);
     if (early) {
         f = NULL;
     } else if (f != NULL && busy) {
@@ -490,7 +521,7 @@ on_tensor_frame(void *ctx, kerf_conn *conn, const kerf_frame_in *frame,
                            ? KERF_OK
                            : on_tensor_head(ctx, conn, frame, &none, why);
 
-        return err == KERF_OK ? on_result(edge, frame) : err;
+        return err == KERF_OK ? on_result(edge, conn, frame) : err;
     }
     if (edge->link == KERF_LINK_UP &&
         (type == KERF_FRAME_BUSY || type == KERF_FRAME_FAILED))

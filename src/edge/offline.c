@@ -143,6 +143,7 @@ run(void *ctx)
     void *job;
 
     kerf_thread_begin("kerf-offline");
+    kerf_thread_block_pipe();
     while ((job = kerf_queue_pop(edge->offline.jobs)) != NULL) {
         if (job == &edge->offline.drain_token)
             kerf_queue_drain(edge);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "edge/edge.h"
+#include "edge/encode.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -249,10 +250,13 @@ kerf_queue_put(kerf_edge *edge, kerf_flight *f)
 {
     kerf_detail why = {{0}};
     size_t len = 0;
-    uint8_t *data = write_record(f, &len);
-    kerf_err err = data == NULL ? KERF_ENOMEM : put(edge, data, len, &why);
+    uint8_t *data;
+    kerf_err err;
     bool online;
 
+    kerf_encode_join(edge, f);
+    data = write_record(f, &len);
+    err = data == NULL ? KERF_ENOMEM : put(edge, data, len, &why);
     free(data);
     (void)pthread_mutex_lock(&edge->lock);
     online = !edge->offline.offline;

@@ -1,8 +1,10 @@
 #include "edge/program.h"
 
 #include "base/bytes.h"
+#include "base/large.h"
 #include "engine/load_card.h"
 #include "engine/probe.h"
+#include "net/lend.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +14,39 @@
 _Static_assert(SHARED_MOST <= KERF_TENSOR_BYTES_MAX / KERF_FLIGHTS_MAX,
                "the bound of a tensor is not one of all flights");
 
+bool
+kerf_flight_make_room(kerf_flight *f, size_t i)
+{
+    size_t page = kerf_page_size();
+    size_t bytes = f->out[i].bytes;
+
+    if (f->coded[i] == NULL) /* in pages of its own */
+        f->coded[i] = kerf_large_alloc(bytes > page ? bytes : page);
+    return f->coded[i] != NULL;
+}
+
+/* Without memory for other pages those that there are are written to all the
+ * same: the hash of the frame tells who still reads it, after a connection that
+ * was given up. */
+void
+kerf_flight_take_back(kerf_flight *f)
+{
+    if (f->lent_on == 0 && !f->strays)
+        return;
+    for (size_t i = 0; i < f->program->sent_count; i++) {
+        (void)!kerf_lend_take_back(f->out[i].data, f->out[i].bytes);
+        if (f->coded[i] != NULL)
+            (void)!kerf_lend_take_back(f->coded[i], f->out[i].bytes);
+    }
+    f->lent_on = 0;
+    f->strays = false;
+}
+
 static void
 fini_flight(const kerf_program *p, kerf_flight *f)
 {
+    if (f->out != NULL)
+        kerf_flight_take_back(f);
     kerf_request_free(f->request);
     kerf_tensors_free(f->in, kerf_net_in_count(p->net));
     for (size_t i = 0; i < p->sent_count; i++) {
@@ -92,11 +124,27 @@ init_flight(kerf_program *p, kerf_flight *f, kerf_detail *why)
     return err;
 }
 
+static bool
+may_be_lent(const kerf_program *p)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < p->sent_count; i++) {
+        size_t bytes = 0;
+
+        if (kerf_shape_bytes(&p->sent[i].shape, p->sent[i].dtype, &bytes) ==
+            KERF_OK)
+            sum += kerf_align_up(bytes, KERF_PIECE_ALIGN);
+    }
+    return sum >= KERF_LEND_LEAST;
+}
+
 /* One memory for all flights: it fills huge pages where one would not. Those
  * that do fill them get one each. */
 static kerf_err
 make_outs(kerf_program *p, size_t flights)
 {
+    size_t align = may_be_lent(p) ? kerf_page_size() : KERF_TENSOR_ALIGN;
     kerf_err err = KERF_OK;
 
     for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++) {
@@ -104,8 +152,7 @@ make_outs(kerf_program *p, size_t flights)
         size_t bytes = 0;
 
         err = kerf_shape_bytes(&p->sent[i].shape, p->sent[i].dtype, &bytes);
-        all.dims[1] =
-            (int64_t)kerf_align_up(bytes == 0 ? 1 : bytes, KERF_TENSOR_ALIGN);
+        all.dims[1] = (int64_t)kerf_align_up(bytes == 0 ? 1 : bytes, align);
         if (err == KERF_OK && bytes <= SHARED_MOST)
             err = kerf_tensor_alloc(&p->outs[i], KERF_U8, &all);
     }

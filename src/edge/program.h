@@ -55,8 +55,10 @@ typedef struct kerf_flight {
     uint8_t *coded[KERF_PORTS_MAX]; /* blobs of out; NULL: never coded */
     kerf_flight_block *block;       /* that follow the TENSOR frame */
     size_t block_count, block_room;
-    size_t block_goal; /* of which so many will be made */
-    uint8_t *head;     /* of the TENSOR frame */
+    size_t block_goal;  /* of which so many will be made */
+    uint64_t in_blocks; /* a bit per output that is not in the TENSOR frame */
+    kerf_codec_id packed[KERF_PORTS_MAX]; /* how each output really is */
+    uint8_t *head;                        /* of the TENSOR frame */
     size_t meta_len;
     kerf_header header;
     kerf_out send;
@@ -64,6 +66,10 @@ typedef struct kerf_flight {
      * is in use. */
     _Atomic unsigned sending;
     unsigned sent_on; /* kerf_conn_number() */
+    /* The connection whose kernel has its memory, since no answer came on it
+     * yet; 0: none. strays: an earlier one may have it, too. */
+    unsigned lent_on;
+    bool strays;
     uint64_t start_ns, encoded_ns, deadline_ns, retry_ns; /* or 0 */
     uint64_t stranded_ns; /* the cloud does not know its bundle since; or 0 */
     kerf_stages stages;
@@ -134,6 +140,11 @@ KERF_NODISCARD kerf_err kerf_program_compile(kerf_program *p,
 void kerf_program_free(kerf_program *p); /* accepts NULL */
 
 void kerf_flight_sent(void *flight, kerf_err err); /* kerf_out's done */
+/* Before what it sends is written to, or freed: what the kernel has of it yet,
+ * without an answer, stays as it was. Whose it is. */
+void kerf_flight_take_back(kerf_flight *f);
+/* Room for a blob of output i. False: no memory. */
+bool kerf_flight_make_room(kerf_flight *f, size_t i);
 
 /* Memory for one result tensor of this flight, kept between requests. */
 KERF_NODISCARD kerf_err kerf_flight_result(kerf_flight *f, size_t i,

@@ -44,9 +44,9 @@ let_go(kerf_edge *edge)
     edge->holds = false;
 }
 
-/* Another input is waited for. */
+/* Something else is waited for: an input, the caller, a program. */
 static void
-on_source_waits(void *ctx)
+on_waits(void *ctx)
 {
     kerf_edge *edge = ctx;
 
@@ -125,7 +125,7 @@ fit_source(kerf_edge *edge, const kerf_program *p, kerf_detail *why)
                           .rate_hz = edge->opts.rate_hz,
                           .random_period_ms = KERF_RANDOM_PERIOD_MS,
                           .watch = edge->opts.watch,
-                          .waits = on_source_waits,
+                          .waits = on_waits,
                           .ctx = edge};
     kerf_source *source = NULL;
     kerf_err err;
@@ -133,6 +133,7 @@ fit_source(kerf_edge *edge, const kerf_program *p, kerf_detail *why)
     if (edge->source != NULL &&
         memcmp(edge->source_for, p->manifest.id, sizeof edge->source_for) == 0)
         return KERF_OK;
+    on_waits(edge);
     for (size_t i = 0; i < count; i++)
         port[i] = *kerf_net_in(p->net, i);
     edge->source_card = p->card; /* only its numbers are used */
@@ -155,6 +156,7 @@ tell_skipped(kerf_edge *edge, const kerf_item *item)
 {
     kerf_note *note = kerf_note_new(KERF_NOTE_SKIPPED);
 
+    on_waits(edge);
     kerf_edge_wait_for_room(edge);
     (void)pthread_mutex_lock(&edge->lock);
     edge->total.asked++;
@@ -177,8 +179,8 @@ send_in_row(kerf_edge *edge, kerf_flight *f)
 {
     bool more = has_next(edge, f);
 
-    edge->holds = more;
-    kerf_link_send_apart(edge, f, more);
+    if (kerf_link_send_apart(edge, f, more))
+        edge->holds = more;
 }
 
 /* blocks: they went out while they were made. */
@@ -241,6 +243,7 @@ start_flight(kerf_edge *edge, kerf_flight *f, const kerf_flight *before)
     f->via = KERF_VIA_CLOUD;
     f->queued = false;
     f->result_count = 0;
+    kerf_flight_take_back(f);
     kerf_busy_begin(&edge->busy);
     err = kerf_request_run(f->request, &why);
     kerf_busy_end(&edge->busy);
@@ -348,6 +351,7 @@ has_redone(kerf_edge *edge, kerf_flight *f)
     (void)pthread_mutex_unlock(&edge->lock);
     if (!stranded)
         return false;
+    on_waits(edge);
     kerf_edge_free_flight(edge, f);
     (void)redo_stranded(edge);
     kerf_edge_drop_leaving(edge);
@@ -364,8 +368,10 @@ has_left(kerf_edge *edge, kerf_flight *f)
 
     (void)pthread_mutex_lock(&edge->lock);
     while (f->program != edge->leaving && f->program->expired &&
-           !edge->stopping)
+           !edge->stopping) {
+        let_go(edge);
         (void)pthread_cond_wait(&edge->changed, &edge->lock);
+    }
     left = f->program == edge->leaving;
     if (!left && f->program->expired && f->item.err == KERF_OK)
         f->item.err = kerf_fail(&f->item.why, KERF_EDENIED,
@@ -392,6 +398,7 @@ do_one(kerf_edge *edge, kerf_flight *f, kerf_detail *why, kerf_err *err)
     }
     left = has_left(edge, f);
     if (left) {
+        on_waits(edge);
         (void)redo_stranded(edge);
         kerf_flight *to = f->item.err == KERF_OK ? move_flight(edge, f) : NULL;
 
@@ -427,7 +434,7 @@ wait_for_answers(kerf_edge *edge)
 {
     bool leaving = true;
 
-    on_source_waits(edge);
+    on_waits(edge);
     while (leaving) {
         (void)pthread_mutex_lock(&edge->lock);
         while (edge->leaving == NULL && !is_idle(edge->current))
@@ -450,6 +457,7 @@ kerf_worker_run(void *ctx)
     kerf_flight *f;
 
     kerf_thread_begin("kerf-worker");
+    kerf_thread_block_pipe();
     if (edge->opts.codec_auto &&
         kerf_tune_measure(&edge->tune, edge->codec) != KERF_OK)
         edge->opts.codec_auto = false; /* no memory: codec is raw */

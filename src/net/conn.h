@@ -133,11 +133,12 @@ typedef struct kerf_out {
     void (*done)(void *ctx, kerf_err err);
     void *ctx;
     bool more; /* another follows at once: may wait for it */
-    /* What piece points to stays as it is until the peer has answered, or the
-     * connection is over: large ones are not copied (net/lend.h). */
+    /* What piece points to stays as it is until the peer has answered, or is
+     * taken back (net/lend.h): large ones are not copied. */
     bool lend;
     struct kerf_out *next; /* of kerf_conn_send_row(); else private */
     uint64_t at, total;    /* private */
+    bool lends;            /* private */
 } kerf_out;
 
 void kerf_conn_send(kerf_conn *conn, kerf_out *out);

@@ -16,8 +16,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define LEND_LEAST ((uint64_t)64 << 10) /* less is copied sooner */
-
 static const uint8_t zeros[KERF_PIECE_ALIGN];
 
 /* The memory of out that is still to be sent. */
@@ -95,8 +93,8 @@ trace_sent(const kerf_conn *conn, const kerf_out *out, size_t len)
 static bool
 may_lend(kerf_conn *conn, const kerf_out *out)
 {
-    if (!out->lend || conn->cannot_lend || conn->burst != 0 ||
-        out->total - out->head_len < LEND_LEAST)
+    if (!out->lend || conn->cannot_lend || conn->tls != NULL ||
+        conn->burst != 0 || out->total - out->head_len < KERF_LEND_LEAST)
         return false;
     if (conn->lend == NULL)
         conn->lend = kerf_lend_new();
@@ -137,7 +135,7 @@ push_out(kerf_conn *conn, kerf_out *out, int flags)
     if (conn->burst != 0) /* else the kernel makes longer ones of them */
         flags |= MSG_EOR;
     while (out->at < out->total) {
-        bool lend = may_lend(conn, out);
+        bool lend = out->lends && !conn->cannot_lend;
         struct iovec iov[KERF_CONN_IOV];
         struct msghdr message = {.msg_iov = iov};
         ssize_t n;
@@ -193,6 +191,7 @@ send_locked(kerf_conn *conn, kerf_out *out)
     out->next = NULL;
     if (!conn->open || conn->finishing)
         return KERF_ECLOSED;
+    out->lends = may_lend(conn, out);
     if (conn->first == NULL && !conn->shaking &&
         push_out(conn, out, out->more ? MSG_MORE : 0) == 1)
         return KERF_OK;

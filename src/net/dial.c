@@ -104,7 +104,7 @@ on_connect(uv_poll_t *poll, int status, int events)
     if (getsockopt(dial->fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0)
         code = errno;
     if (code == 0) {
-        kerf_socket_tune(dial->fd, NULL);
+        kerf_socket_tune(dial->fd, false);
         finish(dial, dial->fd);
         return;
     }

@@ -1,11 +1,17 @@
 #include "net/lend.h"
 
+#include "base/bytes.h"
+#include "base/large.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-#define PIPE_BYTES (1 << 20) /* in 4 KB pages; the system may give less */
+/* In pages of 4 KB. The system gives a user 64 MB of pipes; then less. */
+#define PIPE_BYTES (256 << 10)
 #define IOV_MAX_HERE 32
 
 struct kerf_lend {
@@ -94,7 +100,9 @@ fill(kerf_lend *lend, const struct iovec *iov, size_t count, size_t done,
 
     if (n == 0)
         return KERF_OK;
-    got = vmsplice(lend->to, rest, n, SPLICE_F_NONBLOCK);
+    do
+        got = vmsplice(lend->to, rest, n, SPLICE_F_NONBLOCK);
+    while (got < 0 && errno == EINTR);
     if (got > 0) {
         lend->in_pipe += (size_t)got;
         *left -= (size_t)got;
@@ -131,4 +139,26 @@ kerf_lend_send(kerf_lend *lend, int fd, const struct iovec *iov, size_t count,
     if (err == KERF_ENOTSUP)
         close_pipe(lend);
     return err;
+}
+
+kerf_err
+kerf_lend_take_back(void *data, size_t bytes)
+{
+    size_t room = kerf_align_up(bytes, kerf_page_size());
+    void *fresh;
+
+    if (bytes == 0)
+        return KERF_OK;
+    fresh = mmap(NULL, room, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fresh == MAP_FAILED)
+        return KERF_ENOMEM;
+    memcpy(fresh, data, bytes);
+    /* At once for other threads, too. */
+    if (mremap(fresh, room, room, MREMAP_MAYMOVE | MREMAP_FIXED, data) ==
+        MAP_FAILED) {
+        (void)munmap(fresh, room);
+        return KERF_ENOMEM;
+    }
+    return KERF_OK;
 }

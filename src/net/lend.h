@@ -4,10 +4,12 @@
  * are read where they are by the network card, or by the receiver within a
  * machine. Linux 2.6.17; where the system does not let us, the caller copies.
  *
- * Who lends may not change the memory before the peer has read it, which
- * nothing tells but an answer. Freeing it is fine: the pages stay.
+ * Who lends may not write to the memory before the peer has read it, which
+ * nothing tells but an answer: not the end of the connection either, after
+ * which the kernel goes on sending, and a receiver on this machine reading. If
+ * no answer came it is taken back before it is written to, or freed.
  *
- * Threads: one at a time.
+ * Threads: one at a time; kerf_lend_take_back() any.
  */
 #ifndef KERF_NET_LEND_H
 #define KERF_NET_LEND_H
@@ -17,6 +19,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
+
+#define KERF_LEND_LEAST ((size_t)64 << 10) /* bytes: less is copied sooner */
 
 typedef struct kerf_lend kerf_lend;
 
@@ -33,5 +37,11 @@ void kerf_lend_free(kerf_lend *lend); /* accepts NULL */
 KERF_NODISCARD kerf_err kerf_lend_send(kerf_lend *lend, int fd,
                                        const struct iovec *iov, size_t count,
                                        bool more, size_t *put);
+/*
+ * Gives memory other pages, with the same content: what was lent stays as it
+ * was, and belongs to the kernel alone. data begins a page, and the rest of the
+ * last page is nobody else's (kerf_large_alloc()). Errors: KERF_ENOMEM.
+ */
+KERF_NODISCARD kerf_err kerf_lend_take_back(void *data, size_t bytes);
 
 #endif

@@ -23,7 +23,7 @@
 
 #define UNACKED_MS 30000
 #define ACCEPT_PAUSE_MS 100 /* when out of file descriptors */
-#define CONGESTION_MAX 16   /* the kernel's TCP_CA_NAME_MAX */
+#define CONTROL_MAX 17      /* the kernel's TCP_CA_NAME_MAX, and a zero */
 
 union address {
     struct sockaddr any;
@@ -37,7 +37,6 @@ struct kerf_listener {
     kerf_accept_fn *fn;
     void *ctx;
     int fd;
-    char congestion[CONGESTION_MAX]; /* the system's choice */
 };
 
 bool
@@ -59,16 +58,52 @@ kerf_socket_is_local(int fd)
            own.v4.sin_addr.s_addr == peer.v4.sin_addr.s_addr;
 }
 
-void
-kerf_socket_unpace(int fd)
+static bool
+choose_control(int fd, const char *name)
 {
-    static const char cubic[] = "cubic";
+    return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name,
+                      (socklen_t)strlen(name)) == 0;
+}
 
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, cubic, sizeof cubic - 1);
+/* In name, "" if it is not told. */
+static void
+look_at_control(int fd, char name[CONTROL_MAX])
+{
+    socklen_t len = CONTROL_MAX - 1;
+
+    memset(name, 0, CONTROL_MAX);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) != 0)
+        name[0] = '\0';
 }
 
 void
-kerf_socket_tune(int fd, const char *congestion)
+kerf_socket_unpace(int fd)
+{
+    if (!choose_control(fd, "cubic")) /* not everybody may */
+        (void)choose_control(fd, "reno");
+}
+
+/* What was begun with kerf_socket_unpace(), and leaves this machine after all,
+ * has the system's choice, as it is now. That of a route stands. */
+static void
+pace_again(int fd)
+{
+    char own[CONTROL_MAX], ours[CONTROL_MAX], usual[CONTROL_MAX];
+    int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (other < 0)
+        return;
+    look_at_control(fd, own);
+    look_at_control(other, usual);
+    kerf_socket_unpace(other);
+    look_at_control(other, ours);
+    if (strcmp(own, ours) == 0 && strcmp(own, usual) != 0)
+        (void)choose_control(fd, usual);
+    (void)close(other);
+}
+
+void
+kerf_socket_tune(int fd, bool unpaced)
 {
     unsigned unacked_ms = UNACKED_MS;
     int on = 1;
@@ -82,9 +117,8 @@ kerf_socket_tune(int fd, const char *congestion)
                      sizeof unacked_ms);
     if (kerf_socket_is_local(fd))
         kerf_socket_unpace(fd);
-    else if (congestion != NULL)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion,
-                         (socklen_t)strlen(congestion));
+    else if (unpaced)
+        pace_again(fd);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);
@@ -109,7 +143,7 @@ on_acceptable(uv_poll_t *poll, int status, int events)
             accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd >= 0) {
-            kerf_socket_tune(fd, listener->congestion);
+            kerf_socket_tune(fd, true);
             listener->fn(listener->ctx, fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
                    errno == ENOBUFS) {
@@ -253,10 +287,7 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
         return KERF_ENOMEM;
     }
     listener->fd = fd;
-    /* For whom it accepts: it is too late once a connection is there. */
-    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, listener->congestion,
-                   &(socklen_t){sizeof listener->congestion - 1}) == 0)
-        kerf_socket_unpace(fd);
+    kerf_socket_unpace(fd); /* those it accepts: later it is too late */
     listener->fn = fn;
     listener->ctx = ctx;
     (void)uv_poll_init(kerf_loop_uv(loop), &listener->poll, fd);

@@ -8,15 +8,16 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-/* Options of every connection. congestion: the control that it has if it leaves
- * this machine, where it was begun with kerf_socket_unpace(); or NULL. */
-void kerf_socket_tune(int fd, const char *congestion);
+/* Options of every connection. unpaced: it was begun with kerf_socket_unpace(),
+ * and may leave this machine. */
+void kerf_socket_tune(int fd, bool unpaced);
 /*
  * Where the system's congestion control is one that paces (BBR), it does so
  * within a machine too, for nothing: 4 MB then take twice as long, at half as
- * much CPU again (docs/BENCHMARKS.md). CUBIC instead, for a socket that is not
- * connected yet: one that has begun to pace goes on with it. Over networks the
- * choice is the system's.
+ * much CPU again (docs/BENCHMARKS.md). CUBIC instead, or Reno, for a socket
+ * that is not connected yet: one that has begun to pace goes on with it. (So
+ * does who dials an own address that is not loopback.) Over networks the choice
+ * is the system's.
  */
 void kerf_socket_unpace(int fd);
 bool kerf_address_is_loopback(const struct sockaddr *any);

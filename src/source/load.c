@@ -156,12 +156,18 @@ load_kept(kerf_load_ctx *ctx, size_t port, kerf_tensor *dest, kerf_item *item)
                           : err;
 }
 
+bool
+kerf_load_is_kept(const kerf_load_ctx *ctx, const char *path)
+{
+    return ctx->kept.stamp != 0 && strcmp(path, ctx->kept.path) == 0;
+}
+
 /* The bytes of a .npy file into ctx->kept. */
 static kerf_err
 keep_file(kerf_load_ctx *ctx, const char *path, kerf_detail *why)
 {
     kerf_kept *kept = &ctx->kept;
-    bool same = kept->stamp != 0 && strcmp(path, kept->path) == 0;
+    bool same = kerf_load_is_kept(ctx, path);
     uint64_t now_ns = kerf_now_ns();
     uint64_t stamp;
     kerf_err err;

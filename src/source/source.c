@@ -256,6 +256,13 @@ kerf_source_stop(kerf_source *s)
         return;
 }
 
+static void
+tell_waits(kerf_source *s)
+{
+    if (s->opts.waits != NULL)
+        s->opts.waits(s->opts.ctx);
+}
+
 /* Waits until due_ns (0: not at all) or, with watch, for an arrival. */
 static kerf_err
 wait_until(kerf_source *s, uint64_t due_ns, bool arrivals, kerf_detail *why)
@@ -270,8 +277,7 @@ wait_until(kerf_source *s, uint64_t due_ns, bool arrivals, kerf_detail *why)
         return KERF_ECLOSED;
     if (due_ns == 0 && !arrivals)
         return KERF_OK;
-    if (s->opts.waits != NULL)
-        s->opts.waits(s->opts.ctx);
+    tell_waits(s);
     for (;;) {
         uint64_t now = kerf_now_ns();
         uint64_t left = due_ns > now ? due_ns - now : 0;
@@ -347,6 +353,8 @@ give_file(kerf_source *s, const char *path, kerf_tensor *dest, kerf_item *item,
 
     if (err != KERF_OK)
         return err;
+    if (!kerf_load_is_kept(&s->load, path))
+        tell_waits(s);
     copy_text(item->path, sizeof item->path, path);
     copy_text(item->name, sizeof item->name, kerf_path_base(path));
     if (!s->warm && s->opts.card != NULL && !kerf_path_ends(path, ".npy")) {

@@ -35,8 +35,8 @@ typedef struct kerf_source_opts {
     double rate_hz;       /* 0: as fast as taken */
     int random_period_ms; /* between random inputs when rate_hz is 0 */
     bool watch; /* after that, go on with files that arrive in the folders */
-    /* On the thread of kerf_source_next(), before it waits for time or files;
-     * or NULL. */
+    /* On the thread of kerf_source_next(), before it waits for time or files,
+     * or reads one that is not kept; or NULL. */
     void (*waits)(void *ctx);
     void *ctx;
 } kerf_source_opts;

@@ -147,10 +147,10 @@ def test_blocks__a_large_tensor_that_is_alone__goes_as_it_is_in_blocks(exchange,
 def meet(spawn, tmp_path):
     """meet(cloud, args) -> (control, tensors, edge), its head fetched and running."""
 
-    def greet(cloud, features, shape=H):
+    def greet(cloud, features, shape=H, codecs=0x3FFFF):
         files = files_of(model([X], [value("h", shape)]), model([value("h", shape)], [Y]))
         ident, body = wire.manifest("m", files)
-        control = cloud.greet(codecs=0x3FFFF, features=features, heartbeat_ms=600000)
+        control = cloud.greet(codecs=codecs, features=features, heartbeat_ms=600000)
         tensors = cloud.attach()
         wire.send_offer(control, ident, body)
         go.ident = ident
@@ -166,7 +166,7 @@ def meet(spawn, tmp_path):
         assert wire.serve_fetches(control, files).kind == wire.READY
         return control, tensors, edge
 
-    go.again = lambda cloud, features: greet(cloud, features)[:2]
+    go.again = lambda *args: greet(*args)[:2]
     return go
 
 
@@ -256,6 +256,33 @@ def test_edge__cut_within_a_request__sends_all_of_it_in_the_next_session(meet, k
         assert edge.wait() == 1, edge.report()
         (found,) = (e for e in edge.events() if e["event"] == "error")
         assert "does not take tensors in blocks" in found["why"]
+        control.close()
+        tensors.close()
+
+
+@pytest.mark.parametrize("features, codecs", [(0, 0x3FFFF), (wire.BLOCKS, 1)])
+def test_edge__raw_and_then_a_cloud_that_takes_less__sends_one_frame(
+    meet, kerf_asan, features, codecs
+):
+    """What is not coded goes to any cloud, also if the one before got it in blocks."""
+    shape = (1, 1 << 20)
+    with wire.Cloud() as cloud:
+        control, tensors, edge = meet(
+            cloud, "--repeat", 1, "--codec", "raw", shape=shape, binary=kerf_asan
+        )
+        request = tensors.recv_kind(wire.TENSOR)
+        assert request.describe()[1] == [(wire.F32, EXACT, shape, 0)]
+        blocks = [tensors.recv_kind(wire.BLOCK) for _ in range(2)]
+        assert {struct.unpack("<HBBIII", b.meta)[1] for b in blocks} == {0}
+        control.close()
+        tensors.close()
+        control, tensors = meet.again(cloud, features, shape, codecs)
+        request = tensors.recv_kind(wire.TENSOR)
+        assert request.describe()[1] == [(wire.F32, 0, shape, 4 << 20)]
+        assert request.payload[: 1 << 19] == b"".join(b.payload for b in blocks)
+        give_answer(tensors, meet.ident, request)
+        assert edge.wait() == 0, edge.report()
+        assert only(edge, "result")["codec"] == "raw"
         control.close()
         tensors.close()
 

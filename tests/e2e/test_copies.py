@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nets import fold, model, near, only, put_pair, results, value, values_of
+import wire
+from nets import X, fold, model, near, only, put_pair, results, value, values_of
 
 HERE = Path(__file__).resolve().parent
 FAKE = ["--engine", "fake"]
 BIG = 1 << 20  # elements of the large tensor: 4 MiB
 FLOAT = 4
+WIDE = 1 << 18  # elements of a tensor of 1 MB
+Y = value("y", (1, 10), a=2.0**-10)
 N = 50  # requests; loading and proving a model copies two payloads, once
 
 COPIER = r"""
@@ -154,13 +157,6 @@ def test_several_in_flight__nor_does_the_kernel_copy_them(exchange, counted):
     assert N * BIG * FLOAT / 2 < ours["lent"] < ours["sent"]
 
 
-def test_several_in_flight_with_a_deadline__the_kernel_copies_them(exchange, counted):
-    """At its deadline a request is given up, and its memory is filled anew."""
-    exchange(*HEAD_BIG, cost=50_000, edge_args=["--deadline", "60000"])
-    ours = counted.of("edge")
-    assert ours["lent"] == 0 and ours["sent"] >= N * BIG * FLOAT
-
-
 def test_large_answers_to_the_edge__are_not_copied(exchange, counted):
     edge, _, tensor = exchange(*TAIL_BIG)
     want = fold(tensor, (1, BIG))
@@ -174,6 +170,49 @@ def test_large_answers_to_the_edge__are_not_copied(exchange, counted):
     assert payloads <= ours["received"] < payloads * 1.01
     assert ours["copied"] < payloads / 10
     assert theirs["copied"] < payloads / 10
+
+
+def test_lent_to_a_cloud_that_is_given_up__stays_as_it_was(spawn, tmp_path):
+    """A cloud that does not read is left for another, which gets all requests, in the
+    same memory, one after the other. What the first one then reads is not of these."""
+    head, tail = model([X], [value("h", (1, WIDE))]), model([value("h", (1, WIDE))], [Y])
+    names = [f"{half}_infer_m.{e}" for half in ("client", "server") for e in ("pdmodel", "pdiparams")]
+    files = [
+        (role, name, text.encode())
+        for role, (name, text) in enumerate(zip(names, (head, "w", tail, "w"), strict=True), 1)
+    ]
+    ident, body = wire.manifest("m", files)
+
+    def meet(cloud):
+        control = cloud.greet(codecs=1, features=0, heartbeat_ms=600000)
+        peers = control, cloud.attach()
+        wire.send_offer(control, ident, body)
+        return peers
+
+    with wire.Cloud() as cloud:
+        edge = spawn(
+            "edge", *FAKE, "--cloud_port", cloud.port, "--store", tmp_path / "store", "--json",
+            "--input", "random:3", "--rate", 1000, "--repeat", 12, "--window", 4,
+            "--dead-after", 1,
+        )  # fmt: skip
+        first, deaf = meet(cloud)
+        assert wire.serve_fetches(first, files).kind == wire.READY
+        edge.wait_event("state", connected=False)
+        control, tensors = meet(cloud)
+        sent = {}
+        for _ in range(12):
+            request = tensors.recv_kind(wire.TENSOR)
+            sent[request.id] = request.payload
+            meta = wire.tensors(ident, [(wire.F32, 0, (1, 10), 40)], echo_ns=request.sent_ns)
+            tensors.send(wire.RESULT, meta, [wire.floats(range(10))], id=request.id)
+        assert edge.wait() == 0, edge.report()
+        assert len(set(sent.values())) == len(sent) == 12
+        late = []
+        with pytest.raises(wire.Closed):
+            while True:
+                late.append(deaf.recv_kind(wire.TENSOR))
+                assert late[-1].payload == sent[late[-1].id]
+        assert len(late) > 1
 
 
 @pytest.mark.parametrize("rate", [0, 2000])
@@ -225,7 +264,6 @@ def test_trace__shows_the_same_memory_again_and_again(exchange):
 
 # ---- another machine, as far as addresses tell ------------------------------
 
-WIDE = 1 << 18  # elements: 1 MB
 LOST = 40  # requests of which packets are
 HERE_IP, THERE_IP = "10.77.0.1", "10.77.0.2"
 

@@ -142,6 +142,8 @@ large_alloc__any_size__is_aligned_and_writable(void **state)
 
         assert_non_null(data);
         assert_int_equal((uintptr_t)data % KERF_LARGE_ALIGN, 0);
+        if (sizes[i] >= kerf_page_size())
+            assert_int_equal((uintptr_t)data % kerf_page_size(), 0);
         memset(data, 1, sizes[i]);
         free(data);
     }

@@ -145,12 +145,19 @@ static void
 tensors__coded__are_for_workers(void **state)
 {
     struct place *p = *state;
+    kerf_coded_block block[] = {{.codec = KERF_CODEC_RAW},
+                                {.codec = KERF_CODEC_Q8}};
 
     p->coded[0].codec = KERF_CODEC_Q8;
     assert_false(kerf_here_may(&p->cloud, &p->slot));
     p->coded[0].codec = KERF_CODEC_RAW;
-    p->slot.block_count = 1;
+    p->slot.block = block;
+    p->slot.block_count = 2;
     assert_false(kerf_here_may(&p->cloud, &p->slot));
+    p->slot.block_count = 1; /* in blocks that are as they are */
+    assert_true(kerf_here_may(&p->cloud, &p->slot));
+    p->slot.block = NULL;
+    p->slot.block_count = 0;
 }
 
 static void

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/large.h"
 #include "net/conn.h"
 #include "net/lend.h"
 
@@ -142,6 +143,38 @@ memory__changed_after_it_was_sent__arrives_as_changed(void **state)
     assert_memory_equal(got, data, sizeof got);
     kerf_lend_free(lend);
     close_ends(&e);
+    free(data);
+}
+
+/* ... and who takes it back first may change it. */
+static void
+memory__taken_back__stays_as_it_was_for_the_receiver(void **state)
+{
+    const size_t len = (size_t)50000; /* whatever is behind it in its page */
+    uint8_t *data = kerf_large_alloc(len);
+    uint8_t *was = make_bytes(len);
+    uint8_t *got = malloc(len);
+    kerf_lend *lend = kerf_lend_new();
+    const struct iovec iov = {data, len};
+    struct ends e;
+    size_t put = 0, taken = 0;
+
+    (void)state;
+    memcpy(data, was, len);
+    open_ends(&e);
+    assert_int_equal(kerf_lend_send(lend, e.from, &iov, 1, false, &put),
+                     KERF_OK);
+    (void)close(e.from); /* given up: it goes on all the same */
+    assert_int_equal(kerf_lend_take_back(data, len), KERF_OK);
+    assert_memory_equal(data, was, len);
+    memset(data, 0xab, len);
+    while (taken < len)
+        taken += take(e.to, got + taken, len - taken);
+    assert_memory_equal(got, was, len);
+    kerf_lend_free(lend);
+    (void)close(e.to);
+    free(got);
+    free(was);
     free(data);
 }
 
@@ -335,6 +368,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rest__sent_as_far_as_it_goes__then_goes_on_there),
         cmocka_unit_test(memory__changed_after_it_was_sent__arrives_as_changed),
+        cmocka_unit_test(memory__taken_back__stays_as_it_was_for_the_receiver),
         cmocka_unit_test(peer__is_gone__closed_without_a_signal),
         cmocka_unit_test(socket__cannot_take_pages__not_supported_from_then_on),
         cmocka_unit_test(frames__lent_and_copied__arrive_whole),

@@ -392,6 +392,40 @@ next__has_to_wait__says_so_before(void **state)
 }
 
 static void
+next__reads_a_file_that_is_not_kept__says_so_before(void **state)
+{
+    const char *paths[2] = {put("a.npy", "", 0), put("b.npy", "", 0)};
+    const char *specs[] = {paths[0], paths[0], paths[1], paths[0]};
+    const unsigned want[] = {1, 1, 2, 3};
+    unsigned waits = 0;
+    kerf_port port = {.dtype = KERF_F32, .shape = {.rank = 2, .dims = {1, 8}}};
+    kerf_source_opts opts = {.spec = specs,
+                             .spec_count = 4,
+                             .port = &port,
+                             .port_count = 1,
+                             .repeat = 1,
+                             .waits = count_wait,
+                             .ctx = &waits};
+    kerf_tensor in = {0};
+    kerf_source *source = NULL;
+    kerf_item item;
+
+    (void)state;
+    assert_int_equal(kerf_tensor_alloc(&in, KERF_F32, &port.shape), KERF_OK);
+    memset(in.data, 0, in.bytes);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(kerf_npy_write(paths[i], &in, NULL), KERF_OK);
+    assert_int_equal(kerf_source_new(&source, &opts, NULL), KERF_OK);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(kerf_source_next(source, &in, &item, NULL), KERF_OK);
+        assert_int_equal(item.err, KERF_OK);
+        assert_int_equal(waits, want[i]);
+    }
+    kerf_source_free(source);
+    kerf_tensor_free(&in);
+}
+
+static void
 next__watched_folder__gives_arrivals_once_and_complete(void **state)
 {
     const char *spec = dir;
@@ -585,6 +619,7 @@ main(void)
         CASE(next__random__is_seeded_and_new_for_each_item),
         CASE(stop__while_watching_or_pacing__wakes_next),
         CASE(next__has_to_wait__says_so_before),
+        CASE(next__reads_a_file_that_is_not_kept__says_so_before),
         CASE(next__watched_folder__gives_arrivals_once_and_complete),
         CASE(next__linked_folders__are_not_entered),
         CASE(next__folder_made_while_watching__gives_its_files_once),
