@@ -17,8 +17,8 @@ bool kerf_encode(struct kerf_edge *edge, kerf_flight *f);
  * the answer may come, so that kerf_link_finish() sends it. */
 void kerf_encode_blocks(struct kerf_edge *edge, kerf_flight *f);
 /* Makes one frame of a flight whose blocks are all as they are, for a cloud
- * that takes none, or for the disk; others stay. It is not being sent. Whoever
- * has the flight. */
+ * that takes none, or for the disk; others stay. It is not being sent. All of
+ * it is hashed. Whoever has the flight. */
 void kerf_encode_join(struct kerf_edge *edge, kerf_flight *f);
 
 #endif

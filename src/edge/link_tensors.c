@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "edge/encode.h"
+#include "net/lend.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,15 @@ kerf_link_is_alone(const kerf_edge *edge, const kerf_flight *f)
            !is_any_sent(edge->offline.drain, KERF_DRAIN_FLIGHTS, f);
 }
 
+/* What can be taken back: not what is from disk. Less would be copied anyway,
+ * and TLS has copies of its own. */
+static bool
+may_lend(const kerf_edge *edge, const kerf_flight *f, const kerf_header *h)
+{
+    return f->record == NULL && f->program->has_pages && edge->tls == NULL &&
+           h->payload_len >= KERF_LEND_LEAST;
+}
+
 /* The kernel may have its memory until the answer to it is there. */
 static void
 note_lent(kerf_edge *edge, kerf_flight *f)
@@ -57,11 +67,11 @@ static void
 seal_request(kerf_edge *edge, kerf_flight *f)
 {
     f->header.sent_ns = kerf_now_ns();
-    /* Not what is from disk, in memory of any kind. Nor, within a machine, what
-     * is alone: the cloud's core reads what is there while this one copies the
-     * rest. */
-    f->send.lend = f->record == NULL && (!kerf_conn_is_local(edge->tensors) ||
-                                         !kerf_link_is_alone(edge, f));
+    /* Within a machine not what is alone: the cloud's core reads what is there
+     * while this one copies the rest. */
+    f->send.lend =
+        may_lend(edge, f, &f->header) &&
+        (!kerf_conn_is_local(edge->tensors) || !kerf_link_is_alone(edge, f));
     if (f->send.lend)
         note_lent(edge, f);
     f->send.head = f->head;
@@ -74,7 +84,8 @@ static void
 seal_block(kerf_edge *edge, kerf_flight *f, kerf_flight_block *b)
 {
     b->header.sent_ns = kerf_now_ns();
-    b->out.lend = f->record == NULL; /* the next one is made meanwhile */
+    b->out.lend = may_lend(edge, f, &b->header); /* also if it is alone: the
+                                                  * next is made meanwhile */
     if (b->out.lend)
         note_lent(edge, f);
     b->out.head_len = kerf_head_seal(b->head, &b->header, b->header.meta_len);
@@ -184,6 +195,7 @@ kerf_link_begin(kerf_edge *edge, kerf_flight *f)
     (void)pthread_mutex_lock(&edge->lock);
     if (edge->tensors != NULL && edge->blocks && !edge->parting) {
         edge->streaming = f;
+        f->send.more = false;
         seal_request(edge, f);
         kerf_conn_send(edge->tensors, &f->send);
     }

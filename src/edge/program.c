@@ -25,17 +25,20 @@ kerf_flight_make_room(kerf_flight *f, size_t i)
     return f->coded[i] != NULL;
 }
 
-/* Without memory for other pages those that there are are written to all the
- * same: the hash of the frame tells who still reads it, after a connection that
- * was given up. */
+/* Where there is no memory for other pages, who still reads these, after a
+ * connection that was given up, is told by the frame's hash. */
 void
 kerf_flight_take_back(kerf_flight *f)
 {
-    if (f->lent_on == 0 && !f->strays)
+    if (!f->program->has_pages || (f->lent_on == 0 && !f->strays))
         return;
     for (size_t i = 0; i < f->program->sent_count; i++) {
-        (void)!kerf_lend_take_back(f->out[i].data, f->out[i].bytes);
-        if (f->coded[i] != NULL)
+        bool coded = f->packed[i] != KERF_CODEC_RAW;
+
+        /* Any block of a coded one may have been sent as it is. */
+        if (!coded || (f->in_blocks >> i & 1) != 0)
+            (void)!kerf_lend_take_back(f->out[i].data, f->out[i].bytes);
+        if (coded)
             (void)!kerf_lend_take_back(f->coded[i], f->out[i].bytes);
     }
     f->lent_on = 0;
@@ -144,9 +147,11 @@ may_be_lent(const kerf_program *p)
 static kerf_err
 make_outs(kerf_program *p, size_t flights)
 {
-    size_t align = may_be_lent(p) ? kerf_page_size() : KERF_TENSOR_ALIGN;
+    size_t align;
     kerf_err err = KERF_OK;
 
+    p->has_pages = may_be_lent(p);
+    align = p->has_pages ? kerf_page_size() : KERF_TENSOR_ALIGN;
     for (size_t i = 0; err == KERF_OK && i < p->sent_count; i++) {
         kerf_shape all = {.rank = 2, .dims = {(int64_t)flights}};
         size_t bytes = 0;

@@ -109,6 +109,8 @@ struct kerf_program {
     kerf_flight *flight;
     /* This output of all flights, as bytes; no data: each has its own. */
     kerf_tensor outs[KERF_PORTS_MAX];
+    bool has_pages; /* each output of a flight, and its blob, is in pages that
+                     * nothing else is in: it may be lent */
     /* Only where the cloud shares it: proved, warm; NULL: none, tail_why says
      * why not if there was one. The request is the offline thread's. */
     kerf_net *tail;

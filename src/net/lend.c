@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 
 /* In pages of 4 KB. The system gives a user 64 MB of pipes; then less. */
 #define PIPE_BYTES (256 << 10)
+#define HUGE_PAGE ((size_t)2 << 20)
 #define IOV_MAX_HERE 32
 
 struct kerf_lend {
@@ -141,16 +143,38 @@ kerf_lend_send(kerf_lend *lend, int fd, const struct iovec *iov, size_t count,
     return err;
 }
 
+/* Room for huge pages where data is in such. MAP_FAILED: no memory. */
+static void *
+map_like(const void *data, size_t room)
+{
+    bool huge = room >= HUGE_PAGE && (uintptr_t)data % HUGE_PAGE == 0;
+    size_t spare = huge ? HUGE_PAGE : 0;
+    char *map = mmap(NULL, room + spare, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t before;
+
+    if (map == MAP_FAILED || !huge)
+        return map;
+    before = (HUGE_PAGE - (uintptr_t)map % HUGE_PAGE) % HUGE_PAGE;
+    if (before > 0)
+        (void)munmap(map, before);
+    if (before < spare)
+        (void)munmap(map + before + room, spare - before);
+    (void)madvise(map + before, room, MADV_HUGEPAGE);
+    return map + before;
+}
+
 kerf_err
 kerf_lend_take_back(void *data, size_t bytes)
 {
     size_t room = kerf_align_up(bytes, kerf_page_size());
     void *fresh;
 
+    if ((uintptr_t)data % kerf_page_size() != 0)
+        return KERF_EINVAL;
     if (bytes == 0)
         return KERF_OK;
-    fresh = mmap(NULL, room, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fresh = map_like(data, room);
     if (fresh == MAP_FAILED)
         return KERF_ENOMEM;
     memcpy(fresh, data, bytes);

@@ -40,7 +40,8 @@ KERF_NODISCARD kerf_err kerf_lend_send(kerf_lend *lend, int fd,
 /*
  * Gives memory other pages, with the same content: what was lent stays as it
  * was, and belongs to the kernel alone. data begins a page, and the rest of the
- * last page is nobody else's (kerf_large_alloc()). Errors: KERF_ENOMEM.
+ * last page is nobody else's (kerf_large_alloc()): it is zero then. Errors:
+ * KERF_ENOMEM, KERF_EINVAL (it does not begin one).
  */
 KERF_NODISCARD kerf_err kerf_lend_take_back(void *data, size_t bytes);
 

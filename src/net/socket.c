@@ -84,7 +84,8 @@ kerf_socket_unpace(int fd)
 }
 
 /* What was begun with kerf_socket_unpace(), and leaves this machine after all,
- * has the system's choice, as it is now. That of a route stands. */
+ * has the system's choice, as it is now. That of a route stands, unless it is
+ * ours. */
 static void
 pace_again(int fd)
 {

@@ -32,10 +32,10 @@ void kerf_load_fini(kerf_load_ctx *ctx);
 
 /* Reads path (or `a.npy,b.npy`) into dest, one tensor per port; fills times,
  * size and item->why. */
-/* It was read before, and only its date is looked at now. */
-bool kerf_load_is_kept(const kerf_load_ctx *ctx, const char *path);
 KERF_NODISCARD kerf_err kerf_load_file(kerf_load_ctx *ctx, const char *path,
                                        kerf_tensor *dest, kerf_item *item);
+/* It was read before, and is not read again unless it has changed. */
+bool kerf_load_is_kept(const kerf_load_ctx *ctx, const char *path);
 /* Fills dest from the seed; an image port gets bytes 0..255. */
 void kerf_load_random(kerf_load_ctx *ctx, kerf_tensor *dest, uint64_t seed);
 /* Is it an .npy file (or a list of them) whose first is not u8? *known: false

@@ -172,47 +172,92 @@ def test_large_answers_to_the_edge__are_not_copied(exchange, counted):
     assert theirs["copied"] < payloads / 10
 
 
-def test_lent_to_a_cloud_that_is_given_up__stays_as_it_was(spawn, tmp_path):
-    """A cloud that does not read is left for another, which gets all requests, in the
-    same memory, one after the other. What the first one then reads is not of these."""
-    head, tail = model([X], [value("h", (1, WIDE))]), model([value("h", (1, WIDE))], [Y])
-    names = [f"{half}_infer_m.{e}" for half in ("client", "server") for e in ("pdmodel", "pdiparams")]
-    files = [
-        (role, name, text.encode())
-        for role, (name, text) in enumerate(zip(names, (head, "w", tail, "w"), strict=True), 1)
-    ]
-    ident, body = wire.manifest("m", files)
+ASKED = 24
 
-    def meet(cloud):
+
+class Pair:
+    """A pair of these values that cross, as clouds of this file offer it."""
+
+    def __init__(self, width):
+        h = value("h", (1, width))
+        names = (f"{s}_infer_m.{e}" for s in ("client", "server") for e in ("pdmodel", "pdiparams"))
+        texts = (model([X], [h]), "w", model([h], [Y]), "w")
+        self.files = [
+            (role, name, text.encode())
+            for role, (name, text) in enumerate(zip(names, texts, strict=True), 1)
+        ]
+        self.ident, self.body = wire.manifest("m", self.files)
+
+    def meet(self, cloud):
         control = cloud.greet(codecs=1, features=0, heartbeat_ms=600000)
-        peers = control, cloud.attach()
-        wire.send_offer(control, ident, body)
-        return peers
+        tensors = cloud.attach()
+        wire.send_offer(control, self.ident, self.body)
+        return control, tensors
 
-    with wire.Cloud() as cloud:
+    def answer(self, tensors, request):
+        meta = wire.tensors(self.ident, [(wire.F32, 0, (1, 10), 40)], echo_ns=request.sent_ns)
+        tensors.send(wire.RESULT, meta, [wire.floats(range(10))], id=request.id)
+
+
+@pytest.fixture
+def deserted(spawn, tmp_path):
+    """deserted(cloud, width) -> an edge that has left a cloud which did not read, the
+    pair, and its peers of before and of now."""
+
+    def go(cloud, width):
+        pair = Pair(width)
         edge = spawn(
             "edge", *FAKE, "--cloud_port", cloud.port, "--store", tmp_path / "store", "--json",
-            "--input", "random:3", "--rate", 1000, "--repeat", 12, "--window", 4,
-            "--dead-after", 1,
+            "--input", "random:3", "--rate", 1000, "--repeat", ASKED,
+            "--window", 8, "--dead-after", 1,
         )  # fmt: skip
-        first, deaf = meet(cloud)
-        assert wire.serve_fetches(first, files).kind == wire.READY
+        before = pair.meet(cloud)
+        assert wire.serve_fetches(before[0], pair.files).kind == wire.READY
         edge.wait_event("state", connected=False)
-        control, tensors = meet(cloud)
+        return edge, pair, before, pair.meet(cloud)
+
+    return go
+
+
+def test_lent_to_a_cloud_that_is_given_up__stays_as_it_was(deserted):
+    """Another one gets all requests, in the same memory, one after the other. What the
+    first one reads in the end is not of these."""
+    with wire.Cloud() as cloud:
+        edge, pair, (_, deaf), (_control, tensors) = deserted(cloud, WIDE)
         sent = {}
-        for _ in range(12):
+        for _ in range(ASKED):
             request = tensors.recv_kind(wire.TENSOR)
             sent[request.id] = request.payload
-            meta = wire.tensors(ident, [(wire.F32, 0, (1, 10), 40)], echo_ns=request.sent_ns)
-            tensors.send(wire.RESULT, meta, [wire.floats(range(10))], id=request.id)
+            pair.answer(tensors, request)
         assert edge.wait() == 0, edge.report()
-        assert len(set(sent.values())) == len(sent) == 12
+        assert len(set(sent.values())) == len(sent) == ASKED
         late = []
         with pytest.raises(wire.Closed):
             while True:
                 late.append(deaf.recv_kind(wire.TENSOR))
                 assert late[-1].payload == sent[late[-1].id]
         assert len(late) > 1
+
+
+@pytest.mark.parametrize("width", [250, 20_000])
+def test_sent_again_after_a_neighbour_was_answered__is_as_it_was(deserted, width):
+    """The memory of requests lies side by side, small ones in one page. One is answered,
+    which begins a page, and its memory filled anew, while the others wait to be sent
+    again."""
+    with wire.Cloud() as cloud:
+        edge, pair, _before, (_control, tensors) = deserted(cloud, width)
+        sent, turned_away, answered = {}, set(), set()
+        while len(answered) < ASKED:
+            request = tensors.recv_kind(wire.TENSOR)
+            assert request.payload == sent.setdefault(request.id, request.payload)
+            if request.id in turned_away or request.id % 8 == 5:
+                answered.add(request.id)
+                pair.answer(tensors, request)
+            else:
+                turned_away.add(request.id)
+                tensors.send(wire.BUSY, wire.notice(wire.EBUSY, 20), id=request.id)
+        assert edge.wait() == 0, edge.report()
+        assert len(set(sent.values())) == ASKED
 
 
 @pytest.mark.parametrize("rate", [0, 2000])

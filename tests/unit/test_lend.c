@@ -167,6 +167,7 @@ memory__taken_back__stays_as_it_was_for_the_receiver(void **state)
     (void)close(e.from); /* given up: it goes on all the same */
     assert_int_equal(kerf_lend_take_back(data, len), KERF_OK);
     assert_memory_equal(data, was, len);
+    assert_int_equal(kerf_lend_take_back(data + ODD, len - ODD), KERF_EINVAL);
     memset(data, 0xab, len);
     while (taken < len)
         taken += take(e.to, got + taken, len - taken);
