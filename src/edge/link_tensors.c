@@ -464,13 +464,47 @@ on_result(kerf_edge *edge, const kerf_conn *conn, const kerf_frame_in *frame)
     return KERF_OK;
 }
 
+/* Doubled here, too: each time all of it is sent again. */
+static void
+wait_for_turn(kerf_edge *edge, kerf_flight *f, uint32_t retry_ms)
+{
+    uint64_t wait_ms = (uint64_t)1 << f->busy_row;
+
+    f->busy_row += f->busy_row < BUSY_DOUBLED ? 1 : 0;
+    if (retry_ms > wait_ms)
+        wait_ms = retry_ms < BUSY_MAX_MS ? retry_ms : BUSY_MAX_MS;
+    wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
+    f->state = KERF_FLIGHT_WAITING;
+    f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
+}
+
+/* Under the lock: what a request has become that was not run. */
+static void
+turn_away(kerf_edge *edge, kerf_flight *f, bool busy, const kerf_notice *n)
+{
+    char text[KERF_TEXT_MAX];
+
+    if (busy) {
+        wait_for_turn(edge, f, n->retry_ms);
+    } else if (n->err == KERF_ENOENT) {
+        if (f->record == NULL)
+            edge->stale = true; /* its next offer ends this */
+        f->state = KERF_FLIGHT_WAITING;
+        f->stranded_ns = kerf_now_ns();
+        (void)kerf_fail(&f->why, KERF_ENOENT, "%s",
+                        kerf_text_safe(text, sizeof text, n->text));
+    } else {
+        kerf_edge_answer(edge, f, n->err == 0 ? KERF_EPROTO : (kerf_err)n->err,
+                         kerf_text_safe(text, sizeof text, n->text));
+    }
+}
+
 static kerf_err
 on_turned_away(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
                kerf_detail *why)
 {
     kerf_notice n;
     kerf_flight *f;
-    char text[KERF_TEXT_MAX];
     bool busy = frame->header.type == KERF_FRAME_BUSY;
     bool early;
     kerf_err err =
@@ -481,30 +515,9 @@ on_turned_away(kerf_edge *edge, kerf_conn *conn, const kerf_frame_in *frame,
     (void)pthread_mutex_lock(&edge->lock);
     f = find_flight(edge, frame->header.id);
     early = f != NULL && !is_sent(edge, conn, f);
-    if (f != NULL && !early)
+    if (f != NULL && !early) {
         note_returned(f, conn);
-    if (early) {
-        f = NULL;
-    } else if (f != NULL && busy) {
-        /* Doubled here, too: each time all of it is sent again. */
-        uint64_t wait_ms = (uint64_t)1 << f->busy_row;
-
-        f->busy_row += f->busy_row < BUSY_DOUBLED ? 1 : 0;
-        if (n.retry_ms > wait_ms)
-            wait_ms = n.retry_ms < BUSY_MAX_MS ? n.retry_ms : BUSY_MAX_MS;
-        wait_ms += kerf_rng_next(&edge->jitter) % (wait_ms + 1);
-        f->state = KERF_FLIGHT_WAITING;
-        f->retry_ns = kerf_now_ns() + wait_ms * 1000000u;
-    } else if (f != NULL && n.err == KERF_ENOENT) {
-        if (f->record == NULL)
-            edge->stale = true; /* its next offer ends this */
-        f->state = KERF_FLIGHT_WAITING;
-        f->stranded_ns = kerf_now_ns();
-        (void)kerf_fail(&f->why, KERF_ENOENT, "%s",
-                        kerf_text_safe(text, sizeof text, n.text));
-    } else if (f != NULL) {
-        kerf_edge_answer(edge, f, n.err == 0 ? KERF_EPROTO : (kerf_err)n.err,
-                         kerf_text_safe(text, sizeof text, n.text));
+        turn_away(edge, f, busy, &n);
     }
     (void)pthread_mutex_unlock(&edge->lock);
     if (early)

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #define KERF_FLIGHTS_MAX 64 /* of a program: --window */
+_Static_assert(KERF_PORTS_MAX <= 64, "in_blocks has a bit for each");
 
 typedef struct kerf_program kerf_program;
 

@@ -261,7 +261,9 @@ def test_sent_again_after_a_neighbour_was_answered__is_as_it_was(deserted, width
 
 
 @pytest.mark.parametrize("rate", [0, 2000])
-def test_small_requests__go_together_and_none_waits_for_another(rate, run, start_cloud, counted, tmp_path):  # fmt: skip
+def test_small_requests__go_together_and_none_waits_for_another(
+    rate, run, start_cloud, counted, tmp_path
+):
     """Those that are made at once do; by the time that the next input is waited for, or
     there is none, all have gone."""
     many = 2000
