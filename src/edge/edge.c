@@ -110,8 +110,9 @@ kerf_edge_answer_in_turn(kerf_edge *edge, kerf_flight *f)
     if (kerf_queue_push_quietly(edge->queue, &f->event) != KERF_OK)
         f->state = KERF_FLIGHT_FREE;
     edge->to_stir = true;
-    /* Not where much is sent: then there is work for all cores. */
-    edge->loop_awake = f->coded_bytes < KERF_AWAKE_LARGE;
+    /* Not where much is sent all the time: then there is work for all cores. */
+    edge->loop_awake =
+        f->coded_bytes < KERF_AWAKE_LARGE || kerf_link_is_alone(edge, f);
     if (edge->loop_awake)
         kerf_loop_expect(edge->loop, true);
 }
