@@ -127,9 +127,8 @@ kerf_ahead_stop(kerf_cloud *cloud)
 void
 kerf_ahead_block(kerf_cloud *cloud, kerf_slot *slot)
 {
-    int state = IDLE;
-
     bool coded = slot->block[slot->block_count - 1].codec != KERF_CODEC_RAW;
+    int state = IDLE;
 
     (void)atomic_fetch_add(&slot->arrived, 1);
     if (coded && atomic_compare_exchange_strong(&slot->ahead, &state, QUEUED) &&

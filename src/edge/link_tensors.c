@@ -8,7 +8,6 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "edge/encode.h"
-#include "net/lend.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -35,13 +34,12 @@ kerf_link_is_alone(const kerf_edge *edge, const kerf_flight *f)
            !is_any_sent(edge->offline.drain, KERF_DRAIN_FLIGHTS, f);
 }
 
-/* What can be taken back: not what is from disk. Less would be copied anyway,
- * and TLS has copies of its own. */
+/* What can be taken back: not what is from disk. */
 static bool
 may_lend(const kerf_edge *edge, const kerf_flight *f, const kerf_header *h)
 {
-    return f->record == NULL && f->program->has_pages && edge->tls == NULL &&
-           h->payload_len >= KERF_LEND_LEAST;
+    return f->record == NULL && f->program->has_pages &&
+           kerf_conn_lends(edge->tensors, h->payload_len);
 }
 
 /* The kernel may have its memory until the answer to it is there. */

@@ -113,7 +113,6 @@ kerf_conn_unref(kerf_conn *conn)
     (void)pthread_mutex_destroy(&conn->lock);
     kerf_body_fini(&conn->hash_in);
     kerf_tls_link_free(conn->tls);
-    kerf_lend_free(conn->lend);
     free(conn->ahead);
     free(conn->head);
     free(conn);

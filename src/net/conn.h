@@ -141,6 +141,9 @@ typedef struct kerf_out {
     bool lends;            /* private */
 } kerf_out;
 
+/* Whether `lend` counts for a payload of so many bytes. Any thread. */
+bool kerf_conn_lends(const kerf_conn *conn, uint64_t payload_len);
+
 void kerf_conn_send(kerf_conn *conn, kerf_out *out);
 /* A row of frames, each with the next one in `next`, the last with NULL. No
  * other comes between. */

@@ -89,12 +89,19 @@ trace_sent(const kerf_conn *conn, const kerf_out *out, size_t len)
                  conn->number, out->piece[0], len);
 }
 
+/* TLS has copies of its own. */
+bool
+kerf_conn_lends(const kerf_conn *conn, uint64_t payload_len)
+{
+    return conn->tls == NULL && payload_len >= KERF_LEND_LEAST;
+}
+
 /* Whether what is behind the head goes without a copy. */
 static bool
 may_lend(kerf_conn *conn, const kerf_out *out)
 {
-    if (!out->lend || conn->cannot_lend || conn->tls != NULL ||
-        conn->burst != 0 || out->total - out->head_len < KERF_LEND_LEAST)
+    if (!out->lend || conn->cannot_lend || conn->burst != 0 ||
+        !kerf_conn_lends(conn, out->total - out->head_len))
         return false;
     if (conn->lend == NULL)
         conn->lend = kerf_lend_new();
