@@ -359,36 +359,60 @@ count_wait(void *ctx)
     ++*waits;
 }
 
+/* A source of tensors that counts when it says that it waits. */
+struct counted {
+    kerf_port port;
+    kerf_tensor in;
+    kerf_source *source;
+    kerf_item item;
+    unsigned waits;
+};
+
+static void
+open_counted(struct counted *c, kerf_source_opts opts)
+{
+    *c = (struct counted){
+        .port = {.dtype = KERF_F32, .shape = {.rank = 2, .dims = {1, 8}}}};
+    opts.port = &c->port;
+    opts.port_count = 1;
+    opts.waits = count_wait;
+    opts.ctx = &c->waits;
+    assert_int_equal(kerf_tensor_alloc(&c->in, KERF_F32, &c->port.shape),
+                     KERF_OK);
+    assert_int_equal(kerf_source_new(&c->source, &opts, NULL), KERF_OK);
+}
+
+static kerf_err
+next_counted(struct counted *c)
+{
+    return kerf_source_next(c->source, &c->in, &c->item, NULL);
+}
+
+static void
+close_counted(struct counted *c)
+{
+    kerf_source_free(c->source);
+    kerf_tensor_free(&c->in);
+}
+
 /* Who holds something back for the next item lets it go by then. */
 static void
 next__has_to_wait__says_so_before(void **state)
 {
     const char *spec = "random";
-    unsigned waits = 0;
-    kerf_port port = {.dtype = KERF_F32, .shape = {.rank = 2, .dims = {1, 8}}};
-    kerf_source_opts opts = {.spec = &spec,
-                             .spec_count = 1,
-                             .port = &port,
-                             .port_count = 1,
-                             .repeat = 3,
-                             .rate_hz = 500,
-                             .waits = count_wait,
-                             .ctx = &waits};
-    kerf_tensor in = {0};
-    kerf_source *source = NULL;
-    kerf_item item;
+    struct counted c;
 
     (void)state;
-    assert_int_equal(kerf_tensor_alloc(&in, KERF_F32, &port.shape), KERF_OK);
-    assert_int_equal(kerf_source_new(&source, &opts, NULL), KERF_OK);
+    open_counted(
+        &c, (kerf_source_opts){
+                .spec = &spec, .spec_count = 1, .repeat = 3, .rate_hz = 500});
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(kerf_source_next(source, &in, &item, NULL), KERF_OK);
-        assert_int_equal(waits, i); /* the first is due at once */
+        assert_int_equal(next_counted(&c), KERF_OK);
+        assert_int_equal(c.waits, i); /* the first is due at once */
     }
-    assert_int_equal(kerf_source_next(source, &in, &item, NULL), KERF_ECLOSED);
-    assert_int_equal(waits, 2);
-    kerf_source_free(source);
-    kerf_tensor_free(&in);
+    assert_int_equal(next_counted(&c), KERF_ECLOSED);
+    assert_int_equal(c.waits, 2);
+    close_counted(&c);
 }
 
 static void
@@ -397,32 +421,24 @@ next__reads_a_file_that_is_not_kept__says_so_before(void **state)
     const char *paths[2] = {put("a.npy", "", 0), put("b.npy", "", 0)};
     const char *specs[] = {paths[0], paths[0], paths[1], paths[0]};
     const unsigned want[] = {1, 1, 2, 3};
-    unsigned waits = 0;
-    kerf_port port = {.dtype = KERF_F32, .shape = {.rank = 2, .dims = {1, 8}}};
-    kerf_source_opts opts = {.spec = specs,
-                             .spec_count = 4,
-                             .port = &port,
-                             .port_count = 1,
-                             .repeat = 1,
-                             .waits = count_wait,
-                             .ctx = &waits};
-    kerf_tensor in = {0};
-    kerf_source *source = NULL;
-    kerf_item item;
+    float values[8] = {0};
+    const kerf_tensor t = {.dtype = KERF_F32,
+                           .shape = {.rank = 2, .dims = {1, 8}},
+                           .data = values,
+                           .bytes = sizeof values};
+    struct counted c;
 
     (void)state;
-    assert_int_equal(kerf_tensor_alloc(&in, KERF_F32, &port.shape), KERF_OK);
-    memset(in.data, 0, in.bytes);
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(kerf_npy_write(paths[i], &in, NULL), KERF_OK);
-    assert_int_equal(kerf_source_new(&source, &opts, NULL), KERF_OK);
+        assert_int_equal(kerf_npy_write(paths[i], &t, NULL), KERF_OK);
+    open_counted(
+        &c, (kerf_source_opts){.spec = specs, .spec_count = 4, .repeat = 1});
     for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(kerf_source_next(source, &in, &item, NULL), KERF_OK);
-        assert_int_equal(item.err, KERF_OK);
-        assert_int_equal(waits, want[i]);
+        assert_int_equal(next_counted(&c), KERF_OK);
+        assert_int_equal(c.item.err, KERF_OK);
+        assert_int_equal(c.waits, want[i]);
     }
-    kerf_source_free(source);
-    kerf_tensor_free(&in);
+    close_counted(&c);
 }
 
 static void
