@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/stats.h"
+#include "base/warm.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -205,6 +206,16 @@ kerf_lane_share(const kerf_lane *lane)
     uint64_t held = atomic_load(&lane->held);
 
     return (uint32_t)held - (size_t)(held / KERF_LANE_DONE);
+}
+
+void
+kerf_lane_warm_times(const kerf_lane *lane)
+{
+    uint64_t n = atomic_load_explicit(&lane->answered, memory_order_relaxed);
+    size_t at = offsetof(kerf_lane, times_us) +
+                n % KERF_LANE_TIMES * sizeof lane->times_us[0];
+
+    kerf_warm((const char *)lane + at, 1);
 }
 
 void

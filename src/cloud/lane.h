@@ -19,6 +19,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #define KERF_LANE_TIMES 256 /* of the last answers: for quantiles */
 #define KERF_LANE_SECONDS 4 /* that a rate is over */
@@ -40,7 +41,7 @@ typedef enum kerf_update {
 } kerf_update;
 
 typedef struct kerf_lane {
-    /* What each request touches, side by side. */
+    /* What each request touches, side by side: KERF_LANE_NEAR. */
     kerf_line line;        /* the queue's */
     const void *served;    /* loop: whose names model and bundle are */
     _Atomic uint64_t held; /* slots, and KERF_LANE_DONE for each that is as
@@ -66,6 +67,9 @@ typedef struct kerf_lane {
     _Atomic kerf_update update;                 /* changed by the loop */
     _Atomic uint32_t times_us[KERF_LANE_TIMES]; /* arrival to answer */
 } kerf_lane;
+
+/* Bytes at the beginning of a lane. */
+#define KERF_LANE_NEAR (offsetof(kerf_lane, is_busy))
 
 typedef struct kerf_lanes {
     kerf_table *table; /* by name and host */
@@ -102,6 +106,8 @@ void kerf_lanes_tick(kerf_lanes *l, uint64_t now_ns);
 /* Slots that count against its share. */
 size_t kerf_lane_share(const kerf_lane *lane);
 
+/* An answer will be noted soon. */
+void kerf_lane_warm_times(const kerf_lane *lane);
 /* batch: how many ran at once. */
 void kerf_lane_note_answer(kerf_lane *lane, uint64_t time_ns, size_t batch,
                            size_t bytes_in, size_t bytes_out, bool late);

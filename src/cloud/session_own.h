@@ -24,16 +24,16 @@ struct kerf_fetch {
 
 /* A request whose coded tensors follow it in blocks, in order. */
 struct kerf_coming {
-    bool open;    /* some are missing yet */
-    bool reading; /* a block is being read */
-    uint64_t id;
-    uint64_t moved_ns; /* when its last frame was complete */
-    size_t tensor;     /* whose block is next */
-    uint64_t at;       /* the first value of that block */
-    size_t count;
     uint64_t values[KERF_PORTS_MAX]; /* 0: not in blocks */
     uint64_t grain[KERF_PORTS_MAX];
     uint8_t codec[KERF_PORTS_MAX];
+    size_t count;  /* of tensors; 0: none is in blocks */
+    size_t tensor; /* whose block is next */
+    uint64_t at;   /* the first value of that block */
+    uint64_t id;
+    uint64_t moved_ns; /* when its last frame was complete */
+    bool open;         /* some are missing yet */
+    bool reading;      /* a block is being read */
 };
 
 typedef enum kerf_session_state {
@@ -42,15 +42,17 @@ typedef enum kerf_session_state {
 } kerf_session_state;
 
 struct kerf_session {
-    kerf_cloud *cloud;
     kerf_session *prev, *next;
     kerf_session *older, *newer; /* while NEW */
     unsigned step;               /* kerf_conn_how_far(), as it was looked at */
     int refs;                    /* the list's and the shipping post's */
     kerf_session_state state;
-    kerf_conn *control, *tensors; /* owned; a NEW one has only control */
-    /* What each request looks at, side by side: among thousands of edges none
-     * of it is in a cache. */
+    kerf_conn *control; /* owned, as tensors; a NEW one has only this */
+    struct kerf_coming coming;
+    /* What each request touches, side by side, from coming.count to held[0]:
+     * kerf_conn_near(). */
+    kerf_cloud *cloud;
+    kerf_conn *tensors;
     kerf_lane *lane; /* once OPEN; counted */
     uint64_t answer_max;
     uint64_t *place;      /* cloud->asked_ns of its address; once OPEN */
@@ -64,14 +66,13 @@ struct kerf_session {
     const kerf_served *may_last; /* was looked at; not to be followed */
     size_t held_count;
     kerf_served *held[KERF_HELD_MAX]; /* offered, newest first; counted */
+    kerf_detail turn_why;
     uint64_t told;    /* the number of what it was given to run; 0: nothing */
     uint64_t runs_ns; /* when it said READY to that; 0: not yet */
     bool refused;     /* ... that it cannot */
     bool loads;       /* it has all of it, and said LOADING */
     bool said_bye;
     bool left; /* its end was told, or another session takes its place */
-    struct kerf_coming coming;
-    kerf_detail turn_why;
 
     uint64_t since_ns;
     kerf_hello hello;

@@ -94,6 +94,7 @@ fill_slot(kerf_session *s, kerf_slot *slot, const kerf_frame_in *frame)
 {
     const kerf_tensors *m = &s->cloud->parsed;
 
+    kerf_lane_warm_times(s->lane);
     slot->conn = s->tensors;
     kerf_conn_ref(slot->conn);
     (void)kerf_conn_count(slot->conn, 1);
@@ -150,11 +151,15 @@ move_on(struct kerf_coming *c)
 static void
 expect_blocks(struct kerf_coming *c, const kerf_tensors *m, uint64_t id)
 {
+    bool any = false;
+
+    for (size_t i = 0; i < m->count; i++)
+        any |= in_blocks(&m->tensor[i]);
     c->id = id;
     c->tensor = 0;
     c->at = 0;
-    c->count = m->count;
-    for (size_t i = 0; i < m->count; i++) {
+    c->count = any ? m->count : 0;
+    for (size_t i = 0; i < c->count; i++) {
         const kerf_tensor_desc *d = &m->tensor[i];
         size_t bytes = 0;
 

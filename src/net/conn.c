@@ -2,10 +2,12 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/warm.h"
 #include "net/rate.h"
 #include "net/socket_own.h"
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,6 +18,8 @@
 #define STALL_BYTES_PER_MS 4
 #define STALL_OUT_NS 30000000000u /* a peer that takes nothing for so long */
 
+static void warm_up(void *ctx);
+static void serve(void *ctx);
 static void on_poll(uv_poll_t *poll, int status, int events);
 static void on_linger_over(void *ctx);
 static void on_loop_over(void *ctx);
@@ -85,6 +89,7 @@ kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop, int fd,
     conn->open = true;
     conn->state = tls != NULL ? KERF_READ_SHAKE : KERF_READ_HEAD;
     conn->shaking = tls != NULL;
+    conn->found = (kerf_found){.warm = warm_up, .serve = serve, .ctx = conn};
     conn->want_out = (kerf_post){.fn = kerf_conn_on_want_out, .ctx = conn};
     conn->again = (kerf_post){.fn = kerf_conn_on_again, .ctx = conn};
     conn->last_in_ns = kerf_now_ns();
@@ -97,6 +102,12 @@ kerf_conn_open_tls(kerf_conn **out, kerf_loop *loop, int fd,
     kerf_conn_ask(conn, host != NULL ? UV_READABLE | UV_WRITABLE : UV_READABLE);
     *out = conn;
     return KERF_OK;
+}
+
+void
+kerf_conn_near(kerf_conn *conn, unsigned i, const void *at, size_t len)
+{
+    conn->near[i] = (kerf_near){at, len};
 }
 
 void
@@ -406,12 +417,27 @@ kerf_conn_end_broken(kerf_conn *conn, const char *why)
 }
 
 static void
-on_poll(uv_poll_t *poll, int status, int events)
+warm_up(void *ctx)
 {
-    kerf_conn *conn = poll->data;
+    const kerf_conn *conn = ctx;
 
+    kerf_warm(conn->head, KERF_HEADER_LEN + KERF_LINE);
+    for (size_t i = 0; i < KERF_CONN_NEAR; i++)
+        kerf_warm(conn->near[i].at, conn->near[i].len);
+}
+
+/* What was found may have changed while others had their turn. */
+static void
+serve(void *ctx)
+{
+    kerf_conn *conn = ctx;
+    int status = conn->status;
+    int events = conn->polled & conn->events;
+
+    conn->status = conn->polled = 0;
+    if (conn->state == KERF_READ_OVER)
+        return;
     kerf_conn_ref(conn);
-    kerf_loop_came(conn->loop);
     if (status < 0) {
         kerf_conn_end_broken(conn, socket_trouble(conn->fd, status));
     } else {
@@ -422,6 +448,21 @@ on_poll(uv_poll_t *poll, int status, int events)
     }
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it cannot count refs */
     kerf_conn_unref(conn);
+}
+
+static void
+on_poll(uv_poll_t *poll, int status, int events)
+{
+    kerf_conn *conn = poll->data;
+
+    kerf_warm(&conn->found,
+              offsetof(kerf_conn, sink.piece[1]) - offsetof(kerf_conn, found));
+    kerf_warm(&conn->sink.len[0], sizeof conn->sink.len[0]);
+    kerf_loop_came(conn->loop);
+    if (status < 0)
+        conn->status = status;
+    conn->polled |= events;
+    kerf_loop_found(conn->loop, &conn->found);
 }
 
 int

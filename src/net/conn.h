@@ -96,6 +96,11 @@ void kerf_conn_unref(kerf_conn *conn);
 /* Largest payload taken from now on; 0 at the start. */
 void kerf_conn_set_payload_max(kerf_conn *conn, uint64_t bytes);
 void kerf_conn_set_ctx(kerf_conn *conn, const kerf_conn_ops *ops, void *ctx);
+/* Memory that the owner touches with each frame, number i of KERF_CONN_NEAR: it
+ * is fetched into the caches while other connections have their turn. It may go
+ * before the connection does. */
+#define KERF_CONN_NEAR 2
+void kerf_conn_near(kerf_conn *conn, unsigned i, const void *at, size_t len);
 void kerf_conn_resume(kerf_conn *conn);
 const char *kerf_conn_peer(const kerf_conn *conn); /* "127.0.0.1:4242" */
 unsigned kerf_conn_number(const kerf_conn *conn);  /* of this process */

@@ -27,37 +27,45 @@ typedef enum kerf_read_state {
     KERF_READ_OVER,
 } kerf_read_state;
 
+/* Memory of the owner's: kerf_conn_near(). */
+typedef struct kerf_near {
+    const void *at;
+    size_t len;
+} kerf_near;
+
 struct kerf_conn {
     uv_poll_t poll;
+    /* What each frame touches, side by side, up to the sink's pieces: among
+     * thousands of connections none of it is in a cache (warm_up()). */
+    kerf_found found;
+    int status, polled; /* what the poll has told; once served 0 */
     kerf_loop *loop;
     const kerf_conn_ops *ops;
     void *ctx;
     int fd;
-    unsigned number;
-    char peer[64];
-    bool local;         /* kerf_conn_is_local() */
+    int events; /* asked of the poll */
+    kerf_near near[KERF_CONN_NEAR];
     kerf_tls_link *tls; /* NULL: plain */
-    bool again_asked;
-    kerf_post again; /* what TLS has read already: the poll knows nothing */
     _Atomic int refs;
     _Atomic int count; /* kerf_conn_count() */
 
     kerf_read_state state;
-    int events; /* asked of the poll */
+    int low;         /* bytes for which the poll wakes up; 0: any */
+    bool local;      /* kerf_conn_is_local() */
+    bool in_row;     /* the last frame was small: the next may be, too */
+    bool drained;    /* the last read got less than it had room for */
+    bool head_known; /* frame.header is that of the bytes in head */
+    bool again_asked;
+    bool choked; /* not reading: the peer does not, either */
     uint8_t *head;
     size_t head_cap, head_got, head_need;
     /* What follows a payload and was read together with it: of ahead_room
      * bytes those from ahead_at on, ahead_got of them. */
     uint8_t *ahead;
     size_t ahead_room, ahead_at, ahead_got;
-    bool in_row;     /* the last frame was small: the next may be, too */
-    bool drained;    /* the last read got less than it had room for */
-    bool head_known; /* frame.header is that of the bytes in head */
     kerf_frame_in frame;
-    kerf_sink sink;
     uint64_t payload_max, payload_got;
     kerf_body_hasher hash_in;
-    int low; /* bytes for which the poll wakes up; 0: any */
     uint64_t last_in_ns, since_ns;
 
     pthread_mutex_t lock;
@@ -68,11 +76,15 @@ struct kerf_conn {
     size_t record;            /* under lock: half sent, its bytes; 0: none */
     kerf_lend *lend;          /* under lock; NULL: not used yet */
     bool cannot_lend;         /* under lock */
-    uint64_t pace;            /* loop: bytes per second; 0: any */
-    bool choked;              /* not reading: the peer does not, either */
     bool open, finishing;     /* under lock */
     bool shaking;             /* under lock: nothing is sent yet */
     bool out_asked;           /* under lock: want_out posted, or POLLOUT on */
+    kerf_sink sink;           /* mostly of one piece: its beginning */
+
+    uint64_t pace; /* loop: bytes per second; 0: any */
+    unsigned number;
+    char peer[64];
+    kerf_post again; /* what TLS has read already: the poll knows nothing */
     kerf_post want_out;
     kerf_timer *linger;
     kerf_orphan orphan; /* once finishing */

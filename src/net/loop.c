@@ -3,6 +3,8 @@
  * an intrusive list under a mutex and one uv_async, so a post allocates
  * nothing. Handles are freed in their close callbacks, as libuv demands;
  * kerf_loop_free() walks and closes what the owners left.
+ *
+ *     poll: found, found, ... (libuv tells each) -> check: warm, serve, ...
  */
 #include "net/loop.h"
 
@@ -17,11 +19,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FOUND_MOST 16 /* what they warm has to stay in the caches */
+
 struct kerf_loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_signal_t signals[2], hangup;
     uv_prepare_t turn;
+    uv_check_t polled;
+    kerf_found *found_first, *found_last;
+    unsigned found_count;
     kerf_loop_fn *on_turn; /* or NULL */
     void *turn_ctx;
     uv_idle_t polls; /* runs while it waits awake */
@@ -113,6 +120,49 @@ on_prepare(uv_prepare_t *uv)
     (void)uv_idle_start(&loop->polls, on_poll);
 }
 
+/* The next one's memory comes while this one has its turn. */
+static void
+serve_found(kerf_loop *loop)
+{
+    kerf_found *found = loop->found_first;
+
+    loop->found_first = loop->found_last = NULL;
+    loop->found_count = 0;
+    if (found != NULL)
+        found->warm(found->ctx);
+    while (found != NULL) {
+        kerf_found *next = found->next;
+
+        if (next != NULL)
+            next->warm(next->ctx);
+        found->waits = false;
+        found->serve(found->ctx);
+        found = next;
+    }
+}
+
+void
+kerf_loop_found(kerf_loop *loop, kerf_found *found)
+{
+    if (found->waits)
+        return;
+    found->waits = true;
+    found->next = NULL;
+    if (loop->found_last != NULL)
+        loop->found_last->next = found;
+    else
+        loop->found_first = found;
+    loop->found_last = found;
+    if (++loop->found_count == FOUND_MOST)
+        serve_found(loop);
+}
+
+static void
+on_polled(uv_check_t *uv)
+{
+    serve_found(uv->data);
+}
+
 kerf_err
 kerf_loop_new(kerf_loop **out)
 {
@@ -131,9 +181,12 @@ kerf_loop_new(kerf_loop **out)
     }
     (void)uv_prepare_init(&loop->uv, &loop->turn);
     (void)uv_prepare_start(&loop->turn, on_prepare);
+    (void)uv_check_init(&loop->uv, &loop->polled);
+    (void)uv_check_start(&loop->polled, on_polled);
     (void)uv_idle_init(&loop->uv, &loop->polls);
     (void)pthread_mutex_init(&loop->lock, NULL);
     loop->wake.data = loop->turn.data = loop->polls.data = loop;
+    loop->polled.data = loop;
     *out = loop;
     return KERF_OK;
 }

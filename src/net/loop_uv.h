@@ -1,4 +1,7 @@
-/* loop_uv.h - the uv_loop_t behind a kerf_loop; for files of net/ only. */
+/*
+ * loop_uv.h - the uv_loop_t behind a kerf_loop, and turns of what it has found;
+ * for files of net/ only.
+ */
 #ifndef KERF_NET_LOOP_UV_H
 #define KERF_NET_LOOP_UV_H
 
@@ -7,5 +10,19 @@
 #include <uv.h>
 
 uv_loop_t *kerf_loop_uv(kerf_loop *loop);
+
+/* What a poll has found something for. Its turn comes when all is known that
+ * this poll has found, or enough of it: so each can ask for its memory while
+ * another one has its turn. Lives until what its owner closes then is closed
+ * (uv_close()). */
+typedef struct kerf_found {
+    kerf_loop_fn *warm, *serve;
+    void *ctx;
+    bool waits;              /* private */
+    struct kerf_found *next; /* private */
+} kerf_found;
+
+/* From the callback of a poll. One that waits already has one turn. */
+void kerf_loop_found(kerf_loop *loop, kerf_found *found);
 
 #endif
