@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #define PAUSES 32                                  /* about 1 us */
+#define TAKEN_NS 4000                              /* a yield: others ran */
 #define LONG_NS (8 * (uint64_t)KERF_AWAKE_MOST_NS) /* counts as this */
 
 /* Lets the other thread of a core run faster, and spares the kernel most of
@@ -31,10 +32,12 @@ kerf_awake_begin(kerf_awake *a)
 bool
 kerf_awake_yield(kerf_awake *a)
 {
-    if (kerf_now_ns() >= a->until_ns)
+    uint64_t now_ns = kerf_now_ns();
+
+    if (now_ns >= a->until_ns)
         return false;
     kerf_awake_pause();
-    return true;
+    return !a->gives_way || kerf_now_ns() - now_ns < TAKEN_NS;
 }
 
 void

@@ -76,22 +76,20 @@ is_busy(const kerf_program *p)
 }
 
 /* Waits for a program and a free flight, which gets the state `as`. NULL:
- * stopping. Of several answers to come the loop's thread may be awake: one is
- * enough. */
+ * stopping. Where the loop's thread is awake for several answers this one is so
+ * only while its core would halt. */
 static kerf_flight *
 take_flight(kerf_edge *edge, kerf_flight_state as)
 {
     kerf_flight *f = NULL;
-    bool may_stay;
 
     (void)pthread_mutex_lock(&edge->lock);
     edge->awake.is_busy = is_busy(edge->current);
-    may_stay = !edge->awake.is_busy || !edge->loop_awake;
-    if (may_stay)
-        kerf_awake_begin(&edge->awake);
+    edge->awake.gives_way = edge->awake.is_busy && edge->loop_awake;
+    kerf_awake_begin(&edge->awake);
     while (!edge->stopping && (f = find_free(edge)) == NULL) {
         unsigned seen = atomic_load(&edge->changes);
-        bool awake = may_stay;
+        bool awake = true;
 
         let_go(edge);
         (void)pthread_mutex_unlock(&edge->lock);
@@ -104,8 +102,7 @@ take_flight(kerf_edge *edge, kerf_flight_state as)
     if (f != NULL)
         f->state = as;
     (void)pthread_mutex_unlock(&edge->lock);
-    if (may_stay)
-        kerf_awake_end(&edge->awake);
+    kerf_awake_end(&edge->awake);
     return f;
 }
 
