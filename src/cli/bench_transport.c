@@ -18,7 +18,7 @@
 #define RATIO_OPENSSL_LEAST 0.8
 
 static kerf_bench_ui ui;
-static kerf_transport_opts opts = {.rounds = 5};
+static kerf_transport_opts opts = {.rounds = 9};
 
 static const kerf_opt table[] = {
     {.name = "rounds",
