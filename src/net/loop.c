@@ -121,8 +121,8 @@ on_prepare(uv_prepare_t *uv)
 }
 
 /* The next one's memory comes while this one has its turn. */
-static void
-serve_found(kerf_loop *loop)
+void
+kerf_loop_serve_found(kerf_loop *loop)
 {
     kerf_found *found = loop->found_first;
 
@@ -154,13 +154,13 @@ kerf_loop_found(kerf_loop *loop, kerf_found *found)
         loop->found_first = found;
     loop->found_last = found;
     if (++loop->found_count == FOUND_MOST)
-        serve_found(loop);
+        kerf_loop_serve_found(loop);
 }
 
 static void
 on_polled(uv_check_t *uv)
 {
-    serve_found(uv->data);
+    kerf_loop_serve_found(uv->data);
 }
 
 kerf_err

@@ -24,5 +24,8 @@ typedef struct kerf_found {
 
 /* From the callback of a poll. One that waits already has one turn. */
 void kerf_loop_found(kerf_loop *loop, kerf_found *found);
+/* Those that wait have their turn now: before what shall not overtake them.
+ * From the callback of a poll, which they may close. */
+void kerf_loop_serve_found(kerf_loop *loop);
 
 #endif

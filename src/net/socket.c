@@ -33,6 +33,7 @@ union address {
 
 struct kerf_listener {
     uv_poll_t poll;
+    kerf_loop *loop;
     kerf_timer *pause;
     kerf_accept_fn *fn;
     void *ctx;
@@ -139,6 +140,9 @@ on_acceptable(uv_poll_t *poll, int status, int events)
 
     (void)status;
     (void)events;
+    kerf_loop_serve_found(listener->loop); /* those that end give files back */
+    if (uv_is_closing((uv_handle_t *)poll))
+        return;
     for (int i = 0; i < 64; i++) { /* then let others have a turn */
         int fd =
             accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -287,6 +291,7 @@ kerf_listen(kerf_listener **out, kerf_loop *loop, const char *host, int port,
         (void)close(fd);
         return KERF_ENOMEM;
     }
+    listener->loop = loop;
     listener->fd = fd;
     kerf_socket_unpace(fd); /* those it accepts: later it is too late */
     listener->fn = fn;

@@ -3,7 +3,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +206,87 @@ turns__of_broken_ones__end_each_once(void **state)
     close_crowd(&c);
 }
 
+/* A connection that ends, and one that is to be accepted, in one poll. */
+struct door {
+    kerf_loop *loop;
+    kerf_listener *listener;
+    kerf_conn *conn;
+    unsigned ended, accepted;
+    bool shuts; /* the end closes the listener */
+};
+
+static void
+on_end(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
+{
+    struct door *d = ctx;
+
+    (void)err;
+    (void)why;
+    kerf_conn_close(conn);
+    d->ended++;
+    assert_int_equal(d->accepted, 0);
+    if (d->shuts) {
+        kerf_listener_free(d->listener);
+        d->listener = NULL;
+        kerf_loop_stop(d->loop);
+    }
+}
+
+static void
+on_accepted(void *ctx, int fd)
+{
+    struct door *d = ctx;
+
+    (void)close(fd);
+    d->accepted++;
+    kerf_loop_stop(d->loop);
+}
+
+static const kerf_conn_ops door_ops = {.on_frame = on_frame,
+                                       .on_close = on_end};
+
+static int
+knock(const kerf_listener *listener)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port =
+                                 htons((uint16_t)kerf_listener_port(listener)),
+                             .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+/* What ends gives its file back first: the next one may need it. */
+static void
+turns__an_end_before_a_beginning__is_served_first(void **state)
+{
+    (void)state;
+    for (int shuts = 0; shuts < 2; shuts++) {
+        struct door d = {.shuts = shuts == 1};
+        int fds[2];
+        int guest;
+
+        assert_int_equal(kerf_loop_new(&d.loop), KERF_OK);
+        assert_int_equal(
+            socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        assert_int_equal(kerf_conn_open(&d.conn, d.loop, fds[0], &door_ops, &d),
+                         KERF_OK);
+        assert_int_equal(kerf_listen(&d.listener, d.loop, "127.0.0.1", 0,
+                                     KERF_REACH_HERE, on_accepted, &d, NULL),
+                         KERF_OK);
+        (void)close(fds[1]);
+        guest = knock(d.listener);
+        kerf_loop_run(d.loop);
+        assert_int_equal(d.ended, 1);
+        assert_int_equal(d.accepted, shuts == 1 ? 0 : 1);
+        kerf_listener_free(d.listener);
+        (void)close(guest);
+        kerf_loop_free(d.loop);
+    }
+}
+
 int
 main(void)
 {
@@ -211,6 +294,7 @@ main(void)
         cmocka_unit_test(turns__of_a_crowd__each_has_its_own),
         cmocka_unit_test(turns__closed_before_theirs__are_not_told),
         cmocka_unit_test(turns__of_broken_ones__end_each_once),
+        cmocka_unit_test(turns__an_end_before_a_beginning__is_served_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
