@@ -5,7 +5,7 @@
 #include <sched.h>
 
 #define PAUSES 32                                  /* about 1 us */
-#define TAKEN_NS 4000                              /* a yield: others ran */
+#define TAKEN_NS 4000                              /* a yield: others work */
 #define LONG_NS (8 * (uint64_t)KERF_AWAKE_MOST_NS) /* counts as this */
 
 /* Lets the other thread of a core run faster, and spares the kernel most of

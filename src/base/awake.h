@@ -23,8 +23,8 @@
 
 typedef struct kerf_awake {
     bool is_busy;     /* the owner's: there is work meanwhile */
-    bool gives_way;   /* the owner's: sleeps once others have used its core,
-                       * which then does not halt */
+    bool gives_way;   /* the owner's: sleeps once others have worked on its
+                       * core for a while, which then does not halt */
     uint64_t mean_ns; /* of the last waits; starts at 0 */
     uint64_t since_ns, until_ns;
 } kerf_awake;

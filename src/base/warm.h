@@ -1,7 +1,8 @@
 /*
  * warm.h - asks for memory before it is needed, so that a core which has to go
- * through many cold places waits for all of them at once. It is never read: an
- * address may be of memory that is gone.
+ * through many cold places waits for all of them at once. For writing, too:
+ * what is asked for here mostly is. It is never read: an address may be of
+ * memory that is gone.
  */
 #ifndef KERF_BASE_WARM_H
 #define KERF_BASE_WARM_H

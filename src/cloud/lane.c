@@ -212,10 +212,8 @@ void
 kerf_lane_warm_times(const kerf_lane *lane)
 {
     uint64_t n = atomic_load_explicit(&lane->answered, memory_order_relaxed);
-    size_t at = offsetof(kerf_lane, times_us) +
-                n % KERF_LANE_TIMES * sizeof lane->times_us[0];
 
-    kerf_warm((const char *)lane + at, 1);
+    kerf_warm(&lane->times_us[n % KERF_LANE_TIMES], 1);
 }
 
 void

@@ -279,8 +279,7 @@ attach(kerf_session *s, const kerf_frame_in *frame, kerf_detail *why)
     s->control = NULL;
     kerf_conn_set_ctx(e->tensors, &kerf_session_tensor_ops, e);
     kerf_conn_set_payload_max(e->tensors, KERF_PAYLOAD_MAX);
-    kerf_conn_near(e->tensors, 0, &e->coming.count,
-                   (size_t)((char *)&e->held[1] - (char *)&e->coming.count));
+    kerf_conn_near(e->tensors, 0, &e->coming.count, KERF_SESSION_NEAR);
     kerf_conn_near(e->tensors, 1, e->lane, KERF_LANE_NEAR);
     kerf_session_end(s, "");
     return kerf_conn_send_meta(e->tensors, KERF_FRAME_ATTACHED, 0, NULL, 0);

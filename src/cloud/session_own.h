@@ -11,6 +11,8 @@
 #include "cloud/cloud.h"
 #include "cloud/pace.h"
 
+#include <stddef.h>
+
 #define KERF_FETCHES_MAX 16
 #define KERF_HELD_MAX (KERF_MODELS_MAX + 64) /* all served, some replaced */
 
@@ -50,7 +52,7 @@ struct kerf_session {
     kerf_conn *control; /* owned, as tensors; a NEW one has only this */
     struct kerf_coming coming;
     /* What each request touches, side by side, from coming.count to held[0]:
-     * kerf_conn_near(). */
+     * KERF_SESSION_NEAR. */
     kerf_cloud *cloud;
     kerf_conn *tensors;
     kerf_lane *lane; /* once OPEN; counted */
@@ -95,6 +97,10 @@ struct kerf_session {
     uint64_t shipped_ns;    /* when a part was sent */
     unsigned pings;         /* without PONG */
 };
+
+/* Bytes from coming.count on. */
+#define KERF_SESSION_NEAR \
+    (offsetof(kerf_session, held[1]) - offsetof(kerf_session, coming.count))
 
 extern const kerf_conn_ops kerf_session_control_ops, kerf_session_tensor_ops;
 

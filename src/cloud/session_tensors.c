@@ -147,7 +147,8 @@ move_on(struct kerf_coming *c)
     c->open = c->tensor < c->count;
 }
 
-/* What of the request follows in blocks, also when it is turned away. */
+/* What of the request follows in blocks, also when it is turned away. Where
+ * nothing does, values[] is left alone: it is in no cache. */
 static void
 expect_blocks(struct kerf_coming *c, const kerf_tensors *m, uint64_t id)
 {

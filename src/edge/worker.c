@@ -76,8 +76,8 @@ is_busy(const kerf_program *p)
 }
 
 /* Waits for a program and a free flight, which gets the state `as`. NULL:
- * stopping. Where the loop's thread is awake for several answers this one is so
- * only while its core would halt. */
+ * stopping. Where the loop's thread is awake for several answers this one gives
+ * way: it is awake only as long as nobody else works on its core. */
 static kerf_flight *
 take_flight(kerf_edge *edge, kerf_flight_state as)
 {

@@ -38,7 +38,7 @@ struct kerf_conn {
     /* What each frame touches, side by side, up to the sink's pieces: among
      * thousands of connections none of it is in a cache (warm_up()). */
     kerf_found found;
-    int status, polled; /* what the poll has told; once served 0 */
+    int status, polled; /* what the poll has told; 0 once served */
     kerf_loop *loop;
     const kerf_conn_ops *ops;
     void *ctx;

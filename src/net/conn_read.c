@@ -1,8 +1,9 @@
 /*
  * The reader: HEAD (a fixed first read of KERF_HEAD_STEP bytes, more when the
  * meta is long) -> PAYLOAD (recvmsg into the owner's pieces, pads into a scrap)
- * -> frame -> HEAD. A level-triggered poll calls it; after some frames or bytes
- * it returns to the loop, so that connections take turns.
+ * -> frame -> HEAD. It is called after a level-triggered poll (conn.c,
+ * serve()); after some frames or bytes it returns to the loop, so that
+ * connections take turns.
  *
  * The read of a payload goes on into the next frame's head: where frames follow
  * each other each costs one system call, and a short read says that no more is

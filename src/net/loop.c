@@ -26,7 +26,7 @@ struct kerf_loop {
     uv_async_t wake;
     uv_signal_t signals[2], hangup;
     uv_prepare_t turn;
-    uv_check_t polled;
+    uv_check_t check; /* after each poll */
     kerf_found *found_first, *found_last;
     unsigned found_count;
     kerf_loop_fn *on_turn; /* or NULL */
@@ -158,7 +158,7 @@ kerf_loop_found(kerf_loop *loop, kerf_found *found)
 }
 
 static void
-on_polled(uv_check_t *uv)
+on_check(uv_check_t *uv)
 {
     kerf_loop_serve_found(uv->data);
 }
@@ -181,12 +181,12 @@ kerf_loop_new(kerf_loop **out)
     }
     (void)uv_prepare_init(&loop->uv, &loop->turn);
     (void)uv_prepare_start(&loop->turn, on_prepare);
-    (void)uv_check_init(&loop->uv, &loop->polled);
-    (void)uv_check_start(&loop->polled, on_polled);
+    (void)uv_check_init(&loop->uv, &loop->check);
+    (void)uv_check_start(&loop->check, on_check);
     (void)uv_idle_init(&loop->uv, &loop->polls);
     (void)pthread_mutex_init(&loop->lock, NULL);
     loop->wake.data = loop->turn.data = loop->polls.data = loop;
-    loop->polled.data = loop;
+    loop->check.data = loop;
     *out = loop;
     return KERF_OK;
 }

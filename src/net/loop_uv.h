@@ -13,8 +13,8 @@ uv_loop_t *kerf_loop_uv(kerf_loop *loop);
 
 /* What a poll has found something for. Its turn comes when all is known that
  * this poll has found, or enough of it: so each can ask for its memory while
- * another one has its turn. Lives until what its owner closes then is closed
- * (uv_close()). */
+ * another one has its turn. Valid until the close callback of its handle, also
+ * when that is closed meanwhile. */
 typedef struct kerf_found {
     kerf_loop_fn *warm, *serve;
     void *ctx;
