@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "net/conn.h"
+#include "net/fd_watch.h"
 
 #define PAIRS 50 /* more than have their turns together */
 #define TYPE 200 /* one that a peer may skip */
@@ -22,17 +23,29 @@ struct crowd {
     kerf_loop *loop;
     kerf_timer *over;
     kerf_conn *conn[PAIRS];
-    int peer[PAIRS];
+    int own[PAIRS], peer[PAIRS];
     unsigned taken[PAIRS];
     unsigned told, closed;
     unsigned closes; /* how many others each closes */
+    unsigned before; /* told in rounds that are over */
 };
 
 static void
 stop_when_done(struct crowd *c)
 {
-    if (c->told + c->closed == PAIRS)
+    if (c->told - c->before + c->closed == PAIRS)
         kerf_loop_stop(c->loop);
+}
+
+static void
+write_frame(int fd, uint64_t id)
+{
+    uint8_t head[KERF_HEAD_STEP] = {0};
+    kerf_header h = {.type = TYPE, .id = id};
+    kerf_out out = {0};
+
+    kerf_out_seal(&out, head, &h, 0);
+    assert_int_equal(write(fd, head, out.head_len), (ssize_t)out.head_len);
 }
 
 /* Up to n that were not told yet. */
@@ -95,17 +108,6 @@ on_close(void *ctx, kerf_conn *conn, kerf_err err, const char *why)
 static const kerf_conn_ops ops = {.on_frame = on_frame, .on_close = on_close};
 
 static void
-write_frame(int fd, uint64_t id)
-{
-    uint8_t head[KERF_HEAD_STEP] = {0};
-    kerf_header h = {.type = TYPE, .id = id};
-    kerf_out out = {0};
-
-    kerf_out_seal(&out, head, &h, 0);
-    assert_int_equal(write(fd, head, out.head_len), (ssize_t)out.head_len);
-}
-
-static void
 on_over(void *ctx)
 {
     struct crowd *c = ctx;
@@ -114,10 +116,9 @@ on_over(void *ctx)
 }
 
 static void
-open_crowd(struct crowd *c)
+open_some(struct crowd *c, size_t from, size_t to)
 {
-    assert_int_equal(kerf_loop_new(&c->loop), KERF_OK);
-    for (size_t k = 0; k < PAIRS; k++) {
+    for (size_t k = from; k < to; k++) {
         void *gone = malloc(100);
         int fds[2];
 
@@ -125,11 +126,19 @@ open_crowd(struct crowd *c)
             socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
         assert_int_equal(kerf_conn_open(&c->conn[k], c->loop, fds[0], &ops, c),
                          KERF_OK);
+        c->own[k] = fds[0];
         c->peer[k] = fds[1];
         assert_non_null(gone);
         kerf_conn_near(c->conn[k], 0, gone, 100);
         free(gone);
     }
+}
+
+static void
+open_crowd(struct crowd *c)
+{
+    assert_int_equal(kerf_loop_new(&c->loop), KERF_OK);
+    open_some(c, 0, PAIRS);
 }
 
 /* What follows the last turn, too: for a while. */
@@ -161,11 +170,14 @@ turns__of_a_crowd__each_has_its_own(void **state)
 
     (void)state;
     open_crowd(&c);
-    for (size_t k = 0; k < PAIRS; k++)
-        write_frame(c.peer[k], k);
-    run_on(&c);
-    for (size_t k = 0; k < PAIRS; k++)
-        assert_int_equal(c.taken[k], 1);
+    for (unsigned round = 1; round <= 3; round++) {
+        for (size_t k = 0; k < PAIRS; k++)
+            write_frame(c.peer[k], k);
+        run_on(&c);
+        for (size_t k = 0; k < PAIRS; k++)
+            assert_int_equal(c.taken[k], round);
+        c.before = c.told;
+    }
     close_crowd(&c);
 }
 
@@ -187,22 +199,93 @@ turns__closed_before_theirs__are_not_told(void **state)
     }
 }
 
-/* Half of the peers are gone: those close others, too. */
+/* Of the peers a third has left, and a third broken off: the connection is
+ * reset, since what came to it was not read. */
 static void
 turns__of_broken_ones__end_each_once(void **state)
 {
-    struct crowd c = {.closes = 1};
+    (void)state;
+    for (unsigned closes = 0; closes < 2; closes++) {
+        struct crowd c = {.closes = closes};
+
+        open_crowd(&c);
+        for (size_t k = 0; k < PAIRS; k++) {
+            if (k % 3 == 0) {
+                write_frame(c.peer[k], k);
+            } else if (k % 3 == 1) {
+                (void)shutdown(c.peer[k], SHUT_RDWR);
+            } else {
+                assert_int_equal(write(c.own[k], "x", 1), 1);
+                (void)close(c.peer[k]);
+                c.peer[k] = -1;
+            }
+        }
+        run_on(&c);
+        assert_int_equal(c.told + c.closed, PAIRS);
+        close_crowd(&c);
+    }
+}
+
+/* How many had their turns when the poll came to this place among them. */
+struct place {
+    struct crowd *crowd;
+    kerf_fd_watch *watch;
+    int pipe[2];
+    unsigned told;
+};
+
+static void
+on_place(void *ctx, bool readable, bool writable)
+{
+    struct place *p = ctx;
+
+    (void)readable;
+    (void)writable;
+    p->told = p->crowd->told;
+    kerf_fd_watch_set(p->watch, false, false);
+}
+
+static void
+open_place(struct place *p, struct crowd *c)
+{
+    p->crowd = c;
+    assert_int_equal(pipe(p->pipe), 0);
+    assert_int_equal(write(p->pipe[1], "x", 1), 1);
+    assert_int_equal(
+        kerf_fd_watch_new(&p->watch, c->loop, p->pipe[0], on_place, p),
+        KERF_OK);
+    kerf_fd_watch_set(p->watch, true, false);
+}
+
+static void
+close_place(struct place *p)
+{
+    kerf_fd_watch_free(p->watch);
+    (void)close(p->pipe[0]);
+    (void)close(p->pipe[1]);
+}
+
+/* Their turns come together, but not those of all. */
+static void
+turns__of_a_crowd__come_some_at_a_time(void **state)
+{
+    struct crowd c = {0};
+    struct place place[2];
 
     (void)state;
-    open_crowd(&c);
-    for (size_t k = 0; k < PAIRS; k++) {
-        if (k % 2 == 0)
-            write_frame(c.peer[k], k);
-        else
-            (void)shutdown(c.peer[k], SHUT_RDWR);
-    }
+    assert_int_equal(kerf_loop_new(&c.loop), KERF_OK);
+    open_some(&c, 0, 20);
+    open_place(&place[0], &c);
+    open_some(&c, 20, 40);
+    open_place(&place[1], &c);
+    open_some(&c, 40, PAIRS);
+    for (size_t k = 0; k < PAIRS; k++)
+        write_frame(c.peer[k], k);
     run_on(&c);
-    assert_int_equal(c.told + c.closed, PAIRS);
+    assert_in_range(place[0].told, 1, 19);
+    assert_in_range(place[1].told, 21, 39);
+    for (size_t k = 0; k < 2; k++)
+        close_place(&place[k]);
     close_crowd(&c);
 }
 
@@ -294,6 +377,7 @@ main(void)
         cmocka_unit_test(turns__of_a_crowd__each_has_its_own),
         cmocka_unit_test(turns__closed_before_theirs__are_not_told),
         cmocka_unit_test(turns__of_broken_ones__end_each_once),
+        cmocka_unit_test(turns__of_a_crowd__come_some_at_a_time),
         cmocka_unit_test(turns__an_end_before_a_beginning__is_served_first),
     };
 
